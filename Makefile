@@ -1,0 +1,71 @@
+# Two commands matter: `make serve` and `make test`. Both set up .venv themselves; a second run costs nothing.
+#
+#   make serve ARGS="--port 4100 --data-dir DIR"      run the service
+#   make test  ARGS="tests/settings -k duration"      run the tests (all without ARGS)
+#   make check                                        format, lint, types, fence, documents
+#   make bench | reliability | fmt | docs | clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+# The first Python on the path that is new enough; PYTHON=… chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
+
+.PHONY: help install serve test check bench reliability fmt docs clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11 or newer is needed" >&2; \
+		echo "hint: apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@if command -v uv >/dev/null 2>&1; then \
+		[ -x $(BIN)/python ] || uv venv --quiet --python "$(PYTHON)" $(VENV); \
+		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[server,dev]'; \
+	else \
+		[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV) || { \
+			echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
+			echo "hint: apt-get install python3-venv" >&2; exit 1; }; \
+		echo "Installing into $(VENV) …"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'; \
+	fi
+	@touch $@
+
+serve: $(STAMP)
+	@exec $(BIN)/watchword serve $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: $(STAMP)
+	@[ -d bench ] || { echo "error: there is no bench/ here" >&2; exit 1; }
+	@$(BIN)/python -m bench $(ARGS)
+
+reliability: $(STAMP)
+	@if [ -d tests/reliability ]; then $(BIN)/python -m pytest -q --timeout 900 tests/reliability $(ARGS); \
+	else echo "There are no reliability tests yet."; fi
+
+fmt: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	@mkdir -p docs/reference
+	$(BIN)/python -m watchword.cli.settings_page > docs/reference/settings.md
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,70 @@
+"""Opaque strings: refresh tokens, guard keys, one-time links, and what protects them.
+
+An opaque string is a readable prefix (`wwr_`), which lets secret scanners find leaked ones, and unpadded base64url.
+Decoding is canonical: a string that carries other spare bits than the encoder would write is not ours.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+from typing import NamedTuple
+
+REFRESH_PREFIX = "wwr_"
+REFRESH_FORMAT = 1
+MAC_BYTES = 16
+HANDLE_BYTES = 16
+_REFRESH_BODY = 1 + HANDLE_BYTES + 4
+_REFRESH_BYTES = _REFRESH_BODY + MAC_BYTES
+_REFRESH_CHARS = (_REFRESH_BYTES * 4 + 2) // 3
+_REFRESH_LENGTH = len(REFRESH_PREFIX) + _REFRESH_CHARS
+_REFRESH_PADDING = "=" * (-_REFRESH_CHARS % 4)
+MAX_GENERATION = 2**32 - 1
+
+
+class RefreshToken(NamedTuple):
+    """What a genuine refresh token says: the session's secret handle (16 bytes) and its place in the chain."""
+
+    handle: bytes
+    generation: int
+
+
+def encode_refresh(token: RefreshToken, key: bytes) -> str:
+    """Write a refresh token: `wwr_` + base64url(format ‖ handle ‖ generation ‖ MAC).
+
+    :param key: the refresh sub-key of the current master secret, 32 bytes.
+    """
+    body = b"%c%b%b" % (REFRESH_FORMAT, token.handle, token.generation.to_bytes(4, "big"))
+    mac = hmac.digest(key, body, "sha256")[:MAC_BYTES]
+    return REFRESH_PREFIX + urlsafe_b64encode(body + mac).decode("ascii").rstrip("=")
+
+
+def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
+    """Read a refresh token, or None when it is not one of ours.
+
+    The MAC is tried against each listed key (current first), so a master secret is replaced without logging anybody
+    out. It is what lets garbage be refused without asking the database.
+    """
+    if len(text) != _REFRESH_LENGTH or not text.startswith(REFRESH_PREFIX):
+        return None
+    encoded = text[len(REFRESH_PREFIX) :]
+    try:
+        raw = urlsafe_b64decode(encoded + _REFRESH_PADDING)
+    except ValueError:
+        return None
+    # urlsafe_b64decode drops foreign characters and ignores spare bits; only what we would write ourselves is ours.
+    if len(raw) != _REFRESH_BYTES or urlsafe_b64encode(raw).decode("ascii").rstrip("=") != encoded:
+        return None
+    if raw[0] != REFRESH_FORMAT:
+        return None
+    body, mac = raw[:_REFRESH_BODY], raw[_REFRESH_BODY:]
+    for key in keys:
+        if hmac.compare_digest(hmac.digest(key, body, "sha256")[:MAC_BYTES], mac):
+            return RefreshToken(body[1 : 1 + HANDLE_BYTES], int.from_bytes(body[1 + HANDLE_BYTES :], "big"))
+    return None
+
+
+def fingerprint(secret: bytes) -> str:
+    """SHA-256 as 64 hex digits: how a secret of 128 bits or more is kept in the database."""
+    return sha256(secret).hexdigest()

@@ -1,0 +1,291 @@
+"""The rules of the house as functions of a source tree: each yields what breaks it, as `path:line what`.
+
+They read the code with `ast` and run none of it. Imports under `TYPE_CHECKING` and inside functions count.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "watchword"
+
+# Part → what it may import. Read it from the top: each line may use lines above it, never below.
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "watchword": frozenset(),
+    "errors": frozenset(),
+    "clock": frozenset(),
+    "ids": frozenset(),
+    "opaque": frozenset(),
+    "settings": frozenset({"errors"}),
+    "tokens": frozenset({"errors"}),
+    "storage": frozenset({"errors", "clock", "ids"}),
+    "mail": frozenset({"errors", "clock", "ids", "settings"}),
+    "identity": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "mail"}),
+    "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tokens", "identity"}),
+    "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
+    "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
+    "app": frozenset(
+        {
+            "watchword",
+            "errors",
+            "clock",
+            "settings",
+            "tokens",
+            "storage",
+            "mail",
+            "identity",
+            "web",
+            "features",
+            "pages",
+        }
+    ),
+    "cli": frozenset(
+        {"watchword", "errors", "clock", "settings", "tokens", "storage", "identity", "web", "features", "app"}
+    ),
+    # On the side: an API that imports the guard pays for no driver and no server.
+    "guard": frozenset({"watchword", "errors", "clock", "tokens"}),
+    "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
+}
+
+# Everything that is not ours and not plain standard library → the modules that may import it.
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "argon2": ("identity.hashing",),
+    "bcrypt": ("identity.hashing",),
+    "cryptography": ("tokens", "identity.master"),  # sealing is the one use outside tokens
+    "dotenv": ("settings",),
+    "email_validator": ("identity.identifiers",),
+    "fastapi": ("guard.fastapi",),
+    "flask": ("guard.flask",),
+    "django": ("guard.django",),
+    "httptools": ("web.protocol",),
+    "joserfc": ("tokens",),
+    "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "rich": ("cli",),
+    "sqlite3": ("storage",),
+    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi"),
+    "structlog": ("identity", "web", "features", "app"),
+    "swagger_ui": ("web.docs",),
+    "typer": ("cli",),
+    "uvicorn": ("web.protocol", "cli.serve"),
+}
+
+DRAWERS = frozenset(
+    {"util", "utils", "helper", "helpers", "common", "base", "core", "manager", "managers", "misc", "shared", "lib"}
+)
+LONGEST_FILE = 400
+
+_READERS = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "gmtime"})
+_DATES = frozenset({"now", "utcnow", "today"})
+# ids.py: an id is a name, and nothing is ever decided by the time inside it.
+MAY_READ_TIME = ("clock.py", "ids.py")
+
+_STATUS = frozenset(
+    {400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 422, 423, 425, 428, 429, 431, 500, 503}
+)
+_STATUS_FILES = re.compile(r"web/problems\.py|features/[a-z_]+/routes\.py")
+_SECRET_NAME = re.compile(r"(^|_)(mac|macs|hmac|digest|signature|password|secret|refresh_token)$")
+
+
+class Import(NamedTuple):
+    """One import: who, what (dotted, without our package's name if ours), where."""
+
+    module: str
+    target: str
+    ours: bool
+    line: int
+
+
+def modules(tree: Path) -> Iterator[tuple[str, Path, ast.Module]]:
+    """Every module under `tree`, the folder of our package: dotted name within it, path, syntax tree."""
+    for path in sorted(tree.rglob("*.py")):
+        parts = path.relative_to(tree).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__") or PACKAGE
+        yield name, path, ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imports(module: str, path: Path, syntax: ast.Module) -> Iterator[Import]:
+    """Every import of a module, wherever it stands in it."""
+    for node in ast.walk(syntax):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield _import(module, alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield Import(module, f"relative import in {path.name}", True, node.lineno)
+            elif (node.module or "").partition(".")[0] == PACKAGE:
+                for alias in node.names:  # `from watchword.features import accounts` names a module, not a value
+                    yield _import(module, f"{node.module}.{alias.name}", node.lineno)
+            else:
+                yield _import(module, node.module or "", node.lineno)
+
+
+def _import(module: str, target: str, line: int) -> Import:
+    top, _, rest = target.partition(".")
+    if top != PACKAGE:
+        return Import(module, target, False, line)
+    # `from watchword import __version__` asks the package itself for a name.
+    return Import(module, PACKAGE if not rest or rest.startswith("_") else rest, True, line)
+
+
+def one_way(tree: Path) -> Iterator[str]:
+    """Imports between our own parts run one way."""
+    for name, path, syntax in modules(tree):
+        part = _part(name)
+        if part not in MAY_IMPORT:
+            yield f"{path}:1 the part {part} is not in the table"
+            continue
+        for found in imports(name, path, syntax):
+            target = _part(found.target)
+            if found.ours and target != part and target not in MAY_IMPORT[part]:
+                yield f"{path}:{found.line} {part} may not import {found.target}"
+
+
+def features_apart(tree: Path) -> Iterator[str]:
+    """A feature never imports another feature."""
+    for name, path, syntax in modules(tree):
+        if not name.startswith("features."):
+            continue
+        for found in imports(name, path, syntax):
+            other = _feature(found.target)
+            if found.ours and other is not None and other != _feature(name):
+                yield f"{path}:{found.line} feature {_feature(name)} imports feature {other}"
+
+
+def rules_without_http(tree: Path) -> Iterator[str]:
+    """The rules of a feature (`service.py`) and the kernel know no HTTP."""
+    for name, path, syntax in modules(tree):
+        if not (name.startswith("identity") or (name.startswith("features.") and name.endswith(".service"))):
+            continue
+        for found in imports(name, path, syntax):
+            if (found.ours and _part(found.target) == "web") or found.target.partition(".")[0] in {"starlette", "http"}:
+                yield f"{path}:{found.line} knows HTTP: {found.target}"
+
+
+def libraries_in_their_place(tree: Path) -> Iterator[str]:
+    """Frameworks and drivers are imported only where the table says."""
+    for name, path, syntax in modules(tree):
+        for found in imports(name, path, syntax):
+            top = found.target.partition(".")[0]
+            if found.ours or (top in sys.stdlib_module_names and top not in LIBRARIES):
+                continue
+            places = LIBRARIES.get(top, ())
+            if not any(name == place or name.startswith(place + ".") for place in places):
+                yield f"{path}:{found.line} {top} may be imported in {', '.join(places) or 'no module'} only"
+
+
+def no_drawers(tree: Path) -> Iterator[str]:
+    """No module, package or class is named after nothing in particular."""
+    for name, path, syntax in modules(tree):
+        if DRAWERS & set(name.split(".")):
+            yield f"{path}:1 says nothing about what is inside"
+        for node in ast.walk(syntax):
+            if isinstance(node, ast.ClassDef) and re.search(r"(Manager|Helper|Utils?|Base|Mixin)$", node.name):
+                yield f"{path}:{node.lineno} class {node.name} says nothing about what it does"
+
+
+def short_files(tree: Path) -> Iterator[str]:
+    """Files stay within 400 lines."""
+    for path in sorted(tree.rglob("*.py")):
+        lines = len(path.read_text("utf-8").splitlines())
+        if lines > LONGEST_FILE:
+            yield f"{path}:{lines} longer than {LONGEST_FILE} lines"
+
+
+def one_clock(tree: Path) -> Iterator[str]:
+    """Only the clock reads the time."""
+    for _, path, syntax in modules(tree):
+        if path.relative_to(tree).as_posix() in MAY_READ_TIME:
+            continue
+        for node in ast.walk(syntax):
+            if isinstance(node, ast.ImportFrom) and node.module == "time":
+                taken = {alias.name for alias in node.names} & _READERS
+            elif isinstance(node, ast.Attribute):
+                taken = _time_read(node)
+            else:
+                continue
+            if taken:
+                yield f"{path}:{node.lineno} reads the time: {', '.join(sorted(taken))}"
+
+
+def _time_read(node: ast.Attribute) -> set[str]:
+    owner = ast.unparse(node.value)
+    if (owner == "time" and node.attr in _READERS) or (
+        owner.rpartition(".")[2] in {"datetime", "date"} and node.attr in _DATES
+    ):
+        return {f"{owner}.{node.attr}"}
+    return set()
+
+
+def statuses_in_tables(tree: Path) -> Iterator[str]:
+    """Which status an error becomes is written in `web/problems.py` and in route tables only."""
+    for _, path, syntax in modules(tree):
+        if _STATUS_FILES.fullmatch(path.relative_to(tree).as_posix()):
+            continue
+        for node in ast.walk(syntax):
+            for value in _status_literals(node):
+                yield f"{path}:{node.lineno} status {value}"
+
+
+def _status_literals(node: ast.AST) -> Iterator[int]:
+    """Numbers given as `status=…`, compared with something called status, or as a `Reply`'s second argument."""
+    candidates: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        candidates += [keyword.value for keyword in node.keywords if keyword.arg in {"status", "status_code"}]
+        if ast.unparse(node.func).rpartition(".")[2] in {"Reply", "Response", "JSONResponse"}:
+            candidates += node.args[1:2]
+    elif isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        if any("status" in ast.unparse(side) for side in sides):
+            candidates += sides
+    for candidate in candidates:
+        for each in ast.walk(candidate):
+            if isinstance(each, ast.Constant) and type(each.value) is int and each.value in _STATUS:
+                yield each.value
+
+
+def constant_time(tree: Path) -> Iterator[str]:
+    """What must not leak through timing is not compared with `==` (checklist A16; by name, so best effort)."""
+    for _, path, syntax in modules(tree):
+        for node in ast.walk(syntax):
+            if not isinstance(node, ast.Compare) or not any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+                continue
+            sides = [node.left, *node.comparators]
+            if any(isinstance(side, ast.Constant) for side in sides):
+                continue  # compared with a literal: no secret on the other side
+            if any(_SECRET_NAME.search(_last_name(side)) for side in sides):
+                yield f"{path}:{node.lineno} use hmac.compare_digest: {ast.unparse(node)}"
+
+
+def three_trees(root: Path) -> Iterator[str]:
+    """One name in three trees: `src/watchword/features/x`, `tests/features/x`, `docs/features/x.md`."""
+    sources = {path.name for path in (root / "src" / PACKAGE / "features").iterdir() if (path / "__init__.py").exists()}
+    tests = {path.name for path in (root / "tests" / "features").glob("*") if path.is_dir() and path.name[0].isalpha()}
+    documents = {path.stem for path in (root / "docs" / "features").glob("*.md")}
+    for name in sorted(sources | tests | documents):
+        for where, names in (
+            ("src/watchword/features", sources),
+            ("tests/features", tests),
+            ("docs/features", documents),
+        ):
+            if name not in names:
+                yield f"{where}:0 {name} is missing"
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _feature(name: str) -> str | None:
+    pieces = name.split(".")
+    return pieces[1] if pieces[0] == "features" and len(pieces) > 1 else None
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,103 @@
+"""Documents agree with the code, link to what exists, and name nothing that belongs to one machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from watchword.cli.settings_page import page
+from watchword.settings.table import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+_SKIPPED = {".git", ".venv", "node_modules", "watchword-data", "results"}
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+# An index to install from, or an address inside one; written so that this file does not hold one itself.
+_REGISTRY = re.compile(
+    r"(--(extra-)?index-url|files\.pythonhosted|pypi\." + r"org/simple|registry\.npmjs|\"resolved\":)"
+)
+
+# As in the design: more may be added, none renamed without a decision record.
+DESIGNED = {
+    "host": "127.0.0.1",
+    "port": "4000",
+    "public_url": "",
+    "path_prefix": "",
+    "data_dir": "./watchword-data",
+    "database_url": "",
+    "redis_url": "",
+    "secret": "",
+    "jwt_secret": "",
+    "algorithm": "",
+    "audience": "",
+    "access_lifetime": "15m",
+    "refresh_idle": "7d",
+    "session_lifetime": "30d",
+    "refresh_grace": "30s",
+    "password_hash": "argon2id",
+    "password_policy": "default",
+    "login_limit": "10/15m",
+    "login_address_limit": "100/15m",
+    "login_account_limit": "100/15m",
+    "register_limit": "20/1h",
+    "registration": "open",
+    "allowed_origins": "",
+    "trusted_proxies": "0",
+    "password_grant": "on",
+    "docs": "",
+}
+
+
+def documents() -> Iterator[Path]:
+    for path in ROOT.rglob("*.md"):
+        if not _SKIPPED & set(path.relative_to(ROOT).parts):
+            yield path
+
+
+def test_the_settings_page_is_the_table() -> None:
+    """`docs/reference/settings.md` is what `make docs` writes."""
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8") == page(), "run: make docs"
+
+
+def test_the_settings_have_the_names_and_defaults_that_were_promised() -> None:
+    """No setting of the design was renamed or changed."""
+    assert DESIGNED.items() <= {setting.name: setting.default for setting in SETTINGS}.items()
+
+
+@pytest.mark.parametrize("path", list(documents()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    """A relative link names a file that exists."""
+    for target in _LINK.findall(path.read_text("utf-8")):
+        if "://" not in target and not target.startswith(("#", "mailto:")):
+            assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+def test_no_registry_is_named() -> None:
+    """Where packages come from is the business of whoever installs them."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run"):
+        assert not _REGISTRY.search((ROOT / name).read_text("utf-8")), name
+        assert "://" not in (ROOT / name).read_text("utf-8"), name
+
+
+def test_constraints_are_versions_only() -> None:
+    """Each line pins one package; no path and no address."""
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line
+
+
+def test_the_licence_is_complete() -> None:
+    """Apache-2.0, from its title to the end of its appendix."""
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert text.lstrip().startswith("Apache License\n")
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert text.rstrip().endswith("limitations under the License.")
+
+
+def test_make_explains_itself() -> None:
+    """`make` alone says what there is, and installs nothing."""
+    done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "make serve" in done.stdout
+    assert "make test" in done.stdout

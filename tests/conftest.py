@@ -1,0 +1,30 @@
+"""For all tests: which event loop, and that nothing is skipped unnoticed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """Async tests run on asyncio, as the service does; trio is not supported."""
+    return "asyncio", {"use_uvloop": False}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Under CI a skipped test is a failure: CI installs what tests need, so a skip there hides something."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not in_ci(os.environ.get("CI", "")):
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"CI: {len(skipped)} skipped, which counts as a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def in_ci(value: str) -> bool:
+    """Whether `CI` says so."""
+    return value.lower() in {"1", "true"}
