@@ -1,0 +1,172 @@
+"""The claims of an access token (RFC 9068), read strictly and deeply immutable.
+
+An `AccessClaims` object comes out of `Verifier.verify` only, so to hold one is to hold a verified token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from watchword.errors import TokenError
+from watchword.tokens.revocations import mark_of
+
+# What issuing decides and no hook or client may set (checklist B6).
+RESERVED_CLAIMS: Final = frozenset(
+    (
+        *("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"),
+        *("sid", "scope", "roles", "ver", "auth_time", "amr"),
+        *("typ", "alg", "kid", "cnf", "act", "acr", "azp", "token_type"),
+    )
+)
+REQUIRED_CLAIMS: Final = frozenset(("iss", "sub", "aud", "exp", "iat", "jti", "client_id"))
+
+MAX_CLAIMS_DEPTH: Final = 8
+MAX_ID: Final = 255
+MAX_TIME: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+_KNOWN: Final = REQUIRED_CLAIMS | {"nbf", "sid", "scope", "roles", "ver", "auth_time", "amr"}
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles can come out of JSON
+    """What a verified access token says. Times are seconds since 1970 UTC.
+
+    `sid` and `ver` are None in foreign tokens that have none; `jti` and `client_id` are then empty. `extra` holds every
+    other claim, its arrays as tuples and its objects as read-only mappings. The three marks are what the revocation
+    set knows the token's session, user and key by.
+    """
+
+    iss: str
+    sub: str
+    aud: tuple[str, ...]
+    exp: int
+    iat: int
+    nbf: int | None
+    jti: str
+    client_id: str
+    sid: str | None
+    scopes: frozenset[str]
+    roles: frozenset[str]
+    ver: int | None
+    auth_time: int | None
+    amr: tuple[str, ...]
+    kid: str
+    extra: Mapping[str, Any]
+    session_mark: int | None
+    user_mark: int
+    key_mark: int
+
+
+def read_claims(payload: dict[str, Any], *, kid: str, key_mark: int, foreign: bool = False) -> AccessClaims:
+    """Check the type of every claim and build the claims object. Values are the verifier's business.
+
+    :param foreign: accept what other issuers do: times with a fraction, no `jti` and no `client_id`.
+    :raises TokenError: `token_invalid`.
+    """
+    sid = _optional_id(payload, "sid")
+    sub = _id(payload, "sub")
+    return AccessClaims(
+        iss=_id(payload, "iss"),
+        sub=sub,
+        aud=_audience(payload),
+        exp=_time(payload, "exp", foreign=foreign),
+        iat=_time(payload, "iat", foreign=foreign),
+        nbf=_time(payload, "nbf", foreign=foreign) if "nbf" in payload else None,
+        jti=_id(payload, "jti") if "jti" in payload or not foreign else "",
+        client_id=_id(payload, "client_id") if "client_id" in payload or not foreign else "",
+        sid=sid,
+        scopes=_scopes(payload),
+        roles=_as_set(_strings(payload, "roles")),
+        ver=_version(payload),
+        auth_time=_time(payload, "auth_time", foreign=foreign) if "auth_time" in payload else None,
+        amr=_strings(payload, "amr"),
+        kid=kid,
+        extra=_NOTHING if payload.keys() <= _KNOWN else _rest(payload),
+        session_mark=None if sid is None else mark_of(sid),
+        user_mark=mark_of(sub),
+        key_mark=key_mark,
+    )
+
+
+def _fault(name: str) -> TokenError:
+    return TokenError(f"The token's claim {name} is missing or not acceptable.")
+
+
+def _id(payload: dict[str, Any], name: str) -> str:
+    value = payload.get(name)
+    if type(value) is not str or not 0 < len(value) <= MAX_ID:
+        raise _fault(name)
+    return value
+
+
+def _optional_id(payload: dict[str, Any], name: str) -> str | None:
+    return _id(payload, name) if name in payload else None
+
+
+def _time(payload: dict[str, Any], name: str, *, foreign: bool) -> int:
+    value = payload.get(name)
+    if foreign and type(value) is float and value >= 0:
+        value = int(value)  # strict JSON has no infinities; a fraction of a second is dropped
+    if type(value) is not int or not 0 <= value <= MAX_TIME:  # bool is a subclass of int, hence not isinstance
+        raise _fault(name)
+    return value
+
+
+def _version(payload: dict[str, Any]) -> int | None:
+    if "ver" not in payload:
+        return None
+    value = payload["ver"]
+    if type(value) is not int or not 0 <= value <= MAX_TIME:
+        raise _fault("ver")
+    return value
+
+
+def _audience(payload: dict[str, Any]) -> tuple[str, ...]:
+    value = payload.get("aud")
+    if type(value) is str:
+        return (_id(payload, "aud"),)
+    listed = _strings(payload, "aud")
+    if not listed or max(map(len, listed)) > MAX_ID:
+        raise _fault("aud")
+    return listed
+
+
+def _scopes(payload: dict[str, Any]) -> frozenset[str]:
+    value = payload.get("scope", "")
+    if type(value) is not str:
+        raise _fault("scope")
+    return _as_set(tuple(value.split(" "))) if value else frozenset()
+
+
+# Thousands of remembered tokens have the same few scopes and roles: they share them.
+@lru_cache(maxsize=512)
+def _as_set(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in names if name)
+
+
+def _strings(payload: dict[str, Any], name: str) -> tuple[str, ...]:
+    if name not in payload:
+        return ()
+    value = payload[name]
+    if type(value) is not list:
+        raise _fault(name)
+    for entry in value:
+        if type(entry) is not str or not entry:
+            raise _fault(name)
+    return tuple(value)
+
+
+def _rest(payload: dict[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType({name: _freeze(value) for name, value in payload.items() if name not in _KNOWN})
+
+
+def _freeze(value: Any) -> Any:
+    if type(value) is dict:
+        return MappingProxyType({name: _freeze(inner) for name, inner in value.items()})
+    if type(value) is list:
+        return tuple(_freeze(inner) for inner in value)
+    return value
