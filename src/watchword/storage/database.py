@@ -1,0 +1,76 @@
+"""The contract of a database. `sqlite.py` keeps it now; `postgres.py` will keep the same.
+
+SQL is the common subset of SQLite 3.37 and PostgreSQL 14, with `:name` parameters; an optional parameter is written
+`CAST(:x AS TEXT)` or `CAST(:x AS BIGINT)`. Values are `str`, `int` or None. NUL characters are refused at the edge.
+
+A *unit* is several statements that happen together or not at all. It is a coroutine function that awaits nothing but
+`tx.one`, `tx.all` and `tx.run`; it may be run again (serialisation failure, deadlock), so it has no other effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+Value = str | int | None
+T = TypeVar("T")
+
+
+class Row(Protocol):
+    """A row: columns by name or by position."""
+
+    def __getitem__(self, column: str | int, /) -> Any: ...
+
+
+class Tx(Protocol):
+    """What a unit talks to. Reads see what the unit has written."""
+
+    async def one(self, sql: str, /, **values: Value) -> Row | None:
+        """The first row, or None. Also for `UPDATE … RETURNING` and `INSERT … RETURNING`."""
+        ...
+
+    async def all(self, sql: str, /, **values: Value) -> list[Row]:
+        """All rows."""
+        ...
+
+    async def run(self, sql: str, /, **values: Value) -> int:
+        """Execute; how many rows were changed."""
+        ...
+
+
+Unit = Callable[[Tx], Awaitable[T]]
+
+
+class Database(Protocol):
+    """An open database. Every method may raise `StorageUnavailable`, those that write also `UniqueViolation`."""
+
+    async def one(self, sql: str, /, **values: Value) -> Row | None:
+        """Read the first row by a key, outside any unit; sees everything acknowledged so far."""
+        ...
+
+    async def all(self, sql: str, /, **values: Value) -> list[Row]:
+        """Read a handful of rows by a key, outside any unit."""
+        ...
+
+    async def scan(self, sql: str, /, **values: Value) -> list[Row]:
+        """Read what is not a look-up by key (lists, searches, exports) without holding up anybody."""
+        ...
+
+    async def run(self, sql: str, /, **values: Value) -> int:
+        """Execute one writing statement as a unit of its own; how many rows were changed, once it is durable."""
+        ...
+
+    async def transact(self, unit: Unit[T]) -> T:
+        """Run a unit and answer with its result once it is durable.
+
+        What the unit raises is raised here; nothing of it is stored then.
+        """
+        ...
+
+    async def changed(self) -> bool:
+        """Whether anybody may have written since the last call: a cheap hint for followers, never a promise."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of everything."""
+        ...

@@ -1,0 +1,167 @@
+"""Bring a database to the schema of this version: `migrations/NNNN_name.sql`, in order, forward only.
+
+Each migration is one unit, so it happens as a whole or not at all. The row in `ww_schema` is its first statement:
+whoever else starts at the same moment waits for that row (or for SQLite's write lock) and then finds it taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from watchword.errors import SchemaMismatch, StorageError, UniqueViolation
+from watchword.storage.database import Database, Tx
+
+_FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_ALLOWED = frozenset({"ALTER", "CREATE", "DELETE", "DROP", "INSERT", "UPDATE"})  # no COMMIT, no PRAGMA, no ATTACH
+# Linear: each alternative begins with a different character, and none can match nothing.
+_PIECE = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|;|[^-'\";]+|.", re.DOTALL)
+
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS ww_schema (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)"
+)
+_CLAIM = (
+    "INSERT INTO ww_schema (version, name, applied_at) VALUES (:version, :name, :now) ON CONFLICT (version) DO NOTHING"
+)
+_APPLIED = "SELECT version, name FROM ww_schema ORDER BY version"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its number, its name, its statements without comments."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a database stands. `version` 0: nothing was ever applied; `pending` empty: ready."""
+
+    version: int
+    newest: int
+    pending: tuple[Migration, ...]
+
+
+async def migrate(
+    database: Database, *, now: int, migrations: Sequence[Migration] | None = None
+) -> tuple[Migration, ...]:
+    """Apply what is missing; answers with what this call applied (another process may have applied the rest).
+
+    Raises `SchemaMismatch` if a newer version of Watchword has written the database, and `StorageUnavailable`.
+    """
+    known = _known(migrations)
+    missing = (await status(database, migrations=known)).pending
+    if not missing:
+        return ()
+    await _make_table(database)
+    applied = [migration for migration in missing if await _apply(database, migration, now)]
+    await status(database, migrations=known)  # somebody newer may have overtaken us
+    return tuple(applied)
+
+
+async def status(database: Database, *, migrations: Sequence[Migration] | None = None) -> Status:
+    """Where the database stands; writes nothing. Raises `SchemaMismatch` if it is not ours to use."""
+    known = _known(migrations)
+    applied = await _applied(database)
+    _refuse_strange(applied, known)
+    return Status(
+        version=max(applied, default=0),
+        newest=len(known),
+        pending=tuple(migration for migration in known if migration.version not in applied),
+    )
+
+
+async def pending(database: Database) -> tuple[Migration, ...]:
+    """What `migrate` would apply. Raises `SchemaMismatch` as `status` does."""
+    return (await status(database)).pending
+
+
+@lru_cache(maxsize=1)
+def bundled() -> tuple[Migration, ...]:
+    """The migrations that came with this version."""
+    folder = resources.files("watchword.storage") / "migrations"
+    return read({entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if not entry.name.startswith("_")})
+
+
+def read(files: Mapping[str, str]) -> tuple[Migration, ...]:
+    """Migrations from `{file name: text}`. Raises `ValueError`: bad name, gap, duplicate, statement not allowed."""
+    found = sorted((_parsed(name, text) for name, text in files.items()), key=lambda migration: migration.version)
+    for expected, migration in enumerate(found, start=1):
+        if migration.version != expected:
+            raise ValueError(f"migration {migration.version:04}_{migration.name} stands where {expected:04} belongs")
+    return tuple(found)
+
+
+def split(text: str) -> Iterator[str]:
+    """The statements of a migration, without comments. Each ends in `;`, also the last, else `ValueError`."""
+    statement = ""
+    for piece in _PIECE.findall(text):
+        if piece == ";":
+            yield statement.strip()
+            statement = ""
+        elif not piece.startswith("--"):  # comments go: a `:` in one must not look like a parameter
+            statement += piece
+    if statement.strip():
+        raise ValueError(f"a statement does not end in ';': {statement.strip()[:60]!r}")
+
+
+def _parsed(name: str, text: str) -> Migration:
+    match = _FILE.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not called like NNNN_name.sql")
+    statements = tuple(split(text))
+    for statement in statements:
+        if not _ALLOWED.issuperset(statement.upper().split(maxsplit=1)[:1] or {""}):
+            raise ValueError(f"{name}: a migration may not say {statement[:60]!r}")
+    return Migration(int(match[1]), match[2], statements)
+
+
+def _known(migrations: Sequence[Migration] | None) -> tuple[Migration, ...]:
+    return bundled() if migrations is None else tuple(migrations)
+
+
+async def _applied(database: Database) -> dict[int, str]:
+    try:
+        rows = await database.all(_APPLIED)
+    except StorageError:
+        raise
+    except Exception:  # noqa: BLE001 - each engine has its own error for a table that is not there yet
+        return {}
+    return {int(str(row["version"])): str(row["name"]) for row in rows}
+
+
+def _refuse_strange(applied: Mapping[int, str], known: Sequence[Migration]) -> None:
+    newest = max(applied, default=0)
+    if newest > len(known):
+        raise SchemaMismatch(
+            f"The database has schema {newest}, this Watchword knows {len(known)}. Install the newer version."
+        )
+    for migration in known[:newest]:
+        if applied.get(migration.version) != migration.name:
+            raise SchemaMismatch(f"The database has not applied migration {migration.version:04}_{migration.name}.")
+
+
+async def _make_table(database: Database) -> None:
+    try:
+        await database.run(_TABLE)
+    except UniqueViolation:
+        # PostgreSQL: two starters made it at once, and its catalogue refused ours. Then it is there now.
+        await database.run(_TABLE)
+
+
+async def _apply(database: Database, migration: Migration, now: int) -> bool:
+    """Whether it was us who applied it."""
+
+    async def unit(tx: Tx) -> bool:
+        if not await tx.run(_CLAIM, version=migration.version, name=migration.name, now=now):
+            return False
+        for statement in migration.statements:
+            await tx.run(statement)
+        return True
+
+    return await database.transact(unit)

@@ -1,0 +1,91 @@
+"""What SQLite's errors mean to the rest of the product.
+
+* a unique index or primary key refused a row → `UniqueViolation` with the name the index has on PostgreSQL as well,
+* the file did not do what it should have (busy, full, unreadable, damaged, …) → `StorageUnavailable`,
+* anything else (no such table, NOT NULL, a foreign key, a wrong binding) is a fault of the program and stays as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from watchword.errors import StorageUnavailable, UniqueViolation
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FAULTS_OF_THE_FILE = _BUSY | {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+_UNIQUE = frozenset(
+    {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+)
+_PREFIX = "UNIQUE constraint failed: "
+
+_INDEXES = """
+    SELECT l.name, l.origin, l.partial, group_concat(i.name, ', ') AS columns
+    FROM pragma_index_list(:relation) AS l, pragma_index_info(l.name) AS i
+    WHERE l."unique" = 1 GROUP BY l.name ORDER BY l.partial, l.name
+"""
+
+
+def code(error: BaseException) -> int:
+    """SQLite's primary result code, or 0 where the error did not come out of the library."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether somebody else held the lock: trying again later may work."""
+    return code(error) in _BUSY
+
+
+def is_fault_of_the_file(error: BaseException) -> bool:
+    """Whether the file, not the program, is at fault."""
+    return code(error) in _FAULTS_OF_THE_FILE
+
+
+def unavailable(cause: BaseException | None) -> StorageUnavailable:
+    """A `StorageUnavailable` that carries the cause for the log and says nothing of it to the caller."""
+    error = StorageUnavailable("The database is not available.")
+    error.__cause__ = cause
+    return error
+
+
+def translated(error: sqlite3.Error, connection: sqlite3.Connection) -> Exception:
+    """The error to raise instead; the same one where it is a fault of the program."""
+    if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
+        violation = UniqueViolation(_index(str(error), connection))
+        violation.__cause__ = error
+        return violation
+    if is_fault_of_the_file(error):
+        return unavailable(error)
+    return error
+
+
+def _index(message: str, connection: sqlite3.Connection) -> str:
+    """The index behind `UNIQUE constraint failed: ww_users.username_key` or `…: index 'name'` (on expressions)."""
+    named = message.removeprefix(_PREFIX)
+    if named.startswith("index '"):
+        return named.removeprefix("index '").removesuffix("'")
+    relation = named.partition(".")[0]
+    columns = [column.strip().partition(".")[2] for column in named.split(",")]
+    for name, origin, _, of in connection.execute(_INDEXES, {"relation": relation}):
+        if of == ", ".join(columns):
+            return _name(str(name), str(origin), relation, columns)
+    return _name("", "pk", relation, columns)  # the row id itself, which no index holds
+
+
+def _name(name: str, origin: str, relation: str, columns: list[str]) -> str:
+    """SQLite calls the indexes of PRIMARY KEY and UNIQUE clauses sqlite_autoindex_…; PostgreSQL's names are ours."""
+    if origin == "pk":
+        return f"{relation}_pkey"
+    if origin == "u":
+        return "_".join([relation, *columns, "key"])
+    return name

@@ -1,0 +1,285 @@
+"""Group commit: the one writer of a SQLite file within this process.
+
+Waiting for the disk is what a small transaction costs, so everybody who arrives while the disk is busy shares the next
+wait. A *group* is one SQLite transaction; each unit in it has a savepoint of its own.
+
+    queue → BEGIN IMMEDIATE → unit, unit, unit (on the loop, never interleaved) → COMMIT (in a thread) → answers
+
+* A unit's coroutine is driven from start to end without a pause, so nothing else runs in between.
+* Nobody touches the connection while COMMIT runs, and nobody is answered before it has returned: not even a unit that
+  failed, since what it saw may have been written by a neighbour in the same group.
+* All of it belongs to a task of this writer. A request that is cancelled only stops waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from watchword.clock import monotonic
+from watchword.errors import StorageUnavailable
+from watchword.storage.database import Row, Unit, Value
+from watchword.storage.sqlite_connection import close, connect, patiently
+from watchword.storage.sqlite_faults import is_busy, translated, unavailable
+
+GROUP_UNITS = 256  # units in one group at most
+GROUP_SECONDS = 0.005  # a group starts no further unit after that, so that a long queue does not hold up readers
+PAUSE = 0.0005  # seconds between two groups if other processes write as well
+T = TypeVar("T")
+
+_AWAITED = (
+    "a unit awaited something other than tx.one, tx.all or tx.run; nothing of it was stored. Inside a unit there is no "
+    "sleeping, no I/O and no other database call: do that before or after transact()"
+)
+_ENDED = "this unit has ended: `tx` may only be used inside it"
+
+
+class SQLiteTx:
+    """What a unit talks to. Its methods are coroutines that never suspend."""
+
+    __slots__ = ("_connection", "_cursor", "_refusal", "fault")
+
+    def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._refusal: BaseException | None = None
+        self.fault: Exception | None = None  # of the first statement that failed
+
+    async def one(self, sql: str, /, **values: Value) -> Row | None:
+        """The first row, or None."""
+        rows = self._execute(sql, values)
+        return rows[0] if rows else None
+
+    async def all(self, sql: str, /, **values: Value) -> list[Row]:
+        """All rows."""
+        return self._execute(sql, values)
+
+    async def run(self, sql: str, /, **values: Value) -> int:
+        """Execute; how many rows were changed."""
+        self._execute(sql, values)
+        return max(self._cursor.rowcount, 0)
+
+    def end(self) -> None:
+        """Refuse whatever comes now."""
+        self._refusal = RuntimeError(_ENDED)
+
+    def _execute(self, sql: str, values: dict[str, Value]) -> list[Row]:
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            # Every row is fetched: a statement left half-way would keep COMMIT from happening.
+            return self._cursor.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            # From here on the unit is lost even if it catches this, because on PostgreSQL it would be.
+            self.fault = self._refusal = translated(error, self._connection)
+            if self.fault is error:
+                raise
+            raise self.fault from error
+
+
+class _Request:
+    """A unit that waits to be run, and then what came of it."""
+
+    __slots__ = ("answer", "context", "error", "result", "unit")
+
+    def __init__(self, unit: Unit[Any], answer: asyncio.Future[Any]) -> None:
+        self.unit = unit
+        self.answer = answer
+        self.context = contextvars.copy_context()  # the unit runs in its requester's, whoever's turn it is
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Tell the requester, if he still waits."""
+        if self.answer.done():
+            return
+        if self.error is None:
+            self.answer.set_result(self.result)
+        else:
+            self.answer.set_exception(self.error)
+
+    def fail(self, cause: BaseException | None) -> None:
+        """Nothing of it was stored."""
+        self.error = unavailable(cause)
+        self.settle()
+
+
+class _GroupLost(Exception):
+    """The transaction is gone, and everybody's work with it."""
+
+
+class Writer:
+    """The writing connection and the queue in front of it. Belongs to one event loop."""
+
+    def __init__(self, path: Path, *, processes: int, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        self._pause = PAUSE if processes > 1 else 0.0
+        self._queue: deque[_Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchword-sqlite-commit")
+        self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._closed = False
+        self.inside_unit = False
+
+    async def open(self) -> None:
+        """Open the connection now, so that a bad path is found at start. Raises `StorageUnavailable`."""
+        await self._opened()
+
+    async def transact(self, unit: Unit[T]) -> T:
+        """Queue a unit and wait until it is durable (or has failed)."""
+        if self._closed:
+            raise StorageUnavailable("The database has been closed.")
+        loop = asyncio.get_running_loop()
+        request = _Request(unit, loop.create_future())
+        self._queue.append(request)
+        if self._task is None:
+            self._task = loop.create_task(self._work(), context=contextvars.Context())
+        answer: T = await request.answer
+        return answer
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go of the connection."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        await self._discard()
+        self._thread.shutdown(wait=False)
+
+    async def _work(self) -> None:
+        """Groups, until nobody waits. Ends by itself, so that an idle database has no task."""
+        group: list[_Request] = []
+        try:
+            while self._queue:
+                await self._write(group)
+                group.clear()
+                await self._let_others_in()
+        except BaseException as error:  # a cancelled loop, or a fault in this file: strand nobody
+            connection, self._connection, self._cursor = self._connection, None, None
+            self._abandon(group, error)
+            self._thread.submit(close, connection)  # behind a commit that may still be under way
+            raise
+        finally:
+            self._task = None
+
+    async def _write(self, group: list[_Request]) -> None:
+        """One group from BEGIN to the answers."""
+        try:
+            connection = await self._begun()
+        except (StorageUnavailable, sqlite3.Error) as error:
+            await self._discard()
+            return self._abandon(group, error)
+        try:
+            self._run_units(connection, group)
+            await self._in_thread(lambda: self._commit(connection))
+        except (_GroupLost, sqlite3.Error, MemoryError) as error:
+            await self._discard()
+            for request in group:
+                request.fail(error.__cause__ or error)
+            return None
+        for request in group:
+            request.settle()
+        return None
+
+    async def _begun(self) -> sqlite3.Connection:
+        """The connection with a write transaction open. Waiting for somebody's lock happens in the thread."""
+        connection = self._connection or await self._opened()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            await self._in_thread(lambda: patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._patience))
+        return connection
+
+    def _run_units(self, connection: sqlite3.Connection, group: list[_Request]) -> None:
+        stop_at = monotonic() + GROUP_SECONDS
+        queue = self._queue
+        while queue and len(group) < GROUP_UNITS:
+            request = queue.popleft()
+            if request.answer.done():
+                continue  # cancelled while it waited: it has not happened
+            group.append(request)
+            self._run_unit(connection, request)
+            if monotonic() > stop_at:
+                return
+
+    def _run_unit(self, connection: sqlite3.Connection, request: _Request) -> None:
+        """One unit inside its savepoint; what it raises is kept for later. Raises `_GroupLost`, `sqlite3.Error`."""
+        assert self._cursor is not None
+        connection.execute("SAVEPOINT unit")
+        tx = SQLiteTx(connection, self._cursor)
+        self.inside_unit = True
+        try:
+            request.result = request.context.run(_driven, request.unit, tx)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the requester, not to this task
+            request.error = error
+        finally:
+            self.inside_unit = False
+            tx.end()
+        if tx.fault is not None:
+            request.error = tx.fault
+        # A full disk or an I/O error may have ended the transaction, and then there is nothing left to keep. We do not
+        # go on after one that did not, either: the file cannot be trusted to take the rest.
+        if isinstance(tx.fault, StorageUnavailable) or not connection.in_transaction:
+            raise _GroupLost from request.error
+        if request.error is not None:
+            connection.execute("ROLLBACK TO unit")
+        connection.execute("RELEASE unit")
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        patiently(lambda: connection.execute("COMMIT"), self._patience)
+
+    async def _let_others_in(self) -> None:
+        """The answered go first; so do other processes, which cannot see our queue and would starve."""
+        if self._pause:
+            # In the thread, because uvloop's timers count whole milliseconds and would round this one down to nothing.
+            await self._in_thread(lambda: time.sleep(self._pause))
+        else:
+            await asyncio.sleep(0)
+
+    def _abandon(self, group: list[_Request], cause: BaseException) -> None:
+        """Fail everybody who waits."""
+        for request in group:
+            request.fail(cause)
+        while self._queue:
+            self._queue.popleft().fail(cause)
+
+    async def _opened(self) -> sqlite3.Connection:
+        self._connection = await self._in_thread(lambda: connect(self._path, patience=self._patience))
+        self._cursor = self._connection.cursor()
+        return self._connection
+
+    async def _discard(self) -> None:
+        """Close the connection; the next group opens another. In the same thread, so never during a commit."""
+        connection, self._connection, self._cursor = self._connection, None, None
+        await self._in_thread(lambda: close(connection))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _driven(unit: Unit[T], tx: SQLiteTx) -> T:
+    """Run a unit's coroutine to its end in one go."""
+    steps = unit(tx).__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    _close_early(steps)
+    raise RuntimeError(_AWAITED)
+
+
+def _close_early(steps: Any) -> None:
+    with suppress(Exception):  # its clean-up failed or tried to wait again; the unit is lost either way
+        steps.close()

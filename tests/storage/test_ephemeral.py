@@ -1,0 +1,187 @@
+"""One suite over every store of short-lived state; what only the memory store has is at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Ephemeral
+from watchword.storage.ephemeral_memory import MemoryEphemeral
+from watchword.storage.ephemeral_sql import SQLEphemeral
+from watchword.storage.sqlite import SQLite
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture(params=["memory", "sql"])
+def store(request: pytest.FixtureRequest, database: SQLite) -> Ephemeral:
+    """Each of them, empty."""
+    return MemoryEphemeral() if request.param == "memory" else SQLEphemeral(database)
+
+
+async def test_a_value_is_there_until_its_second(store: Ephemeral) -> None:
+    """Present up to the last second before `expires_at`, gone at it, though nobody has swept (J15)."""
+    await store.put("a", "x", 60, NOW)
+    assert await store.get("a", NOW + 59) == "x"
+    assert await store.get("a", NOW + 60) is None
+    assert await store.take("a", NOW + 60) is None
+    assert await store.get("never", NOW) is None
+
+
+async def test_a_later_value_replaces_the_earlier(store: Ephemeral) -> None:
+    """Value and life are the later one's, be it longer or shorter."""
+    await store.put("a", "x", 60, NOW)
+    await store.put("a", "y", 600, NOW + 1)
+    assert await store.get("a", NOW + 600) == "y"
+    await store.put("a", "z", 5, NOW + 2)
+    assert await store.get("a", NOW + 6) == "z"
+    assert await store.get("a", NOW + 7) is None
+
+
+async def test_a_value_is_taken_once(store: Ephemeral) -> None:
+    """Of twenty who take at the same time one gets it; afterwards it is gone for readers, too."""
+    await store.put("a", "x", 60, NOW)
+    taken = await asyncio.gather(*[store.take("a", NOW) for _ in range(20)])
+    assert sorted(taken, key=str) == [None] * 19 + ["x"]
+    assert await store.get("a", NOW) is None
+    await store.put("a", "again", 60, NOW)
+    assert await store.take("a", NOW) == "again"
+
+
+async def test_a_window_opens_with_the_first_count(store: Ephemeral) -> None:
+    """Later counts, even with another lifetime, do not extend it; at its end a new one opens at one."""
+    assert await store.count("a", lifetime=60, now=NOW) == Counted(1, NOW + 60)
+    assert await store.count("a", lifetime=600, now=NOW + 59) == Counted(2, NOW + 60)
+    assert await store.count("a", lifetime=60, now=NOW + 60) == Counted(1, NOW + 120)
+    assert await store.count("a", by=5, lifetime=60, now=NOW + 61) == Counted(6, NOW + 120)
+    assert await store.count("b", by=3, lifetime=60, now=NOW) == Counted(3, NOW + 60)
+
+
+async def test_a_count_is_given_back(store: Ephemeral) -> None:
+    """Never below zero, never into a window that is not open; zero only looks."""
+    assert await store.count("a", by=-1, lifetime=60, now=NOW) == Counted(0, NOW)
+    assert await store.count("a", by=0, lifetime=60, now=NOW) == Counted(0, NOW)
+    await store.count("a", by=2, lifetime=60, now=NOW)
+    assert await store.count("a", by=0, lifetime=60, now=NOW + 1) == Counted(2, NOW + 60)
+    assert await store.count("a", by=-1, lifetime=60, now=NOW + 2) == Counted(1, NOW + 60)
+    assert await store.count("a", by=-5, lifetime=60, now=NOW + 2) == Counted(0, NOW + 60)
+    assert await store.count("a", lifetime=60, now=NOW + 3) == Counted(1, NOW + 60)
+    assert await store.count("a", by=-1, lifetime=60, now=NOW + 60) == Counted(0, NOW + 60)
+    assert await store.count("a", lifetime=60, now=NOW + 61) == Counted(1, NOW + 121)
+
+
+async def test_no_count_is_lost(store: Ephemeral) -> None:
+    """Two hundred at once give two hundred different amounts."""
+    counted = await asyncio.gather(*[store.count("a", lifetime=60, now=NOW) for _ in range(200)])
+    assert sorted(each.amount for each in counted) == list(range(1, 201))
+
+
+async def test_several_counters_count_together(store: Ephemeral) -> None:
+    """The answers stand in the order of the names, each with its own window; the same name twice counts twice."""
+    await store.count("m", lifetime=10, now=NOW)
+    counted = await store.count_all([("z", 60), ("m", 60), ("a", 5), ("z", 60)], NOW + 1)
+    assert counted == [Counted(1, NOW + 61), Counted(2, NOW + 10), Counted(1, NOW + 6), Counted(2, NOW + 61)]
+    assert await store.count_all([], NOW) == []
+
+
+async def test_values_and_counters_do_not_meet(store: Ephemeral) -> None:
+    """The same name may stand for a value and for a counter."""
+    await store.put("a", "x", 60, NOW)
+    assert await store.count("a", lifetime=5, now=NOW) == Counted(1, NOW + 5)
+    assert await store.take("a", NOW) == "x"
+    assert await store.count("a", lifetime=5, now=NOW) == Counted(2, NOW + 5)
+
+
+async def test_a_sweep_deletes_the_dead_only(store: Ephemeral) -> None:
+    """At most five hundred at a time, none that lives, until nothing dead is left (E-12)."""
+    for n in range(SWEEP_ROWS + 50):
+        await store.put(f"dead {n}", "x", 10, NOW)
+    for n in range(20):
+        await store.put(f"alive {n}", "x", 11, NOW)
+        await store.count(f"alive {n}", lifetime=11, now=NOW)
+    assert await store.sweep(NOW + 9) == 0
+    assert [await store.sweep(NOW + 10) for _ in range(3)] == [SWEEP_ROWS, 50, 0]
+    for n in range(20):
+        assert await store.get(f"alive {n}", NOW + 10) == "x"
+        assert await store.count(f"alive {n}", by=0, lifetime=11, now=NOW + 10) == Counted(1, NOW + 11)
+    assert await store.sweep(NOW + 11) == 40
+
+
+async def test_a_sweep_keeps_a_window_that_opened_again(store: Ephemeral) -> None:
+    """A counter that ended and was counted on again is alive, and so is what the sweep must not touch."""
+    await store.count("a", lifetime=10, now=NOW)
+    await store.count("a", lifetime=10, now=NOW + 10)
+    await store.sweep(NOW + 10)
+    assert await store.count("a", lifetime=10, now=NOW + 11) == Counted(2, NOW + 20)
+
+
+async def test_odd_names_and_values(store: Ephemeral) -> None:
+    """Whatever the text, it is a name or a value and nothing else (J6)."""
+    for text in ("", "'; DROP TABLE ww_ephemeral; --", "value:a", "count:a", "日本語", "x" * 10_000):
+        await store.put(text, text, 60, NOW)
+        assert await store.get(text, NOW) == text
+        assert await store.count(text, lifetime=60, now=NOW) == Counted(1, NOW + 60)
+
+
+@pytest.fixture
+def small() -> MemoryEphemeral:
+    """A memory store with room for ten entries of one lifetime."""
+    return MemoryEphemeral(capacity=10)
+
+
+async def test_memory_is_bounded(small: MemoryEphemeral) -> None:
+    """A flood of names stays within the room; the newest is kept, the oldest starts afresh."""
+    for n in range(1_000):
+        await small.count(str(n), lifetime=60, now=NOW)
+    assert len(small) == 10
+    assert (await small.count("999", lifetime=60, now=NOW)).amount == 2
+    assert (await small.count("0", lifetime=60, now=NOW)).amount == 1
+
+
+async def test_memory_drops_the_ended_before_the_living(small: MemoryEphemeral) -> None:
+    """Room comes from what is over: nothing alive is pushed out for it."""
+    for n in range(8):
+        await small.count(f"old {n}", lifetime=50, now=NOW)
+    for n in range(2):
+        await small.count(f"alive {n}", lifetime=60, now=NOW)
+    for n in range(8):
+        await small.count(f"new {n}", lifetime=60, now=NOW + 50)
+    for n in range(2):
+        assert (await small.count(f"alive {n}", lifetime=60, now=NOW + 50)).amount == 2
+
+
+async def test_a_flood_of_long_lives_leaves_short_limits_alone(small: MemoryEphemeral) -> None:
+    """Filling the store with day-long names does not make a per-minute limit forget."""
+    for n in range(100):
+        await small.count(f"flood {n}", lifetime=86_400, now=NOW)
+        assert (await small.count("victim", lifetime=60, now=NOW)).amount == n + 1
+
+
+async def test_memory_takes_constant_time_when_full() -> None:
+    """A hundred thousand fresh names into a full store: no search over what is stored."""
+    store = MemoryEphemeral(capacity=20_000)
+    started = time.perf_counter()
+    for n in range(100_000):
+        await store.count(str(n), lifetime=60, now=NOW)
+    assert time.perf_counter() - started < 3
+    assert len(store) == 20_000
+
+
+async def test_sql_counters_count_together_or_not_at_all(database: SQLite, path: Path) -> None:
+    """If one of several counters cannot be counted, none is."""
+    with sqlite3.connect(path) as other:
+        other.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON ww_ephemeral WHEN NEW.name LIKE '%forbidden'"
+            " BEGIN SELECT raise(ABORT, 'no'); END"
+        )
+    other.close()
+    store = SQLEphemeral(database)
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.count_all([("allowed", 60), ("forbidden", 60)], NOW)
+    assert await store.count("allowed", by=0, lifetime=60, now=NOW) == Counted(0, NOW)
