@@ -1,0 +1,16 @@
+"""Settings: frozen, read once, every fault reported together, what is unsafe refused.
+
+    Settings(port=4100, access_lifetime="5m")     the embedded form: reads no environment
+    load(flags, environ, cwd)                     the program: flags > WATCHWORD_* > .env > watchword.toml > defaults
+
+Every setting is one row of `watchword.settings.table`; the rules between settings are in `watchword.settings.rules`.
+"""
+
+from __future__ import annotations
+
+from watchword.settings.frozen import Settings
+from watchword.settings.secret_files import read_secret_file
+from watchword.settings.sources import Loaded, load
+from watchword.settings.values import Limit
+
+__all__ = ["Limit", "Loaded", "Settings", "load", "read_secret_file"]

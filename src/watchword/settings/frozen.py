@@ -1,0 +1,146 @@
+"""The settings as one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from watchword.errors import Fault, SettingsError
+from watchword.settings.rules import complete
+from watchword.settings.table import BY_NAME, SETTINGS
+from watchword.settings.values import Limit, base64url, duration_text
+
+MASK = "********"
+_PATH_FIELDS = ("database_path",)
+
+
+class Given(TypedDict, total=False):
+    """What `Settings` takes: each value as itself, or as it would be written in the environment."""
+
+    host: str
+    port: int | str
+    public_url: str | None
+    path_prefix: str | None
+    data_dir: Path | str
+    database_url: str | None
+    redis_url: str | None
+    secret: tuple[bytes, ...] | str | None
+    jwt_secret: bytes | str | None
+    algorithm: str | None
+    audience: str | None
+    access_lifetime: timedelta | int | str
+    refresh_idle: timedelta | int | str
+    session_lifetime: timedelta | int | str
+    refresh_grace: timedelta | int | str
+    password_hash: str
+    password_policy: str
+    login_limit: Limit | str | None
+    login_address_limit: Limit | str | None
+    login_account_limit: Limit | str | None
+    register_limit: Limit | str | None
+    registration: str
+    allowed_origins: tuple[str, ...] | list[str] | str
+    trusted_proxies: int | str
+    password_grant: bool | str
+    docs: bool | str | None
+    workers: int | str
+    log_format: str | None
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Settings:
+    """All settings, checked and complete.
+
+    Built directly this is the embedded form: it reads no environment and no file. Values are given as themselves or as
+    text (`access_lifetime="5m"`); for a limit, None means off, elsewhere not given. Neither `repr` nor `str` shows a
+    secret.
+
+    :raises SettingsError: with every fault found, each with a hint.
+    """
+
+    host: str
+    port: int
+    public_url: str
+    path_prefix: str
+    data_dir: Path
+    database_url: str = field(repr=False)  # may hold a password
+    database_path: Path = field(repr=False)  # the SQLite file that `database_url` names
+    redis_url: str | None = field(repr=False)
+    secret: tuple[bytes, ...] | None = field(repr=False)
+    jwt_secret: bytes | None = field(repr=False)
+    algorithm: str
+    audience: str
+    access_lifetime: timedelta
+    refresh_idle: timedelta
+    session_lifetime: timedelta
+    refresh_grace: timedelta
+    password_hash: Literal["argon2id", "bcrypt"]
+    password_policy: Literal["default", "nist"]
+    login_limit: Limit | None
+    login_address_limit: Limit | None
+    login_account_limit: Limit | None
+    register_limit: Limit | None
+    registration: Literal["open", "closed"]
+    allowed_origins: tuple[str, ...]
+    trusted_proxies: int
+    password_grant: bool
+    docs: bool
+    workers: int
+    log_format: Literal["console", "json"]
+    log_level: Literal["debug", "info", "warning", "error"]
+
+    def __init__(self, **given: Unpack[Given]) -> None:
+        unknown = [name for name in given if name not in BY_NAME and name not in _PATH_FIELDS]
+        if unknown:
+            faults = (Fault(name, "is not a setting", f"known are: {', '.join(BY_NAME)}") for name in unknown)
+            raise SettingsError(tuple(faults))
+        texts = {name: _text(name, value) for name, value in given.items() if name in BY_NAME}
+        draft = complete(texts)
+        for each in fields(self):
+            object.__setattr__(self, each.name, draft.values[each.name])
+
+    def __reduce__(self) -> str:
+        # A pickled object would carry the secrets to wherever it is written.
+        raise TypeError("settings are not pickled: they hold secrets")
+
+    def shown(self) -> dict[str, str]:
+        """Every setting as text, secrets masked: for people and for logs."""
+        return {setting.name: _shown(setting.name, getattr(self, setting.name)) for setting in SETTINGS}
+
+
+def _text(name: str, value: Any) -> str:
+    """A value as it would be written in the environment, so that there is one way in and one check."""
+    if value is None:
+        return "off" if name.endswith("_limit") else ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, tuple | list):
+        return ",".join(base64url(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
+    return str(value)
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None and name.endswith("_limit"):
+        return "off"
+    if value is None or value == ():
+        return ""
+    if BY_NAME[name].secret:
+        return MASK
+    return without_password(_text(name, value)) if name.endswith("_url") else _text(name, value)
+
+
+def without_password(url: str) -> str:
+    """A URL with its password masked."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not at:
+        return url
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{colon}{MASK if colon else ''}@{place}"

@@ -1,0 +1,206 @@
+"""What settings must be true of one another, and what follows for those that were not given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from watchword.errors import Fault, SettingsError
+from watchword.settings.table import BY_NAME, SETTINGS
+from watchword.settings.values import Unfit, is_loopback
+
+_HTTP_PORT = 80  # browsers leave it out of an origin
+_SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
+_POSTGRES = ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "cockroachdb")
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+
+@dataclass(slots=True)
+class Draft:
+    """Settings being put together: what was given, what it means, what is wrong with it."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(self, name: str, message: str, hint: str) -> None:
+        """Note one more thing that is wrong."""
+        self.faults.append(Fault(BY_NAME[name].variable, message, hint))
+
+    def usable(self, *names: str) -> bool:
+        """Whether all these have values to reason from."""
+        return all(name in self.values for name in names)
+
+
+def complete(texts: Mapping[str, str], unreadable: frozenset[str] = frozenset()) -> Draft:
+    """Read every setting, apply every rule.
+
+    :param texts: name → text; an empty text counts as not given.
+    :param unreadable: settings whose fault is reported already; no rule reasons from them.
+    :raises SettingsError: with all faults at once.
+    """
+    draft = Draft()
+    for setting in SETTINGS:
+        if setting.name in unreadable:
+            continue
+        text = texts.get(setting.name, "")
+        if text:
+            draft.given.add(setting.name)
+        try:
+            draft.values[setting.name] = setting.read(text or setting.default) if text or setting.default else None
+        except Unfit as unfit:
+            draft.fault(setting.name, unfit.message, unfit.hint)
+    for needs, rule in RULES:
+        if draft.usable(*needs):
+            rule(draft)
+    if draft.faults:
+        raise SettingsError(tuple(draft.faults))
+    return draft
+
+
+def _bind(draft: Draft) -> None:
+    """Without a public URL the issuer, the links and the cookie's security would be guessed from a Host header."""
+    host = draft.values["host"]
+    if draft.values["public_url"] is None and not is_loopback(host):
+        draft.fault(
+            "public_url",
+            f"is needed to listen on {host}, which others can reach",
+            "set it to the https address that clients use, such as https://auth.example.com, or listen on 127.0.0.1",
+        )
+
+
+def _addresses(draft: Draft) -> None:
+    """Public URL and path prefix follow from each other, the audience and the documentation from the public URL."""
+    values = draft.values
+    if values["public_url"] is None:
+        host = values["host"].lower()
+        port = "" if values["port"] == _HTTP_PORT else f":{values['port']}"
+        values["public_url"] = f"http://{f'[{host}]' if ':' in host else host}{port}{values['path_prefix'] or ''}"
+    if values["path_prefix"] is None:
+        values["path_prefix"] = urlsplit(values["public_url"]).path
+    if values["audience"] is None:
+        values["audience"] = values["public_url"]
+    if values["docs"] is None:
+        values["docs"] = is_loopback(urlsplit(values["public_url"]).hostname or "")
+
+
+def _origins(draft: Draft) -> None:
+    """A page that came over http could have been changed on its way, and acts for the signed-in user."""
+    url: str | None = draft.values["public_url"]  # None: it could not be derived, which is reported already
+    if url is None or not url.startswith("https:"):
+        return
+    for each in draft.values["allowed_origins"]:
+        if each.startswith("http:") and not is_loopback(urlsplit(each).hostname or ""):
+            secure = each.replace("http:", "https:")
+            draft.fault("allowed_origins", f"{each} is http, the service https", f"use {secure}")
+
+
+def _database(draft: Draft) -> None:
+    values = draft.values
+    url: str | None = values["database_url"]
+    if url is None:
+        values["database_path"] = values["data_dir"] / "watchword.db"
+        values["database_url"] = f"sqlite:///{values['database_path']}"
+        return
+    scheme = url.partition("://")[0].lower()
+    if scheme in _POSTGRES:
+        draft.fault(
+            "database_url",
+            "PostgreSQL support is not in this version yet",
+            "leave it out: SQLite in the data directory needs no set-up",
+        )
+    elif scheme not in _SQLITE or "://" not in url:
+        message = f"{scheme[:20]!a} is not a database Watchword knows"
+        draft.fault("database_url", message, "use sqlite:///path/to/file.db")
+    else:
+        _sqlite(draft, url.partition("://")[2])
+
+
+def _sqlite(draft: Draft, rest: str) -> None:
+    path = unquote(rest.removeprefix("/"))
+    if not rest.startswith("/") or path in ("", ":memory:") or "?" in rest or "#" in rest or "\0" in path:
+        draft.fault(
+            "database_url",
+            "does not name a file",
+            "write sqlite:///relative/path.db or sqlite:////absolute/path.db, without parameters",
+        )
+        return
+    draft.values["database_path"] = Path(path)
+    home = os.path.abspath(draft.values["data_dir"])
+    if os.path.dirname(os.path.abspath(path)) != home and draft.usable("secret") and not draft.values["secret"]:
+        # Made beside a database elsewhere, a secret would be lost with the machine while the database stays.
+        draft.fault(
+            "secret",
+            "is needed for a database outside the data directory",
+            "make one with: watchword secret, and give it as WATCHWORD_SECRET or WATCHWORD_SECRET_FILE, "
+            "or keep the database in the data directory",
+        )
+
+
+def _redis(draft: Draft) -> None:
+    url: str | None = draft.values["redis_url"]
+    if url is None:
+        return
+    if url.partition("://")[0].lower() in _REDIS and "://" in url:
+        draft.fault("redis_url", "Redis support is not in this version yet", "leave it out: nothing needs it")
+    else:
+        draft.fault("redis_url", "is not the URL of a Redis or Valkey", "leave it out: nothing needs it")
+
+
+def _algorithm(draft: Draft) -> None:
+    shared, algorithm = draft.values["jwt_secret"], draft.values["algorithm"]
+    if algorithm is None:
+        draft.values["algorithm"] = "HS256" if shared else "ES256"
+    elif algorithm == "HS256" and not shared:
+        draft.fault(
+            "algorithm",
+            "is HS256, which needs WATCHWORD_JWT_SECRET",
+            "make one with: watchword secret, or leave the algorithm out for ES256, whose tokens nobody else can forge",
+        )
+    elif algorithm != "HS256" and shared:
+        draft.fault(
+            "algorithm",
+            f"is {algorithm}, but WATCHWORD_JWT_SECRET is for HS256 only",
+            "leave out one of the two",
+        )
+
+
+def _lifetimes(draft: Draft) -> None:
+    idle, session = draft.values["refresh_idle"], draft.values["session_lifetime"]
+    if idle <= session:
+        return
+    if "refresh_idle" in draft.given:
+        draft.fault("refresh_idle", "is longer than the session lifetime", "make it at most WATCHWORD_SESSION_LIFETIME")
+    else:
+        # Only the session lifetime was given, and shorter than the idle default: the shorter one is meant.
+        draft.values["refresh_idle"] = session
+
+
+def _log_format(draft: Draft) -> None:
+    if draft.values["log_format"] is None:
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        draft.values["log_format"] = "console" if terminal else "json"
+
+
+def _absent_lists(draft: Draft) -> None:
+    if draft.values["allowed_origins"] is None:
+        draft.values["allowed_origins"] = ()
+
+
+# In this order. A rule is left out when a setting that it needs could not be read: that fault is reported already.
+RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
+    (("allowed_origins",), _absent_lists),
+    (("host", "public_url"), _bind),
+    (("host", "port", "public_url", "path_prefix", "audience", "docs"), _addresses),
+    (("host", "port", "path_prefix", "public_url", "allowed_origins"), _origins),
+    (("data_dir", "database_url"), _database),
+    (("redis_url",), _redis),
+    (("jwt_secret", "algorithm"), _algorithm),
+    (("refresh_idle", "session_lifetime"), _lifetimes),
+    (("log_format",), _log_format),
+)

@@ -1,0 +1,209 @@
+"""Where settings come from: flags > WATCHWORD_* > .env > bare PORT and the like > watchword.toml > defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from watchword.errors import Fault, SettingsError
+from watchword.settings.frozen import Given, Settings
+from watchword.settings.rules import complete
+from watchword.settings.secret_files import read_secret_file
+from watchword.settings.table import BARE, BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
+from watchword.settings.values import Unfit
+
+DOTENV = ".env"
+TOML = "watchword.toml"
+_FILE = "_file"
+SECRET_FILES = {setting.name + _FILE: setting.name for setting in SETTINGS if setting.secret}
+_KNOWN = BY_NAME.keys() | SECRET_FILES.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and for each where its value came from (`--port`, `WATCHWORD_PORT`, `watchword.toml`, `default`)."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    warnings: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is being collected: texts with where each came from, and what is wrong."""
+
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
+    origins: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+
+    def take(self, source: Mapping[str, str], label: str) -> None:
+        """Add what stronger sources left open. `label` has `{}` where the name goes in its environment form."""
+        for name, text in source.items():
+            if not text or name in SECRET_FILES:
+                continue
+            if BY_NAME[name].secret and source.get(name + _FILE):
+                variable = BY_NAME[name].variable
+                self.faults.append(Fault(variable, f"and {variable}_FILE are both given", "leave out one of the two"))
+            self._set(name, text, label.format(BY_NAME[name].variable))
+        for file_name, name in SECRET_FILES.items():
+            if source.get(file_name) and name not in self.texts:
+                self._take_file(name, source[file_name], label.format(BY_NAME[name].variable + "_FILE"))
+
+    def _take_file(self, name: str, path: str, label: str) -> None:
+        try:
+            self._set(name, read_secret_file(Path(path).expanduser()), label)
+        except Unfit as unfit:
+            self.faults.append(Fault(BY_NAME[name].variable + "_FILE", unfit.message, unfit.hint))
+            self.unreadable.add(name)
+
+    def _set(self, name: str, text: str, origin: str) -> None:
+        if name not in self.texts:
+            self.texts[name] = text
+            self.origins[name] = origin
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path | None = None) -> Loaded:
+    """Read the settings of a program.
+
+    :param flags: name → value; None counts as not given. Names are those of `Settings`, and `secret_file`.
+    :param environ: the process's environment.
+    :param cwd: where `.env` and `watchword.toml` are looked for, and what a relative data directory starts from.
+    :raises SettingsError: with every fault of every source.
+    """
+    home = cwd or Path.cwd()
+    reading = _Reading()
+    reading.take({name: str(value) for name, value in flags.items() if value is not None}, "flag")
+    reading.origins = {name: _flag(name, flags) for name in reading.origins}
+    dotenv = _dotenv(home / DOTENV, reading)
+    reading.take(_prefixed(environ, "", reading), "{}")
+    reading.take(_prefixed(dotenv, f" (in {DOTENV})", reading), "{} in " + DOTENV)
+    for bare, name in BARE.items():
+        reading.take({name: environ.get(bare, "")}, bare)
+        reading.take({name: dotenv.get(bare, "")}, f"{bare} in {DOTENV}")
+    reading.take(_toml(home / TOML, reading), TOML)
+    if not reading.texts.get("data_dir"):
+        reading.texts["data_dir"] = BY_NAME["data_dir"].default
+    reading.texts["data_dir"] = str(home / Path(reading.texts["data_dir"]).expanduser())
+    return _finish(reading)
+
+
+def _finish(reading: _Reading) -> Loaded:
+    origins = {setting.name: reading.origins.get(setting.name, "default") for setting in SETTINGS}
+    try:
+        complete(reading.texts, frozenset(reading.unreadable))
+    except SettingsError as error:
+        reading.faults.extend(_placed(fault, reading.origins) for fault in error.faults)
+    if reading.faults:
+        raise SettingsError(tuple(dict.fromkeys(reading.faults)))
+    settings = Settings(**cast(Given, reading.texts))
+    return Loaded(settings, origins, tuple(reading.warnings))
+
+
+def _placed(fault: Fault, origins: Mapping[str, str]) -> Fault:
+    """The fault, with where the value came from when that is not the variable itself."""
+    origin = origins.get(fault.setting.removeprefix(ENVIRONMENT_PREFIX).lower(), fault.setting)
+    if origin == fault.setting:
+        return fault
+    return Fault(fault.setting, f"{fault.message} (from {origin})", fault.hint)
+
+
+def _flag(name: str, flags: Mapping[str, object]) -> str:
+    return BY_NAME[name].flag if flags.get(name) is not None else f"{BY_NAME[name].flag}-file"
+
+
+def _prefixed(names: Mapping[str, str], where: str, reading: _Reading) -> dict[str, str]:
+    """The `WATCHWORD_*` among these; a name that no setting has is most likely a slip of the pen, and is reported."""
+    found: dict[str, str] = {}
+    for variable, text in names.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in _KNOWN or variable != variable.upper():
+            reading.faults.append(Fault(variable, f"is not a setting{where}", _did_you_mean(variable, _KNOWN)))
+        else:
+            found[name] = text
+    return found
+
+
+def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
+    text = _read(path, reading)
+    if not text:
+        return {}
+    from io import StringIO
+
+    from dotenv.parser import parse_stream  # here: most starts have no .env, and need not pay for it
+
+    found: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            line = binding.original.line
+            reading.faults.append(Fault(DOTENV, f"line {line} cannot be read", "write NAME=value on a line of its own"))
+        elif binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
+    _warn_if_open(path, any(found.get(s.variable) for s in SETTINGS if s.secret), reading)
+    return found
+
+
+def _toml(path: Path, reading: _Reading) -> dict[str, str]:
+    text = _read(path, reading)
+    if not text:
+        return {}
+    import tomllib
+
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reading.faults.append(Fault(TOML, f"is not TOML: {error}", "write lines such as port = 4100"))
+        return {}
+    found = {}
+    for name, value in content.items():
+        if name not in _KNOWN:
+            reading.faults.append(Fault(TOML, f"{name!a} is not a setting", _did_you_mean(name, _KNOWN)))
+        elif (written := _toml_text(value)) is None:
+            reading.faults.append(Fault(TOML, f"{name} is of a kind no setting has", "write text, a number or a list"))
+        else:
+            found[name] = written
+    _warn_if_open(path, any(found.get(s.name) for s in SETTINGS if s.secret), reading)
+    return found
+
+
+def _toml_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | str):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return None
+
+
+def _read(path: Path, reading: _Reading) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""  # `.env` is a directory where a virtual environment was given that name
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reading.faults.append(Fault(path.name, f"cannot be read: {reason}", f"check {path}, or remove it"))
+        return ""
+
+
+def _warn_if_open(path: Path, holds_secret: bool, reading: _Reading) -> None:
+    """A file made for secrets is refused when others can read it; one made for settings in general is warned about."""
+    if holds_secret and path.stat().st_mode & 0o004:
+        message = "holds a secret and can be read by every user of this machine"
+        reading.warnings.append(Fault(path.name, message, f"chmod 600 {path}"))
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # here: only a mistake needs it
+
+    # Without the prefix, which all names share and which would make any two look alike.
+    close = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX).lower(), list(known), n=1, cutoff=0.6)
+    if not close:
+        return "watchword settings lists every name"
+    return f"did you mean {ENVIRONMENT_PREFIX + close[0].upper() if name.startswith(ENVIRONMENT_PREFIX) else close[0]}?"

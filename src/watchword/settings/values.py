@@ -1,0 +1,284 @@
+"""How one setting is written and read: text in, value out, or `Unfit` with what to do about it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
+SECRET_BYTES = 32
+_FEWEST_DISTINCT = 8  # 32 random bytes have fewer distinct values with a probability below 2^-100
+_LONGEST_QUOTE = 60
+_MOST_SECRETS = 3  # a refresh token's MAC is tried against each
+_UNITS = {"": SECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+_LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,9}[smhd]?)")
+_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_-]{1,63})*")
+_ON = frozenset({"on", "true", "yes", "1"})
+_OFF = frozenset({"off", "false", "no", "0"})
+
+Reader = Callable[[str], object]
+
+
+class Unfit(ValueError):
+    """A text that is no value of this setting: what is wrong, and what to write instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `quota` per `window`; written `10/15m`."""
+
+    quota: int
+    window: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.quota}/{duration_text(self.window)}"
+
+
+def duration_text(value: timedelta) -> str:
+    """A duration as it is written in settings: the largest unit that divides it (`15m`, `7d`)."""
+    seconds = value.total_seconds()
+    if seconds != int(seconds):
+        return f"{seconds}s"  # no reader accepts this: whole seconds only
+    for letter, unit in (("d", DAY), ("h", HOUR), ("m", MINUTE)):
+        if seconds and seconds % unit == 0:
+            return f"{int(seconds // unit)}{letter}"
+    return f"{int(seconds)}s"
+
+
+def duration(least: int, most: int) -> Reader:
+    """A duration between two bounds in seconds: `45`, `30s`, `15m`, `12h`, `7d`."""
+
+    def read(text: str) -> timedelta:
+        match = _DURATION.fullmatch(text.strip())
+        if match is None:
+            raise Unfit(f"{_quoted(text)} is not a duration", "write whole seconds or 30s, 15m, 12h, 7d")
+        seconds = int(match[1]) * _UNITS[match[2]]
+        if not least <= seconds <= most:
+            bounds = f"{duration_text(timedelta(seconds=least))} to {duration_text(timedelta(seconds=most))}"
+            raise Unfit(f"{_quoted(text)} is out of bounds", f"choose a duration from {bounds}")
+        return timedelta(seconds=seconds)
+
+    return read
+
+
+def limit(text: str) -> Limit | None:
+    """A limit such as `10/15m`, or `off`."""
+    if text.strip().lower() == "off":
+        return None
+    match = _LIMIT.fullmatch(text.strip())
+    hint = "write how many per how long, such as 10/15m, or off"
+    if match is None:
+        raise Unfit(f"{_quoted(text)} is not a limit", hint)
+    window = duration(1, 31 * DAY)(match[2])
+    assert isinstance(window, timedelta)
+    if int(match[1]) == 0:
+        raise Unfit(f"{_quoted(text)} allows nothing", hint)
+    return Limit(int(match[1]), window)
+
+
+def number(least: int, most: int) -> Reader:
+    """A whole number between two bounds."""
+
+    def read(text: str) -> int:
+        stripped = "0" if least == 0 and text.strip().lower() == "off" else text.strip()
+        if not re.fullmatch(r"[0-9]{1,9}", stripped) or not least <= int(stripped) <= most:
+            raise Unfit(f"{_quoted(text)} is not acceptable", f"give a whole number from {least} to {most}")
+        return int(stripped)
+
+    return read
+
+
+def choice(*names: str, also: dict[str, str] | None = None) -> Reader:
+    """One of a few names, in any case; `also` maps other spellings to them."""
+    known = {name.lower(): name for name in names} | (also or {})
+
+    def read(text: str) -> str:
+        name = known.get(text.strip().lower())
+        if name is None:
+            raise Unfit(f"{_quoted(text)} is not known", f"choose one of: {', '.join(names)}")
+        return name
+
+    return read
+
+
+def switch(text: str) -> bool:
+    """`on` or `off` (also true/false, yes/no, 1/0)."""
+    word = text.strip().lower()
+    if word not in _ON | _OFF:
+        raise Unfit(f"{_quoted(text)} is neither on nor off", "write on or off")
+    return word in _ON
+
+
+def host(text: str) -> str:
+    """An IP address or a host name to listen on."""
+    name = text.strip().removeprefix("[").removesuffix("]")
+    if is_address(name) or _HOST_NAME.fullmatch(name.lower()):
+        return name
+    raise Unfit(f"{_quoted(text)} is not an address to listen on", "give an IP address or a host name, without a port")
+
+
+def words(text: str) -> str:
+    """Some visible text in one line."""
+    if not text.strip().isprintable():
+        raise Unfit("has characters that cannot be shown", "use visible characters only")
+    return text.strip()
+
+
+def folder(text: str) -> Path:
+    """A directory."""
+    if "\0" in text:
+        raise Unfit("has a NUL character", "give a directory")
+    return Path(text.strip()).expanduser()
+
+
+def url_path(text: str) -> str:
+    """A path that comes before every route: `/api`; `/` means none."""
+    path = text.strip()
+    if path in ("/", "off"):
+        return ""
+    if not _PATH.fullmatch(path):
+        raise Unfit(
+            f"{_quoted(text)} is not a path prefix", "write it like /api or /auth/v1, without a slash at the end"
+        )
+    return path
+
+
+def public_url(text: str) -> str:
+    """Where clients reach the service, byte for byte the issuer of its tokens."""
+    url = text.strip()
+    parts = split_url(url)
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise Unfit("has a query or a fragment", "leave out everything from ? or # on")
+    if url.endswith("/"):
+        raise Unfit("ends in a slash", f"write {_quoted(url.rstrip('/'))}: issuers are compared byte for byte")
+    if not _PATH.fullmatch(parts.path):
+        raise Unfit(f"has a path that cannot be used: {_quoted(parts.path)}", "use plain segments such as /auth")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise Unfit(
+            "is http beyond this machine: passwords and tokens would travel in the clear",
+            f"use https://{url.removeprefix('http://')} (with a reverse proxy that terminates TLS), "
+            "or a loopback address such as http://localhost:4000",
+        )
+    return url
+
+
+def origin(text: str) -> str:
+    """A web origin as browsers send it: `https://app.example.com`, without a path."""
+    url = text.strip()
+    if url in {"*", "null"}:
+        raise Unfit(f"{_quoted(url)} would let any page act for a signed-in user", "list each origin by name")
+    if split_url(url).path or url != f"{split_url(url).scheme}://{split_url(url).netloc}":
+        raise Unfit(f"{_quoted(url)} is not an origin", "write scheme and host only, such as https://app.example.com")
+    return url
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """A comma list of origins, or `off`."""
+    if text.strip().lower() == "off":
+        return ()
+    return tuple(dict.fromkeys(origin(part) for part in text.split(",") if part.strip()))
+
+
+def split_url(url: str) -> SplitResult:
+    """Take an http(s) URL apart, refusing what browsers and libraries would read or write differently."""
+    if not url.isascii() or any(character <= " " or character in '\\"<>^`{|}' for character in url):
+        raise Unfit(
+            f"{_quoted(url)} has characters that do not belong in a URL", "write it like https://auth.example.com"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Unfit(f"{_quoted(url)} is not a URL", "write it like https://auth.example.com") from None
+    if not url.startswith(("http://", "https://")) or not parts.hostname:
+        raise Unfit(f"{_quoted(url)} is not an http or https URL", "write it like https://auth.example.com")
+    if "@" in parts.netloc:
+        raise Unfit("has a user name or password in it", "leave out everything before the @")
+    if parts.netloc != parts.netloc.lower():
+        raise Unfit(
+            f"{_quoted(url)} has capitals in its host", f"write the host as {parts.netloc.lower()}, as browsers do"
+        )
+    if not (is_address(parts.hostname) or _HOST_NAME.fullmatch(parts.hostname)):
+        raise Unfit(f"{_quoted(url)} has no valid host", "write it like https://auth.example.com")
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    if port == usual or parts.netloc.endswith(":") or port == 0:
+        raise Unfit(f"{_quoted(url)} names a port that browsers leave out", f"leave out :{usual if port else ''}")
+    return parts
+
+
+def secrets(text: str) -> tuple[bytes, ...]:
+    """Master secrets: base64url of at least 32 random bytes each, current first."""
+    hint = "make one with: watchword secret"
+    found = tuple(_secret(part.strip(), hint) for part in text.split(",") if part.strip())
+    if len(set(found)) != len(found):
+        raise Unfit("lists the same secret twice", "list each secret once, the current one first")
+    if len(found) > _MOST_SECRETS:
+        raise Unfit(
+            f"lists {len(found)} secrets", f"list at most {_MOST_SECRETS}: the current one, then those being retired"
+        )
+    return found
+
+
+def _secret(text: str, hint: str) -> bytes:
+    bare = text.rstrip("=")
+    try:
+        raw = urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+    except ValueError:
+        raw = b""
+    if base64url(raw) != bare or not raw:
+        raise Unfit("is not base64url", hint)
+    if len(raw) < SECRET_BYTES:
+        raise Unfit(f"holds {len(raw)} bytes; at least {SECRET_BYTES} are needed", hint)
+    if len(set(raw)) < _FEWEST_DISTINCT:
+        raise Unfit("is not random", hint)
+    return raw
+
+
+def shared_secret(text: str) -> bytes:
+    """The HS256 secret: its characters are the key, as in the libraries that share it. At least 32 bytes."""
+    raw = text.encode("utf-8", "surrogateescape")
+    if len(raw) < SECRET_BYTES:
+        raise Unfit(
+            f"has {len(raw)} bytes; HS256 needs at least {SECRET_BYTES} (RFC 7518 section 3.2), made at random",
+            "make one with: watchword secret",
+        )
+    return raw
+
+
+def base64url(raw: bytes) -> str:
+    """Unpadded base64url."""
+    return urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def is_address(name: str) -> bool:
+    """Whether this is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address stays on this machine (RFC 6761 section 6.3 for `localhost`)."""
+    if is_address(name):
+        return ipaddress.ip_address(name).is_loopback
+    return name.lower() == "localhost" or name.lower().endswith(".localhost")
+
+
+def _quoted(text: str) -> str:
+    """The text as given, cut short, safe in a terminal."""
+    return ascii(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "...")

@@ -1,0 +1,251 @@
+"""The settings object: what follows from what, what is refused, what it never shows."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watchword.errors import SettingsError
+from watchword.settings import Limit, Settings
+from watchword.settings.table import SETTINGS
+
+SECRET = bytes(range(32))
+SECRET_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
+
+
+def faults(**given: Any) -> dict[str, str]:
+    """Setting → message and hint, of what `Settings` refuses."""
+    with pytest.raises(SettingsError) as refused:
+        Settings(**given)
+    return {fault.setting: f"{fault.message} | {fault.hint}" for fault in refused.value.faults}
+
+
+def test_nothing_given() -> None:
+    """With nothing set everything has a value that works on one machine."""
+    settings = Settings()
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 4000, 1)
+    assert settings.public_url == settings.audience == "http://127.0.0.1:4000"
+    assert settings.path_prefix == ""
+    assert settings.data_dir == Path("watchword-data")
+    assert settings.database_url == "sqlite:///watchword-data/watchword.db"
+    assert settings.database_path == Path("watchword-data/watchword.db")
+    assert settings.redis_url is settings.secret is settings.jwt_secret is None
+    assert settings.algorithm == "ES256"
+    assert settings.access_lifetime == timedelta(minutes=15)
+    assert settings.refresh_idle == timedelta(days=7)
+    assert settings.session_lifetime == timedelta(days=30)
+    assert settings.refresh_grace == timedelta(seconds=30)
+    assert settings.password_hash == "argon2id"
+    assert settings.login_limit == Limit(10, timedelta(minutes=15))
+    assert settings.register_limit == Limit(20, timedelta(hours=1))
+    assert settings.registration == "open"
+    assert settings.allowed_origins == ()
+    assert settings.password_grant is settings.docs is True
+
+
+def test_the_embedded_form_reads_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither variables nor files reach an application that passes its own settings."""
+    (tmp_path / ".env").write_text("WATCHWORD_PORT=1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WATCHWORD_PORT", "2")
+    monkeypatch.setenv("WATCHWORD_NONSENSE", "2")
+    assert Settings().port == 4000
+
+
+def test_values_as_themselves_or_as_text() -> None:
+    """The embedded form takes either, and both mean the same."""
+    assert Settings(
+        port=4100,
+        data_dir=Path("x"),
+        access_lifetime=timedelta(minutes=5),
+        refresh_grace=0,
+        login_limit=Limit(3, timedelta(seconds=10)),
+        register_limit=None,
+        allowed_origins=("https://a.example", "https://b.example"),
+        docs=False,
+        secret=(SECRET,),
+        jwt_secret=JWT_SECRET.encode(),
+    ) == Settings(
+        port="4100",
+        data_dir="x",
+        access_lifetime="5m",
+        refresh_grace="0",
+        login_limit="3/10s",
+        register_limit="off",
+        allowed_origins="https://a.example,https://b.example",
+        docs="off",
+        secret=SECRET_TEXT,
+        jwt_secret=JWT_SECRET,
+    )
+
+
+def test_a_binary_jwt_secret_is_kept() -> None:
+    """A key of any bytes is the key that signs."""
+    key = bytes(range(200, 256)) + b"\n "
+    assert Settings(jwt_secret=key).jwt_secret == key
+
+
+@pytest.mark.parametrize(
+    ("given", "public_url", "prefix"),
+    [
+        ({}, "http://127.0.0.1:4000", ""),
+        ({"port": 80}, "http://127.0.0.1", ""),
+        ({"host": "::1", "port": 1}, "http://[::1]:1", ""),
+        ({"host": "LocalHost"}, "http://localhost:4000", ""),
+        ({"path_prefix": "/api"}, "http://127.0.0.1:4000/api", "/api"),
+        ({"public_url": "https://x.example/auth"}, "https://x.example/auth", "/auth"),
+        ({"public_url": "https://x.example/auth", "path_prefix": "/"}, "https://x.example/auth", ""),
+        ({"public_url": "https://x.example", "host": "0.0.0.0"}, "https://x.example", ""),
+    ],
+)
+def test_public_url_and_prefix_follow_from_each_other(given: Any, public_url: str, prefix: str) -> None:
+    """The public URL includes any path; the prefix defaults to it."""
+    settings = Settings(**given)
+    assert (settings.public_url, settings.path_prefix, settings.audience) == (public_url, prefix, public_url)
+
+
+def test_docs_are_on_for_loopback_only() -> None:
+    """Documentation is for whoever develops, unless asked for."""
+    assert Settings(public_url="http://localhost:4000").docs
+    assert not Settings(public_url="https://x.example").docs
+    assert Settings(public_url="https://x.example", docs=True).docs
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "auth.internal"])
+def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
+    """Refused with both ways out; a fault elsewhere does not hide it."""
+    found = faults(host=host, port="x")
+    assert "https://auth.example.com" in found["WATCHWORD_PUBLIC_URL"]
+    assert "127.0.0.1" in found["WATCHWORD_PUBLIC_URL"]
+    assert "WATCHWORD_PORT" in found
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "said"),
+    [
+        ({"public_url": "http://x.example"}, "PUBLIC_URL", "https://x.example"),
+        ({"database_url": "postgresql://a:b@c/d"}, "DATABASE_URL", "not in this version yet"),
+        ({"database_url": "mysql://a"}, "DATABASE_URL", "not a database"),
+        ({"database_url": "nonsense"}, "DATABASE_URL", "sqlite:///"),
+        ({"database_url": "sqlite:///:memory:"}, "DATABASE_URL", "does not name a file"),
+        ({"database_url": "sqlite://"}, "DATABASE_URL", "does not name a file"),
+        ({"database_url": "sqlite:///a.db?mode=ro"}, "DATABASE_URL", "without parameters"),
+        ({"database_url": "sqlite:////var/lib/other.db"}, "SECRET", "outside the data directory"),
+        ({"database_url": "sqlite:///watchword-data/../x.db"}, "SECRET", "watchword secret"),
+        ({"redis_url": "redis://localhost"}, "REDIS_URL", "not in this version yet"),
+        ({"redis_url": "nonsense"}, "REDIS_URL", "not the URL"),
+        ({"algorithm": "none"}, "ALGORITHM", "choose one of"),
+        ({"algorithm": "HS512"}, "ALGORITHM", "choose one of"),
+        ({"algorithm": "HS256"}, "ALGORITHM", "watchword secret"),
+        ({"algorithm": "ES256", "jwt_secret": JWT_SECRET}, "ALGORITHM", "HS256 only"),
+        ({"jwt_secret": "secret"}, "JWT_SECRET", "watchword secret"),
+        ({"access_lifetime": "25h"}, "ACCESS_LIFETIME", "1s to 1d"),
+        ({"access_lifetime": "0"}, "ACCESS_LIFETIME", "1s to 1d"),
+        ({"access_lifetime": timedelta(seconds=1.5)}, "ACCESS_LIFETIME", "not a duration"),
+        ({"refresh_grace": "121"}, "REFRESH_GRACE", "0s to 2m"),
+        ({"refresh_idle": "31d"}, "REFRESH_IDLE", "longer than the session"),
+        ({"port": 0}, "PORT", "1 to 65535"),
+        ({"port": "65536"}, "PORT", "1 to 65535"),
+        ({"trusted_proxies": -1}, "TRUSTED_PROXIES", "0 to 16"),
+        ({"password_hash": "md5"}, "PASSWORD_HASH", "argon2id, bcrypt"),
+        ({"registration": "maybe"}, "REGISTRATION", "open, closed"),
+        ({"login_limit": "ten"}, "LOGIN_LIMIT", "10/15m"),
+        ({"allowed_origins": "*"}, "ALLOWED_ORIGINS", "by name"),
+        (
+            {"allowed_origins": "http://a.example", "public_url": "https://x.example"},
+            "ALLOWED_ORIGINS",
+            "https://a.example",
+        ),
+        ({"audience": "a\x00b"}, "AUDIENCE", "visible"),
+        ({"data_dir": "a\x00b"}, "DATA_DIR", "NUL"),
+        ({"workers": 0}, "WORKERS", "1 to 64"),
+        ({"prot": 1}, "prot", "port"),
+    ],
+)
+def test_what_is_refused(given: dict[str, Any], setting: str, said: str) -> None:
+    """Each is refused alone, under its name, with what to do about it."""
+    found = faults(**given)
+    name = setting if setting.islower() else f"WATCHWORD_{setting}"
+    assert list(found) == [name]
+    assert said in found[name]
+
+
+def test_all_faults_at_once() -> None:
+    """Nobody has to fix settings one start at a time."""
+    found = faults(port="x", access_lifetime="soon", login_limit="many", algorithm="none", redis_url="redis://x")
+    assert {name.removeprefix("WATCHWORD_") for name in found} == {
+        "PORT",
+        "ACCESS_LIFETIME",
+        "LOGIN_LIMIT",
+        "ALGORITHM",
+        "REDIS_URL",
+    }
+
+
+def test_a_jwt_secret_switches_to_hs256() -> None:
+    """Given without an algorithm it means HS256; given with HS256 it means the same."""
+    assert Settings(jwt_secret=JWT_SECRET).algorithm == "HS256"
+    assert Settings(jwt_secret=JWT_SECRET, algorithm="hs256").algorithm == "HS256"
+
+
+def test_a_short_session_shortens_the_idle_default() -> None:
+    """Only a given idle life can be too long."""
+    assert Settings(session_lifetime="1h").refresh_idle == timedelta(hours=1)
+
+
+def test_a_database_elsewhere_with_a_secret() -> None:
+    """With a given secret the database may lie anywhere."""
+    settings = Settings(database_url="sqlite:////var/lib/watchword/x%20y.db", secret=SECRET_TEXT)
+    assert settings.database_path == Path("/var/lib/watchword/x y.db")
+
+
+def test_off_and_its_kin() -> None:
+    """Limits and most switches accept off."""
+    settings = Settings(
+        login_limit="off", registration="off", allowed_origins="off", trusted_proxies="off", password_grant="off"
+    )
+    assert settings.login_limit is None
+    assert settings.registration == "closed"
+    assert settings.allowed_origins == ()
+    assert settings.trusted_proxies == 0
+    assert settings.password_grant is False
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    """Not by repr, str, the listing, a copy of the errors, or a pickle (J8)."""
+    settings = Settings(secret=SECRET_TEXT, jwt_secret=JWT_SECRET)
+    shown = repr(settings) + str(settings) + str(settings.shown()) + f"{settings}"
+    for secret in (SECRET_TEXT, JWT_SECRET, repr(SECRET), repr(JWT_SECRET.encode())[2:-1]):
+        assert secret not in shown
+    assert settings.shown()["secret"] == settings.shown()["jwt_secret"] == "********"
+    with pytest.raises(TypeError):
+        pickle.dumps(settings)
+    with pytest.raises(TypeError):
+        copy.deepcopy(settings)
+
+
+def test_frozen() -> None:
+    """Read once, changed never."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_every_setting_is_an_attribute() -> None:
+    """The table, the attributes and what the constructor takes have the same names."""
+    names = {setting.name for setting in SETTINGS}
+    assert {each.name for each in dataclasses.fields(Settings)} == names | {"database_path"}
+    assert set(Settings().shown()) == names
+
+
+def test_a_copy_with_a_change() -> None:
+    """`dataclasses.replace` goes through the same checks."""
+    assert dataclasses.replace(Settings(), workers=2).workers == 2
+    with pytest.raises(SettingsError):
+        dataclasses.replace(Settings(), workers=0)
