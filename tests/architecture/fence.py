@@ -23,9 +23,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "opaque": frozenset(),
     "settings": frozenset({"errors"}),
     "tokens": frozenset({"errors"}),
-    "storage": frozenset({"errors", "clock", "ids"}),
+    "threads": frozenset(),
+    "storage": frozenset({"errors", "clock", "ids", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
-    "identity": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "mail"}),
+    "identity": frozenset(
+        {"errors", "clock", "ids", "opaque", "settings", "threads", "tokens", "storage", "mail"}
+    ),
     "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tokens", "identity"}),
     "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
     "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
@@ -61,17 +64,20 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "email_validator": ("identity.identifiers",),
     "fastapi": ("guard.fastapi",),
     "flask": ("guard.flask",),
-    "django": ("guard.django",),
+    "django": ("guard.django", "guard.drf"),
+    "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "joserfc": ("tokens",),
     "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "pytest": ("testing",),
+    "rest_framework": ("guard.drf",),
     "rich": ("cli",),
     "sqlite3": ("storage",),
-    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi"),
+    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
     "structlog": ("identity", "web", "features", "app"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
     "uvicorn": ("web.protocol", "cli.serve"),
+    "werkzeug": ("guard.flask",),
 }
 
 DRAWERS = frozenset(

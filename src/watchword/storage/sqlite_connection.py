@@ -68,7 +68,9 @@ def close(connection: sqlite3.Connection | None) -> None:
 
 def _create_private(path: Path) -> None:
     """A new file is the owner's alone; the log files beside it get the same mode from SQLite."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # Never opened and closed when it exists: that would drop every POSIX lock this process holds on the file.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _open(path: Path, query_only: bool) -> sqlite3.Connection:
