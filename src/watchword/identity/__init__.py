@@ -1,0 +1,1 @@
+"""The kernel: who someone is and which session they hold. No HTTP, no routes."""

@@ -1,0 +1,36 @@
+"""Networks: what counts as "the same place" for limits and for telling an elsewhere."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_address, ip_network
+
+
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """The network that one customer usually has: an IPv4 address itself, the /64 of an IPv6 address.
+
+    IPv4 written as IPv6 (`::ffff:192.0.2.1`) is IPv4. What is no address at all (a Unix socket) stands for itself.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((int(parsed) >> 64 << 64, 64)))
+
+
+@lru_cache(maxsize=4096)
+def neighbourhood(address: str) -> str:
+    """The wider prefix within which a device may move without being elsewhere: /24 for IPv4, /48 for IPv6."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv4Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    bits = 24 if isinstance(parsed, IPv4Address) else 48
+    return str(ip_network(f"{parsed}/{bits}", strict=False))

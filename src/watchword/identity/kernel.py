@@ -1,0 +1,38 @@
+"""The kernel put together: one struct literal, no container. `watchword.app` builds it, features take from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from watchword.clock import Clock
+from watchword.identity.hashing import Hasher
+from watchword.identity.issuing import Issuer
+from watchword.identity.key_ring import KeyRing
+from watchword.identity.login import LogIn
+from watchword.identity.revocation import Follower
+from watchword.identity.sessions import Sessions
+from watchword.identity.throttle import Throttle
+from watchword.identity.users import Users
+from watchword.identity.verifying import AccessVerifier
+from watchword.settings import Settings
+from watchword.storage.database import Database
+from watchword.storage.ephemeral import Ephemeral
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Everything that knows who somebody is and which session they hold."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    ephemeral: Ephemeral
+    hasher: Hasher
+    ring: KeyRing
+    issuer: Issuer
+    verifier: AccessVerifier
+    follower: Follower
+    throttle: Throttle
+    users: Users
+    sessions: Sessions
+    login: LogIn

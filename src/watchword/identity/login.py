@@ -1,0 +1,236 @@
+"""The log-in pipeline: the only place where a proof becomes a session.
+
+Every factor comes through here, so none can forget the limits, the version check or the audit record. What a failure
+was (unknown user, wrong password, disabled) is known to the audit trail alone: the answer, the queries and the time
+are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+
+from watchword.clock import Clock
+from watchword.errors import Overloaded, Unauthenticated
+from watchword.identity import audit, identifiers, revocation
+from watchword.identity.audit import Peer
+from watchword.identity.identifiers import Identifier
+from watchword.identity.revocation import Entry, Follower
+from watchword.identity.session_row import Live
+from watchword.identity.sessions import Opening, Sessions, Tokens, require_live
+from watchword.identity.throttle import Throttle, log_in_takes
+from watchword.identity.users import User, Users
+from watchword.storage.database import Database, Tx
+from watchword.tokens.claims import AccessClaims
+
+_SEEN = """
+UPDATE ww_users SET last_login_at = :now
+WHERE id = :id AND disabled_at IS NULL AND token_version = :seen
+RETURNING token_version, roles
+"""
+
+
+class Candidate(NamedTuple):
+    """Who is trying: what a factor checks against. `token_version` is as it was when the attempt began."""
+
+    user: User
+    password_hash: str | None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether any proof could be enough. A factor does its whole work even when not."""
+        return self.user.disabled_at is None
+
+
+class Proof(NamedTuple):
+    """What a factor answers when it is satisfied.
+
+    :param method: RFC 8176 name of what was proven (`pwd`).
+    :param upgrade: a stronger hash to keep in place of the one that was checked, if the stored one is weaker.
+    """
+
+    method: str
+    upgrade: str | None = None
+
+
+Prove = Callable[[Candidate | None], Awaitable[Proof | None]]
+
+
+class LoggedIn(NamedTuple):
+    """A finished log-in."""
+
+    user: User
+    tokens: Tokens
+
+
+class LogIn:
+    """The pipeline."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        sessions: Sessions,
+        throttle: Throttle,
+        follower: Follower,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._sessions = sessions
+        self._throttle = throttle
+        self._follower = follower
+        self._clock = clock
+
+    async def attempt(
+        self, typed: str, prove: Prove, *, peer: Peer, client_id: str, replacing: str | None = None
+    ) -> LoggedIn:
+        """Try to log in as whoever `typed` names.
+
+        :param prove: the factor; called once, also for nobody (None).
+        :param replacing: a refresh token that came with the request; the session behind it ends, if this succeeds.
+        :raises Unauthenticated: `invalid_credentials`, whatever the cause.
+        :raises TooManyAttempts: before the factor has done any work.
+        """
+        identifier = identifiers.typed(typed)
+        candidate = await self._candidate(identifier)
+        # One account has one counter, by whichever of its names it is tried.
+        account = candidate.user.id if candidate is not None else identifier.key
+        taken = await self._throttle.take(*log_in_takes(peer.address, account))
+        try:
+            proof = await prove(candidate)
+        except Overloaded:
+            # Refused for want of capacity: nothing was tried.
+            await self._throttle.give_back(taken)
+            raise
+        if proof is None or candidate is None:
+            await self._failed("log_in", candidate, peer)
+            raise _refused()
+        live = await self._open(candidate, proof, peer, client_id, replacing)
+        if live is None:
+            raise _refused()
+        await self._throttle.give_back(taken)
+        return self._logged_in(candidate.user, live)
+
+    async def confirm(self, user_id: str, prove: Prove, *, peer: Peer) -> Candidate:
+        """Ask a logged-in user for a factor again, under the limits of a log-in; no session comes of it.
+
+        Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
+        """
+        taken = await self._throttle.take(*log_in_takes(peer.address, user_id))
+        candidate = await self._candidate(Identifier("id", user_id, user_id))
+        try:
+            proof = await prove(candidate)
+        except Overloaded:
+            await self._throttle.give_back(taken)
+            raise
+        if proof is None or candidate is None:
+            await self._failed("confirm", candidate, peer)
+            raise _refused()
+        await self._throttle.give_back(taken)
+        return candidate
+
+    async def _candidate(self, identifier: Identifier) -> Candidate | None:
+        column = "id" if identifier.kind == "id" else f"{identifier.kind}_key"
+        row = await self._database.one(
+            "SELECT id, username, email, email_verified_at, roles, token_version, created_at, updated_at,"
+            f" last_login_at, disabled_at, password_hash FROM ww_users WHERE {column} = :key",
+            key=identifier.key,
+        )
+        return None if row is None else Candidate(User.of(row), row["password_hash"])
+
+    async def _failed(self, event: str, candidate: Candidate | None, peer: Peer) -> None:
+        user = None if candidate is None else candidate.user.id
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> None:
+            await audit.record(tx, event, at=now, peer=peer, outcome="refused", user=user)
+
+        await self._database.transact(unit)
+
+    async def _open(
+        self, candidate: Candidate, proof: Proof, peer: Peer, client_id: str, replacing: str | None
+    ) -> Live | None:
+        """One transaction: the user is still who was checked, then the session.
+
+        A log-in whose check waited in a queue while the password was reset, or the user disabled, yields nothing but
+        the record of its refusal: None, since raising would undo that.
+        """
+        user = candidate.user
+        now = self._clock.now()
+        replaced = None if replacing is None else self._sessions.session_handle(replacing)
+        opening = Opening(user.id, client_id, "", (proof.method,), peer)
+
+        async def unit(tx: Tx) -> tuple[Live | None, list[Entry]]:
+            seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
+            if seen is None:
+                await audit.record(tx, "log_in", at=now, peer=peer, outcome="refused", user=user.id)
+                return None, []
+            if proof.upgrade is not None:
+                await _upgrade(tx, candidate, proof.upgrade)
+            live = await self._sessions.open(
+                tx, opening, version=seen["token_version"], roles=tuple(seen["roles"].split()), now=now
+            )
+            entries = []
+            if replaced is not None:
+                entries = await self._sessions.end_by_handle(tx, replaced, reason="replaced", now=now)
+            await audit.record(
+                tx, "log_in", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
+            )
+            await revocation.publish(tx, *entries)
+            return live, entries
+
+        live, entries = await self._database.transact(unit)
+        if entries:
+            await self._follower.catch_up()
+        return live
+
+    async def change_password(
+        self, caller: AccessClaims, candidate: Candidate, password_hash: str, *, peer: Peer, client_id: str
+    ) -> LoggedIn:
+        """Set a new password, end every session, and open a new one for whoever asked: one transaction.
+
+        Raises `Unauthenticated` when the caller's session ended, or the user changed, meanwhile.
+        """
+        user = candidate.user
+        now = self._clock.now()
+        opening = Opening(user.id, client_id, "", ("pwd",), peer)
+
+        async def unit(tx: Tx) -> Live:
+            await require_live(tx, caller, now)
+            seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
+            if seen is None:
+                raise _refused()
+            entries = await self._users.set_password(tx, user.id, password_hash, now=now, reason="password_changed")
+            live = await self._sessions.open(
+                tx, opening, version=seen["token_version"] + 1, roles=tuple(seen["roles"].split()), now=now
+            )
+            await audit.record(
+                tx, "password_changed", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
+            )
+            await revocation.publish(tx, *entries)
+            return live
+
+        live = await self._database.transact(unit)
+        await self._follower.catch_up()
+        return self._logged_in(user, live)
+
+    def _logged_in(self, user: User, live: Live) -> LoggedIn:
+        seen = msgspec.structs.replace(user, last_login_at=live.grant.auth_time)
+        return LoggedIn(seen, self._sessions.tokens(live))
+
+
+async def _upgrade(tx: Tx, candidate: Candidate, password_hash: str) -> None:
+    """Replace a weaker hash, unless somebody else just did. Not a change of credential: the password is the same."""
+    await tx.run(
+        "UPDATE ww_users SET password_hash = :new WHERE id = :id AND password_hash = :old",
+        id=candidate.user.id,
+        new=password_hash,
+        old=candidate.password_hash,
+    )
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("The username, e-mail address or password is wrong.", code="invalid_credentials")

@@ -1,0 +1,163 @@
+"""The master secret: sub-keys by label, sealed values, and the file it lives in when nobody gave one.
+
+The database alone and the master secret alone are both useless to a thief: refresh tokens need a handle whose hash is
+in the database *and* a MAC under a sub-key; signing keys are sealed with AES-256-GCM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets as random_source
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import cache
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from watchword.errors import Fault, SettingsError
+from watchword.storage.database import Database
+
+SECRET_BYTES = 32
+SECRET_FILE = "master.secret"  # noqa: S105 - the name of a file
+_NONCE_BYTES = 12
+_META_NAME = "master_check"
+
+
+@cache
+def _derive(secret: bytes, label: str) -> bytes:
+    """HKDF-SHA-256 (RFC 5869) of a master secret: 32 bytes that say nothing about those of another label."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"watchword/{label}".encode()).derive(secret)
+
+
+class Master:
+    """One to three master secrets, current first: new values are made with the current one, old ones still read.
+
+    :param secrets: each at least 32 bytes.
+    """
+
+    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+        self._secrets = secrets
+
+    def __repr__(self) -> str:
+        return f"Master({len(self._secrets)} secrets)"
+
+    def keys(self, label: str) -> tuple[bytes, ...]:
+        """The sub-keys for a label, current first."""
+        return tuple(_derive(secret, label) for secret in self._secrets)
+
+    def seal(self, value: bytes, *, about: str) -> str:
+        """Encrypt a value for the database. `about` names its row: moved to another row, it does not open.
+
+        The text is `<id of the secret>.<base64url of nonce and ciphertext>`.
+        """
+        secret = self._secrets[0]
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + AESGCM(_derive(secret, "seal")).encrypt(nonce, value, about.encode())
+        return f"{_secret_id(secret)}.{urlsafe_b64encode(sealed).decode()}"
+
+    def unseal(self, text: str, *, about: str) -> bytes:
+        """Decrypt what `seal` made, under whichever listed secret made it.
+
+        Raises `SettingsError` when none of them did.
+        """
+        secret_id, _, encoded = text.partition(".")
+        for secret in self._secrets:
+            if _secret_id(secret) != secret_id:
+                continue
+            sealed = urlsafe_b64decode(encoded)
+            with contextlib.suppress(InvalidTag):
+                return AESGCM(_derive(secret, "seal")).decrypt(
+                    sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about.encode()
+                )
+        raise _mismatch(f"the database holds {about} sealed under another master secret")
+
+    def sealed_by_current(self, text: str) -> bool:
+        """Whether the current secret made this sealed value, and not one before it."""
+        return text.partition(".")[0] == _secret_id(self._secrets[0])
+
+    def check_values(self) -> tuple[str, ...]:
+        """What the database keeps to recognise the secret: says nothing about it."""
+        return tuple(_derive(secret, "check").hex() for secret in self._secrets)
+
+
+def _secret_id(secret: bytes) -> str:
+    return _derive(secret, "id")[:6].hex()
+
+
+def _mismatch(message: str) -> SettingsError:
+    hint = (
+        "start with the secret that this database was made with: WATCHWORD_SECRET, WATCHWORD_SECRET_FILE or the data"
+        " directory's file"
+    )
+    return SettingsError((Fault("WATCHWORD_SECRET", message, hint),))
+
+
+async def check(master: Master, database: Database) -> None:
+    """Leave a check value in a new database; refuse to go on with a database made under another secret.
+
+    A new current secret takes over from one that is still listed, which can then be taken off the list once the
+    sessions that it protects are over. Raises `SettingsError`.
+    """
+    current, *_ = master.check_values()
+    await database.run(
+        "INSERT INTO ww_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING",
+        name=_META_NAME,
+        value=current,
+    )
+    row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=_META_NAME)
+    if row is None or row["value"] not in master.check_values():
+        raise _mismatch("this database was made under another master secret")
+    if row["value"] != current:
+        await database.run(
+            "UPDATE ww_meta SET value = :value WHERE name = :name AND value = :before",
+            name=_META_NAME,
+            value=current,
+            before=row["value"],
+        )
+
+
+def load_or_make(data_dir: Path) -> bytes:
+    """The master secret kept beside an embedded database, made at the first start.
+
+    Written to a temporary file, synced and linked into place: of two processes that start at once one wins and the
+    other reads the winner's. Raises `SettingsError` when the file is readable by others or is not a secret.
+    """
+    path = data_dir / SECRET_FILE
+    if not path.exists():
+        _make(path)
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(
+            (Fault("WATCHWORD_SECRET", f"{path} can be read by other users", f"run: chmod 600 {path}"),)
+        )
+    try:
+        text = path.read_text("ascii").strip()
+        secret = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        secret = b""
+    if len(secret) < SECRET_BYTES:
+        hint = "restore it from a backup; without it the database's signing keys cannot be read"
+        raise SettingsError((Fault("WATCHWORD_SECRET", f"{path} does not hold a secret", hint),))
+    return secret
+
+
+def _make(path: Path) -> None:
+    temporary = path.with_name(f".{SECRET_FILE}.{os.getpid()}.{random_source.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(urlsafe_b64encode(os.urandom(SECRET_BYTES)).rstrip(b"=") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

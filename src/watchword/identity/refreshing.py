@@ -1,0 +1,197 @@
+"""Refreshing: one conditional UPDATE, and what happens when it changes no row.
+
+What a presented token means is decided in `refresh_rule`; this module does what the rule says, in one unit of work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import structlog
+
+from watchword import opaque
+from watchword.clock import Clock
+from watchword.errors import StorageUnavailable, Unauthenticated
+from watchword.identity import audit, revocation
+from watchword.identity.audit import Peer
+from watchword.identity.issuing import Issuer
+from watchword.identity.refresh_rule import Step, decide
+from watchword.identity.revocation import Follower
+from watchword.identity.session_row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.opaque import RefreshToken
+from watchword.settings import Settings
+from watchword.storage.database import Database, Row, Tx
+
+_log = structlog.get_logger("watchword.sessions")
+
+
+class _Refused(NamedTuple):
+    """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it."""
+
+    code: str
+    message: str
+    published: bool = False
+
+
+class Refresher:
+    """Exchanges refresh tokens for the state of their session.
+
+    :param keys: the sub-keys under which refresh tokens are MACed, current first.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keys: tuple[bytes, ...],
+        issuer: Issuer,
+        follower: Follower,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._issuer = issuer
+        self._follower = follower
+        self._clock = clock
+        self._idle = int(settings.refresh_idle.total_seconds())
+        self._grace = int(settings.refresh_grace.total_seconds())
+
+    async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
+        """The session as it is after this exchange, to be signed.
+
+        Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
+        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended).
+        """
+        token = opaque.decode_refresh(presented, self._keys)
+        if token is None:
+            raise Unauthenticated("This is not a refresh token of this service.", code="refresh_token_invalid")
+        handle = opaque.fingerprint(token.handle)
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> Live | _Refused:
+            row = await tx.one(
+                ROTATE,
+                now=now,
+                idle=now + self._idle,
+                until=now + self._issuer.lifetime,
+                handle=handle,
+                generation=token.generation,
+                client=client_id,
+                address=peer.address,
+                agent=peer.agent,
+            )
+            if row is not None:
+                return live_of(row, token.handle)
+            return await self._not_rotated(tx, token, handle, client_id, peer, now)
+
+        outcome = await self._database.transact(unit)
+        if isinstance(outcome, Live):
+            return outcome
+        if outcome.published:
+            await self._follower.catch_up()
+        _log.info("refresh_refused", code=outcome.code, address=peer.address, request_id=peer.request_id)
+        raise Unauthenticated(outcome.message, code=outcome.code)
+
+    async def _not_rotated(
+        self, tx: Tx, token: RefreshToken, handle: str, client_id: str, peer: Peer, now: int
+    ) -> Live | _Refused:
+        """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
+        row = await tx.one(READ, handle=handle)
+        if row is None:
+            return await _refuse(tx, _ENDED, None, peer, now)
+        if row["client_id"] != client_id:
+            return await _refuse(tx, _OTHER_CLIENT, row, peer, now)
+        elsewhere = is_elsewhere(row, peer)
+        step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
+        match step:
+            case Step.GRACE:
+                return await _grace(tx, row, token, peer, now, elsewhere=elsewhere)
+            case Step.ROLLED_BACK:
+                return await self._serve_after_rollback(tx, row, token, peer, now)
+            case Step.REUSE:
+                return await _end_reused(tx, row, token, peer, now)
+            case Step.SUPERSEDED:
+                return await _refuse(tx, _SUPERSEDED, row, peer, now)
+            case Step.ENDED:
+                return await _refuse(tx, _ENDED, row, peer, now)
+            case Step.ROTATE:
+                # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
+                raise StorageUnavailable("The session could not be refreshed just now.")
+
+    async def _serve_after_rollback(self, tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int) -> Live:
+        """The database was restored to an older state than the holder's token: the honest newest holder continues."""
+        until = now + self._issuer.lifetime
+        restored = await tx.one(
+            f"UPDATE ww_sessions SET generation = :next, prev_rotated_at = NULL, rotated_at = :now,"
+            " idle_expires_at = CASE WHEN expires_at < :idle THEN expires_at ELSE :idle END,"
+            " access_until = CASE WHEN access_until > :until THEN access_until ELSE :until END, grace_elsewhere = 0"
+            " WHERE id = :id AND generation < :presented AND ended_at IS NULL"
+            f" RETURNING {LIVE}",
+            next=token.generation + 1,
+            presented=token.generation,
+            now=now,
+            idle=now + self._idle,
+            until=until,
+            id=row["id"],
+        )
+        if restored is None:
+            raise StorageUnavailable("The session could not be refreshed just now.")
+        await audit.record(
+            tx,
+            "storage_rollback",
+            at=now,
+            peer=peer,
+            user=row["user_id"],
+            session=row["id"],
+            detail={"stored": str(row["generation"]), "presented": str(token.generation)},
+        )
+        _log.warning("storage_rollback", session_id=row["id"], stored=row["generation"], presented=token.generation)
+        return live_of(restored, token.handle)
+
+
+_ENDED = _Refused("session_ended", "This session has ended. Log in again.")
+_OTHER_CLIENT = _Refused("refresh_token_invalid", "This is not a refresh token of this client.")
+_SUPERSEDED = _Refused("refresh_superseded", "A newer refresh token of this session is in use. Use that one.")
+_REUSED = _Refused(
+    "refresh_token_reused", "This refresh token was used before; its session has been ended. Log in again.", True
+)
+
+
+async def _refuse(tx: Tx, refused: _Refused, row: Row | None, peer: Peer, now: int) -> _Refused:
+    await audit.record(
+        tx,
+        "refresh",
+        at=now,
+        peer=peer,
+        outcome=refused.code,
+        user=None if row is None else row["user_id"],
+        session=None if row is None else row["id"],
+    )
+    return refused
+
+
+async def _grace(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int, *, elsewhere: bool) -> Live:
+    """The same successor again. Nothing was stored of it: it follows from the presented handle and the row."""
+    if elsewhere:
+        await tx.run("UPDATE ww_sessions SET grace_elsewhere = grace_elsewhere + 1 WHERE id = :id", id=row["id"])
+        await audit.record(
+            tx, "refresh", at=now, peer=peer, outcome="grace_elsewhere", user=row["user_id"], session=row["id"]
+        )
+    return live_of(row, token.handle)
+
+
+async def _end_reused(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int) -> _Refused:
+    entries = await revocation.end_session(tx, row["id"], reason="refresh_reuse", now=now)
+    behind = "one_behind" if row["generation"] - token.generation == 1 else "stale"
+    await audit.record(
+        tx,
+        "refresh",
+        at=now,
+        peer=peer,
+        outcome=_REUSED.code,
+        user=row["user_id"],
+        session=row["id"],
+        detail={"class": behind},
+    )
+    await revocation.publish(tx, *entries)
+    return _REUSED

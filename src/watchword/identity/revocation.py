@@ -1,0 +1,139 @@
+"""The list of what is refused before it expires: written with the event, held in memory by whoever verifies.
+
+`publish` is the last thing a unit does. The sequence number comes from an `UPDATE` of the feed's single row, whose
+lock makes commit order equal sequence order: a reader that has seen n has seen everything up to n.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from watchword.clock import Clock
+from watchword.ids import new_id
+from watchword.storage.database import Database, Tx
+from watchword.tokens.revocations import NEVER, RevocationSet
+
+SKEW = 120
+"""Seconds an entry outlives the last token that it can hit, for clocks that are behind."""
+
+_PAGE = 10_000
+
+
+class Entry(NamedTuple):
+    """One thing to refuse.
+
+    :param kind: `session`, `user` or `key`.
+    :param subject: a session id, a user id or a key id.
+    :param min_version: for a user: tokens whose `ver` is lower are refused.
+    :param expires_at: seconds since 1970 UTC; None for a key, which stays refused for ever.
+    """
+
+    kind: str
+    subject: str
+    min_version: int | None
+    expires_at: int | None
+
+
+async def publish(tx: Tx, *entries: Entry) -> None:
+    """Append entries to the feed. Call it last: it takes the lock that all units share."""
+    for entry in entries:
+        row = await tx.one("UPDATE ww_feed SET head = head + 1 WHERE id = 1 RETURNING head")
+        assert row is not None, "the feed's row is made with the first start"
+        await tx.run(
+            "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
+            " VALUES (:seq, :kind, :subject, CAST(:version AS BIGINT), CAST(:expires AS BIGINT))",
+            seq=row["head"],
+            kind=entry.kind,
+            subject=entry.subject,
+            version=entry.min_version,
+            expires=entry.expires_at,
+        )
+
+
+async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list[Entry]:
+    """End a session that has not ended; what to publish for it (nothing, when it had)."""
+    row = await tx.one(
+        "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason WHERE id = :id AND ended_at IS NULL"
+        " RETURNING access_until",
+        id=session_id,
+        now=now,
+        reason=reason,
+    )
+    return [] if row is None else [Entry("session", session_id, None, row["access_until"] + SKEW)]
+
+
+async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str | None = None) -> list[Entry]:
+    """End all sessions of a user, but for one that may be kept; an entry for each, also where no token is left."""
+    rows = await tx.all(
+        "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason"
+        " WHERE user_id = :user AND ended_at IS NULL AND id <> :keep RETURNING id, access_until",
+        user=user_id,
+        now=now,
+        reason=reason,
+        keep=keep or "",
+    )
+    return [Entry("session", row["id"], None, row["access_until"] + SKEW) for row in rows]
+
+
+async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[Entry]:
+    """What to publish so that every token of the user older than `version` is refused.
+
+    The entry lives until the latest access token that was issued to any of the sessions has expired, whatever the
+    life setting is now.
+    """
+    row = await tx.one("SELECT MAX(access_until) AS until FROM ww_sessions WHERE user_id = :user", user=user_id)
+    until = None if row is None else row["until"]
+    if until is None or until + SKEW <= now:
+        return []
+    return [Entry("user", user_id, version, until + SKEW)]
+
+
+class Follower:
+    """Keeps a `RevocationSet` in step with the table.
+
+    `catch_up` is called after each of this process's own units that published, and every quarter of a second for
+    those of other processes.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._cursor = 0
+        self._behind = False
+        self.revocations = RevocationSet()
+
+    async def catch_up(self) -> None:
+        """Read what came after the last entry seen. Raises `StorageUnavailable`."""
+        while True:
+            rows = await self._database.all(
+                "SELECT seq, kind, subject, min_version, expires_at FROM ww_revocations"
+                " WHERE seq > :after ORDER BY seq LIMIT :page",
+                after=self._cursor,
+                page=_PAGE,
+            )
+            for row in rows:
+                until = NEVER if row["expires_at"] is None else row["expires_at"]
+                self.revocations.add(row["kind"], row["subject"], row["min_version"] or 0, until)
+                # Two catch-ups may overlap at an await; adding twice is harmless, going back is not.
+                self._cursor = max(self._cursor, row["seq"])
+            if len(rows) < _PAGE:
+                return
+
+    async def poll(self) -> None:
+        """Catch up when anybody may have written."""
+        # The database gives the hint once. If reading then fails, the next turn must still read.
+        self._behind = await self._database.changed() or self._behind
+        if self._behind:
+            await self.catch_up()
+            self._behind = False
+
+    def sweep(self) -> None:
+        """Forget what has expired: copies the list, so not at every poll."""
+        self.revocations.sweep(self._clock.now())
+
+
+async def found_feed(database: Database) -> None:
+    """Make the feed's row at the first start."""
+    await database.run(
+        "INSERT INTO ww_feed (id, feed_id, head) VALUES (1, :feed, 0) ON CONFLICT (id) DO NOTHING", feed=new_id()
+    )

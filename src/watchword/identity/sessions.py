@@ -1,0 +1,255 @@
+"""Sessions: opened, refreshed, listed, ended. One row each, no row per token.
+
+How one is refreshed is in `refreshing`, by which rule in `refresh_rule`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from watchword import opaque
+from watchword.clock import Clock
+from watchword.errors import NotFound, Unauthenticated
+from watchword.identity import audit, revocation
+from watchword.identity.audit import Peer
+from watchword.identity.issuing import Grant, Issuer
+from watchword.identity.master import Master
+from watchword.identity.refreshing import Refresher
+from watchword.identity.revocation import Follower
+from watchword.identity.session_row import Live
+from watchword.ids import new_id
+from watchword.opaque import RefreshToken
+from watchword.settings import Settings
+from watchword.storage.database import Database, Tx
+from watchword.tokens.claims import AccessClaims
+
+_INSERT = """
+INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_time, generation, created_at, rotated_at,
+    idle_expires_at, expires_at, access_until, grace_elsewhere, address, agent)
+VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
+"""
+
+
+class Tokens(NamedTuple):
+    """What a client receives. Lifetimes are seconds from now."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    scope: str
+
+
+class Opening(NamedTuple):
+    """A session about to be opened: who, how, and from where."""
+
+    user_id: str
+    client_id: str
+    scope: str
+    amr: tuple[str, ...]
+    peer: Peer
+
+
+class SessionView(NamedTuple):
+    """One of a user's sessions, for its owner's eyes. The id is a name, not a credential."""
+
+    id: str
+    created_at: int
+    last_used_at: int
+    expires_at: int
+    address: str
+    agent: str
+
+
+class Sessions:
+    """The sessions of one database."""
+
+    def __init__(
+        self, database: Database, master: Master, issuer: Issuer, follower: Follower, settings: Settings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._keys = master.keys("refresh")
+        self._issuer = issuer
+        self._follower = follower
+        self._clock = clock
+        self._idle = int(settings.refresh_idle.total_seconds())
+        self._lifetime = int(settings.session_lifetime.total_seconds())
+        self._refresher = Refresher(database, self._keys, issuer, follower, settings, clock)
+
+    def tokens(self, live: Live) -> Tokens:
+        """Sign what the client receives. The access token's times are the row's."""
+        now = self._clock.now()
+        return Tokens(
+            self._issuer.access_token(live.grant),
+            # A grace answer may carry a token that has just expired; the refresh token beside it is what counts then.
+            max(0, self._issuer.expires_at(live.grant) - now),
+            opaque.encode_refresh(live.refresh, self._keys[0]),
+            max(0, live.idle_expires_at - now),
+            live.grant.scope,
+        )
+
+    async def open(self, tx: Tx, opening: Opening, *, version: int, roles: tuple[str, ...], now: int) -> Live:
+        """Insert a session, in the log-in's unit: a new id and a new secret handle, always."""
+        refresh = RefreshToken(os.urandom(opaque.HANDLE_BYTES), 0)
+        session_id = new_id()
+        expires_at = now + self._lifetime
+        idle_expires_at = min(now + self._idle, expires_at)
+        await tx.run(
+            _INSERT,
+            id=session_id,
+            handle=opaque.fingerprint(refresh.handle),
+            user=opening.user_id,
+            client=opening.client_id,
+            scope=opening.scope,
+            amr=" ".join(opening.amr),
+            now=now,
+            idle=idle_expires_at,
+            expires=expires_at,
+            until=now + self._issuer.lifetime,
+            address=opening.peer.address,
+            agent=opening.peer.agent,
+        )
+        grant = Grant(
+            opening.user_id,
+            session_id,
+            opening.client_id,
+            opening.scope,
+            roles,
+            version,
+            auth_time=now,
+            amr=opening.amr,
+            issued_at=now,
+            not_after=now + self._issuer.lifetime,
+        )
+        return Live(grant, refresh, idle_expires_at)
+
+    async def refresh(self, presented: str, *, client_id: str, peer: Peer) -> Tokens:
+        """Exchange a refresh token for its successor and an access token.
+
+        Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
+        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended).
+        """
+        return self.tokens(await self.rotate(presented, client_id=client_id, peer=peer))
+
+    async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
+        """`refresh` without signing."""
+        return await self._refresher.rotate(presented, client_id=client_id, peer=peer)
+
+    def session_handle(self, presented: str) -> str | None:
+        """The handle hash of a genuine refresh token, whatever its generation; None for anything else."""
+        token = opaque.decode_refresh(presented, self._keys)
+        return None if token is None else opaque.fingerprint(token.handle)
+
+    async def end_by_handle(self, tx: Tx, handle: str, *, reason: str, now: int) -> list[revocation.Entry]:
+        """End the session behind a refresh token, in the caller's unit; what to publish."""
+        row = await tx.one("SELECT id FROM ww_sessions WHERE handle_hash = :handle", handle=handle)
+        return [] if row is None else await revocation.end_session(tx, row["id"], reason=reason, now=now)
+
+    async def log_out(self, *, claims: AccessClaims | None, presented: str | None, peer: Peer) -> None:
+        """End the session of an access token, of a refresh token, or both when they differ. Idempotent."""
+        handle = None if presented is None else self.session_handle(presented)
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> bool:
+            entries = []
+            if claims is not None and claims.sid is not None:
+                entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
+            if handle is not None:
+                entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
+            for entry in entries:
+                # The owner is asked for: a cookie may belong to somebody else than the access token beside it.
+                owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
+                user = None if owner is None else owner["user_id"]
+                await audit.record(tx, "logged_out", at=now, peer=peer, actor=user, user=user, session=entry.subject)
+            await revocation.publish(tx, *entries)
+            return bool(entries)
+
+        if await self._database.transact(unit):
+            await self._follower.catch_up()
+
+    async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
+        """The user's live sessions in the order in which they were opened."""
+        now = self._clock.now()
+        rows = await self._database.all(
+            "SELECT id, created_at, rotated_at, idle_expires_at, address, agent FROM ww_sessions"
+            " WHERE user_id = :user AND id > :after AND ended_at IS NULL AND expires_at > :now"
+            " AND idle_expires_at > :now ORDER BY id LIMIT :limit",
+            user=user_id,
+            after=after,
+            now=now,
+            limit=limit,
+        )
+        return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
+
+    async def end(self, caller: AccessClaims, session_id: str, *, peer: Peer) -> None:
+        """End one of the caller's own sessions. Raises `NotFound` for anybody else's and for one that has ended."""
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> None:
+            await require_live(tx, caller, now)
+            row = await tx.one(
+                "SELECT id FROM ww_sessions WHERE id = :id AND user_id = :user", id=session_id, user=caller.sub
+            )
+            entries = [] if row is None else await revocation.end_session(tx, session_id, reason="ended", now=now)
+            if not entries:
+                raise NotFound("There is no such session.")
+            await audit.record(
+                tx, "session_ended", at=now, peer=peer, actor=caller.sub, user=caller.sub, session=session_id
+            )
+            await revocation.publish(tx, *entries)
+
+        await self._database.transact(unit)
+        await self._follower.catch_up()
+
+    async def end_others(self, caller: AccessClaims, *, peer: Peer) -> int:
+        """End all of the caller's sessions but the one that asks; how many there were."""
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> int:
+            await require_live(tx, caller, now)
+            ended = await revocation.end_sessions(tx, caller.sub, reason="ended", now=now, keep=caller.sid)
+            await audit.record(
+                tx,
+                "other_sessions_ended",
+                at=now,
+                peer=peer,
+                actor=caller.sub,
+                user=caller.sub,
+                session=caller.sid,
+                detail={"count": str(len(ended))},
+            )
+            # Most of a long list were last used days ago: there is no token left to refuse.
+            await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
+            return len(ended)
+
+        ended = await self._database.transact(unit)
+        await self._follower.catch_up()
+        return ended
+
+
+async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
+    """Inside a unit that changes state: the caller's user and session, as they are now, locked until it commits.
+
+    The list of revocations in memory may be a moment behind; a change of state does not rely on it.
+    Raises `Unauthenticated`.
+    """
+    user = await tx.one(
+        "UPDATE ww_users SET updated_at = updated_at WHERE id = :id AND disabled_at IS NULL"
+        " AND token_version <= CAST(:version AS BIGINT) RETURNING id",
+        id=caller.sub,
+        version=caller.ver,
+    )
+    session = (
+        None
+        if user is None
+        else await tx.one(
+            "UPDATE ww_sessions SET access_until = access_until WHERE id = :id AND user_id = :user AND ended_at IS NULL"
+            " AND expires_at > :now AND idle_expires_at > :now RETURNING id",
+            id=caller.sid,
+            user=caller.sub,
+            now=now,
+        )
+    )
+    if session is None:
+        raise Unauthenticated("This session has ended or this token was revoked.", code="token_revoked")

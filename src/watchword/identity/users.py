@@ -1,0 +1,357 @@
+"""Users: found, made, changed, disabled, deleted.
+
+What touches a credential or a right also refuses the tokens that went before it. In every unit the lock order is
+users → sessions → feed.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from watchword.clock import Clock
+from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, UniqueViolation
+from watchword.identity import audit, identifiers, password_policy, revocation
+from watchword.identity.audit import Peer
+from watchword.identity.hashing import Hasher, kind_of
+from watchword.identity.identifiers import Identifier
+from watchword.identity.revocation import Entry, Follower
+from watchword.ids import new_id
+from watchword.settings import Settings
+from watchword.storage.database import Database, Row, Tx, Unit
+
+T = TypeVar("T")
+
+ADMIN = "admin"
+_COLUMNS = (
+    "id, username, email, email_verified_at, roles, token_version, created_at, updated_at, last_login_at, disabled_at"
+)
+_TAKEN = {"ww_users_username": ("username_taken", "username"), "ww_users_email": ("email_taken", "e-mail address")}
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as the product sees one. The password hash is not among the fields, so no answer can carry it."""
+
+    id: str
+    username: str | None
+    email: str | None
+    email_verified_at: int | None
+    roles: tuple[str, ...]
+    token_version: int
+    created_at: int
+    updated_at: int
+    last_login_at: int | None
+    disabled_at: int | None
+
+    @classmethod
+    def of(cls, row: Row) -> User:
+        """A row of `ww_users` with the columns of this class, in their order."""
+        return cls(row[0], row[1], row[2], row[3], tuple(row[4].split()), row[5], row[6], row[7], row[8], row[9])
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Username and e-mail address, as far as there are any."""
+        return tuple(text for text in (self.username, self.email) if text is not None)
+
+
+class Users:
+    """The users of one database."""
+
+    def __init__(
+        self, database: Database, hasher: Hasher, follower: Follower, settings: Settings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._follower = follower
+        self._settings = settings
+        self._clock = clock
+
+    async def find(self, user_id: str) -> User | None:
+        """The user with that id, or None."""
+        row = await self._database.one(f"SELECT {_COLUMNS} FROM ww_users WHERE id = :id", id=user_id)
+        return None if row is None else User.of(row)
+
+    async def find_by(self, identifier: Identifier) -> User | None:
+        """The user with that username or e-mail address, or None."""
+        row = await self._database.one(
+            f"SELECT {_COLUMNS} FROM ww_users WHERE {identifier.kind}_key = :key", key=identifier.key
+        )
+        return None if row is None else User.of(row)
+
+    async def get(self, user_id: str) -> User:
+        """The user with that id. Raises `NotFound`."""
+        user = await self.find(user_id)
+        if user is None:
+            raise NotFound("There is no such user.")
+        return user
+
+    async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
+        """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
+        rows = await self._database.scan(
+            f"SELECT {_COLUMNS} FROM ww_users WHERE id > :after AND (:search = ''"
+            " OR COALESCE(username_key, '') LIKE :pattern ESCAPE '!'"
+            " OR COALESCE(email_key, '') LIKE :pattern ESCAPE '!')"
+            " ORDER BY id LIMIT :limit",
+            after=after,
+            search=search,
+            pattern=f"%{_escape_like(search.casefold())}%",
+            limit=limit,
+        )
+        return [User.of(row) for row in rows]
+
+    async def create(
+        self,
+        *,
+        username: str | None,
+        email: str | None,
+        password: str | None,
+        peer: Peer,
+        roles: tuple[str, ...] = (),
+        actor: str | None = None,
+    ) -> User:
+        """Make a user.
+
+        :param password: None makes a user whom no password can log in.
+        :raises InvalidInput: with every field that is not acceptable.
+        :raises Conflict: `username_taken` or `email_taken`.
+        """
+        named = self._named(username, email, password)
+        password_hash = None if password is None else await self._hasher.hash(password, address=peer.address)
+        now = self._clock.now()
+        user = User(
+            new_id(),
+            named["username"].text if "username" in named else None,
+            named["email"].text if "email" in named else None,
+            None,
+            _sorted_roles(roles),
+            1,
+            now,
+            now,
+            None,
+            None,
+        )
+
+        async def unit(tx: Tx) -> None:
+            await _insert(tx, user, named, password_hash)
+            await audit.record(tx, "user_created", at=now, peer=peer, actor=actor or user.id, user=user.id)
+
+        await self._write(unit)
+        return user
+
+    def _named(self, username: str | None, email: str | None, password: str | None) -> dict[str, Identifier]:
+        """The identifiers, normalised; raises with every fault of any field at once."""
+        errors: list[FieldError] = []
+        named: dict[str, Identifier] = {}
+        for kind, text in (("username", username), ("email", email)):
+            if text is None:
+                continue
+            try:
+                named[kind] = identifiers.username(text) if kind == "username" else identifiers.email(text)
+            except InvalidInput as error:
+                errors.extend(error.errors)
+        if username is None and email is None:
+            errors.append(FieldError("username", "required", "A username or an e-mail address is needed."))
+        if password is not None:
+            errors.extend(self._password_faults(password, tuple(t for t in (username, email) if t), "password"))
+        if errors:
+            raise InvalidInput(*errors)
+        return named
+
+    def _password_faults(self, password: str, names: tuple[str, ...], field: str) -> list[FieldError]:
+        return password_policy.faults(
+            password,
+            identifiers=names,
+            policy=self._settings.password_policy,
+            hash_kind=self._settings.password_hash,
+            field=field,
+        )
+
+    async def hash_new_password(self, user: User, password: str, *, field: str, address: str | None) -> str:
+        """Check a new password against the policy and hash it. Raises `InvalidInput`, `Overloaded`."""
+        errors = self._password_faults(password, user.identifiers, field)
+        if errors:
+            raise InvalidInput(*errors)
+        return await self._hasher.hash(password, address=address)
+
+    async def set_password(self, tx: Tx, user_id: str, password_hash: str, *, now: int, reason: str) -> list[Entry]:
+        """Set a password, in the caller's unit: the one place that does.
+
+        Raises the version and ends every session. Answers what the caller publishes as the last thing of its unit.
+        Raises `NotFound` when the user is gone or disabled.
+        """
+        row = await tx.one(
+            "UPDATE ww_users SET password_hash = :hash, password_set_at = :now, updated_at = :now,"
+            " token_version = token_version + 1 WHERE id = :id AND disabled_at IS NULL RETURNING token_version",
+            hash=password_hash,
+            now=now,
+            id=user_id,
+        )
+        if row is None:
+            raise NotFound("There is no such user.")
+        # Ended first, which locks them: no refresh can move `access_until` after it has been read.
+        await revocation.end_sessions(tx, user_id, reason=reason, now=now)
+        return await revocation.refuse_user(tx, user_id, row["token_version"], now=now)
+
+    async def change_identifiers(
+        self, user: User, *, username: str | None, email: str | None, peer: Peer, guard: Unit[None]
+    ) -> User:
+        """Change the username, the e-mail address or both; None leaves one as it is.
+
+        A new address is unverified and refuses the tokens issued before it; sessions are kept.
+
+        :param guard: awaited with the unit's `tx` first; raises when the caller's session is no longer live.
+        """
+        named = self._named_change(username, email)
+        now = self._clock.now()
+        new_email = named.get("email")
+        renewed = new_email is not None and new_email.text != user.email
+
+        async def unit(tx: Tx) -> User:
+            await guard(tx)
+            changes = ["updated_at = :now"]
+            values: dict[str, str | int | None] = {"now": now, "id": user.id}
+            for kind, identifier in named.items():
+                changes.append(f"{kind} = :{kind}, {kind}_key = :{kind}_key")
+                values |= {kind: identifier.text, f"{kind}_key": identifier.key}
+            if renewed:
+                changes.append("email_verified_at = NULL, token_version = token_version + 1")
+            row = await tx.one(
+                f"UPDATE ww_users SET {', '.join(changes)} WHERE id = :id RETURNING {_COLUMNS}", **values
+            )
+            if row is None:
+                raise NotFound("There is no such user.")
+            changed = User.of(row)
+            await audit.record(
+                tx, "user_changed", at=now, peer=peer, actor=user.id, user=user.id, detail={"fields": " ".join(named)}
+            )
+            if renewed:
+                entries = await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
+                await revocation.publish(tx, *entries)
+            return changed
+
+        return await self._write(unit)
+
+    def _named_change(self, username: str | None, email: str | None) -> dict[str, Identifier]:
+        if username is None and email is None:
+            return {}
+        return self._named(username, email, None)
+
+    async def disable(self, user_id: str, *, peer: Peer, actor: str | None = None) -> User:
+        """Disable a user: every session ends, every token is refused. Raises `NotFound`."""
+        return await self._revise(
+            user_id, "disabled_at = COALESCE(disabled_at, :now)", "user_disabled", peer, actor, end_reason="disabled"
+        )
+
+    async def enable(self, user_id: str, *, peer: Peer, actor: str | None = None) -> User:
+        """Let a disabled user log in again. Raises `NotFound`."""
+        return await self._revise(user_id, "disabled_at = NULL", "user_enabled", peer, actor)
+
+    async def set_roles(self, user_id: str, roles: tuple[str, ...], *, peer: Peer, actor: str | None = None) -> User:
+        """Give a user exactly these roles; sessions are kept and carry them after their next refresh.
+
+        Raises `NotFound`, `InvalidInput`.
+        """
+        text = " ".join(_sorted_roles(roles))
+        return await self._revise(user_id, "roles = :roles", "roles_changed", peer, actor, roles=text)
+
+    async def _revise(
+        self,
+        user_id: str,
+        change: str,
+        event: str,
+        peer: Peer,
+        actor: str | None,
+        *,
+        end_reason: str | None = None,
+        **values: str,
+    ) -> User:
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> User:
+            row = await tx.one(
+                f"UPDATE ww_users SET {change}, updated_at = :now, token_version = token_version + 1"
+                f" WHERE id = :id RETURNING {_COLUMNS}",
+                id=user_id,
+                now=now,
+                **values,
+            )
+            if row is None:
+                raise NotFound("There is no such user.")
+            user = User.of(row)
+            if end_reason is not None:
+                await revocation.end_sessions(tx, user_id, reason=end_reason, now=now)
+            entries = await revocation.refuse_user(tx, user_id, user.token_version, now=now)
+            await audit.record(tx, event, at=now, peer=peer, actor=actor, user=user_id)
+            await revocation.publish(tx, *entries)
+            return user
+
+        return await self._write(unit)
+
+    async def delete(self, user: User, *, peer: Peer, guard: Unit[None]) -> None:
+        """Delete a user with all sessions; the id is never used again. `guard` as in `change_identifiers`."""
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> None:
+            await guard(tx)
+            await revocation.end_sessions(tx, user.id, reason="deleted", now=now)
+            entries = await revocation.refuse_user(tx, user.id, user.token_version + 1_000_000, now=now)
+            await tx.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
+            await audit.record(tx, "user_deleted", at=now, peer=peer, actor=user.id, user=user.id)
+            await revocation.publish(tx, *entries)
+
+        await self._write(unit)
+
+    async def learn_kinds(self) -> None:
+        """Tell the hasher which kinds of hash the database holds; the preferred kind is always among them."""
+        if await self._kind_is_missing(self._hasher.preferred_kind):
+            sample = await self._hasher.sample()
+            await self._database.run(_KNOW_KIND, kind=kind_of(sample), sample=sample)
+        for row in await self._database.all("SELECT kind, sample FROM ww_password_kinds"):
+            self._hasher.learn(row["kind"], row["sample"])
+
+    async def _kind_is_missing(self, kind: str) -> bool:
+        return await self._database.one("SELECT kind FROM ww_password_kinds WHERE kind = :kind", kind=kind) is None
+
+    async def _write(self, unit: Unit[T]) -> T:
+        try:
+            result = await self._database.transact(unit)
+        except UniqueViolation as error:
+            code, what = _TAKEN.get(error.index, ("conflict", "value"))
+            raise Conflict(f"This {what} is taken.", code=code) from error
+        await self._follower.catch_up()
+        return result
+
+
+_KNOW_KIND = "INSERT INTO ww_password_kinds (kind, sample) VALUES (:kind, :sample) ON CONFLICT (kind) DO NOTHING"
+
+
+async def _insert(tx: Tx, user: User, named: dict[str, Identifier], password_hash: str | None) -> None:
+    await tx.run(
+        "INSERT INTO ww_users (id, username, username_key, email, email_key, password_hash, roles, token_version,"
+        " created_at, updated_at, password_set_at) VALUES (:id, CAST(:username AS TEXT), CAST(:username_key AS TEXT),"
+        " CAST(:email AS TEXT), CAST(:email_key AS TEXT), CAST(:hash AS TEXT), :roles, 1, :now, :now,"
+        " CAST(:set_at AS BIGINT))",
+        id=user.id,
+        username=user.username,
+        username_key=named["username"].key if "username" in named else None,
+        email=user.email,
+        email_key=named["email"].key if "email" in named else None,
+        hash=password_hash,
+        roles=" ".join(user.roles),
+        now=user.created_at,
+        set_at=None if password_hash is None else user.created_at,
+    )
+
+
+def _sorted_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    for role in roles:
+        if not role or not role.isascii() or not all(c.isalnum() or c in "_-.:" for c in role) or len(role) > 64:  # noqa: PLR2004
+            raise InvalidInput(
+                FieldError("roles", "characters", "A role has letters, digits, '_', '-', '.', ':'; at most 64.")
+            )
+    return tuple(sorted(set(roles)))
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

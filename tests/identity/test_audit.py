@@ -1,0 +1,225 @@
+"""One record for each decision: who, what, when, from where, how it ended; and never a secret (J9, ASVS 16.3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.identity.scenes import (
+    AWAY,
+    HOME,
+    OTHER_PASSWORD,
+    PASSWORD,
+    claims_of,
+    join,
+    log_in,
+    proven,
+    recorded,
+    refresh,
+    unproven,
+)
+from watchword.clock import FixedClock
+from watchword.errors import Conflict, InvalidInput, NotFound, Refused, Unauthenticated
+from watchword.features.accounts.service import Accounts
+from watchword.features.passwords.service import Passwords
+from watchword.identity.issuing import FIRST_PARTY
+from watchword.identity.kernel import Kernel
+from watchword.identity.login import LoggedIn
+from watchword.identity.sessions import Tokens
+from watchword.identity.users import User
+
+
+class Story:
+    """A user with a session, and what has been recorded since one last looked."""
+
+    def __init__(self, kernel: Kernel, clock: FixedClock, user: User, session: LoggedIn) -> None:
+        self.kernel = kernel
+        self.clock = clock
+        self.user = user
+        self.session = session
+
+    @property
+    def sid(self) -> str | None:
+        return self.kernel.verifier.verify_expired(self.session.tokens.access_token).sid
+
+    async def rotate(self) -> Tokens:
+        return await refresh(self.kernel, self.session.tokens.refresh_token)
+
+
+Deed = Callable[[Story], Awaitable[object]]
+
+
+async def _refused(story: Story) -> None:
+    await log_in(story.kernel, prove=unproven, peer=AWAY)
+
+
+async def _unknown(story: Story) -> None:
+    await log_in(story.kernel, "nobody", prove=unproven, peer=AWAY)
+
+
+async def _confirm(story: Story) -> None:
+    await story.kernel.login.confirm(story.user.id, unproven, peer=AWAY)
+
+
+async def _reuse(story: Story) -> None:
+    await story.rotate()
+    story.clock.advance(31)
+    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+
+
+async def _superseded(story: Story) -> None:
+    await refresh(story.kernel, (await story.rotate()).refresh_token)
+    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+
+
+async def _grace_elsewhere(story: Story) -> None:
+    await story.rotate()
+    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+
+
+async def _ended(story: Story) -> None:
+    await story.kernel.database.run("UPDATE ww_sessions SET ended_at = 1")
+    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+
+
+async def _other_client(story: Story) -> None:
+    await refresh(story.kernel, story.session.tokens.refresh_token, client_id="another", peer=AWAY)
+
+
+async def _log_out(story: Story) -> None:
+    await story.kernel.sessions.log_out(claims=claims_of(story.kernel, story.session), presented=None, peer=AWAY)
+
+
+async def _log_out_by_cookie(story: Story) -> None:
+    await story.kernel.sessions.log_out(claims=None, presented=story.session.tokens.refresh_token, peer=AWAY)
+
+
+async def _end(story: Story) -> None:
+    await story.kernel.sessions.end(claims_of(story.kernel, story.session), str(story.sid), peer=AWAY)
+
+
+async def _end_others(story: Story) -> None:
+    await story.kernel.sessions.end_others(claims_of(story.kernel, story.session), peer=AWAY)
+
+
+async def _change_password(story: Story) -> None:
+    candidate = await story.kernel.login.confirm(story.user.id, proven, peer=AWAY)
+    caller = claims_of(story.kernel, story.session)
+    await story.kernel.login.change_password(caller, candidate, "$argon2id$x", peer=AWAY, client_id=FIRST_PARTY)
+
+
+async def _change_name(story: Story) -> None:
+    caller = claims_of(story.kernel, story.session)
+    await Accounts(story.kernel).change(caller, username="alicia", email=None, password=None, peer=AWAY)
+
+
+async def _rollback(story: Story) -> None:
+    tokens = await story.rotate()
+    await story.kernel.database.run("UPDATE ww_sessions SET generation = 0")
+    await refresh(story.kernel, tokens.refresh_token, peer=AWAY)
+
+
+# deed → event, outcome, whether the user, the session and the actor are known, the detail
+DECISIONS: dict[str, tuple[Deed, str, str, str, dict[str, str]]] = {
+    "log_in": (lambda s: log_in(s.kernel, peer=AWAY), "log_in", "ok", "user new actor", {}),
+    "log_in_refused": (_refused, "log_in", "refused", "user", {}),
+    "log_in_unknown": (_unknown, "log_in", "refused", "", {}),
+    "confirm_refused": (_confirm, "confirm", "refused", "user", {}),
+    "reuse": (_reuse, "refresh", "refresh_token_reused", "user session", {"class": "one_behind"}),
+    "superseded": (_superseded, "refresh", "refresh_superseded", "user session", {}),
+    "grace_elsewhere": (_grace_elsewhere, "refresh", "grace_elsewhere", "user session", {}),
+    "refresh_ended": (_ended, "refresh", "session_ended", "user session", {}),
+    "refresh_other_client": (_other_client, "refresh", "refresh_token_invalid", "user session", {}),
+    "rollback": (_rollback, "storage_rollback", "ok", "user session", {"stored": "0", "presented": "1"}),
+    "log_out": (_log_out, "logged_out", "ok", "user session actor", {}),
+    "log_out_by_cookie": (_log_out_by_cookie, "logged_out", "ok", "user session actor", {}),
+    "end": (_end, "session_ended", "ok", "user session actor", {}),
+    "end_others": (_end_others, "other_sessions_ended", "ok", "user session actor", {"count": "0"}),
+    "password": (_change_password, "password_changed", "ok", "user new actor", {}),
+    "username": (_change_name, "user_changed", "ok", "user actor", {"fields": "username"}),
+    "disable": (lambda s: s.kernel.users.disable(s.user.id, peer=AWAY), "user_disabled", "ok", "user", {}),
+    "enable": (lambda s: s.kernel.users.enable(s.user.id, peer=AWAY), "user_enabled", "ok", "user", {}),
+    "roles": (lambda s: s.kernel.users.set_roles(s.user.id, ("a",), peer=AWAY), "roles_changed", "ok", "user", {}),
+}
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+async def test_J9_each_decision_leaves_exactly_one_record(kernel: Kernel, clock: FixedClock, name: str) -> None:
+    """Who, what, when, from where, with which result: one row more, and every column of it is right."""
+    deed, event, outcome, known, detail = DECISIONS[name]
+    story = Story(kernel, clock, await join(kernel), await log_in(kernel))
+    clock.advance(5)
+    before = len(await recorded(kernel, "ww_audit"))
+    try:
+        await deed(story)
+    except Refused:
+        assert outcome not in {"ok", "grace_elsewhere"}
+    records = (await recorded(kernel, "ww_audit"))[before:]
+    assert len(records) == 1
+    (record,) = records
+    assert (record["event"], record["outcome"], json.loads(record["detail"])) == (event, outcome, detail)
+    assert (record["at"], record["address"], record["agent"], record["request_id"]) == (clock.now(), *AWAY)
+    assert record["user_id"] == (story.user.id if "user" in known else None)
+    assert record["actor_id"] == (story.user.id if "actor" in known else None)
+    if "new" in known:
+        assert record["session_id"] in {row["id"] for row in await recorded(kernel, "ww_sessions")} - {story.sid}
+    else:
+        assert record["session_id"] == (story.sid if "session" in known else None)
+
+
+@pytest.mark.parametrize("kind", ["refresh", "grace", "profile", "garbage"])
+async def test_what_is_no_decision_leaves_no_record(kernel: Kernel, clock: FixedClock, kind: str) -> None:
+    """A successful refresh is counted elsewhere; a lost answer asked for again is the same; garbage costs nothing."""
+    story = Story(kernel, clock, await join(kernel), await log_in(kernel))
+    await story.rotate()
+    before = await recorded(kernel, "ww_audit")
+    if kind == "profile":
+        await Accounts(kernel).profile(claims_of(kernel, story.session))
+    elif kind == "garbage":
+        with pytest.raises(Unauthenticated):
+            await refresh(kernel, "wwr_garbage")
+    elif kind == "grace":
+        await story.rotate()
+    assert await recorded(kernel, "ww_audit") == before
+
+
+async def test_what_failed_before_it_was_decided_leaves_no_record(kernel: Kernel) -> None:
+    """A name that is taken, a password that may not be set, a session that is not there: nothing happened."""
+    user = await join(kernel)
+    caller = claims_of(kernel, await log_in(kernel))
+    before = await recorded(kernel, "ww_audit")
+    with pytest.raises(Conflict):
+        await join(kernel)
+    with pytest.raises(InvalidInput):
+        await kernel.users.hash_new_password(user, "short", field="password", address=None)
+    with pytest.raises(NotFound):
+        await kernel.sessions.end(caller, "nothing", peer=HOME)
+    assert await recorded(kernel, "ww_audit") == before
+
+
+async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) -> None:
+    """Passwords, hashes, tokens, handles, names and addresses of mail: a whole life later none is in the trail."""
+    accounts, passwords = Accounts(kernel), Passwords(kernel)
+    await accounts.register(username="alice", email="alice@example.org", password=PASSWORD, peer=HOME)
+    logged_in = await passwords.log_in("alice", PASSWORD, peer=HOME, replacing=None)
+    with pytest.raises(Unauthenticated):
+        await passwords.log_in("alice@example.org", OTHER_PASSWORD, peer=HOME, replacing=None)
+    rotated = await refresh(kernel, logged_in.tokens.refresh_token)
+    caller = claims_of(kernel, rotated)
+    await accounts.change(caller, username=None, email="new@example.org", password=PASSWORD, peer=HOME)
+    rotated = await refresh(kernel, rotated.refresh_token)
+    again = await passwords.change(claims_of(kernel, rotated), current=PASSWORD, new=OTHER_PASSWORD, peer=HOME)
+    stored = (await recorded(kernel, "ww_users"))[0]["password_hash"]
+    hashes = [row["handle_hash"] for row in await recorded(kernel, "ww_sessions")]
+    clock.advance(60)
+    with pytest.raises(Unauthenticated):
+        await refresh(kernel, logged_in.tokens.refresh_token)
+    await accounts.close(claims_of(kernel, again), password=OTHER_PASSWORD, peer=HOME)
+    trail = json.dumps(await recorded(kernel, "ww_audit"))
+    secrets = [PASSWORD, OTHER_PASSWORD, stored, *hashes, "alice", "example.org"]
+    for tokens in (logged_in.tokens, rotated, again.tokens):
+        secrets += [tokens.access_token, tokens.refresh_token, tokens.refresh_token[4:30]]
+    assert [secret for secret in secrets if secret in trail] == []
+    assert len(json.loads(trail)) == 7

@@ -1,0 +1,142 @@
+"""Usernames and addresses: two people never share a key, and one person needs to remember no spelling (H7, H9)."""
+
+from __future__ import annotations
+
+import unicodedata
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword.errors import InvalidInput
+from watchword.identity.identifiers import email, typed, username
+
+
+@pytest.mark.parametrize(("text", "shown", "key"), [
+    ("alice@example.org", "alice@example.org", "alice@example.org"),
+    ("Alice.B+news@Example.ORG", "Alice.B+news@example.org", "alice.b+news@example.org"),
+    ("user＠example.com", "user@example.com", "user@example.com"),
+    ("user﹫example.com", "user@example.com", "user@example.com"),
+    ("ｕｓｅｒ@example.com", "user@example.com", "user@example.com"),
+    ("mi\u212ae@example.org", "miKe@example.org", "mike@example.org"),
+    ("je\u017fu@example.org", "jesu@example.org", "jesu@example.org"),
+    ("a@bücher.example", "a@bücher.example", "a@xn--bcher-kva.example"),
+    ("a@BÜCHER.example", "a@bücher.example", "a@xn--bcher-kva.example"),
+    ("a@bu\u0308cher.example", "a@bücher.example", "a@xn--bcher-kva.example"),
+    ("a@xn--bcher-kva.example", "a@bücher.example", "a@xn--bcher-kva.example"),
+    ("o'neil@example.org", "o'neil@example.org", "o'neil@example.org"),
+    ("a@example.test", "a@example.test", "a@example.test"),
+])  # fmt: skip
+def test_H7_an_address_is_normalised_before_it_is_checked(text: str, shown: str, key: str) -> None:
+    """Full-width at sign, Kelvin sign, long s and international domains lead to one key; dots and plus signs stay."""
+    found = email(text)
+    assert (found.kind, found.text, found.key) == ("email", shown, key)
+    assert typed(text).key == key
+
+
+@pytest.mark.parametrize("text", [
+    "", "@", "a@", "@example.org", "a", "a@b@c.org", "a@example.org,b@example.org", "a@example.org;b@example.org",
+    "a@example.org b@example.org", "a@exam＠ple.org", '"a b"@example.org', '"a"@example.org', "a b@example.org",
+    "Alice <a@example.org>", "a@example.org\n", "a@example.org\r\nBcc: x@y.org",
+    "a\x00@example.org", "a@example\x00.org",
+    " a@example.org", "a@example.org ", "a@[127.0.0.1]", "a@[IPv6:::1]", ".a@example.org", "a.@example.org",
+    "a..b@example.org", "a@-example.org", "a@example..org", "a@example.org.",
+    "(comment)a@example.org", "a@exa_mple.org",
+    "ü@example.org", "\u0131@example.org", "a@\u202eexample.org", "a\u200b@example.org",
+    "a@ex\u200bample.org", "a\\@example.org",
+    "a@" + "b" * 64 + ".org", "a@" + ".".join(["b" * 60] * 5) + ".org", "a\t@example.org",
+    "a@\u2100example.org", "a@exam\u2024\u2024ple.org",
+])  # fmt: skip
+def test_H7_what_is_not_one_plain_address_is_refused(text: str) -> None:
+    """Two at signs, quotes, lists, comments, control and invisible characters, letters that lower-case into others."""
+    with pytest.raises(InvalidInput) as caught:
+        email(text)
+    assert [(error.field, error.code) for error in caught.value.errors] == [("email", "email")]
+
+
+def test_H7_the_length_is_that_of_rfc_5321() -> None:
+    """254 characters are one address, 255 are none."""
+    domain = ".".join(["d" * 61, "e" * 61, "f" * 61, "org"])
+    longest = "a" * (254 - len(domain) - 1) + "@" + domain
+    assert len(longest) == 254
+    assert email(longest).key == longest
+    with pytest.raises(InvalidInput):
+        email("a" + longest)
+
+
+def test_J7_a_hostile_address_costs_nothing() -> None:
+    """A hundred kilobytes of `a@a.a.a…` are refused within milliseconds."""
+    for text in ("a@" + "a." * 50_000, "a" * 100_000 + "@", "@" * 100_000, "a@" + "-" * 100_000, "\u0301" * 100_000):
+        started = perf_counter()
+        typed(text)
+        assert perf_counter() - started < 0.1
+
+
+@pytest.mark.parametrize(("text", "key"), [
+    ("alice", "alice"), ("Alice", "alice"), ("ａｌｉｃｅ", "alice"), ("Straße", "strasse"), ("ΣΊΣΥΦΟΣ", "σίσυφοσ"),
+    ("jose\u0301", "jos\u00e9"), ("mi\u212ae", "mike"), ("a.b_c-d", "a.b_c-d"), ("0", "0"), ("x" * 64, "x" * 64),
+    ("İstanbul", "i\u0307stanbul"), ("佐々木", "佐々木"), ("たろうタロー太郎", "たろうタロー太郎"),
+    ("김철수", "김철수"),
+    ("علی۱۲", "علی۱۲"), ("नमस्ते", "नमस्ते"), ("аня", "аня"), ("аня7", "аня7"),
+])  # fmt: skip
+def test_H9_a_username_is_found_however_it_is_written(text: str, key: str) -> None:
+    """NFKC and case folding (RFC 8265); letters of any one script, with ASCII digits or its own."""
+    assert username(text).key == key
+    assert typed(text) == username(text)
+    assert username(key).key == key
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    ("", "length"), ("x" * 65, "length"), ("\ufdfa" * 4, "length"),
+    ("a@b", "characters"), ("a＠b", "characters"), ("a﹫b", "characters"), ("a b", "characters"), (" a", "characters"),
+    ("a\n", "characters"), ("a\x00", "characters"), ("a/b", "characters"),
+    ("a\\b", "characters"), ("a:b", "characters"),
+    ("a,b", "characters"), ("a'b", "characters"), ('a"b', "characters"),
+    ("<a>", "characters"), ("a\u200bb", "characters"),
+    ("a\u200db", "characters"), ("a\u202eb", "characters"), ("a\u2066b", "characters"), ("a\ufeffb", "characters"),
+    ("a\u00adb", "characters"), ("a\u034fb", "characters"), ("\u3164", "characters"), ("\uffa0", "characters"),
+    ("\u115f\u1160", "characters"), ("a\ufe0f", "characters"), ("a\U000e0100", "characters"), ("\u180b", "characters"),
+    ("a\u2800", "characters"), ("😀", "characters"), ("a\ue000", "characters"), ("a\ud800", "characters"),
+    ("аlice", "mixed_scripts"), ("alicе", "mixed_scripts"), ("pаypal", "mixed_scripts"), ("αlice", "mixed_scripts"),
+    ("alice\u0660", "mixed_scripts"), ("a\u06f1", "mixed_scripts"), ("太郎a", "mixed_scripts"),
+    ("たろう김", "mixed_scripts"),
+    ("me", "reserved"), ("ME", "reserved"), ("ｍｅ", "reserved"), ("Null", "reserved"), ("watchword", "reserved"),
+])  # fmt: skip
+def test_H9_a_username_that_could_pass_for_another_is_refused(text: str, code: str) -> None:
+    """No at sign, nothing invisible or bidirectional, no two scripts (a Cyrillic a, an Arabic zero that looks like a
+    full stop), no reserved word in any spelling."""
+    with pytest.raises(InvalidInput) as caught:
+        username(text)
+    assert [(error.field, error.code) for error in caught.value.errors] == [("username", code)]
+
+
+@pytest.mark.parametrize("text", ["a@b@c", "a b", "", "@", "＠", "me", "\x00", "'; DROP TABLE ww_users;--", "x" * 5000])
+def test_what_can_be_neither_is_found_by_nobody(text: str) -> None:
+    """Typing it is a failed log-in like any other: no exception, and a key that no identifier can have."""
+    found = typed(text)
+    assert found.key.startswith("\x1f")
+    assert found.kind == ("email" if "@" in unicodedata.normalize("NFKC", text) else "username")
+
+
+@given(st.text(max_size=80))
+def test_whatever_is_typed_has_a_stable_key(text: str) -> None:
+    """What is kept can be typed again and leads to the same key; a username never has the look of an address."""
+    found = typed(text)
+    if found.key.startswith("\x1f"):
+        return
+    assert typed(found.text) == found
+    assert typed(found.key).key == found.key
+    assert ("@" in found.key) is (found.kind == "email")
+    assert typed(unicodedata.normalize("NFD", text)).key == found.key
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "M", "N"]), min_size=1, max_size=12))
+def test_usernames_with_one_key_differ_in_case_and_width_only(text: str) -> None:
+    """Folding never makes one key of two words that NFKC and case folding keep apart."""
+    try:
+        found = username(text)
+    except InvalidInput:
+        return
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    assert found.key == folded

@@ -1,0 +1,230 @@
+"""The feed: one number after the other, in the order of the commits, and followers that miss none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+
+from tests.identity.scenes import (
+    HOME,
+    Opener,
+    claims_of,
+    entries,
+    join,
+    log_in,
+    meddle,
+    proven,
+    recorded,
+    refresh,
+    statements,
+)
+from watchword.clock import FixedClock
+from watchword.errors import StorageUnavailable, TokenError, Unauthenticated
+from watchword.identity import revocation
+from watchword.identity.kernel import Kernel
+from watchword.identity.revocation import Entry, Follower
+from watchword.storage.database import Database, Row, Tx, Value
+
+
+async def publish(kernel: Kernel, *published: Entry, fail: bool = False) -> None:
+    """A unit that does nothing but publish, and perhaps fail afterwards."""
+
+    async def unit(tx: Tx) -> None:
+        await revocation.publish(tx, *published)
+        if fail:
+            raise LookupError("the unit fails after it drew its number")
+
+    await kernel.database.transact(unit)
+
+
+async def test_numbers_have_no_gap_and_follow_the_commits(open_kernel: Opener, clock: FixedClock) -> None:
+    """⚑ Two processes publish at once and some units fail: at every moment a reader sees 1 … n and nothing else.
+
+    Were a number drawn anywhere but in the transaction's last statement, a reader could see n + 1 before n.
+    """
+    async with open_kernel(workers=2) as one, open_kernel(workers=2) as other:
+        watched = asyncio.Event()
+
+        async def watch() -> int:
+            reader = sqlite3.connect(one.settings.database_path)
+            looks = 0
+            with contextlib.closing(reader):
+                while not watched.is_set():
+                    seen = [row[0] for row in reader.execute("SELECT seq FROM ww_revocations ORDER BY seq")]
+                    assert seen == list(range(1, len(seen) + 1))
+                    looks += 1
+                    await asyncio.sleep(0.001)
+            return looks
+
+        watching = asyncio.create_task(watch())
+
+        async def work(kernel: Kernel, turn: int) -> None:
+            with contextlib.suppress(LookupError):
+                await publish(kernel, Entry("session", f"{turn}", None, 2**40), fail=turn % 5 == 0)
+            await publish(kernel, Entry("session", f"{turn}a", None, 2**40), Entry("user", f"{turn}", 2, 2**40))
+
+        for wave in range(0, 60, 6):
+            await asyncio.gather(*(work(kernel, turn) for turn in range(wave, wave + 6) for kernel in (one, other)))
+        watched.set()
+        assert await watching > 2
+        published = await entries(one)
+        assert [entry["seq"] for entry in published] == list(range(1, 2 * (60 * 3 - 12) + 1))
+        (feed,) = await recorded(one, "ww_feed")
+        assert feed["head"] == len(published)
+
+
+async def test_nothing_to_publish_takes_no_lock(kernel: Kernel) -> None:
+    """A unit that ends nothing does not touch the row that all units share."""
+    with statements(kernel) as seen:
+        await publish(kernel)
+    assert seen.of_the_product == []
+
+
+async def test_the_feed_is_founded_once(open_kernel: Opener) -> None:
+    """Its id and its head survive a restart; another process founds no second one."""
+    async with open_kernel() as kernel:
+        await publish(kernel, Entry("session", "s", None, 2**40))
+        before = await recorded(kernel, "ww_feed")
+    async with open_kernel() as kernel:
+        assert await recorded(kernel, "ww_feed") == before
+        assert before[0]["head"] == 1
+
+
+async def test_e7_another_process_sees_a_revocation_at_its_next_poll(open_kernel: Opener) -> None:
+    """Logged out here, refused there, without anything but the file between the two."""
+    async with open_kernel() as here, open_kernel() as there:
+        await join(here)
+        tokens = (await log_in(here)).tokens
+        claims = claims_of(there, tokens)
+        await there.follower.poll()
+        await here.sessions.log_out(claims=claims, presented=None, peer=HOME)
+        await there.follower.poll()
+        with pytest.raises(TokenError) as caught:
+            claims_of(there, tokens)
+        assert caught.value.code == "token_revoked"
+
+
+async def test_e7_a_follower_misses_none(open_kernel: Opener, clock: FixedClock) -> None:
+    """Polling while others publish, in pages of three, it ends with every entry that there is."""
+    async with open_kernel() as here, open_kernel() as there:
+        await join(here)
+        sessions = [claims_of(here, await log_in(here)) for _ in range(40)]
+        done = asyncio.Event()
+
+        async def poll() -> None:
+            while not done.is_set():
+                await there.follower.poll()
+                await asyncio.sleep(0)
+
+        polling = asyncio.create_task(poll())
+        for claims in sessions:
+            await here.sessions.log_out(claims=claims, presented=None, peer=HOME)
+        done.set()
+        await polling
+        await there.follower.poll()
+        assert [there.follower.revocations.refuses(claims) for claims in sessions] == [True] * 40
+
+
+async def test_a_follower_that_starts_late_reads_the_whole_list_in_pages(
+    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is full is followed by another one."""
+    monkeypatch.setattr(revocation, "_PAGE", 3)
+    async with open_kernel() as kernel:
+        await publish(kernel, *(Entry("session", f"s{number}", None, 2**40) for number in range(10)))
+    async with open_kernel() as kernel:
+        assert len(kernel.follower.revocations) == 10
+
+
+class Failing:
+    """The real database, whose `all` fails as often as it is told to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.failures = 0
+
+    async def all(self, sql: str, /, **values: Value) -> list[Row]:
+        if self.failures:
+            self.failures -= 1
+            raise StorageUnavailable("injected")
+        return await self._database.all(sql, **values)
+
+    async def changed(self) -> bool:
+        return await self._database.changed()
+
+
+async def test_e7_a_poll_that_failed_is_made_up_for_by_the_next(open_kernel: Opener) -> None:
+    """The database gives its hint once; if reading then fails, the entry is still read at the next turn."""
+    async with open_kernel() as here, open_kernel() as there:
+        failing = Failing(there.database)
+        follower = Follower(failing, there.clock)  # type: ignore[arg-type]
+        await follower.poll()
+        await publish(here, Entry("session", "gone", None, 2**40))
+        failing.failures = 1
+        with pytest.raises(StorageUnavailable):
+            await follower.poll()
+        await follower.poll()
+        assert len(follower.revocations) == 1
+
+
+async def test_a_quiet_poll_reads_no_table(kernel: Kernel) -> None:
+    """Nobody has written since: only the file's version is asked for."""
+    await kernel.follower.poll()
+    with statements(kernel) as seen:
+        await kernel.follower.poll()
+    assert seen.of_the_product == []
+
+
+async def test_an_unknown_kind_is_not_swallowed(kernel: Kernel) -> None:
+    """An entry that this version does not understand must not look as if nothing had been revoked."""
+    meddle(kernel, "INSERT INTO ww_revocations VALUES (1, 'planet', 'x', NULL, NULL)")
+    with pytest.raises(ValueError, match="planet"):
+        await kernel.follower.catch_up()
+
+
+async def test_a_key_entry_never_ends(kernel: Kernel, clock: FixedClock) -> None:
+    """⚑ What an emergency refused stays refused after every sweep, for tokens remembered before it, too."""
+    await join(kernel)
+    tokens = (await log_in(kernel)).tokens
+    claims = claims_of(kernel, tokens)
+    await publish(kernel, Entry("key", claims.kid, None, None))
+    await kernel.follower.catch_up()
+    clock.advance(10)
+    kernel.follower.revocations.sweep(2**60)
+    with pytest.raises(TokenError) as caught:
+        claims_of(kernel, tokens)
+    assert caught.value.code == "token_revoked"
+
+
+async def test_the_list_forgets_what_no_token_can_need(kernel: Kernel, clock: FixedClock) -> None:
+    """The in-memory list shrinks when its entries are over."""
+    await join(kernel)
+    claims = claims_of(kernel, await log_in(kernel))
+    await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
+    clock.advance(3600)
+    kernel.follower.sweep()
+    assert len(kernel.follower.revocations) == 0
+
+
+async def test_e7_log_out_against_refresh(kernel: Kernel, clock: FixedClock) -> None:
+    """Whichever of the two comes first: after both, no token of the session is accepted."""
+    await join(kernel)
+    for _ in range(30):
+        clock.advance(1)
+        tokens = (await log_in(kernel, prove=proven)).tokens
+        claims = claims_of(kernel, tokens)
+        answers = await asyncio.gather(
+            refresh(kernel, tokens.refresh_token),
+            kernel.sessions.log_out(claims=claims, presented=None, peer=HOME),
+            refresh(kernel, tokens.refresh_token),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if answer is None or isinstance(answer, Unauthenticated):
+                continue
+            assert not isinstance(answer, BaseException), answer
+            with pytest.raises(TokenError):
+                claims_of(kernel, answer)
