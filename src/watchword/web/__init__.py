@@ -1,0 +1,1 @@
+"""The HTTP vocabulary: routes, guards, bodies, problems, the cookie. Knows no feature."""

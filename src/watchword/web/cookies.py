@@ -1,0 +1,66 @@
+"""The one cookie: the refresh token of the browser door (RFC 6265bis; checklist F1, F2)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from watchword.errors import Refused
+from watchword.web.origin import is_loopback
+from watchword.web.route import Header, Scope
+
+SECURE_NAME = "__Host-watchword_refresh"
+LOOPBACK_NAME = "watchword_refresh"
+_MAX_COOKIE = 4096  # bytes; browsers drop larger ones
+_COOKIE_OCTETS = frozenset(range(0x21, 0x7F)) - frozenset(b'",;\\')
+
+
+class RefreshCookie:
+    """Reads, sets and clears the refresh cookie.
+
+    :param public_url: with https the cookie is `__Host-watchword_refresh` and Secure; with http, which is possible on
+        loopback only, `watchword_refresh` without Secure. Each ignores the other's name: otherwise whoever can write
+        a cookie over plain http could choose the session of an https page.
+    :raises ValueError: for http beyond loopback, where the cookie would travel readable.
+    """
+
+    def __init__(self, public_url: str) -> None:
+        parts = urlsplit(public_url)
+        self.secure = parts.scheme == "https"
+        if not self.secure and not is_loopback(parts.hostname or ""):
+            raise ValueError(f"the refresh cookie needs https beyond loopback, and the public URL is {public_url!r}")
+        self.name = SECURE_NAME if self.secure else LOOPBACK_NAME
+        self._name = self.name.encode()
+        flags = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self.secure else "")
+        self._flags = flags.encode()
+
+    def read(self, scope: Scope) -> str | None:
+        """The cookie's value, byte for byte, or None.
+
+        :raises Refused: `cookie_repeated`, when the request holds two of ours.
+        """
+        found: bytes | None = None
+        for name, value in scope["headers"]:
+            if name != b"cookie" or self._name not in value:
+                continue
+            for pair in value.split(b";"):
+                key, equals, content = pair.strip(b" \t").partition(b"=")
+                if key != self._name or not equals:
+                    continue
+                if found is not None:
+                    raise Refused(f"The cookie {self.name} was sent twice.", code="cookie_repeated")
+                found = content
+        return None if found is None else found.decode("latin-1")
+
+    def write(self, value: str, max_age: int) -> Header:
+        """`Set-Cookie` with this value, to be kept for `max_age` seconds."""
+        raw = value.encode("ascii")
+        if not _COOKIE_OCTETS.issuperset(raw):
+            raise ValueError("a cookie value with characters that no cookie may hold")
+        line = b"%b=%b; Max-Age=%d%b" % (self._name, raw, max_age, self._flags)
+        if len(line) > _MAX_COOKIE:
+            raise ValueError("a cookie larger than browsers keep")
+        return b"set-cookie", line
+
+    def clear(self) -> Header:
+        """`Set-Cookie` that makes the browser forget it."""
+        return b"set-cookie", b"%b=; Max-Age=0%b" % (self._name, self._flags)

@@ -1,0 +1,331 @@
+"""From an ASGI request to a handler and back: the pipeline that every request takes, in one place.
+
+request id → client → route → CORS → guard → body → handler → reply. What a route's table entry says is compiled once,
+so that a request costs a dictionary look-up and not a chain of middleware. A handler cannot skip a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from watchword.errors import NotFound, Overloaded, Refused, WatchwordError
+from watchword.identity.audit import Peer
+from watchword.ids import new_id
+from watchword.web import access, bodies
+from watchword.web.forms import decode_form
+from watchword.web.headers import default_headers, overlaid
+from watchword.web.origin import OriginRule
+from watchword.web.peers import client_address, client_agent, header_map
+from watchword.web.problems import JSON_TYPE, Problems
+from watchword.web.route import AccessToken, Anyone, Browser, Call, Header, Reply, Route, Scope, Speech
+from watchword.web.shapes import converter, form_converter
+
+if TYPE_CHECKING:
+    from watchword.tokens.claims import AccessClaims
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+BodyReader = Callable[[Receive, Mapping[bytes, bytes]], Awaitable[Any]]
+Admission = Callable[[Mapping[bytes, bytes]], "AccessClaims | None"]
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOTHING: Mapping[str, str] = {}
+_EMPTY_BODY: Message = {"type": "http.response.body", "body": b""}
+_NO_CONTENT = frozenset({204, 304})
+_encode = msgspec.json.Encoder().encode
+
+
+class _Entry:
+    """A route, compiled: what each step of the pipeline needs, and nothing to decide any more."""
+
+    __slots__ = ("admit", "guard", "handler", "head", "path", "read", "speech")
+
+    def __init__(self, route: Route, admit: Admission | None, defaults: tuple[Header, ...]) -> None:
+        self.path = route.path
+        self.guard = route.guard
+        self.handler = route.handler
+        self.speech = route.speech
+        self.admit = admit
+        self.read = _body_reader(route)
+        self.head = ((b"content-type", route.media_type.encode()), *defaults)
+
+
+def _body_reader(route: Route) -> BodyReader | None:
+    """What reads and decodes this route's body, or None when there is nothing to look at."""
+    assert route.body is None or route.form is None, f"{route.method} {route.path} has a body or a form, not both"
+    if route.body is not None:
+        return _json_reader(converter(route.body))
+    if route.form is not None:
+        return _form_reader(form_converter(route.form))
+    return None if route.method in _SAFE else _no_body
+
+
+def _json_reader(convert: Callable[[Any], Any]) -> BodyReader:
+    async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
+        bodies.check_media_type(headers, bodies.JSON)
+        return convert(bodies.decode_json(await bodies.read_body(receive, headers)))
+
+    return read
+
+
+def _form_reader(convert: Callable[[dict[str, str]], Any]) -> BodyReader:
+    async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
+        bodies.check_media_type(headers, bodies.FORM)
+        return convert(decode_form(await bodies.read_body(receive, headers)))
+
+    return read
+
+
+async def _no_body(_: Receive, headers: Mapping[bytes, bytes]) -> None:
+    """A body that nobody asked for is not read, only held against the limit; the server discards it."""
+    bodies.check_length(headers)
+
+
+_Methods = dict[str, _Entry]
+
+
+class Dispatcher:
+    """An ASGI callable that serves a table of routes; also below another application's mount point.
+
+    :param prefix: stands before every path but those with `root=True`: empty, or `/api`.
+    :param public_url: what problem types start with; https makes answers carry HSTS.
+    :param verify: from a token to its claims, or TokenError. Called on the event loop; it may not block.
+    :param trusted_proxies: how many entries of X-Forwarded-For, from the right, were written by proxies of ours.
+    :param log: a structlog logger; unexpected errors are written there with their traceback.
+    :raises ValueError: for two routes of the same method and path.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        prefix: str,
+        public_url: str,
+        verify: Callable[[str], AccessClaims],
+        origins: OriginRule,
+        trusted_proxies: int = 0,
+        log: Any = None,
+    ) -> None:
+        self._verify = verify
+        self._origins = origins
+        self._hops = trusted_proxies
+        self._log = structlog.get_logger("watchword.web") if log is None else log
+        self._problems = Problems(public_url)
+        https = public_url.startswith("https:")
+        self._fallback = ((b"content-type", JSON_TYPE), *default_headers("application/json", https=https))
+        self._static: dict[str, _Methods] = {}
+        self._patterns: list[tuple[tuple[str, ...], _Methods]] = []
+        for route in routes:
+            path = route.path if route.root else prefix + route.path
+            entry = _Entry(route, self._admission(route), default_headers(route.media_type, https=https))
+            self._add(path, route.method, entry)
+
+    def _add(self, path: str, method: str, entry: _Entry) -> None:
+        methods = self._methods_at(path)
+        if method in methods:
+            raise ValueError(f"two routes for {method} {path}")
+        methods[method] = entry
+        if method == "GET":
+            methods.setdefault("HEAD", entry)
+
+    def _methods_at(self, path: str) -> _Methods:
+        """The table of a path's methods, made on first use."""
+        if "{" not in path:
+            return self._static.setdefault(path, {})
+        pattern = tuple(path.split("/"))
+        for known, methods in self._patterns:
+            if known == pattern:
+                return methods
+        fresh: _Methods = {}
+        self._patterns.append((pattern, fresh))
+        return fresh
+
+    def _admission(self, route: Route) -> Admission | None:
+        """The guard of a route as a function of the request's headers; None where everybody may enter."""
+        guard = route.guard
+        if isinstance(guard, AccessToken):
+            return self._token_admission(frozenset(guard.roles), frozenset(guard.scopes))
+        if isinstance(guard, Browser) and route.method not in _SAFE:
+            return self._browser_admission(takes_body=route.body is not None)
+        return None
+
+    def _token_admission(self, roles: frozenset[str], scopes: frozenset[str]) -> Admission:
+        verify = self._verify
+
+        def admit(headers: Mapping[bytes, bytes]) -> AccessClaims:
+            claims = verify(access.shown_token(headers))
+            if roles or scopes:
+                access.check(claims, roles=roles, scopes=scopes)
+            return claims
+
+        return admit
+
+    def _browser_admission(self, *, takes_body: bool) -> Admission:
+        """The origin rule and the JSON rule of routes that read or set the cookie (F3, F4, F5, F8)."""
+
+        def admit(headers: Mapping[bytes, bytes]) -> None:
+            if not access.shows_bearer(headers):
+                self._origins.check(headers)
+            if not takes_body and b"content-type" in headers and bodies.has_body(headers):
+                bodies.check_media_type(headers, bodies.JSON)
+
+        return admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. A scope that is not `http` is turned away."""
+        if scope["type"] != "http":
+            await _decline(scope, send)
+            return
+        request_id = new_id()  # always ours: an X-Request-Id that comes in could name somebody else's request
+        raw = scope["headers"]
+        headers: Mapping[bytes, bytes] = dict(raw)
+        entry: _Entry | None = None
+        try:
+            methods, params = self._find(scope)
+            entry = methods.get(scope["method"])  # before anything can be refused: the route says how refusals read
+            if len(headers) != len(raw):  # something was repeated: the slow and careful way
+                headers = header_map(raw)
+            if entry is None:
+                reply = self._without_route(scope["method"], methods, headers)
+            else:
+                peer = Peer(client_address(scope, headers, self._hops), client_agent(headers), request_id)
+                call = Call(scope, peer, params)
+                if entry.admit is not None:
+                    call.caller = entry.admit(headers)
+                if entry.read is not None:
+                    call.body = await entry.read(receive, headers)
+                reply = await entry.handler(call)
+            body = _payload(reply.body)
+        except bodies.ClientGone:
+            return
+        except WatchwordError as error:
+            reply, body = self._refusal(error, entry, request_id)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the worker survives and the caller hears of it
+            reply, body = self._crash(error, entry, request_id)
+        start, end = self._answer(scope, reply, body, entry, headers, request_id)
+        await send(start)
+        await send(end)
+
+    def _find(self, scope: Scope) -> tuple[_Methods, Mapping[str, str]]:
+        """The methods of a request's path. The path is compared as it is: `//`, `;`, `..` just match nothing (J4).
+
+        :raises NotFound: when there is no such path.
+        """
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("/", ""):
+            path = path[len(root) :]
+        methods = self._static.get(path)
+        if methods is not None:
+            return methods, _NOTHING
+        segments = path.split("/")
+        for pattern, found in self._patterns:
+            params = _match(pattern, segments)
+            if params is not None:
+                return found, params
+        raise NotFound("There is nothing at this address.")
+
+    def _without_route(self, method: str, methods: _Methods, headers: Mapping[bytes, bytes]) -> Reply:
+        """A method that the path does not have: a preflight, OPTIONS, or 405."""
+        allow = ", ".join(sorted({*methods, "OPTIONS"})).encode()
+        if method != "OPTIONS":
+            raise _NoMethod(allow)
+        if b"access-control-request-method" in headers:
+            return Reply(None, 204, self._origins.preflight(headers, allow))
+        return Reply(None, 204, ((b"allow", allow),))
+
+    def _refusal(self, error: WatchwordError, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
+        speech = Speech.PROBLEM if entry is None else entry.speech
+        challenge = access.challenge(error, Anyone() if entry is None else entry.guard)
+        reply = self._problems.reply(error, speech=speech, request_id=request_id, challenge=challenge)
+        if isinstance(error, Overloaded):
+            # Foreseen, and many at a time: no traceback, or the log would become part of the overload.
+            self._log.warning("overloaded", request_id=request_id, route=_name(entry))
+        elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            where = _name(entry)
+            self._log.error("request_failed", code=error.code, request_id=request_id, route=where, exc_info=error)
+        if isinstance(error, _NoMethod):
+            reply = reply._replace(headers=(*reply.headers, (b"allow", error.allow)))
+        return reply, _payload(reply.body)
+
+    def _crash(self, error: Exception, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
+        """Whatever nobody foresaw: the cause goes to the log, a generic 500 to the caller (J10)."""
+        self._log.error("request_crashed", request_id=request_id, route=_name(entry), exc_info=error)
+        unknown = WatchwordError("Something went wrong on our side.")
+        speech = Speech.PROBLEM if entry is None else entry.speech
+        reply = self._problems.reply(unknown, speech=speech, request_id=request_id)
+        return reply, _payload(reply.body)
+
+    def _answer(
+        self,
+        scope: Scope,
+        reply: Reply,
+        body: bytes,
+        entry: _Entry | None,
+        asked: Mapping[bytes, bytes],
+        request_id: str,
+    ) -> tuple[Message, Message]:
+        """The two ASGI messages of an answer."""
+        defaults = self._fallback if entry is None else entry.head
+        headers = overlaid(defaults, reply.headers) if reply.headers else list(defaults)
+        headers.append((b"x-request-id", request_id.encode()))
+        if reply.status not in _NO_CONTENT:
+            headers.append((b"content-length", b"%d" % len(body)))
+        if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and scope.get("http_version", "1.1") == "1.1":
+            # Otherwise the connection would go on carrying the rest of what nobody wants.
+            headers.append((b"connection", b"close"))
+        if not body:
+            headers = [header for header in headers if header[0] != b"content-type"]
+        if self._origins.varies:
+            headers = overlaid(tuple(headers), self._origins.cors(asked))
+        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        if scope["method"] == "HEAD" or not body:
+            return start, _EMPTY_BODY
+        return start, {"type": "http.response.body", "body": body}
+
+
+class _NoMethod(Refused):
+    """The path exists, but not for this method."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, allow: bytes) -> None:
+        super().__init__(f"This address answers {allow.decode()} only.")
+        self.allow = allow
+
+
+def _payload(body: object) -> bytes:
+    if body is None:
+        return b""
+    return body if type(body) is bytes else _encode(body)
+
+
+def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+    """The parameters, when segments match; a parameter is never empty."""
+    if len(pattern) != len(segments):
+        return None
+    params: dict[str, str] = {}
+    for wanted, segment in zip(pattern, segments, strict=True):
+        if wanted[:1] == "{":
+            if not segment:
+                return None
+            params[wanted[1:-1]] = segment
+        elif wanted != segment:
+            return None
+    return params
+
+
+def _name(entry: _Entry | None) -> str:
+    return "" if entry is None else entry.path
+
+
+async def _decline(scope: Scope, send: Send) -> None:
+    """We speak http only: a WebSocket is refused before it opens."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})

@@ -1,0 +1,140 @@
+"""`GET /openapi.json` and `GET /docs`: Swagger UI from the files of an installed package, served by ourselves.
+
+No CDN, no inline script, no validator of somebody else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
+package is imported, it is only where the files lie (`swagger_ui/static`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from watchword.errors import NotFound
+from watchword.web.headers import DOCS_POLICY
+from watchword.web.route import Anyone, Call, Handler, Header, Reply, Route
+
+_PACKAGE = "swagger_ui"
+_FILES = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+_HTML = "text/html; charset=utf-8"
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Watchword API</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"><noscript>This page needs JavaScript. The document itself is
+<a href="openapi.json">openapi.json</a>.</noscript></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/init.js"></script>
+</body>
+</html>
+"""
+# Beside the page, so that relative names work under every prefix and mount point.
+_INIT = """"use strict";
+window.addEventListener("load", () => {
+  window.ui = SwaggerUIBundle({
+    url: new URL("openapi.json", document.baseURI).href,
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    validatorUrl: "none",
+    persistAuthorization: false,
+    presets: [SwaggerUIBundle.presets.apis],
+    layout: "BaseLayout",
+  });
+});
+"""
+
+
+class _Asset(NamedTuple):
+    content: bytes
+    tag: bytes
+
+
+def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
+    """The routes that show an OpenAPI document: the document, the page, and what the page loads.
+
+    Without the package `swagger-ui-py` there is only the document.
+    """
+    written = _asset(msgspec.json.encode(document))
+    routes = [_get("/openapi.json", "application/json", _fixed(written), "The OpenAPI 3.1 document")]
+    folder = _folder()
+    if folder is None:
+        return tuple(routes)
+    policy = ((b"content-security-policy", DOCS_POLICY),)
+    routes.append(_get("/docs", _HTML, _fixed(_asset(_PAGE.encode()), policy), "This interface, to read and to try"))
+    script = _FILES["swagger-ui-bundle.js"]
+    routes.append(_get("/docs/init.js", script, _fixed(_asset(_INIT.encode())), "Starts Swagger UI"))
+    for name, kind in _FILES.items():
+        routes.append(_get(f"/docs/{name}", kind, _from_file(folder / name), "A file of Swagger UI"))
+    return tuple(routes)
+
+
+def _get(path: str, media_type: str, handler: Handler, summary: str) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        guard=Anyone(),
+        summary=summary,
+        media_type=media_type,
+        documented=False,
+    )
+
+
+def _folder() -> Path | None:
+    found = find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return None
+    folder = Path(found.submodule_search_locations[0]) / "static"
+    return folder if all((folder / name).is_file() for name in _FILES) else None
+
+
+def _asset(content: bytes) -> _Asset:
+    return _Asset(content, b'"%b"' % sha256(content).hexdigest()[:32].encode())
+
+
+@cache
+def _read(path: Path) -> _Asset:
+    """Once per process, and only if somebody looks at the page: the script alone has 1.5 MB."""
+    return _asset(path.read_bytes())
+
+
+def _fixed(asset: _Asset, headers: tuple[Header, ...] = ()) -> Handler:
+    async def show(call: Call) -> Reply:
+        return _conditional(call, asset, headers)
+
+    return show
+
+
+def _from_file(path: Path) -> Handler:
+    async def show(call: Call) -> Reply:
+        try:
+            asset = _read(path)
+        except OSError as error:
+            raise NotFound("This file of Swagger UI is missing.") from error
+        return _conditional(call, asset, ())
+
+    return show
+
+
+def _conditional(call: Call, asset: _Asset, headers: tuple[Header, ...]) -> Reply:
+    """The asset, or 304 when the asker has it; asked for again after ten minutes, since no name carries a version."""
+    caching = ((b"cache-control", b"public, max-age=600"), (b"etag", asset.tag), *headers)
+    shown = [value for name, value in call.scope["headers"] if name == b"if-none-match"]
+    if any(asset.tag in value for value in shown):
+        return Reply(None, 304, caching)
+    return Reply(asset.content, headers=caching)

@@ -1,0 +1,104 @@
+"""A route: what it is called, who may call it, what it takes, what it answers. Such literals are the product's map."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from watchword.identity.audit import Peer
+
+if TYPE_CHECKING:
+    from watchword.tokens.claims import AccessClaims
+
+Scope = Mapping[str, Any]
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Anyone:
+    """Nobody is asked who they are, and no cookie is read or set."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A valid access token in `Authorization: Bearer`; every role and scope listed is needed."""
+
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Reads or sets the refresh cookie: the origin rule applies unless a bearer token is shown."""
+
+
+Guard = Anyone | AccessToken | Browser
+
+
+class Speech(Enum):
+    """How a route's errors read: RFC 9457 problems, or RFC 6749's `{"error", "error_description"}`."""
+
+    PROBLEM = "problem"
+    OAUTH = "oauth"
+
+
+class Reply(NamedTuple):
+    """What a handler answers. `body`: None, bytes as they are, or anything msgspec encodes as JSON."""
+
+    body: object = None
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+
+
+class Call:
+    """One request, as a handler sees it: read, checked and decoded."""
+
+    __slots__ = ("body", "caller", "params", "peer", "scope")
+
+    def __init__(self, scope: Scope, peer: Peer, params: Mapping[str, str]) -> None:
+        self.scope = scope
+        self.peer = peer
+        self.params = params  # from the path
+        self.body: Any = None  # an instance of the route's `body` or `form` type
+        self.caller: AccessClaims | None = None  # set under an AccessToken guard
+
+    @property
+    def claims(self) -> AccessClaims:
+        """The caller's claims; only under an `AccessToken` guard."""
+        assert self.caller is not None, "this route's guard yields no caller"
+        return self.caller
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path.
+
+    :param path: from the prefix on; `{name}` stands for one segment.
+    :param body: msgspec type of the JSON body (unknown fields are refused), or None for no body.
+    :param form: msgspec type of a form body (RFC 6749); a route has a body or a form, not both.
+    :param answers: status → msgspec type of the answer's JSON (None: no content).
+    :param problems: codes this route answers with beyond those its guard, body and limit imply.
+    :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    guard: Guard
+    summary: str
+    answers: Mapping[int, type[msgspec.Struct] | Any] = field(default_factory=dict)
+    body: type[msgspec.Struct] | None = None
+    form: type[msgspec.Struct] | None = None
+    problems: tuple[str, ...] = ()
+    limit: str | None = None
+    speech: Speech = Speech.PROBLEM
+    media_type: str = "application/json"
+    root: bool = False  # stands outside the path prefix (well-known documents)
+    documented: bool = True  # listed in the OpenAPI document

@@ -1,0 +1,169 @@
+"""The OpenAPI document says what the tables say, and Swagger UI is served by us alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import validate
+
+from tests.web.asking import PUBLIC_URL, ROUTES, Asker, LogIn, Shown, TokenForm, dispatcher, route
+from watchword.web.feature import Feature
+from watchword.web.openapi import docs_routes, openapi_document
+from watchword.web.problem_pages import problem_routes
+from watchword.web.route import AccessToken, Browser, Route
+
+EXTRA = (
+    route("GET", "/typed/{id}", guard=AccessToken(roles=("admin",), scopes=("x",)), answers={200: Shown},
+          problems=("not_found",)),
+    route("POST", "/made", body=LogIn, guard=Browser(), answers={201: Shown, 204: None}, limit="login",
+          problems=("username_taken", "not_found")),
+    route("GET", "/list", answers={200: list[Shown]}),
+    route("GET", "/readyz", answers={200: Shown, 503: Shown}),
+)  # fmt: skip
+FEATURES = (Feature("sample", ROUTES), Feature("extra", EXTRA), Feature("pages", problem_routes(PUBLIC_URL)))
+
+
+def document(public_url: str = PUBLIC_URL, prefix: str = "", features: Any = FEATURES) -> dict[str, Any]:
+    written: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(openapi_document(features, prefix=prefix, public_url=public_url))
+    )
+    return written
+
+
+@pytest.mark.parametrize(
+    ("public_url", "prefix"), [(PUBLIC_URL, ""), ("http://127.0.0.1:4000", ""), ("https://a.example/api", "/api")]
+)
+def test_it_is_a_valid_document(public_url: str, prefix: str) -> None:
+    written = document(public_url, prefix)
+    assert written["openapi"].startswith("3.1")
+    validate(written)
+
+
+def test_every_documented_route_is_in_it_and_no_other() -> None:
+    written = document(prefix="/api")
+    expected = {
+        (one.path if one.root else "/api" + one.path, one.method.lower()) for one in (*ROUTES, *EXTRA) if one.documented
+    }
+    assert {(path, method) for path, methods in written["paths"].items() for method in methods} == expected
+    ids = [one["operationId"] for methods in written["paths"].values() for one in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_a_route_takes_and_answers() -> None:
+    written = document()
+    made = written["paths"]["/made"]["post"]
+    assert made["tags"] == ["extra"]
+    reference = made["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    schema = written["components"]["schemas"][reference.rpartition("/")[2]]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["username"]["examples"] == ["alice"]
+    assert set(made["responses"]) >= {"201", "204", "400", "403", "409", "413", "415", "422", "429", "500", "503"}
+    assert "content" not in made["responses"]["204"]
+    typed = written["paths"]["/typed/{id}"]["get"]
+    assert [one["name"] for one in typed["parameters"]] == ["id"]
+    assert set(typed["responses"]["403"]["content"]["application/problem+json"]["examples"]) == {
+        "scope_missing",
+        "role_missing",
+    }
+    ready = written["paths"]["/readyz"]["get"]["responses"]["503"]["content"]
+    assert list(ready) == ["application/json"]  # the route's own answer, not the problem
+
+
+def test_security_follows_the_guard() -> None:
+    paths = document()["paths"]
+    assert paths["/open"]["get"]["security"] == []
+    assert {"access_token": []} in paths["/profile"]["get"]["security"]
+    assert {"refresh_cookie": []} in paths["/refresh"]["post"]["security"]
+
+
+def test_swaggers_authorize_button_finds_the_token_endpoint() -> None:
+    for public_url, prefix, url in (
+        (PUBLIC_URL, "", "/token"),
+        ("https://a.example/api", "/api", "/api/token"),
+        ("https://a.example/auth", "", "/auth/token"),  # mounted: the path is not ours
+    ):
+        schemes = document(public_url, prefix)["components"]["securitySchemes"]
+        assert schemes["password"]["flows"]["password"]["tokenUrl"] == url
+    bare = document(features=(Feature("one", (route("GET", "/open"),)),))
+    assert "password" not in bare["components"]["securitySchemes"]
+
+
+def test_the_oauth_door_shows_its_own_error() -> None:
+    default = document()["paths"]["/token"]["post"]["responses"]["default"]
+    assert default["content"]["application/json"]["schema"]["$ref"].endswith("/OAuthError")
+
+
+def test_a_code_without_an_entry_is_found_when_the_document_is_made() -> None:
+    with pytest.raises(KeyError):
+        document(features=(Feature("one", (route("GET", "/x", problems=("no_such_code",)),)),))
+
+
+def test_form_fields_are_described() -> None:
+    content = document()["paths"]["/token"]["post"]["requestBody"]["content"]
+    assert list(content) == ["application/x-www-form-urlencoded"]
+    assert TokenForm.__name__ in content["application/x-www-form-urlencoded"]["schema"]["$ref"]
+
+
+# Swagger UI
+
+
+@pytest.fixture(scope="module")
+def ask() -> Asker:
+    routes: tuple[Route, ...] = docs_routes(FEATURES, prefix="/api", public_url="http://127.0.0.1:4000")
+    return dispatcher(*routes, prefix="/api", public_url="http://127.0.0.1:4000")
+
+
+def test_the_document_is_served(ask: Asker) -> None:
+    answer = ask("GET", "/api/openapi.json")
+    assert answer["content-type"] == "application/json"
+    validate(answer.json)
+
+
+def test_c11_the_page_runs_only_our_files(ask: Asker) -> None:
+    """No CDN, no inline script or style: the policy forbids both, and the page has neither."""
+    answer = ask("GET", "/api/docs")
+    assert answer["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().partition(" ")[::2] for part in answer["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert policy["style-src"] == "'self'"
+    assert policy["img-src"] == "'self' data:"
+    assert policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    page = answer.body.decode()
+    assert "//" not in page.replace("<!doctype html>", "")
+    assert not re.search(r"<script>|<style|style=| on\w+=", page)
+    for name in re.findall(r'(?:src|href)="(docs/[^"]+)"', page):
+        assert ask("GET", f"/api/{name}").status == 200, name
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("init.js", "text/javascript; charset=utf-8"),
+        ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("swagger-ui.css", "text/css; charset=utf-8"),
+        ("favicon-32x32.png", "image/png"),
+    ],
+)
+def test_files_have_types_and_can_be_cached(ask: Asker, name: str, kind: str) -> None:
+    answer = ask("GET", f"/api/docs/{name}")
+    assert (answer.status, answer["content-type"]) == (200, kind)
+    assert answer["cache-control"] == "public, max-age=600"
+    again = ask("GET", f"/api/docs/{name}", [("if-none-match", answer["etag"])])
+    assert (again.status, again.body) == (304, b"")
+    assert ask("GET", f"/api/docs/{name}", [("if-none-match", '"other"')]).status == 200
+
+
+def test_nobody_elses_validator_is_asked(ask: Asker) -> None:
+    assert b'validatorUrl: "none"' in ask("GET", "/api/docs/init.js").body
+
+
+@pytest.mark.parametrize(
+    "name", ["../__init__.py", "..%2f__init__.py", "LICENSE", "swagger-ui.js", "", "swagger-editor.js"]
+)
+def test_no_other_file_of_the_package_is_served(ask: Asker, name: str) -> None:
+    assert ask("GET", f"/api/docs/{name}").status == 404
