@@ -1,0 +1,62 @@
+"""What `watchword serve` says when it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from watchword.settings import Loaded, Settings
+
+_REGISTER = """\
+    curl -s {url}/register -H 'Content-Type: application/json' \\
+         -d '{{"username": "ada", "password": "a long pass phrase"}}'
+"""
+_CREATE = """\
+    watchword users create ada --data-dir {data_dir}
+"""
+_LOGIN = """\
+    curl -s {url}/login -H 'Content-Type: application/json' \\
+         -d '{{"username": "ada", "password": "a long pass phrase"}}'
+"""
+_FORGERY = """\
+  Tokens are signed with a shared secret (HS256): whoever can verify them can also forge them.
+  Leave out WATCHWORD_JWT_SECRET for ES256, where verifying needs the public key only.
+"""
+
+
+def banner(loaded: Loaded) -> str:
+    """The URL, where the documentation is, and how to get a first token; one JSON line when JSON was asked for."""
+    settings = loaded.settings
+    if settings.log_format == "json" and loaded.origins["log_format"] != "default":
+        started = {
+            "event": "started",
+            "url": settings.public_url,
+            "docs": _docs(settings),
+            "host": settings.host,
+            "port": settings.port,
+            "workers": settings.workers,
+            "algorithm": settings.algorithm,
+        }
+        return json.dumps(started)
+    return "\n".join(_lines(settings))
+
+
+def _lines(settings: Settings) -> list[str]:
+    lines = [f"Watchword is running at {settings.public_url}", ""]
+    if (docs := _docs(settings)) is not None:
+        lines.append(f"  API documentation   {docs}")
+    lines.append(f"  Listening on        {settings.host} port {settings.port}")
+    lines.append(f"  Data                {os.path.relpath(settings.data_dir)}")
+    if settings.workers > 1:
+        lines.append(f"  Processes           {settings.workers}")
+    first = _REGISTER if settings.registration == "open" else _CREATE
+    steps = (first + _LOGIN).format(url=settings.public_url, data_dir=settings.data_dir)
+    lines += ["", "  For a first token, register and log in:", "", steps]
+    if settings.algorithm == "HS256":
+        lines.append(_FORGERY)
+    lines.append("  Stop with Ctrl-C.")
+    return lines
+
+
+def _docs(settings: Settings) -> str | None:
+    return f"{settings.public_url}/docs" if settings.docs else None

@@ -1,0 +1,82 @@
+"""How a command ends: its exit code, and errors as `error:` and `hint:` lines, never as a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+from watchword.errors import (
+    InvalidInput,
+    NotFound,
+    SchemaMismatch,
+    SettingsError,
+    StorageError,
+    WatchwordError,
+)
+
+OK = 0
+FAULT = 1
+USAGE = 2
+MISSING = 3
+SETTINGS = 78  # EX_CONFIG of BSD's sysexits
+INTERRUPTED = 130
+CODES_HELP = (
+    f"Exit codes: {OK} done, {FAULT} something failed, {USAGE} wrong usage, {MISSING} not found, "
+    f"{SETTINGS} settings that cannot be used."
+)
+
+_HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
+    (SchemaMismatch, "use the version of Watchword that wrote this database, or run: watchword migrate"),
+    (StorageError, "check that the data directory can be written to and is not full, then try again"),
+    (NotFound, "watchword users list shows who there is"),
+)
+
+
+class Trouble(Exception):
+    """A fault that the command line itself found: one sentence, what to do about it, the exit code."""
+
+    def __init__(self, message: str, hint: str, code: int = FAULT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+
+def complain(message: str, hint: str = "") -> None:
+    """One fault on stderr."""
+    sys.stderr.write(f"error: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+
+
+def warn(message: str, hint: str) -> None:
+    """Something that does not stop the command."""
+    sys.stderr.write(f"warning: {message}\nhint: {hint}\n")
+
+
+def explain(error: Exception) -> int:
+    """Say what went wrong; answers the exit code. Raises what is nobody's expected fault: a bug keeps its traceback."""
+    if isinstance(error, Trouble):
+        complain(error.message, error.hint)
+        return error.code
+    if isinstance(error, SettingsError):
+        for fault in error.faults:
+            complain(f"{fault.setting} {fault.message}", fault.hint)
+        return SETTINGS
+    if isinstance(error, InvalidInput):
+        for field in error.errors:
+            complain(f"{field.field}: {field.message}")
+        return FAULT
+    if isinstance(error, WatchwordError):
+        complain(_sentence(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), ""))
+        return MISSING if isinstance(error, NotFound) else FAULT
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"{place}{(error.strerror or str(error)).lower()}", "check the path, its owner and free space")
+        return FAULT
+    raise error
+
+
+def _sentence(error: WatchwordError) -> str:
+    """The message, with the driver's reason for those who run the service; clients never see that part."""
+    reason = f" ({error.__cause__})" if isinstance(error, StorageError) and error.__cause__ is not None else ""
+    return error.message.rstrip(".") + reason

@@ -1,0 +1,104 @@
+"""Settings for a command: flags, environment and files, checked, warnings said."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from watchword.cli.exits import warn
+from watchword.errors import Fault, InvalidKey, SettingsError
+from watchword.settings import Loaded, Settings, load
+from watchword.settings.sources import SECRET_FILES
+from watchword.settings.table import BY_NAME, SETTINGS
+
+# What a command that only opens the database needs to know.
+STORAGE = ("data_dir", "database_url", "secret")
+_PANEL = "Settings (also WATCHWORD_…, .env, watchword.toml)"
+
+
+def load_settings(flags: Mapping[str, object]) -> Loaded:
+    """The settings, or every fault at once.
+
+    :raises SettingsError: with all of them.
+    """
+    loaded = load(flags, os.environ, Path.cwd())
+    check_known_secrets(loaded.settings)
+    for warning in loaded.warnings:
+        warn(f"{warning.setting} {warning.message}", warning.hint)
+    return loaded
+
+
+def check_known_secrets(settings: Settings) -> None:
+    """Refuse a JWT secret that tutorials print. Settings cannot ask `tokens` themselves: imports run the other way."""
+    if settings.jwt_secret is None:
+        return
+    from watchword.tokens import check_shared_secret
+
+    try:
+        check_shared_secret(settings.jwt_secret)
+    except InvalidKey as error:
+        fault = Fault(BY_NAME["jwt_secret"].variable, error.message, "make one with: watchword secret")
+        raise SettingsError((fault,)) from error
+
+
+def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one flag per setting, so that the names on the command line are those of the table.
+
+    The command receives them as `flags`. Secrets have no flag, since a command line is visible to every user of the
+    machine; they have one for the file that holds them. Without names: every setting.
+    """
+    chosen = [setting for setting in SETTINGS if not names or setting.name in names]
+    parameters = []
+    for setting in chosen:
+        name = f"{setting.name}_file" if setting.secret else setting.name
+        default = setting.otherwise if setting.secret else setting.default or setting.otherwise
+        purpose = setting.purpose
+        if setting.secret:
+            purpose = f"File with the {purpose[0].lower()}{purpose[1:]}"
+        option = typer.Option(
+            f"--{name.replace('_', '-')}",
+            help=f"{purpose} (default: {default})",
+            rich_help_panel=_PANEL,
+            show_default=False,
+            metavar="FILE" if setting.secret else "VALUE",
+        )
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+            )
+        )
+    flag_names = {parameter.name for parameter in parameters}
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
+
+        def call(**given: Any) -> None:
+            flags = {name: given.pop(name) for name in flag_names}
+            command(**given, flags=flags)
+
+        call.__name__ = command.__name__
+        call.__doc__ = command.__doc__
+        call.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
+        call.__annotations__ = {each.name: each.annotation for each in (*own, *parameters)}
+        return call
+
+    return wrap
+
+
+def export_flags(flags: Mapping[str, object], environ: dict[str, str] | os._Environ[str]) -> None:
+    """Put flags into the environment, for worker processes, which read the settings anew. No flag holds a secret."""
+    for name, value in flags.items():
+        if value is None:
+            continue
+        setting = BY_NAME[SECRET_FILES.get(name, name)]
+        if setting.secret:
+            environ.pop(setting.variable, None)  # the file given as a flag replaces a secret given as a variable
+            environ[setting.variable + "_FILE"] = os.path.abspath(str(value))
+        else:
+            environ[setting.variable] = str(value)

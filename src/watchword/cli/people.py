@@ -1,0 +1,182 @@
+"""The commands that open the database: migrate, and everything about users."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from watchword.app import opened
+from watchword.cli.exits import MISSING, USAGE, Trouble
+from watchword.cli.show import print_table
+from watchword.clock import rfc3339
+from watchword.errors import InvalidInput
+from watchword.identity import identifiers
+from watchword.identity.audit import LOCAL
+from watchword.identity.kernel import Kernel
+from watchword.identity.users import User
+from watchword.settings import Settings
+
+T = TypeVar("T")  # Python 3.11 has no `def f[T]`
+
+_LONGEST_PASSWORD = 4096  # the policy's own limit is lower; this one bounds the reading
+
+
+def migrate(settings: Settings) -> None:
+    """Open the database, which brings it to this version's schema, and close it."""
+
+    async def nothing(_: Kernel) -> None:
+        return None
+
+    _with_kernel(settings, nothing)
+    print("The database has this version's schema.")
+
+
+def create(
+    settings: Settings,
+    *,
+    username: str | None,
+    email: str | None,
+    roles: tuple[str, ...],
+    password_stdin: bool,
+    as_json: bool,
+) -> None:
+    """Make a user and print it."""
+    if username is None and email is None:
+        raise Trouble("give a username, --email, or both", "watchword users create --help", USAGE)
+    password = _password_from_stdin() if password_stdin else _password_asked_for()
+
+    async def work(kernel: Kernel) -> User:
+        return await kernel.users.create(username=username, email=email, password=password, roles=roles, peer=LOCAL)
+
+    _print_user(_with_kernel(settings, work), as_json=as_json)
+
+
+def show_list(settings: Settings, *, limit: int, after: str, search: str, as_json: bool) -> None:
+    """Print users, and where to go on when there are more."""
+
+    async def work(kernel: Kernel) -> list[User]:
+        return await kernel.users.page(limit=limit + 1, after=after, search=search)
+
+    found = _with_kernel(settings, work)
+    page, next_cursor = found[:limit], found[limit - 1].id if len(found) > limit else None
+    if as_json:
+        _print_json({"items": [_plain(user) for user in page], "next_cursor": next_cursor})
+        return
+    rows = [
+        (user.id, user.username or "", user.email or "", " ".join(user.roles), rfc3339(user.created_at), _state(user))
+        for user in page
+    ]
+    print_table(("id", "username", "e-mail", "roles", "made", "state"), rows)
+    if next_cursor is not None:
+        sys.stderr.write(f"hint: there are more: --after {next_cursor}\n")
+
+
+def show_one(settings: Settings, who: str, *, as_json: bool) -> None:
+    """Print one user."""
+
+    async def work(kernel: Kernel) -> User:
+        return await _find(kernel, who)
+
+    _print_user(_with_kernel(settings, work), as_json=as_json)
+
+
+def disable(settings: Settings, who: str, *, as_json: bool) -> None:
+    """Disable a user and print what it is now."""
+
+    async def work(kernel: Kernel) -> User:
+        return await kernel.users.disable((await _find(kernel, who)).id, peer=LOCAL)
+
+    _print_user(_with_kernel(settings, work), as_json=as_json)
+
+
+def enable(settings: Settings, who: str, *, as_json: bool) -> None:
+    """Enable a user and print what it is now."""
+
+    async def work(kernel: Kernel) -> User:
+        return await kernel.users.enable((await _find(kernel, who)).id, peer=LOCAL)
+
+    _print_user(_with_kernel(settings, work), as_json=as_json)
+
+
+def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: bool) -> None:
+    """Replace a user's roles and print what it is now."""
+
+    async def work(kernel: Kernel) -> User:
+        return await kernel.users.set_roles((await _find(kernel, who)).id, roles, peer=LOCAL)
+
+    _print_user(_with_kernel(settings, work), as_json=as_json)
+
+
+def _with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with opened(settings) as kernel:
+            return await work(kernel)
+
+    return asyncio.run(main())
+
+
+async def _find(kernel: Kernel, who: str) -> User:
+    """By id, username or e-mail address, whichever it is."""
+    user = await kernel.users.find(who)
+    if user is None:
+        try:
+            user = await kernel.users.find_by(identifiers.typed(who))
+        except InvalidInput:
+            user = None
+    if user is None:
+        raise Trouble(f"there is no user {who!a}", "watchword users list shows who there is", MISSING)
+    return user
+
+
+def _password_from_stdin() -> str:
+    text = sys.stdin.readline(_LONGEST_PASSWORD).removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise Trouble("standard input holds no password", "printf '%s' \"$PASSWORD\" | watchword users create …", USAGE)
+    return text
+
+
+def _password_asked_for() -> str:
+    if not sys.stdin.isatty():
+        raise Trouble("there is no terminal to ask for the password on", "use --password-stdin", USAGE)
+    from getpass import getpass
+
+    first = getpass("Password: ")
+    if first != getpass("The same again: "):
+        raise Trouble("the two passwords differ", "try again", USAGE)
+    return first
+
+
+def _print_user(user: User, *, as_json: bool) -> None:
+    plain = _plain(user)
+    if as_json:
+        _print_json(plain)
+        return
+    print_table(("", ""), [(name, _cell(value)) for name, value in plain.items()])
+
+
+def _plain(user: User) -> dict[str, object]:
+    """A user as the HTTP interface shows one: times as RFC 3339."""
+    fields: dict[str, object] = msgspec.to_builtins(user)
+    return {
+        name: rfc3339(value) if name.endswith("_at") and isinstance(value, int) else value
+        for name, value in fields.items()
+        if name != "token_version"
+    }
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return " ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _state(user: User) -> str:
+    return "active" if user.disabled_at is None else "disabled"
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -1,0 +1,14 @@
+"""Accounts: register, see, change and close one's own account."""
+
+from __future__ import annotations
+
+from watchword.features.accounts.routes import AccountRoutes
+from watchword.features.accounts.service import Accounts
+from watchword.identity.kernel import Kernel
+from watchword.web.cookies import RefreshCookie
+from watchword.web.feature import Feature
+
+
+def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
+    """What this feature declares."""
+    return Feature("accounts", AccountRoutes(Accounts(kernel), cookie).table())

@@ -1,0 +1,106 @@
+"""Accounts over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from watchword.errors import FieldError, InvalidInput
+from watchword.features.accounts.service import Accounts
+from watchword.web.cookies import RefreshCookie
+from watchword.web.route import AccessToken, Anyone, Call, Reply, Route
+from watchword.web.views import UserView
+
+Username = Annotated[str, Meta(description="1 to 64 letters, digits, '.', '_', '-'.", examples=["testuser"])]
+Email = Annotated[str, Meta(description="An e-mail address.", examples=["test@example.com"])]
+NewPassword = Annotated[
+    str, Meta(description="At least 8 characters, not a common one.", examples=["plum-orbit-canvas"])
+]
+
+
+class Register(msgspec.Struct, forbid_unknown_fields=True):
+    """A username, an e-mail address or both, and a password."""
+
+    password: NewPassword
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+
+
+class Change(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change. A new e-mail address needs the password."""
+
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+
+
+class Close(msgspec.Struct, forbid_unknown_fields=True):
+    """The password, to be sure."""
+
+    password: str
+
+
+class AccountRoutes:
+    """The routes of `Accounts`."""
+
+    def __init__(self, accounts: Accounts, cookie: RefreshCookie) -> None:
+        self._accounts = accounts
+        self._cookie = cookie
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of this feature."""
+        bearer = AccessToken()
+        return (
+            Route(method="POST", path="/register", handler=self.register, guard=Anyone(), body=Register,
+                  summary="Make an account", answers={201: UserView}, limit="register",
+                  problems=("username_taken", "email_taken", "registration_closed", "overloaded")),
+            Route(method="GET", path="/profile", handler=self.show, guard=bearer,
+                  summary="The caller's own account", answers={200: UserView}),
+            Route(method="PATCH", path="/profile", handler=self.change, guard=bearer, body=Change,
+                  summary="Change username or e-mail address", answers={200: UserView}, limit="login",
+                  problems=("username_taken", "email_taken", "invalid_credentials", "overloaded")),
+            Route(method="DELETE", path="/profile", handler=self.close, guard=bearer, body=Close,
+                  summary="Close the account", answers={204: None}, limit="login",
+                  problems=("invalid_credentials", "overloaded")),
+        )  # fmt: skip
+
+    async def register(self, call: Call) -> Reply:
+        """`POST /register`."""
+        body: Register = call.body
+        user = await self._accounts.register(
+            username=_given(body.username), email=_given(body.email), password=body.password, peer=call.peer
+        )
+        return Reply(UserView.of(user), 201)
+
+    async def show(self, call: Call) -> Reply:
+        """`GET /profile`."""
+        return Reply(UserView.of(await self._accounts.profile(call.claims)))
+
+    async def change(self, call: Call) -> Reply:
+        """`PATCH /profile`."""
+        body: Change = call.body
+        if body.email is not UNSET and body.password is UNSET:
+            raise InvalidInput(FieldError("password", "required", "A new e-mail address needs the password."))
+        if body.password is not UNSET and body.email is UNSET:
+            # Answered 200, this would look like a way to set a new password.
+            raise InvalidInput(FieldError("password", "not_used", "POST /profile/password sets a new password."))
+        user = await self._accounts.change(
+            call.claims,
+            username=_given(body.username),
+            email=_given(body.email),
+            password=_given(body.password),
+            peer=call.peer,
+        )
+        return Reply(UserView.of(user))
+
+    async def close(self, call: Call) -> Reply:
+        """`DELETE /profile`."""
+        body: Close = call.body
+        await self._accounts.close(call.claims, password=body.password, peer=call.peer)
+        return Reply(None, 204, (self._cookie.clear(),))
+
+
+def _given(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value

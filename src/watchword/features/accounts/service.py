@@ -1,0 +1,76 @@
+"""The rules of accounts. No HTTP."""
+
+from __future__ import annotations
+
+from watchword.errors import Forbidden, Unauthenticated
+from watchword.identity.audit import Peer
+from watchword.identity.kernel import Kernel
+from watchword.identity.login import Candidate
+from watchword.identity.password_factor import PasswordFactor
+from watchword.identity.sessions import require_live
+from watchword.identity.throttle import register_takes
+from watchword.identity.users import User
+from watchword.storage.database import Tx
+from watchword.tokens.claims import AccessClaims
+
+
+class Accounts:
+    """One's own account."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._open = kernel.settings.registration == "open"
+        self._users = kernel.users
+        self._login = kernel.login
+        self._throttle = kernel.throttle
+        self._clock = kernel.clock
+        self._factor = PasswordFactor(kernel.hasher, kernel.users)
+
+    async def register(self, *, username: str | None, email: str | None, password: str, peer: Peer) -> User:
+        """Make an account. An attempt counts against the address's limit before its password is hashed.
+
+        Raises `Forbidden` (`registration_closed`), `TooManyAttempts`, `InvalidInput`, `Conflict`, `Overloaded`.
+        """
+        if not self._open:
+            raise Forbidden("This service does not let people register themselves.", code="registration_closed")
+        await self._throttle.take(*register_takes(peer.address))
+        return await self._users.create(username=username, email=email, password=password, peer=peer)
+
+    async def profile(self, caller: AccessClaims) -> User:
+        """The caller. Raises `Unauthenticated` when the account is closed or disabled."""
+        user = await self._users.find(caller.sub)
+        if user is None or user.disabled_at is not None:
+            raise Unauthenticated("This account was closed or disabled.", code="token_revoked")
+        return user
+
+    async def change(
+        self, caller: AccessClaims, *, username: str | None, email: str | None, password: str | None, peer: Peer
+    ) -> User:
+        """Change the username or the e-mail address; the latter is a way back into the account and needs the password.
+
+        Raises `Unauthenticated`, `InvalidInput`, `Conflict`, `TooManyAttempts`, `Overloaded`.
+        """
+        user = await self.profile(caller)
+        if email is not None:
+            user = (await self._confirm(caller, password or "", peer)).user
+        now = self._clock.now()
+
+        async def guard(tx: Tx) -> None:
+            await require_live(tx, caller, now)
+
+        return await self._users.change_identifiers(user, username=username, email=email, peer=peer, guard=guard)
+
+    async def close(self, caller: AccessClaims, *, password: str, peer: Peer) -> None:
+        """Delete the account and everything that hangs on it.
+
+        Raises `Unauthenticated`, `TooManyAttempts`, `Overloaded`.
+        """
+        candidate = await self._confirm(caller, password, peer)
+        now = self._clock.now()
+
+        async def guard(tx: Tx) -> None:
+            await require_live(tx, caller, now)
+
+        await self._users.delete(candidate.user, peer=peer, guard=guard)
+
+    async def _confirm(self, caller: AccessClaims, password: str, peer: Peer) -> Candidate:
+        return await self._login.confirm(caller.sub, self._factor.prove(password, peer.address), peer=peer)

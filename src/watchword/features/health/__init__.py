@@ -1,0 +1,13 @@
+"""Health: whether the process lives, and whether it can serve."""
+
+from __future__ import annotations
+
+from watchword.features.health.routes import HealthRoutes
+from watchword.features.health.service import Health
+from watchword.identity.kernel import Kernel
+from watchword.web.feature import Feature
+
+
+def feature(kernel: Kernel) -> Feature:
+    """What this feature declares."""
+    return Feature("health", HealthRoutes(Health(kernel)).table())

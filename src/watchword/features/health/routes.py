@@ -1,0 +1,51 @@
+"""Health over HTTP. Liveness checks nothing: a process that cannot reach its database must not be restarted for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from watchword.features.health.service import Health
+from watchword.web.route import Anyone, Call, Reply, Route
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """`ok` when every check is, else `unavailable`."""
+
+    status: str
+    checks: dict[str, bool]
+
+
+class HealthRoutes:
+    """The routes of `Health`."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of this feature."""
+        readiness = {200: Readiness, 503: Readiness}
+        return (
+            Route(method="GET", path="/livez", handler=self.live, guard=Anyone(), summary="Whether the process lives",
+                  answers={200: Alive}),
+            Route(method="GET", path="/readyz", handler=self.ready, guard=Anyone(),
+                  summary="Whether requests can be served", answers=readiness),
+            Route(method="GET", path="/healthz", handler=self.ready, guard=Anyone(),
+                  summary="The same as /readyz", answers=readiness),
+        )  # fmt: skip
+
+    async def live(self, _: Call) -> Reply:
+        """`GET /livez`."""
+        return Reply(Alive("ok"))
+
+    async def ready(self, _: Call) -> Reply:
+        """`GET /readyz`."""
+        checks = await self._health.checks()
+        if all(checks.values()):
+            return Reply(Readiness("ok", checks))
+        return Reply(Readiness("unavailable", checks), 503, ((b"retry-after", b"1"),))

@@ -1,0 +1,91 @@
+"""The token endpoint over HTTP: a form in, RFC 6749's shapes out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from watchword.errors import Refused
+from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint, check_client
+from watchword.web.route import Anyone, Call, Reply, Route, Speech
+
+
+class TokenRequest(msgspec.Struct):
+    """RFC 6749 sections 4.3.2 and 6. Unknown fields are ignored, as section 3.2 asks."""
+
+    grant_type: Annotated[str, Meta(description="`password` or `refresh_token`.", examples=["password"])]
+    username: Annotated[str, Meta(description="A username or an e-mail address.")] | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    client_secret: str | UnsetType = UNSET
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """RFC 6749 section 5.1. Lifetimes are in seconds; `scope` is what was granted, whatever was asked for."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    scope: str
+
+
+class TokenRoutes:
+    """The routes of `TokenEndpoint`."""
+
+    def __init__(self, endpoint: TokenEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of the endpoint."""
+        return (
+            Route(method="POST", path="/token", handler=self.token, guard=Anyone(), form=TokenRequest,
+                  speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
+                  limit="login", problems=("invalid_grant", "invalid_client", "invalid_request",
+                                           "unsupported_grant_type", "overloaded")),
+        )  # fmt: skip
+
+    async def token(self, call: Call) -> Reply:
+        """`POST /token`."""
+        form: TokenRequest = call.body
+        check_client(_authorization(call), _given(form.client_id), _given(form.client_secret))
+        if form.grant_type not in self._endpoint.grants:
+            known = ", ".join(self._endpoint.grants)
+            raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
+        if form.grant_type == REFRESH:
+            tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), peer=call.peer)
+        else:
+            username, password = _needed(form.username, "username"), _needed(form.password, PASSWORD)
+            tokens = await self._endpoint.password(username, password, peer=call.peer)
+        return Reply(
+            TokenAnswer(
+                tokens.access_token,
+                "Bearer",
+                tokens.expires_in,
+                tokens.refresh_token,
+                tokens.refresh_expires_in,
+                tokens.scope,
+            )
+        )
+
+
+def _authorization(call: Call) -> str | None:
+    values = [value for name, value in call.scope["headers"] if name == b"authorization"]
+    if len(values) > 1:
+        raise Refused("There is more than one Authorization header.", code="invalid_request")
+    return values[0].decode("latin-1") if values else None
+
+
+def _needed(value: str | UnsetType, name: str) -> str:
+    if value is UNSET or not value:
+        raise Refused(f"The parameter {name} is missing.", code="invalid_request")
+    return value
+
+
+def _given(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value

@@ -1,0 +1,14 @@
+"""Passwords: log in with one, change it."""
+
+from __future__ import annotations
+
+from watchword.features.passwords.routes import PasswordRoutes
+from watchword.features.passwords.service import Passwords
+from watchword.identity.kernel import Kernel
+from watchword.web.cookies import RefreshCookie
+from watchword.web.feature import Feature
+
+
+def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
+    """What this feature declares."""
+    return Feature("passwords", PasswordRoutes(Passwords(kernel), cookie).table())

@@ -1,0 +1,79 @@
+"""Passwords over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from watchword.errors import FieldError, InvalidInput
+from watchword.features.passwords.service import Passwords
+from watchword.identity.login import LoggedIn
+from watchword.web.cookies import RefreshCookie
+from watchword.web.route import AccessToken, Browser, Call, Reply, Route
+from watchword.web.views import SignedIn
+
+
+class LogIn(msgspec.Struct, forbid_unknown_fields=True):
+    """A username or an e-mail address, and the password."""
+
+    password: Annotated[str, Meta(examples=["plum-orbit-canvas"])]
+    username: Annotated[str, Meta(examples=["testuser"])] | UnsetType = UNSET
+    email: Annotated[str, Meta(examples=["test@example.com"])] | UnsetType = UNSET
+
+
+class ChangePassword(msgspec.Struct, forbid_unknown_fields=True):
+    """The current password and the one to set."""
+
+    current_password: str
+    new_password: Annotated[str, Meta(description="At least 8 characters, not a common one.")]
+
+
+class PasswordRoutes:
+    """The routes of `Passwords`."""
+
+    def __init__(self, passwords: Passwords, cookie: RefreshCookie) -> None:
+        self._passwords = passwords
+        self._cookie = cookie
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of this feature."""
+        return (
+            Route(method="POST", path="/login", handler=self.log_in, guard=Browser(), body=LogIn,
+                  summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
+                  problems=("invalid_credentials", "overloaded")),
+            Route(method="POST", path="/profile/password", handler=self.change, guard=AccessToken(),
+                  body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
+                  answers={200: SignedIn}, limit="login", problems=("invalid_credentials", "overloaded")),
+        )  # fmt: skip
+
+    async def log_in(self, call: Call) -> Reply:
+        """`POST /login`."""
+        body: LogIn = call.body
+        logged_in = await self._passwords.log_in(
+            _one_of(body), body.password, peer=call.peer, replacing=self._cookie.read(call.scope)
+        )
+        return self._signed_in(logged_in)
+
+    async def change(self, call: Call) -> Reply:
+        """`POST /profile/password`."""
+        body: ChangePassword = call.body
+        logged_in = await self._passwords.change(
+            call.claims, current=body.current_password, new=body.new_password, peer=call.peer
+        )
+        return self._signed_in(logged_in)
+
+    def _signed_in(self, logged_in: LoggedIn) -> Reply:
+        tokens = logged_in.tokens
+        cookie = self._cookie.write(tokens.refresh_token, tokens.refresh_expires_in)
+        return Reply(SignedIn.of(logged_in.user, tokens), 200, (cookie,))
+
+
+def _one_of(body: LogIn) -> str:
+    """The one identifier given. Raises `InvalidInput` for none and for two."""
+    if body.username is UNSET and body.email is UNSET:
+        raise InvalidInput(FieldError("username", "required", "A username or an e-mail address is needed."))
+    if body.username is not UNSET and body.email is not UNSET:
+        raise InvalidInput(FieldError("email", "ambiguous", "Give a username or an e-mail address, not both."))
+    return body.email if body.username is UNSET else body.username  # type: ignore[return-value]  # one of them is set

@@ -1,0 +1,14 @@
+"""Sessions: refresh, list, end, log out."""
+
+from __future__ import annotations
+
+from watchword.features.sessions.routes import SessionRoutes
+from watchword.features.sessions.service import OwnSessions
+from watchword.identity.kernel import Kernel
+from watchword.web.cookies import RefreshCookie
+from watchword.web.feature import Feature
+
+
+def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
+    """What this feature declares."""
+    return Feature("sessions", SessionRoutes(OwnSessions(kernel), cookie).table())

@@ -1,0 +1,120 @@
+"""Sessions over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from watchword.errors import FieldError, InvalidInput
+from watchword.features.sessions.service import PAGE, OwnSessions
+from watchword.identity.sessions import SessionView
+from watchword.web.access import bearer_token
+from watchword.web.cookies import RefreshCookie
+from watchword.web.forms import decode_form
+from watchword.web.route import AccessToken, Browser, Call, Reply, Route
+from watchword.web.views import instant
+
+_CURSOR_LENGTH = 36
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """The next access token; the next refresh token is in the cookie. `expires_in` is in seconds."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+
+
+class SessionItem(msgspec.Struct, frozen=True):
+    """A session: where it was used last, when, and whether it is the one that asks."""
+
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    agent: str
+    current: bool
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """A page of sessions; `next_cursor` is null on the last one."""
+
+    items: tuple[SessionItem, ...]
+    next_cursor: str | None
+
+
+class SessionRoutes:
+    """The routes of `OwnSessions`."""
+
+    def __init__(self, sessions: OwnSessions, cookie: RefreshCookie) -> None:
+        self._sessions = sessions
+        self._cookie = cookie
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of this feature."""
+        bearer = AccessToken()
+        return (
+            Route(method="POST", path="/refresh", handler=self.refresh, guard=Browser(),
+                  summary="The next access token, from the refresh cookie", answers={200: Refreshed},
+                  problems=("refresh_token_missing", "refresh_token_invalid", "session_ended", "refresh_superseded",
+                            "refresh_token_reused", "cookie_repeated")),
+            Route(method="POST", path="/logout", handler=self.log_out, guard=Browser(),
+                  summary="End this session; works with an expired access token", answers={204: None},
+                  problems=("token_malformed", "token_invalid", "cookie_repeated")),
+            Route(method="GET", path="/sessions", handler=self.list, guard=bearer,
+                  summary="The caller's sessions", answers={200: SessionList}, problems=("invalid_input",)),
+            Route(method="DELETE", path="/sessions", handler=self.end_others, guard=bearer,
+                  summary="End all other sessions", answers={204: None}),
+            Route(method="DELETE", path="/sessions/{id}", handler=self.end, guard=bearer,
+                  summary="End one session", answers={204: None}, problems=("not_found",)),
+        )  # fmt: skip
+
+    async def refresh(self, call: Call) -> Reply:
+        """`POST /refresh`."""
+        tokens = await self._sessions.refresh(self._cookie.read(call.scope), peer=call.peer)
+        cookie = self._cookie.write(tokens.refresh_token, tokens.refresh_expires_in)
+        return Reply(Refreshed(tokens.access_token, "Bearer", tokens.expires_in), 200, (cookie,))
+
+    async def log_out(self, call: Call) -> Reply:
+        """`POST /logout`."""
+        bearer, presented = bearer_token(call.scope), self._cookie.read(call.scope)
+        await self._sessions.log_out(bearer=bearer, presented=presented, peer=call.peer)
+        return Reply(None, 204, (self._cookie.clear(),))
+
+    async def list(self, call: Call) -> Reply:
+        """`GET /sessions`."""
+        views = await self._sessions.page(call.claims, after=_cursor(call))
+        items = tuple(_item(view, call.claims.sid) for view in views)
+        return Reply(SessionList(items, items[-1].id if len(items) == PAGE else None))
+
+    async def end(self, call: Call) -> Reply:
+        """`DELETE /sessions/{id}`."""
+        await self._sessions.end(call.claims, call.params["id"], peer=call.peer)
+        return Reply(None, 204)
+
+    async def end_others(self, call: Call) -> Reply:
+        """`DELETE /sessions`."""
+        await self._sessions.end_others(call.claims, peer=call.peer)
+        return Reply(None, 204)
+
+
+def _cursor(call: Call) -> str:
+    """The page's cursor: an id, or empty for the first page. Raises `InvalidInput`."""
+    cursor = decode_form(call.scope["query_string"], code="invalid_request").get("cursor", "")
+    if cursor and (len(cursor) != _CURSOR_LENGTH or not set(cursor) <= set("0123456789abcdef-")):
+        raise InvalidInput(FieldError("cursor", "cursor", "This is not a cursor that an earlier page gave."))
+    return cursor
+
+
+def _item(view: SessionView, current: str | None) -> SessionItem:
+    return SessionItem(
+        view.id,
+        instant(view.created_at),
+        instant(view.last_used_at),
+        instant(view.expires_at),
+        view.address,
+        view.agent,
+        view.id == current,
+    )

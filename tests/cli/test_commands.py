@@ -1,0 +1,195 @@
+"""The other commands: what they print, for people and for programs, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, environment
+from watchword import __version__
+from watchword.settings import Settings
+from watchword.settings.table import SETTINGS
+
+PASSWORD = "a long pass phrase"
+
+
+def made(run: Run, name: str, *arguments: str) -> dict[str, object]:
+    ended = run("users", "create", name, "--password-stdin", "--json", *arguments, stdin=PASSWORD + "\n")
+    assert ended.code == 0, ended.err
+    user: dict[str, object] = json.loads(ended.out)
+    return user
+
+
+def test_version(run: Run) -> None:
+    """The package's."""
+    assert run("version").out.strip() == __version__
+
+
+def test_secret(run: Run) -> None:
+    """Fresh each time, and good for every secret there is."""
+    first, second = (run("secret").out.strip() for _ in range(2))
+    assert first != second
+    assert len(first) == 43
+    assert Settings(secret=first, jwt_secret=second).algorithm == "HS256"
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["settings"], ["users"], ["users", "create"], ["users", "list"]])
+def test_help(run: Run, command: list[str]) -> None:
+    """Every command explains itself and the exit codes."""
+    ended = run(*command, "--help", COLUMNS="200")
+    assert ended.code == 0
+    assert "Exit codes: 0 done" in ended.out
+    assert ended.err == ""
+
+
+def test_serve_has_a_flag_per_setting(run: Run) -> None:
+    """Except secrets, which a command line would show to everybody; they have one for the file."""
+    shown = run("serve", "--help", COLUMNS="200").out
+    for setting in SETTINGS:
+        assert (f"{setting.flag}-file " if setting.secret else f"{setting.flag} ") in shown
+    assert "--secret " not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["serve", "--prot", "1"], ["serve", "extra"], ["users"], [], ["users", "create"], ["users", "show"]],
+)
+def test_wrong_usage(run: Run, arguments: list[str]) -> None:
+    """Code 2, an `error:` line and where the help is; or the help itself."""
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    assert ("error: " in ended.err and "--help" in ended.err) or "Usage:" in ended.out
+
+
+def test_settings(run: Run) -> None:
+    """Each with its value and where it came from; secrets masked."""
+    secret = run("secret").out.strip()
+    ended = run("settings", "--port", "4100", "--json", WATCHWORD_SECRET=secret, WATCHWORD_AUDIENCE="api")
+    assert ended.code == 0
+    rows = {row["name"]: row for row in json.loads(ended.out)}
+    assert list(rows) == [setting.name for setting in SETTINGS]
+    assert (rows["port"]["value"], rows["port"]["from"]) == ("4100", "--port")
+    assert (rows["audience"]["value"], rows["audience"]["from"]) == ("api", "WATCHWORD_AUDIENCE")
+    assert (rows["secret"]["value"], rows["secret"]["from"]) == ("********", "WATCHWORD_SECRET")
+    assert rows["public_url"] == {
+        "name": "public_url",
+        "variable": "WATCHWORD_PUBLIC_URL",
+        "value": "http://127.0.0.1:4100",
+        "from": "default",
+    }
+    plain = run("settings", WATCHWORD_SECRET=secret)
+    assert "WATCHWORD_SECRET\t********\tWATCHWORD_SECRET" in plain.out
+    assert secret not in plain.out + plain.err + ended.out
+
+
+def test_settings_makes_nothing(run: Run, tmp_path: Path) -> None:
+    """Looking changes nothing."""
+    run("settings")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migrate(run: Run, tmp_path: Path) -> None:
+    """Makes the database; a second time there is nothing to do."""
+    assert run("migrate").code == 0
+    assert (tmp_path / "watchword-data" / "watchword.db").exists()
+    assert run("migrate").code == 0
+
+
+def test_users_from_creation_to_disabling(run: Run) -> None:
+    """The whole life of a user, told to a program."""
+    user = made(run, "ada", "--email", "ada@example.com", "--role", "admin")
+    assert (user["username"], user["email"], user["roles"]) == ("ada", "ada@example.com", ["admin"])
+    assert "password" not in json.dumps(user)
+    assert "$argon2" not in json.dumps(user)
+    for name in ("ada", "ADA", "ada@example.com", str(user["id"])):
+        assert json.loads(run("users", "show", name, "--json").out)["id"] == user["id"]
+    changed = json.loads(run("users", "set-role", "ada", "editor", "author", "--json").out)
+    assert changed["roles"] == ["author", "editor"]
+    assert json.loads(run("users", "set-role", "ada", "--none", "--json").out)["roles"] == []
+    assert json.loads(run("users", "disable", "ada", "--json").out)["disabled_at"] is not None
+    assert json.loads(run("users", "enable", "ada", "--json").out)["disabled_at"] is None
+
+
+def test_no_accounts_out_of_the_box(run: Run) -> None:
+    """A fresh installation has no user; the first admin is made on the command line (D15)."""
+    assert json.loads(run("users", "list", "--json").out) == {"items": [], "next_cursor": None}
+
+
+def test_list(run: Run) -> None:
+    """Page by page, and by search."""
+    names = ["ada", "bea", "cleo"]
+    ids = [made(run, name)["id"] for name in names]
+    first = json.loads(run("users", "list", "--limit", "2", "--json").out)
+    assert [user["id"] for user in first["items"]] == ids[:2]
+    rest = json.loads(run("users", "list", "--after", first["next_cursor"], "--json").out)
+    assert ([user["id"] for user in rest["items"]], rest["next_cursor"]) == (ids[2:], None)
+    found = json.loads(run("users", "list", "--search", "LE", "--json").out)
+    assert [user["username"] for user in found["items"]] == ["cleo"]
+    plain = run("users", "list", "--limit", "2")
+    assert [line.split("\t")[1] for line in plain.out.splitlines()] == names[:2]
+    assert f"--after {ids[1]}" in plain.err
+
+
+@pytest.mark.parametrize("command", [["show"], ["disable"], ["enable"], ["set-role", "--none"]])
+def test_nobody_by_that_name(run: Run, command: list[str]) -> None:
+    """Code 3, whatever was asked for, and whatever was typed."""
+    for name in ("nobody", "no body", "nobody@example.com", "01890000-0000-7000-8000-000000000000", "x" * 2000):
+        ended = run("users", *command, name)
+        assert ended.code == 3, ended.err
+        assert ended.err.startswith("error: there is no user")
+        assert "hint: " in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "said"),
+    [
+        (["ada", "--password-stdin"], "short\n", 1, "error: password"),
+        (["a b", "--password-stdin"], PASSWORD, 1, "error: username"),
+        (["--email", "nonsense", "--password-stdin"], PASSWORD, 1, "error: email"),
+        (["ada", "--role", "a b", "--password-stdin"], PASSWORD, 1, "error: roles"),
+        (["ada", "--password-stdin"], "", 2, "no password"),
+        (["ada"], PASSWORD, 2, "--password-stdin"),
+        ([], PASSWORD, 2, "--email"),
+    ],
+)
+def test_users_that_cannot_be_made(run: Run, arguments: list[str], stdin: str, code: int, said: str) -> None:
+    """One line per fault, and no user."""
+    ended = run("users", "create", *arguments, stdin=stdin)
+    assert ended.code == code
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert json.loads(run("users", "list", "--json").out)["items"] == []
+
+
+def test_a_taken_name(run: Run) -> None:
+    """Said, with code 1."""
+    made(run, "ada")
+    ended = run("users", "create", "Ada", "--password-stdin", stdin=PASSWORD)
+    assert (ended.code, "taken" in ended.err) == (1, True)
+
+
+def test_without_the_server_extra(tmp_path: Path) -> None:
+    """With the guard's packages only, the command says which command to type."""
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
+    done = subprocess.run(
+        [sys.executable, "-c", "from watchword.cli import main; main()"],
+        env=environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("hint: pip install 'watchword[server]'\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_console_script_is_cheap_to_import() -> None:
+    """Importing the entry point loads nothing but itself."""
+    code = "import sys, watchword.cli; print([name for name in ('typer', 'uvicorn', 'rich') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
