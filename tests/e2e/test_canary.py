@@ -1,0 +1,142 @@
+"""A whole session with marked secrets at debug level: none of them, in any spelling, is in what the process prints."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
+
+from tests.e2e import raw
+from tests.e2e.client import COOKIE, Client, bearer, fresh_name
+from tests.e2e.fixtures import Serve
+from tests.e2e.raw import request
+from tests.e2e.server import UNLIMITED, Server
+
+
+class Canaries:
+    """Secrets to look for."""
+
+    def __init__(self) -> None:
+        self._kept: set[str] = set()
+
+    def keep(self, secret: str) -> str:
+        """Remember one; answers it."""
+        self._kept.add(secret)
+        return secret
+
+    def fresh(self, name: str) -> str:
+        """A new one that is easy to find."""
+        return self.keep(f"canary-{name}-{secrets.token_hex(12)}")
+
+    def found_in(self, text: str) -> list[str]:
+        """The remembered secrets of which some spelling is in the text."""
+        return [secret for secret in self._kept if any(spelling in text for spelling in _spellings(secret))]
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it is, percent-encoded, in hexadecimal, in base64 at each of the three offsets, and the telling part alone."""
+    raw_bytes = secret.encode()
+    spellings = {secret, quote(secret), raw_bytes.hex(), secret[:-1], secret[7:] if len(secret) > 40 else secret}
+    for offset in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # Without its ends, which depend on what stands beside it.
+            spellings.add(encode(b"\0" * offset + raw_bytes)[4:-4].decode())
+    return spellings
+
+
+def test_the_canaries_are_found() -> None:
+    """The search below finds a secret as it is, and in base64 wherever it begins; otherwise it would show nothing."""
+    canaries = Canaries()
+    secret = canaries.fresh("any")
+    for hidden in (secret, f"user:{secret}", f"a{secret}b", f"ab{secret}"):
+        assert canaries.found_in(f"line {hidden} end") == [secret]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            assert canaries.found_in(encode(hidden.encode()).decode()) == [secret]
+    assert canaries.found_in("nothing of the kind") == []
+
+
+def test_J8_no_secret_is_ever_printed(serve: Serve) -> None:
+    """Every route with every secret it takes, right and wrong, at debug level; also what crashes on its way in."""
+    canaries = Canaries()
+    jwt_secret, master = canaries.fresh("jwt"), base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    server = serve(
+        **UNLIMITED,
+        WATCHWORD_LOG_LEVEL="debug",
+        WATCHWORD_JWT_SECRET=jwt_secret,
+        WATCHWORD_SECRET=canaries.keep(master),
+    )
+    with server.client() as client:
+        _a_whole_session(client, canaries)
+        _everything_wrong(client, canaries)
+    _by_other_ways(server, canaries)
+    shown = server.command("settings")
+    assert shown.returncode == 0, shown.stderr
+    server.stop()
+    log = server.log() + shown.stdout + shown.stderr
+    assert "refresh_refused" in log, "nothing was logged, so this test shows nothing"
+    assert canaries.found_in(log) == []
+    assert canaries.found_in(_database(server)) == []
+
+
+def _a_whole_session(client: Client, canaries: Canaries) -> None:
+    name, first, second = fresh_name(), canaries.fresh("first"), canaries.fresh("second")
+    client.register(name, first, email=f"{name}@example.com")
+    token = canaries.keep(client.log_in(name, first))
+    canaries.keep(client.cookies[COOKIE])
+    client.get("/profile", headers=bearer(token))
+    client.get("/sessions", headers=bearer(token))
+    canaries.keep(client.post("/refresh").json()["access_token"])
+    canaries.keep(client.cookies[COOKIE])
+    granted = client.grant(name, first)
+    canaries.keep(granted["access_token"])
+    form = {"grant_type": "refresh_token", "refresh_token": canaries.keep(granted["refresh_token"])}
+    canaries.keep(client.post("/token", data=form).json()["refresh_token"])
+    answer = client.post(
+        "/profile/password", json={"current_password": first, "new_password": second}, headers=bearer(token)
+    )
+    token = canaries.keep(answer.json()["access_token"])
+    canaries.keep(client.cookies[COOKIE])
+    client.patch("/profile", json={"email": f"{fresh_name()}@example.com", "password": second}, headers=bearer(token))
+    client.delete("/sessions", headers=bearer(token))
+    client.post("/logout", headers=bearer(token))
+    token = canaries.keep(client.log_in(name, second))
+    assert client.request("DELETE", "/profile", json={"password": second}, headers=bearer(token)).status_code == 204
+
+
+def _everything_wrong(client: Client, canaries: Canaries) -> None:
+    name = client.register(password=canaries.fresh("kept"))["username"]
+    wrong = canaries.fresh("wrong")
+    client.post("/login", json={"username": name, "password": wrong})
+    client.post("/login", json={"username": canaries.fresh("typed-into-name"), "password": wrong})
+    client.post("/login", json={"username": name, "password": wrong, canaries.fresh("field"): 1})
+    client.post("/login", content=f'{{"password": "{wrong}'.encode(), headers={"Content-Type": "application/json"})
+    client.post("/token", data={"grant_type": "password", "username": name, "password": wrong})
+    client.post("/token", data={"grant_type": wrong, "client_secret": wrong})
+    client.get("/profile", headers=bearer(canaries.fresh("token")))
+    client.get("/profile", headers={"Authorization": f"Basic {base64.b64encode(wrong.encode()).decode()}"})
+    client.post("/refresh", headers={"Cookie": f"{COOKIE}={canaries.fresh('cookie')}"})
+    client.post("/token", data={"grant_type": "refresh_token", "refresh_token": "wwr_" + canaries.fresh("refresh")})
+    client.get(f"/profile?access_token={canaries.fresh('query')}")
+    client.get(f"/{canaries.fresh('path')}")
+    first = token = client.grant(client.register()["username"])["refresh_token"]
+    for _ in range(3):
+        form = {"grant_type": "refresh_token", "refresh_token": canaries.keep(token)}
+        token = client.post("/token", data=form).json()["refresh_token"]
+    assert client.post("/token", data={"grant_type": "refresh_token", "refresh_token": first}).status_code == 400
+
+
+def _by_other_ways(server: Server, canaries: Canaries) -> None:
+    raw.send(server, request("GET", f"/{canaries.fresh('raw-path')}", f"Bad Header: {canaries.fresh('raw-header')}"))
+    raw.send(server, request("GET", "/livez", f"X-Nul: {canaries.fresh('nul')}\x00"))
+    with_password = canaries.fresh("stdin")
+    assert server.command("users", "create", "operator", "--password-stdin", stdin=with_password).returncode == 0
+    assert server.command("users", "create", "operator", "--password-stdin", stdin=with_password).returncode != 0
+
+
+def _database(server: Server) -> str:
+    """E-1: every value of every table, as text; the audit trail included."""
+    with closing(sqlite3.connect(server.data / "watchword.db")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return "\n".join(str(row) for table in tables for row in database.execute(f"SELECT * FROM {table}"))
