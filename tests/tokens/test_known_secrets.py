@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import string
+import time
+import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -33,6 +37,36 @@ KNOWN = [
     "a" * 64,
     "0" * 64,
     "ab12cd34" * 8,
+    # What the review of October found to pass.
+    "JWTAuthenticationHIGHsecuredPasswordVVVp1OH7Xzyr",
+    "ByYM000OLlMQG6VVVp1OH7Xzyr7gHuw1qvUC5dcGt3SNM",
+    "my-32-character-ultra-secure-and-ultra-long-secret",
+    "00112233445566778899aabbccddeeff",
+    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    "bezKoderSecretKeybezKoderSecretKey",
+    "3cfa76ef14937c1c0ea519f8fc057a80fcd04a7420f8e8bcd0a7567c272e007b",
+    # Keys of one web page that makes "random" ones: as it shows them, in hex, and both in base64.
+    "5367566B59703373367639792F423F4528482B4D6251655468576D5A71347437",
+    "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
+    "SgVkYp3s6v9y/B?E(H+MbQeThWmZq4t7",
+    "Yh2k7QSu4l8CZg5p6X3Pna9L0Miy4D3Bvt0JVr87UcOj69Kqw5R2Nmf4FWs03Hdx",
+    "aVeryLongSecretKeyThatNobodyCanGuessBecauseItIsSoLong",
+    # Runs: alphabets, digits, keyboards, up and down.
+    "abcdefghijklmnopqrstuvwxyz012345",
+    "zyxwvutsrqponmlkjihgfedcba987654",
+    "qwertyuiop[]asdfghjkl;'zxcvbnm,./",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+    "11112222333344445555666677778888",
+    "12345678901234567890123456789012",
+    # Words in another form of writing, and hashes of one.
+    b"your-super-secret-jwt-key-please-change".hex(),
+    b"your-super-secret-jwt-key-please-change".hex(":"),
+    base64.b64encode(b"your-super-secret-jwt-key-please-change".hex().encode()).decode(),
+    base64.b32encode(b"your-super-secret-jwt-key-please-change").decode(),
+    base64.b64encode(bytes(range(32))).decode(),
+    "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
+    "a-long-string-of-" + "your-256-bit-secret-" * 40,
+    "".join(map(chr, range(32, 96))),
 ]
 
 
@@ -59,11 +93,45 @@ def test_A13_a_secret_is_at_least_as_long_as_the_hash(algorithm: str, least: int
         SigningKey.shared_secret(os.urandom(least - 1), algorithm)
 
 
-def test_random_secrets_are_accepted_in_every_usual_form() -> None:
-    """None of 2,000: the list must not stand in the way of people who did it right."""
-    for _ in range(500):
-        check_shared_secret(os.urandom(32))
-        check_shared_secret(secrets.token_urlsafe(32).encode())
-        check_shared_secret(secrets.token_hex(32).encode())
-        check_shared_secret(base64.b64encode(os.urandom(32)))
+FORMS: dict[str, Callable[[], bytes]] = {
+    "raw": lambda: os.urandom(32),
+    "hex of 16": lambda: secrets.token_hex(16).encode(),
+    "hex of 32": lambda: secrets.token_hex(32).encode(),
+    "HEX of 32": lambda: secrets.token_hex(32).upper().encode(),
+    "hex with colons": lambda: os.urandom(32).hex(":").encode(),
+    "base64": lambda: base64.b64encode(os.urandom(32)),
+    "base64url": lambda: secrets.token_urlsafe(32).encode(),
+    "base64 of 64": lambda: base64.b64encode(os.urandom(64)),
+    "base32": lambda: base64.b32encode(os.urandom(20)),
+    "uuid": lambda: str(uuid.uuid4()).encode(),
+    "password manager": lambda: drawn(string.ascii_letters + string.digits + string.punctuation, 32),
+    "letters and digits": lambda: drawn(string.ascii_letters + string.digits, 32),
+    "small letters": lambda: drawn(string.ascii_lowercase, 32),
+    "digits": lambda: drawn(string.digits, 40),
+    "hex of base64": lambda: base64.b64encode(os.urandom(32)).hex().encode(),
+    "named": lambda: b"prod-jwt-secret-" + secrets.token_urlsafe(24).encode(),
+}
+
+
+def drawn(alphabet: str, length: int) -> bytes:
+    return "".join(secrets.choice(alphabet) for _ in range(length)).encode()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_random_secrets_are_accepted_in_every_usual_form(form: str) -> None:
+    """None of 20,000 in all: the list must not stand in the way of people who did it right."""
+    for _ in range(20_000 // len(FORMS)):
+        check_shared_secret(FORMS[form]())
+
+
+def test_words_that_no_tutorial_uses_are_accepted() -> None:
+    """Six words by dice are as good as random."""
     check_shared_secret(b"violet-umbrella-canyon-pickle-orbit-walnut")
+
+
+def test_checking_is_bounded() -> None:
+    """A secret of a megabyte costs no more than its first 512 bytes do (and reading it)."""
+    started = time.perf_counter()
+    with pytest.raises(InvalidKey):
+        check_shared_secret(b"my-32-character-ultra-secure-secret " * 30_000)
+    assert time.perf_counter() - started < 5
