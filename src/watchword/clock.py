@@ -7,8 +7,11 @@ tests pass a `FixedClock`, which stands still until it is told to move.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+_STEP_BACK = 10
 
 
 class Clock(Protocol):
@@ -20,11 +23,24 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, which stands still while it is set back by a little.
+
+    Time servers set clocks back by a second or two now and then. A token issued just before would be "not valid yet",
+    and one that has expired would come back to life; so within ten seconds the latest time counts. A larger step means
+    that the time before was wrong, and is followed.
+    """
+
+    def __init__(self, read: Callable[[], float] = time.time) -> None:
+        self._read = read
+        self._latest = 0
 
     def now(self) -> int:
         """Whole seconds since 1970 UTC."""
-        return int(time.time())
+        now = int(self._read())
+        if 0 <= self._latest - now <= _STEP_BACK:
+            return self._latest
+        self._latest = now
+        return now
 
 
 class FixedClock:

@@ -12,8 +12,8 @@ import time
 
 def new_id() -> str:
     """A new UUIDv7 in its usual text form: 48 bits of time, 74 bits of randomness."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant RFC 9562
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    at = time.time_ns() // 1_000_000
+    some = int.from_bytes(os.urandom(10), "big")
+    high, middle, low = some >> 68, some >> 48 & 0x3FFF, some & 0xFFFF_FFFF_FFFF  # 12, 14 and 48 bits
+    # The 7 is the version; 0x8000 the variant of RFC 9562.
+    return f"{at >> 16:08x}-{at & 0xFFFF:04x}-7{high:03x}-{middle | 0x8000:04x}-{low:012x}"

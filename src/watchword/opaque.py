@@ -7,7 +7,9 @@ Decoding is canonical: a string that carries other spare bits than the encoder w
 from __future__ import annotations
 
 import hmac
+import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -20,6 +22,9 @@ _REFRESH_BYTES = _REFRESH_BODY + MAC_BYTES
 _REFRESH_CHARS = (_REFRESH_BYTES * 4 + 2) // 3
 _REFRESH_LENGTH = len(REFRESH_PREFIX) + _REFRESH_CHARS
 _REFRESH_PADDING = "=" * (-_REFRESH_CHARS % 4)
+GUARD_PREFIX = "wwg_"
+_SECRET_BYTES = 32
+_SECRET_CHARS = 43
 MAX_GENERATION = 2**32 - 1
 
 
@@ -36,8 +41,7 @@ def encode_refresh(token: RefreshToken, key: bytes) -> str:
     :param key: the refresh sub-key of the current master secret, 32 bytes.
     """
     body = b"%c%b%b" % (REFRESH_FORMAT, token.handle, token.generation.to_bytes(4, "big"))
-    mac = hmac.digest(key, body, "sha256")[:MAC_BYTES]
-    return REFRESH_PREFIX + urlsafe_b64encode(body + mac).decode("ascii").rstrip("=")
+    return REFRESH_PREFIX + urlsafe_b64encode(body + _mac(key, body)).decode("ascii").rstrip("=")
 
 
 def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
@@ -60,9 +64,36 @@ def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
         return None
     body, mac = raw[:_REFRESH_BODY], raw[_REFRESH_BODY:]
     for key in keys:
-        if hmac.compare_digest(hmac.digest(key, body, "sha256")[:MAC_BYTES], mac):
+        if hmac.compare_digest(_mac(key, body), mac):
             return RefreshToken(body[1 : 1 + HANDLE_BYTES], int.from_bytes(body[1 + HANDLE_BYTES :], "big"))
     return None
+
+
+def is_refresh(text: str) -> bool:
+    """Whether the text claims to be a refresh token: says nothing about its being one."""
+    return text.startswith(REFRESH_PREFIX)
+
+
+def make_secret(prefix: str) -> str:
+    """A new secret of 256 random bits: the prefix and unpadded base64url."""
+    return prefix + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def looks_like(text: str, prefix: str) -> bool:
+    """Whether the text has the shape of a secret with that prefix: says nothing about its being one."""
+    return len(text) == len(prefix) + _SECRET_CHARS and text.startswith(prefix) and text.isascii()
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104), shortened; from a state that has taken in the key already, which is half of the work."""
+    mac = _keyed(key).copy()
+    mac.update(body)
+    return mac.digest()[:MAC_BYTES]
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, None, "sha256")
 
 
 def fingerprint(secret: bytes) -> str:

@@ -17,6 +17,7 @@ from watchword.settings.table import SETTINGS
 
 SECRET = bytes(range(32))
 SECRET_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+OTHER_TEXT = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"
 JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 
 
@@ -25,6 +26,38 @@ def faults(**given: Any) -> dict[str, str]:
     with pytest.raises(SettingsError) as refused:
         Settings(**given)
     return {fault.setting: f"{fault.message} | {fault.hint}" for fault in refused.value.faults}
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "shown"),
+    [
+        ("30d", timedelta(days=30), "30d"),
+        (timedelta(days=2), timedelta(days=2), "2d"),
+        ("off", None, "off"),
+        (" OFF ", None, "off"),
+        (None, None, "off"),
+    ],
+)
+def test_keys_rotate_by_a_schedule_or_by_hand(given: Any, value: timedelta | None, shown: str) -> None:
+    """A month by default, two days at least, or `off`; written as it is read."""
+    settings = Settings(key_rotation=given)
+    assert settings.key_rotation == value
+    assert settings.shown()["key_rotation"] == shown
+    assert Settings().key_rotation == timedelta(days=30)
+
+
+@pytest.mark.parametrize("given", ["1d", "172799", "never", "0", "3651d"])
+def test_b9_keys_do_not_rotate_faster_than_they_can_be_published(given: str) -> None:
+    """The next key is published for more than a day before it signs."""
+    assert "WATCHWORD_KEY_ROTATION" in faults(key_rotation=given)
+
+
+def test_the_audit_trail_has_an_end_unless_told_otherwise() -> None:
+    """A year by default, a day at least; `off` and None keep it for ever."""
+    assert Settings().audit_retention == timedelta(days=365)
+    assert Settings(audit_retention="off").audit_retention is None
+    assert Settings(audit_retention=None).shown()["audit_retention"] == "off"
+    assert "WATCHWORD_AUDIT_RETENTION" in faults(audit_retention="23h")
 
 
 def test_nothing_given() -> None:
@@ -249,3 +282,13 @@ def test_a_copy_with_a_change() -> None:
     assert dataclasses.replace(Settings(), workers=2).workers == 2
     with pytest.raises(SettingsError):
         dataclasses.replace(Settings(), workers=0)
+
+
+@pytest.mark.parametrize("shared", [SECRET_TEXT, SECRET_TEXT + "=", SECRET])
+def test_the_master_secret_is_not_shared(shared: str | bytes) -> None:
+    """Who verifies HS256 holds that secret; it must not be the one that opens the database (A13, J12)."""
+    for masters in (SECRET_TEXT, f"{OTHER_TEXT},{SECRET_TEXT}"):
+        found = faults(secret=masters, jwt_secret=shared)
+        assert "WATCHWORD_SECRET" in found["WATCHWORD_JWT_SECRET"]
+        assert "watchword secret" in found["WATCHWORD_JWT_SECRET"]
+    Settings(secret=OTHER_TEXT, jwt_secret=shared)

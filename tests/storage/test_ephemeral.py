@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Ephemeral
+from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Ephemeral, Full, Held, is_first
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.sqlite import SQLite
@@ -63,31 +63,82 @@ async def test_a_window_opens_with_the_first_count(store: Ephemeral) -> None:
     assert await store.count("b", by=3, lifetime=60, now=NOW) == Counted(3, NOW + 60)
 
 
-async def test_a_count_is_given_back(store: Ephemeral) -> None:
-    """Never below zero, never into a window that is not open; zero only looks."""
-    assert await store.count("a", by=-1, lifetime=60, now=NOW) == Counted(0, NOW)
+async def test_zero_only_looks(store: Ephemeral) -> None:
+    """It opens no window, and answers what there is."""
     assert await store.count("a", by=0, lifetime=60, now=NOW) == Counted(0, NOW)
     await store.count("a", by=2, lifetime=60, now=NOW)
     assert await store.count("a", by=0, lifetime=60, now=NOW + 1) == Counted(2, NOW + 60)
-    assert await store.count("a", by=-1, lifetime=60, now=NOW + 2) == Counted(1, NOW + 60)
-    assert await store.count("a", by=-5, lifetime=60, now=NOW + 2) == Counted(0, NOW + 60)
-    assert await store.count("a", lifetime=60, now=NOW + 3) == Counted(1, NOW + 60)
-    assert await store.count("a", by=-1, lifetime=60, now=NOW + 60) == Counted(0, NOW + 60)
-    assert await store.count("a", lifetime=60, now=NOW + 61) == Counted(1, NOW + 121)
+    assert await store.count("a", by=0, lifetime=60, now=NOW + 60) == Counted(0, NOW + 60)
+
+
+async def test_a_claim_is_given_back(store: Ephemeral) -> None:
+    """One of what was claimed; at zero the counter is gone, and what is counted then opens a window of its own."""
+    first = held(await store.claim([Claim("a", 60, 9)], NOW))
+    assert first == [Held("a", NOW + 60)]
+    second = held(await store.claim([Claim("a", 60, 9)], NOW + 1))
+    assert second == [Held("a", NOW + 60)]
+    await store.give_back(second, NOW + 2)
+    assert await store.count("a", by=0, lifetime=60, now=NOW + 2) == Counted(1, NOW + 60)
+    await store.give_back(first, NOW + 3)
+    assert await store.count("a", by=0, lifetime=60, now=NOW + 3) == Counted(0, NOW + 3)
+    assert await store.sweep(NOW + 999) == 0, "nothing was left behind"
+    assert held(await store.claim([Claim("a", 60, 9)], NOW + 3)) == [Held("a", NOW + 63)]
+
+
+async def test_what_is_given_back_late_leaves_the_next_window_alone(store: Ephemeral) -> None:
+    """⚑ An attempt that was decided after its window was over must not undo a failure of the next one."""
+    taken = held(await store.claim([Claim("a", 60, 9)], NOW))
+    await store.claim([Claim("a", 60, 9)], NOW + 60)
+    await store.give_back(taken, NOW + 61)
+    assert await store.count("a", by=0, lifetime=60, now=NOW + 61) == Counted(1, NOW + 120)
+    await store.give_back([Held("never", NOW + 99)], NOW + 61)
+
+
+async def test_a_claim_is_granted_on_all_or_counted_on_none(store: Ephemeral) -> None:
+    """The first that is full is the answer; neither it nor the others get an entry or a count."""
+    held(await store.claim([Claim("b", 60, 1)], NOW))
+    held(await store.claim([Claim("d", 90, 1)], NOW))
+    asked = [Claim("a", 60, 1), Claim("d", 60, 1), Claim("b", 60, 1), Claim("c", 60, 1)]
+    for _ in range(3):
+        assert await store.claim(asked, NOW + 1) == Full(1, NOW + 90)
+    for name, amount in (("a", 0), ("b", 1), ("c", 0), ("d", 1)):
+        assert (await store.count(name, by=0, lifetime=60, now=NOW + 1)).amount == amount
+    assert await store.sweep(NOW + 999) == 2
+    assert held(await store.claim(asked, NOW + 100)) == [Held(claim.name, NOW + 160) for claim in asked]
+
+
+async def test_no_counter_passes_its_quota(store: Ephemeral) -> None:
+    """Of a hundred claims at once seven are granted, and the counter of those refused for it is as it was."""
+    outcomes = await asyncio.gather(*[store.claim([Claim("z", 60, 99), Claim("a", 60, 7)], NOW) for _ in range(100)])
+    assert sum(outcome == Full(1, NOW + 60) for outcome in outcomes) == 93
+    for name in ("a", "z"):
+        assert (await store.count(name, by=0, lifetime=60, now=NOW)).amount == 7
+
+
+async def test_a_claim_on_nothing_is_granted(store: Ephemeral) -> None:
+    """Every limit is off."""
+    assert await store.claim([], NOW) == []
+    await store.give_back([], NOW)
+
+
+async def test_the_first_of_many(store: Ephemeral) -> None:
+    """Once in each window, for one of those who ask at the same time."""
+    for later in (0, 60):
+        asked = await asyncio.gather(*[is_first(store, "a", lifetime=60, now=NOW + later) for _ in range(20)])
+        assert sum(asked) == 1
+        assert not await is_first(store, "a", lifetime=60, now=NOW + later + 59)
+
+
+def held(outcome: list[Held] | Full) -> list[Held]:
+    """The claim was granted."""
+    assert not isinstance(outcome, Full)
+    return outcome
 
 
 async def test_no_count_is_lost(store: Ephemeral) -> None:
     """Two hundred at once give two hundred different amounts."""
     counted = await asyncio.gather(*[store.count("a", lifetime=60, now=NOW) for _ in range(200)])
     assert sorted(each.amount for each in counted) == list(range(1, 201))
-
-
-async def test_several_counters_count_together(store: Ephemeral) -> None:
-    """The answers stand in the order of the names, each with its own window; the same name twice counts twice."""
-    await store.count("m", lifetime=10, now=NOW)
-    counted = await store.count_all([("z", 60), ("m", 60), ("a", 5), ("z", 60)], NOW + 1)
-    assert counted == [Counted(1, NOW + 61), Counted(2, NOW + 10), Counted(1, NOW + 6), Counted(2, NOW + 61)]
-    assert await store.count_all([], NOW) == []
 
 
 async def test_values_and_counters_do_not_meet(store: Ephemeral) -> None:
@@ -163,6 +214,31 @@ async def test_a_flood_of_long_lives_leaves_short_limits_alone(small: MemoryEphe
         assert (await small.count("victim", lifetime=60, now=NOW)).amount == n + 1
 
 
+async def test_a_flood_of_one_kind_leaves_the_others_alone(small: MemoryEphemeral) -> None:
+    """⚑ Names of accounts, which anybody can make up, do not push out the counters of addresses."""
+    await small.count("address:one", lifetime=60, now=NOW)
+    await small.put("address:one", "x", 60, NOW)
+    for n in range(100):
+        await small.count(f"account:{n}:{n}", lifetime=60, now=NOW)
+    assert (await small.count("address:one", by=0, lifetime=60, now=NOW)).amount == 1
+    assert await small.get("address:one", NOW) == "x"
+    assert len(small) == 12
+
+
+async def test_what_is_refused_or_given_back_pushes_nobody_out(small: MemoryEphemeral) -> None:
+    """⚑ Room is taken by what stays counted: not by being refused, and not by an attempt that succeeded."""
+    for n in range(9):
+        await small.count(f"login:{n}", lifetime=60, now=NOW)
+    await small.count("address:full", lifetime=60, now=NOW)
+    for n in range(100):
+        refused = await small.claim([Claim(f"login:refused {n}", 60, 1), Claim("address:full", 60, 1)], NOW)
+        assert refused == Full(1, NOW + 60)
+        await small.give_back(held(await small.claim([Claim(f"login:good {n}", 60, 1)], NOW)), NOW)
+    assert len(small) == 10
+    for n in range(9):
+        assert (await small.count(f"login:{n}", by=0, lifetime=60, now=NOW)).amount == 1
+
+
 async def test_memory_takes_constant_time_when_full() -> None:
     """A hundred thousand fresh names into a full store: no search over what is stored."""
     store = MemoryEphemeral(capacity=20_000)
@@ -183,5 +259,28 @@ async def test_sql_counters_count_together_or_not_at_all(database: SQLite, path:
     other.close()
     store = SQLEphemeral(database)
     with pytest.raises(sqlite3.IntegrityError):
-        await store.count_all([("allowed", 60), ("forbidden", 60)], NOW)
+        await store.claim([Claim("allowed", 60, 9), Claim("forbidden", 60, 9)], NOW)
     assert await store.count("allowed", by=0, lifetime=60, now=NOW) == Counted(0, NOW)
+
+
+async def test_sql_refuses_without_a_write(database: SQLite, path: Path) -> None:
+    """⚑ A claim on a counter that is full costs a read: no transaction, no row, no wait for the disk."""
+    store = SQLEphemeral(database)
+    await store.claim([Claim("address", 60, 1)], NOW)
+    database._writer._closed = True  # from here on any unit raises
+    for n in range(20):
+        assert await store.claim([Claim("address", 60, 1), Claim(f"account {n}", 60, 1)], NOW) == Full(0, NOW + 60)
+        assert not await is_first(store, "address", lifetime=60, now=NOW)
+    database._writer._closed = False
+
+
+async def test_sql_gives_back_in_one_unit(database: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three counters, one wait for the disk."""
+    store = SQLEphemeral(database)
+    taken = held(await store.claim([Claim(name, 60, 9) for name in ("a", "b", "c")], NOW))
+    units = []
+    transact = database.transact
+    monkeypatch.setattr(database, "transact", lambda unit: units.append(unit) or transact(unit))
+    await store.give_back(taken, NOW)
+    assert len(units) == 1
+    assert await store.sweep(NOW + 99) == 0

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
+from urllib.parse import urlsplit
 
 from watchword.errors import Fault, SettingsError
 from watchword.settings.rules import complete
 from watchword.settings.table import BY_NAME, SETTINGS
-from watchword.settings.values import Limit, base64url, duration_text
+from watchword.settings.values import Limit, base64url, duration_text, is_loopback
 
 MASK = "********"
 _PATH_FIELDS = ("database_path",)
@@ -29,6 +30,7 @@ class Given(TypedDict, total=False):
     secret: tuple[bytes, ...] | str | None
     jwt_secret: bytes | str | None
     algorithm: str | None
+    key_rotation: timedelta | int | str | None
     audience: str | None
     access_lifetime: timedelta | int | str
     refresh_idle: timedelta | int | str
@@ -40,6 +42,7 @@ class Given(TypedDict, total=False):
     login_address_limit: Limit | str | None
     login_account_limit: Limit | str | None
     register_limit: Limit | str | None
+    audit_retention: timedelta | int | str | None
     registration: str
     allowed_origins: tuple[str, ...] | list[str] | str
     trusted_proxies: int | str
@@ -55,8 +58,8 @@ class Settings:
     """All settings, checked and complete.
 
     Built directly this is the embedded form: it reads no environment and no file. Values are given as themselves or as
-    text (`access_lifetime="5m"`); for a limit, None means off, elsewhere not given. Neither `repr` nor `str` shows a
-    secret.
+    text (`access_lifetime="5m"`). For a limit, the key rotation and the audit retention None means off, elsewhere not
+    given. Neither `repr` nor `str` shows a secret.
 
     :raises SettingsError: with every fault found, each with a hint.
     """
@@ -72,6 +75,7 @@ class Settings:
     secret: tuple[bytes, ...] | None = field(repr=False)
     jwt_secret: bytes | None = field(repr=False)
     algorithm: str
+    key_rotation: timedelta | None
     audience: str
     access_lifetime: timedelta
     refresh_idle: timedelta
@@ -83,6 +87,7 @@ class Settings:
     login_address_limit: Limit | None
     login_account_limit: Limit | None
     register_limit: Limit | None
+    audit_retention: timedelta | None
     registration: Literal["open", "closed"]
     allowed_origins: tuple[str, ...]
     trusted_proxies: int
@@ -106,6 +111,11 @@ class Settings:
         # A pickled object would carry the secrets to wherever it is written.
         raise TypeError("settings are not pickled: they hold secrets")
 
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether the public URL can be reached from this machine only."""
+        return is_loopback(urlsplit(self.public_url).hostname or "")
+
     def shown(self) -> dict[str, str]:
         """Every setting as text, secrets masked: for people and for logs."""
         return {setting.name: _shown(setting.name, getattr(self, setting.name)) for setting in SETTINGS}
@@ -114,7 +124,7 @@ class Settings:
 def _text(name: str, value: Any) -> str:
     """A value as it would be written in the environment, so that there is one way in and one check."""
     if value is None:
-        return "off" if name.endswith("_limit") else ""
+        return "off" if _can_be_off(name) else ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, timedelta):
@@ -126,8 +136,12 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
+def _can_be_off(name: str) -> bool:
+    return name.endswith("_limit") or name in {"key_rotation", "audit_retention"}
+
+
 def _shown(name: str, value: Any) -> str:
-    if value is None and name.endswith("_limit"):
+    if value is None and _can_be_off(name):
         return "off"
     if value is None or value == ():
         return ""

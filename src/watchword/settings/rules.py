@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
 from watchword.settings.table import BY_NAME, SETTINGS
-from watchword.settings.values import Unfit, is_loopback
+from watchword.settings.values import Unfit, is_among, is_loopback
 
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
@@ -170,6 +170,17 @@ def _algorithm(draft: Draft) -> None:
         )
 
 
+def _two_secrets(draft: Draft) -> None:
+    """Whoever verifies HS256 holds that secret; were it the master secret, he could open everything."""
+    shared, masters = draft.values["jwt_secret"], draft.values["secret"]
+    if shared and masters and is_among(shared, masters):
+        draft.fault(
+            "jwt_secret",
+            "is also a WATCHWORD_SECRET, which nobody who verifies tokens may know",
+            "make another one with: watchword secret, for WATCHWORD_JWT_SECRET",
+        )
+
+
 def _lifetimes(draft: Draft) -> None:
     idle, session = draft.values["refresh_idle"], draft.values["session_lifetime"]
     if idle <= session:
@@ -201,6 +212,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
     (("data_dir", "database_url"), _database),
     (("redis_url",), _redis),
     (("jwt_secret", "algorithm"), _algorithm),
+    (("jwt_secret", "secret"), _two_secrets),
     (("refresh_idle", "session_lifetime"), _lifetimes),
     (("log_format",), _log_format),
 )

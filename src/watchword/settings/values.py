@@ -74,6 +74,11 @@ def duration(least: int, most: int) -> Reader:
     return read
 
 
+def unless_off(read: Reader) -> Reader:
+    """What `read` accepts, or `off`, which is None."""
+    return lambda text: None if text.strip().lower() == "off" else read(text)
+
+
 def limit(text: str) -> Limit | None:
     """A limit such as `10/15m`, or `off`."""
     if text.strip().lower() == "off":
@@ -256,6 +261,11 @@ def shared_secret(text: str) -> bytes:
             "make one with: watchword secret",
         )
     return raw
+
+
+def is_among(shared: bytes, masters: tuple[bytes, ...]) -> bool:
+    """Whether the HS256 secret is one of the master secrets, as bytes or as they are written."""
+    return shared in masters or shared.strip().rstrip(b"=") in {base64url(master).encode() for master in masters}
 
 
 def base64url(raw: bytes) -> str:

@@ -71,6 +71,13 @@ class Database(Protocol):
         """Whether anybody may have written since the last call: a cheap hint for followers, never a promise."""
         ...
 
+    async def writable(self) -> bool:
+        """Whether writes are stored, as far as is known: once one was lost, not until another has been stored.
+
+        Costs nothing as long as all is well. May be called often; raises nothing.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
         ...

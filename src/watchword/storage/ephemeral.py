@@ -1,24 +1,45 @@
 """The contract of short-lived state: counters for limits, and values that may be used once.
 
 `now` and every `expires_at` are whole seconds; at `expires_at` an entry is gone, whether or not a sweep has run.
-A name is what the caller made of the thing it stands for: hashed, so that it has a fixed size and nothing of a user
-can be read from the store. Values and counters have separate names: `put("x", …)` and `count("x", …)` never meet.
+A name is `kind:rest`, or has no kind. Kinds are few and come from the program; the rest is what the caller made of the
+thing that it stands for: hashed, so that it has a fixed size and nothing of a user can be read from the store. Values
+and counters have separate names: `put("x", …)` and `count("x", …)` never meet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SWEEP_ROWS = 500  # most entries that one sweep deletes
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """What a counter says after counting: the amount, and when its window ends."""
 
     amount: int
+    expires_at: int
+
+
+class Claim(NamedTuple):
+    """One of a quota: whose counter, how long its window is in seconds, how many fit into it."""
+
+    name: str
+    lifetime: int
+    quota: int
+
+
+class Held(NamedTuple):
+    """A claim that was granted: which counter, and in which of its windows."""
+
+    name: str
+    expires_at: int
+
+
+class Full(NamedTuple):
+    """A claim that could not be granted: its place among those asked for, and when its window ends."""
+
+    place: int
     expires_at: int
 
 
@@ -41,15 +62,31 @@ class Ephemeral(Protocol):
         """Count, and say what it makes.
 
         The first count opens a window of `lifetime` seconds; later ones do not extend it; after it a new one opens.
-        A negative `by` gives back, never below 0. It opens no window, nor does 0 (which only looks): without one the
-        answer is `Counted(0, now)`.
+        0 only looks, and writes nothing: without a window the answer is `Counted(0, now)`.
         """
         ...
 
-    async def count_all(self, names: Sequence[tuple[str, int]], now: int) -> list[Counted]:
-        """Count one on each of `(name, lifetime)`, all or none; the answers stand in the same order."""
+    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+        """Count one on each, or on none if any counter stands at its quota: the first of those is the answer then.
+
+        However many claim at once, no counter passes its quota. What is refused writes nothing and makes no entry.
+        """
+        ...
+
+    async def give_back(self, held: Sequence[Held], now: int) -> None:
+        """Uncount claims that were granted, in one go. A counter that falls to 0 is gone.
+
+        What belongs to a window that is over changes nothing in the next one.
+        """
         ...
 
     async def sweep(self, now: int) -> int:
-        """Delete at most `SWEEP_ROWS` entries that are gone anyway; how many it were."""
+        """Delete at most `SWEEP_ROWS` entries that are gone anyway; how many it were. Fewer means that none is left."""
         ...
+
+
+async def is_first(store: Ephemeral, name: str, *, lifetime: int, now: int) -> bool:
+    """Whether this was not asked within `lifetime` seconds. Of several at once it is so for one; others only look."""
+    if (await store.count(name, by=0, lifetime=lifetime, now=now)).amount:
+        return False
+    return (await store.count(name, lifetime=lifetime, now=now)).amount == 1

@@ -1,16 +1,20 @@
 """Short-lived state in this process's memory: for tests and for a single process. A restart forgets it.
 
-**Bounded, and what somebody who floods it with names can do.** Entries are kept in *classes* by lifetime (up to 1 s,
-2 s, 4 s, …), each with room for `capacity` entries in the order in which they came, which is nearly the order in which
-they end. A full class drops what has ended and then its oldest entry. Hence:
+**Bounded, and what somebody who floods it with names can do.** Entries are kept in *classes* by the kind of their name
+and by lifetime (up to 1 s, 2 s, 4 s, …), each with room for `capacity` entries in the order in which they came, which
+is nearly the order in which they end. A full class drops what has ended and then its oldest entry. Hence:
 
-* Memory stays below classes in use x capacity x about 400 bytes. The product uses a handful of lifetimes, all of them
-  from settings; nobody outside chooses one.
-* A flood of names with a long lifetime cannot push out counters with a short one (with one common order it could:
-  whatever ends soonest would be the fresh per-minute counters, for as long as the flood's entries live).
-* A flood within one class makes its oldest counters start afresh, so `capacity` fresh names (each an address or account
-  that has its own limit to pass) buy one more window on one victim. A value that is pushed out is gone, and its holder
-  begins again: that fails closed. Refusing new entries instead would let a flood lock everybody out.
+* Memory stays below classes in use x capacity x about 500 bytes. Kinds come from the program and lifetimes from the
+  settings, a handful of each; nobody outside chooses one.
+* A flood of names of one kind, or with one lifetime, cannot push out another kind or counters with a shorter life: the
+  counters of addresses are out of reach of a flood of accounts.
+* A counter exists while something is counted on it, not for having been asked: an attempt that is refused makes none,
+  and one that is given back leaves none. So what pushes out a victim's counter is `capacity` attempts *that stay
+  counted*, made within one window after it. For log-ins that is 50,000 failed ones, each paid for with a password hash,
+  from 500 addresses at the least (their limit is 100), in fifteen minutes; it makes one victim's limit start afresh,
+  and the next time costs as much again. From one address it cannot be done.
+* A value that is pushed out is gone, and its holder begins again: that fails closed. Refusing new entries instead would
+  let a flood lock everybody out.
 * Who needs more than that uses the SQL or Redis store.
 """
 
@@ -19,7 +23,7 @@ from __future__ import annotations
 from collections import OrderedDict  # its first entry is found at once; a dict that lost its first ones searches
 from collections.abc import Sequence
 
-from watchword.storage.ephemeral import SWEEP_ROWS, Counted
+from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Full, Held
 
 CAPACITY = 50_000  # entries of one class
 
@@ -40,7 +44,7 @@ class MemoryEphemeral:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._entries: dict[str, _Entry] = {}
-        self._classes: dict[int, OrderedDict[str, _Entry]] = {}
+        self._classes: dict[tuple[str, int], OrderedDict[str, _Entry]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -64,11 +68,32 @@ class MemoryEphemeral:
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
         """Count, and say what it makes."""
-        return self._count(name, by, lifetime, now)
+        entry = self._live(f"count:{name}", now)
+        if entry is None and by == 0:
+            return Counted(0, now)
+        if entry is None:
+            entry = self._add(f"count:{name}", "", 0, lifetime, now)
+        entry.amount += by
+        return Counted(entry.amount, entry.expires_at)
 
-    async def count_all(self, names: Sequence[tuple[str, int]], now: int) -> list[Counted]:
-        """Count one on each. Nothing else runs in between."""
-        return [self._count(name, 1, lifetime, now) for name, lifetime in names]
+    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+        """Count one on each, or on none. Nothing else runs in between."""
+        for place, claim in enumerate(claims):
+            entry = self._live(f"count:{claim.name}", now)
+            if entry is not None and entry.amount >= claim.quota:
+                return Full(place, entry.expires_at)
+        counted = [await self.count(claim.name, lifetime=claim.lifetime, now=now) for claim in claims]
+        return [Held(claim.name, count.expires_at) for claim, count in zip(claims, counted, strict=True)]
+
+    async def give_back(self, held: Sequence[Held], now: int) -> None:
+        """Uncount; what falls to 0 is forgotten."""
+        for name, until in held:
+            entry = self._live(f"count:{name}", now)
+            if entry is None or entry.expires_at != until:
+                continue
+            entry.amount -= 1
+            if entry.amount <= 0:
+                self._drop(f"count:{name}")
 
     async def sweep(self, now: int) -> int:
         """Forget at most `SWEEP_ROWS` entries that are gone anyway."""
@@ -78,24 +103,13 @@ class MemoryEphemeral:
             self._forget_ended(peers, now, most=room)
         return before - len(self._entries)
 
-    def _count(self, name: str, by: int, lifetime: int, now: int) -> Counted:
-        key = f"count:{name}"
-        entry = self._live(key, now)
-        if entry is None and by <= 0:
-            return Counted(0, now)
-        if entry is None:
-            entry = self._add(key, "", 0, lifetime, now)
-        entry.amount = max(entry.amount + by, 0)
-        return Counted(entry.amount, entry.expires_at)
-
     def _live(self, key: str, now: int) -> _Entry | None:
         entry = self._entries.get(key)
         return entry if entry is not None and entry.expires_at > now else None
 
     def _add(self, key: str, value: str, amount: int, lifetime: int, now: int) -> _Entry:
         self._drop(key)
-        # max(): a lifetime that is over before it begins has a class, too.
-        peers = self._classes.setdefault((max(lifetime, 1) - 1).bit_length(), OrderedDict())
+        peers = self._classes.setdefault(_class(key, lifetime), OrderedDict())
         if len(peers) >= self._capacity:
             self._forget_ended(peers, now, most=SWEEP_ROWS)
         if len(peers) >= self._capacity:
@@ -118,3 +132,11 @@ class MemoryEphemeral:
         entry = self._entries.pop(key, None)
         if entry is not None:
             del entry.peers[key]
+
+
+def _class(key: str, lifetime: int) -> tuple[str, int]:
+    """Counters or values, the kind of the name, and the power of two that the lifetime fits into."""
+    what, _, name = key.partition(":")
+    kind, colon, _ = name.partition(":")
+    # max(): a lifetime that is over before it begins has a class, too.
+    return what + colon + (kind if colon else ""), (max(lifetime, 1) - 1).bit_length()

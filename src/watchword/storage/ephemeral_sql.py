@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from watchword.storage.database import Database, Row, Tx, Value
-from watchword.storage.ephemeral import SWEEP_ROWS, Counted
+from watchword.storage.database import Database, Row, Tx
+from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Full, Held
 
 _PUT = """
     INSERT INTO ww_ephemeral (name, value, amount, expires_at) VALUES (:name, :value, 0, :until)
@@ -21,10 +21,10 @@ _COUNT = """
         expires_at = CASE WHEN ww_ephemeral.expires_at > :now THEN ww_ephemeral.expires_at
             ELSE CAST(:until AS BIGINT) END
     RETURNING amount, expires_at"""
-_GIVE_BACK = """
-    UPDATE ww_ephemeral SET
-        amount = CASE WHEN amount + CAST(:by AS BIGINT) > 0 THEN amount + CAST(:by AS BIGINT) ELSE 0 END
-    WHERE name = :name AND expires_at > :now RETURNING amount, expires_at"""
+_LOOK = "SELECT name, amount, expires_at FROM ww_ephemeral WHERE expires_at > :now AND name IN ({})"
+_GIVE_BACK = "UPDATE ww_ephemeral SET amount = amount - 1 WHERE name = :name AND expires_at = :until"
+# After the UPDATE, which has locked the row: nobody can count on it in between.
+_FORGET = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at = :until AND amount <= 0"
 # The time is asked twice: a row that was counted on again between the two looks is alive, and must stay (E-12).
 _SWEEP = """
     DELETE FROM ww_ephemeral WHERE expires_at <= :now AND name IN (
@@ -55,39 +55,77 @@ class SQLEphemeral:
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
         """Count, and say what it makes."""
+        if by == 0:
+            return (await self._look([name], now)).get(name, Counted(0, now))
 
         async def unit(tx: Tx) -> Counted:
             return await _count(tx, name, by, lifetime, now)
 
         return await self._database.transact(unit)
 
-    async def count_all(self, names: Sequence[tuple[str, int]], now: int) -> list[Counted]:
-        """Count one on each, all or none."""
+    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+        """Count one on each, or on none. Who is refused has been read from the database and nothing else."""
+        stands = await self._look([claim.name for claim in claims], now)
+        for place, claim in enumerate(claims):
+            if claim.name in stands and stands[claim.name].amount >= claim.quota:
+                return Full(place, stands[claim.name].expires_at)
 
-        async def unit(tx: Tx) -> list[Counted]:
-            answers: dict[int, Counted] = {}
+        async def unit(tx: Tx) -> list[Held]:
+            held: dict[int, Held] = {}
             # In one order for everybody, so that two who count on the same rows never wait for each other in a circle.
-            for place in sorted(range(len(names)), key=lambda place: names[place][0]):
-                name, lifetime = names[place]
-                answers[place] = await _count(tx, name, 1, lifetime, now)
-            return [answers[place] for place in range(len(names))]
+            for place, claim in sorted(enumerate(claims), key=lambda one: one[1].name):
+                counted = await _count(tx, claim.name, 1, claim.lifetime, now)
+                if counted.amount > claim.quota:
+                    raise _Passed(Full(place, counted.expires_at))
+                held[place] = Held(claim.name, counted.expires_at)
+            return [held[place] for place in range(len(claims))]
 
-        return await self._database.transact(unit)
+        try:
+            return await self._database.transact(unit) if claims else []
+        except _Passed as passed:
+            return passed.full
+
+    async def give_back(self, held: Sequence[Held], now: int) -> None:
+        """Uncount. A window that is over is left to the sweep."""
+        live = sorted(one for one in held if one.expires_at > now)
+
+        async def unit(tx: Tx) -> None:
+            for name, until in live:
+                await tx.run(_GIVE_BACK, name=_counter(name), until=until)
+                await tx.run(_FORGET, name=_counter(name), until=until)
+
+        if live:
+            await self._database.transact(unit)
+
+    async def _look(self, names: Sequence[str], now: int) -> dict[str, Counted]:
+        """The counters that have a window."""
+        keys = {f"name{place}": _counter(name) for place, name in enumerate(names)}
+        if not keys:
+            return {}
+        sql = _LOOK.format(", ".join(f":{key}" for key in keys))
+        rows = await self._database.all(sql, now=now, **keys)
+        return {str(row[0]).removeprefix(_COUNTER): Counted(int(str(row[1])), int(str(row[2]))) for row in rows}
 
     async def sweep(self, now: int) -> int:
         """Delete at most `SWEEP_ROWS` rows that are gone anyway."""
         return await self._database.run(_SWEEP, now=now, most=SWEEP_ROWS)
 
 
+class _Passed(Exception):
+    """Somebody else took the last one since we looked: raised inside the unit, it undoes what the unit counted."""
+
+    def __init__(self, full: Full) -> None:
+        super().__init__()
+        self.full = full
+
+
 async def _count(tx: Tx, name: str, by: int, lifetime: int, now: int) -> Counted:
-    values: dict[str, Value] = {"name": _counter(name), "by": by, "now": now}
-    if by > 0:
-        row = await tx.one(_COUNT, **values, until=now + lifetime)
-    else:
-        row = await tx.one(_GIVE_BACK, **values)
-    if row is None:
-        return Counted(0, now)
+    row = await tx.one(_COUNT, name=_counter(name), by=by, now=now, until=now + lifetime)
+    assert row is not None, "an INSERT … ON CONFLICT DO UPDATE … RETURNING has a row"
     return Counted(int(str(row["amount"])), int(str(row["expires_at"])))
+
+
+_COUNTER = "count:"
 
 
 def _value(name: str) -> str:
@@ -95,7 +133,7 @@ def _value(name: str) -> str:
 
 
 def _counter(name: str) -> str:
-    return f"count:{name}"
+    return _COUNTER + name
 
 
 def _text(row: Row | None) -> str | None:

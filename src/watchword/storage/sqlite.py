@@ -9,19 +9,26 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
+from watchword.ids import new_id
 from watchword.storage.database import Row, Tx, Unit, Value
+from watchword.storage.sqlite_backup import copy_to
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import code, is_busy, is_fault_of_the_file, unavailable
 from watchword.storage.sqlite_units import Writer
+from watchword.threads import Threads
 
 PATIENCE = 5.0  # seconds that anybody waits for a lock before it is "not available"
 T = TypeVar("T")
+
+_PROBE_SECONDS = 1.0
+_PROBE = (
+    "INSERT INTO ww_meta (name, value) VALUES ('probe', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
 
 _INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.all and tx.run see what it has written"
 
@@ -36,9 +43,10 @@ class SQLite:
         self._patience = patience
         self._reader: sqlite3.Connection | None = None
         self._scanner: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchword-sqlite-scan")
+        self._thread = Threads(1, "watchword-sqlite-scan")
         self._seen: int | None = None  # data_version at the last call of changed()
         self._closed = False
+        self._probe_at = float("-inf")
 
     @classmethod
     async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE) -> SQLite:
@@ -96,14 +104,38 @@ class SQLite:
         before, self._seen = self._seen, int(str(rows[0][0]))
         return self._seen != before
 
+    async def writable(self) -> bool:
+        """Whether writes are stored: once a group was lost, a small write of our own finds out, one a second at most.
+
+        Another's success says less: a unit that changed nothing is stored on a full disk, too.
+        """
+        if self._writer.failed and monotonic() >= self._probe_at:
+            self._probe_at = monotonic() + _PROBE_SECONDS
+            try:
+                # Another value each time: SQLite does not write what is there already.
+                await self.run(_PROBE, value=new_id())
+            except StorageUnavailable:
+                return False
+            self._writer.failed = False
+        return not self._writer.failed
+
+    async def backup(self, target: Path) -> int:
+        """Copy everything committed so far to a new file, mode 0600, synced; how many bytes it has.
+
+        Goes on beside reads and writes, also of other processes; scans wait for it.
+        Raises `FileExistsError`, other `OSError`s, and `StorageUnavailable`.
+        """
+        self._refuse_inside_unit()
+        return await self._in_thread(lambda: self._backup(target))
+
     async def close(self) -> None:
         """Finish what is under way and let go of everything. May be called again."""
         if self._closed:
             return
         self._closed = True
         await self._writer.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
-        self._thread.shutdown(wait=False)
+        await self._thread.run(self._let_go)
+        self._thread.close()
 
     async def _read(self, sql: str, values: dict[str, Value]) -> list[Row]:
         self._refuse_inside_unit()
@@ -152,6 +184,15 @@ class SQLite:
             self._scanner = None
             raise unavailable(error) from error
 
+    def _backup(self, target: Path) -> int:
+        connection = connect(self._path, patience=self._patience)
+        try:
+            return patiently(lambda: copy_to(connection, target), self._patience)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+        finally:
+            close(connection)
+
     def _connect(self) -> sqlite3.Connection:
         return connect(self._path, patience=self._patience, query_only=True)
 
@@ -167,4 +208,4 @@ class SQLite:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._thread.run(work)

@@ -18,8 +18,6 @@ import contextvars
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +27,7 @@ from watchword.errors import StorageUnavailable
 from watchword.storage.database import Row, Unit, Value
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import is_busy, translated, unavailable
+from watchword.threads import Threads
 
 GROUP_UNITS = 256  # units in one group at most
 GROUP_SECONDS = 0.005  # a group starts no further unit after that, so that a long queue does not hold up readers
@@ -125,11 +124,12 @@ class Writer:
         self._pause = PAUSE if processes > 1 else 0.0
         self._queue: deque[_Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchword-sqlite-commit")
+        self._thread = Threads(1, "watchword-sqlite-commit")
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._closed = False
         self.inside_unit = False
+        self.failed = False  # a group was lost; stays so until somebody who has looked into it says otherwise
 
     async def open(self) -> None:
         """Open the connection now, so that a bad path is found at start. Raises `StorageUnavailable`."""
@@ -153,7 +153,7 @@ class Writer:
         if self._task is not None:
             await asyncio.wait([self._task])
         await self._discard()
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     async def _work(self) -> None:
         """Groups, until nobody waits. Ends by itself, so that an idle database has no task."""
@@ -166,7 +166,7 @@ class Writer:
         except BaseException as error:  # a cancelled loop, or a fault in this file: strand nobody
             connection, self._connection, self._cursor = self._connection, None, None
             self._abandon(group, error)
-            self._thread.submit(close, connection)  # behind a commit that may still be under way
+            self._thread.post(close, connection)  # behind a commit that may still be under way
             raise
         finally:
             self._task = None
@@ -176,12 +176,14 @@ class Writer:
         try:
             connection = await self._begun()
         except (StorageUnavailable, sqlite3.Error) as error:
+            self.failed = True
             await self._discard()
             return self._abandon(group, error)
         try:
             self._run_units(connection, group)
-            await self._in_thread(lambda: self._commit(connection))
+            await self._thread.run(self._commit, connection)
         except (_GroupLost, sqlite3.Error, MemoryError) as error:
+            self.failed = True
             await self._discard()
             for request in group:
                 request.fail(error.__cause__ or error)
@@ -198,7 +200,7 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
-            await self._in_thread(lambda: patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._patience))
+            await self._thread.run(self._begin_patiently, connection)
         return connection
 
     def _run_units(self, connection: sqlite3.Connection, group: list[_Request]) -> None:
@@ -216,7 +218,8 @@ class Writer:
     def _run_unit(self, connection: sqlite3.Connection, request: _Request) -> None:
         """One unit inside its savepoint; what it raises is kept for later. Raises `_GroupLost`, `sqlite3.Error`."""
         assert self._cursor is not None
-        connection.execute("SAVEPOINT unit")
+        execute = self._cursor.execute  # of one cursor: `connection.execute` makes a new one each time
+        execute("SAVEPOINT unit")
         tx = SQLiteTx(connection, self._cursor)
         self.inside_unit = True
         try:
@@ -233,8 +236,11 @@ class Writer:
         if isinstance(tx.fault, StorageUnavailable) or not connection.in_transaction:
             raise _GroupLost from request.error
         if request.error is not None:
-            connection.execute("ROLLBACK TO unit")
-        connection.execute("RELEASE unit")
+            execute("ROLLBACK TO unit")
+        execute("RELEASE unit")
+
+    def _begin_patiently(self, connection: sqlite3.Connection) -> None:
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._patience)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         patiently(lambda: connection.execute("COMMIT"), self._patience)
@@ -243,7 +249,7 @@ class Writer:
         """The answered go first; so do other processes, which cannot see our queue and would starve."""
         if self._pause:
             # In the thread, because uvloop's timers count whole milliseconds and would round this one down to nothing.
-            await self._in_thread(lambda: time.sleep(self._pause))
+            await self._thread.run(time.sleep, self._pause)
         else:
             await asyncio.sleep(0)
 
@@ -255,17 +261,17 @@ class Writer:
             self._queue.popleft().fail(cause)
 
     async def _opened(self) -> sqlite3.Connection:
-        self._connection = await self._in_thread(lambda: connect(self._path, patience=self._patience))
+        self._connection = await self._thread.run(self._connect)
         self._cursor = self._connection.cursor()
         return self._connection
 
     async def _discard(self) -> None:
         """Close the connection; the next group opens another. In the same thread, so never during a commit."""
         connection, self._connection, self._cursor = self._connection, None, None
-        await self._in_thread(lambda: close(connection))
+        await self._thread.run(close, connection)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path, patience=self._patience)
 
 
 def _driven(unit: Unit[T], tx: SQLiteTx) -> T:

@@ -53,7 +53,8 @@ CREATE TABLE ww_sessions (
     agent TEXT NOT NULL
 );
 CREATE UNIQUE INDEX ww_sessions_handle ON ww_sessions (handle_hash);
-CREATE INDEX ww_sessions_user ON ww_sessions (user_id);
+CREATE INDEX ww_sessions_user ON ww_sessions (user_id, id);
+CREATE INDEX ww_sessions_live ON ww_sessions (user_id, id) WHERE ended_at IS NULL;
 
 CREATE TABLE ww_signing_keys (
     kid TEXT PRIMARY KEY,       -- RFC 7638 thumbprint
