@@ -7,19 +7,21 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import structlog
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from watchword.clock import Clock, SystemClock
-from watchword.errors import Fault, InvalidKey, SettingsError, StorageError
-from watchword.features import accounts, health, oauth, passwords, sessions
-from watchword.identity import key_ring, master, sweeping
+from watchword.errors import Fault, InvalidKey, SettingsError
+from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
+from watchword.identity import master, resealing, sweeping
+from watchword.identity.feed import Feed
+from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
 from watchword.identity.issuing import Issuer
 from watchword.identity.kernel import Kernel
+from watchword.identity.key_ring import Keys
 from watchword.identity.login import LogIn
 from watchword.identity.master import Master
 from watchword.identity.revocation import Follower, found_feed
@@ -28,11 +30,15 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings, load
+from watchword.settings.values import is_among
 from watchword.storage.database import Database
+from watchword.storage.ephemeral import SWEEP_ROWS
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
+from watchword.tally import Faults
+from watchword.tokens.claims import AccessClaims
 from watchword.tokens.known_secrets import check_shared_secret
 from watchword.web.cookies import RefreshCookie
 from watchword.web.dispatch import Dispatcher
@@ -43,6 +49,8 @@ from watchword.web.problem_pages import problem_routes
 
 FOLLOW_SECONDS = 0.25
 SWEEP_SECONDS = 60
+ROTATE_SECONDS = 60
+FAULTS_SECONDS = 60
 
 _log = structlog.get_logger("watchword.app")
 
@@ -55,48 +63,99 @@ def features(kernel: Kernel) -> tuple[Feature, ...]:
         passwords.feature(kernel, cookie),
         sessions.feature(kernel, cookie),
         oauth.feature(kernel),
+        revocations.feature(kernel),
+        proxy.feature(),
         health.feature(kernel),
     )
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> ASGIApp:
+def create_app(settings: Settings, *, clock: Clock | None = None) -> Watchword:
     """The service as an ASGI application. Its lifespan opens the database and closes it."""
-    return Application(settings, clock or SystemClock())
+    return Watchword(settings, clock=clock)
 
 
-def from_environment() -> ASGIApp:
+def from_environment() -> Watchword:
     """The service as the environment configures it: what each of several worker processes calls."""
     return create_app(load({}, os.environ, Path.cwd()).settings)
 
 
-class Application:
-    """The ASGI callable: requests go straight to the dispatcher, which exists while the lifespan does."""
+class Watchword:
+    """The service as an ASGI application: served by itself, or mounted in yours.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
-        self._clock = clock
+        auth = Watchword(Settings(public_url="https://example.com/auth"))
+        app = FastAPI(lifespan=auth.lifespan)
+        app.mount("/auth", auth)
+
+    The path of the public URL is where it is mounted. Nothing is read from the environment; see `from_environment`.
+    A mounted application receives no lifespan events of its own, hence `lifespan` above: inside a lifespan that you
+    have already, write `async with auth.lifespan(app):` around its `yield`.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        self.settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._kernel: Kernel | None = None
         self._dispatcher: Dispatcher | None = None
-        self._lifespan = Router(lifespan=self._run)
+        self._lifespan_protocol = Router(lifespan=self.lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http":
             if self._dispatcher is None:
-                raise RuntimeError("the service has not been started: run its lifespan")
-            await self._dispatcher(scope, receive, send)
+                raise RuntimeError(_NOT_STARTED)
+            await self._dispatcher(self._unmounted(scope), receive, send)
         elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await self._lifespan_protocol(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
+    def _unmounted(self, scope: Scope) -> Scope:
+        """Our routes stand under the path of the public URL; where we are mounted at that path, it is the prefix."""
+        prefix, root = self.settings.path_prefix, scope.get("root_path", "")
+        if not prefix or not root.endswith(prefix):
+            return scope
+        return {**scope, "root_path": root.removesuffix(prefix), "path": _whole_path(root, scope["path"])}
+
     @contextlib.asynccontextmanager
-    async def _run(self, _: Any) -> AsyncIterator[None]:
-        async with opened(self._settings, clock=self._clock) as kernel, _in_background(kernel):
-            self._dispatcher = dispatcher(kernel)
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:  # noqa: ARG002 - frameworks pass it
+        """Open the database, serve, close it. Raises `SettingsError` and `StorageError`.
+
+        :param app: the application that it is the lifespan of; not needed, but frameworks pass it.
+        """
+        if self._kernel is not None:
+            raise RuntimeError(_STARTED)
+        async with opened(self.settings, clock=self._clock) as kernel, _in_background(kernel):
+            self._kernel, self._dispatcher = kernel, dispatcher(kernel)
             try:
                 yield
             finally:
-                self._dispatcher = None
+                kernel.feed.stop()
+                self._kernel = self._dispatcher = None
+
+    def verify(self, token: str) -> AccessClaims:
+        """The claims of a valid access token, as the service itself sees it: for `Guard.local`. Raises `TokenError`."""
+        if self._kernel is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._kernel.verifier.verify(token)
+
+    def stop_waiting(self) -> None:
+        """Answer those who wait for the feed: the server is about to stop and waits for open requests."""
+        if self._kernel is not None:
+            self._kernel.feed.stop()
+
+
+def _whole_path(root: str, path: str) -> str:
+    """The path with all of the root path before it: `FastAPI(root_path=…)` behind a proxy leaves its front out."""
+    cut = 0
+    while cut >= 0:
+        if path.startswith(root[cut:] + "/"):
+            return root[:cut] + path
+        cut = root.find("/", cut + 1)
+    return path
+
+
+_NOT_STARTED = "the service has not been started: pass its `lifespan` to your application, or serve it by itself"
+_STARTED = "the service has been started already: one `Watchword` has one lifespan at a time"
 
 
 def dispatcher(kernel: Kernel) -> Dispatcher:
@@ -118,20 +177,24 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Kernel]:
+async def opened(settings: Settings, *, clock: Clock | None = None, serves: bool = True) -> AsyncIterator[Kernel]:
     """The kernel on an open, migrated database: for the service, and for commands beside it.
 
-    Raises `SettingsError` and `StorageError`.
+    :param serves: False for a command: it makes no signing key and leaves the master secret to the service.
+    :raises SettingsError:
+    :raises StorageError:
     """
     clock = clock or SystemClock()
     _check_jwt_secret(settings)
     settings.database_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_private(settings.database_path)
     secrets = settings.secret or (_kept_secret(settings),)
+    _check_apart(settings, secrets)
     database = await SQLite.open(settings.database_path, processes=settings.workers)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
         await migrate(database, now=clock.now())
-        yield await _assembled(settings, clock, database, hasher, Master(secrets))
+        yield await _assembled(settings, clock, database, hasher, Master(secrets), serves=serves)
     finally:
         hasher.close()
         await database.close()
@@ -148,17 +211,39 @@ def _check_jwt_secret(settings: Settings) -> None:
         ) from error
 
 
+def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
+    """The master secret may be in a file that the settings do not know."""
+    if settings.jwt_secret is not None and is_among(settings.jwt_secret, masters):
+        hint = "make another one with: watchword secret"
+        raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
+
+
+def _check_private(path: Path) -> None:
+    """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
+    for each in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            if each.stat().st_mode & 0o077:
+                message = f"{each} can be read by other users, and password hashes are in it"
+                raise SettingsError((Fault("WATCHWORD_DATABASE_URL", message, f"run: chmod 600 {each}"),))
+
+
 def _kept_secret(settings: Settings) -> bytes:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     return master.load_or_make(settings.data_dir)
 
 
-async def _assembled(settings: Settings, clock: Clock, database: Database, hasher: Hasher, secret: Master) -> Kernel:
+async def _assembled(
+    settings: Settings, clock: Clock, database: Database, hasher: Hasher, secret: Master, *, serves: bool
+) -> Kernel:
     await master.check(secret, database)
     await found_feed(database)
-    ring = await key_ring.load(database, secret, settings, clock)
-    issuer = Issuer(ring, settings)
-    follower = Follower(database, clock)
+    keys = Keys(database, secret, settings, clock)
+    if serves:
+        await resealing.take_over(secret, database, clock)
+        await keys.open()
+    issuer = Issuer(keys, settings)
+    feed = Feed(database, clock, lambda: keys.ring.version)
+    follower = Follower(database, clock, feed.announce)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
     limits = {
         "login": settings.login_limit,
@@ -166,21 +251,24 @@ async def _assembled(settings: Settings, clock: Clock, database: Database, hashe
         "login_account": settings.login_account_limit,
         "register": settings.register_limit,
     }
-    throttle = Throttle(ephemeral, limits, clock)
+    throttle = Throttle(database, ephemeral, limits, clock)
     users = Users(database, hasher, follower, settings, clock)
     await users.learn_kinds()
     await follower.catch_up()
-    session_store = Sessions(database, secret, issuer, follower, settings, clock)
+    session_store = Sessions(database, ephemeral, secret, issuer, follower, settings, clock)
     return Kernel(
         settings=settings,
         clock=clock,
         database=database,
+        master=secret,
         ephemeral=ephemeral,
         hasher=hasher,
-        ring=ring,
+        keys=keys,
         issuer=issuer,
-        verifier=AccessVerifier(ring, follower, settings, clock),
+        verifier=AccessVerifier(keys, follower, settings, clock),
         follower=follower,
+        feed=feed,
+        guard_keys=GuardKeys(database, clock),
         throttle=throttle,
         users=users,
         sessions=session_store,
@@ -191,7 +279,8 @@ async def _assembled(settings: Settings, clock: Clock, database: Database, hashe
 @contextlib.asynccontextmanager
 async def _in_background(kernel: Kernel) -> AsyncIterator[None]:
     """What goes on beside requests: following the feed, sweeping. A fault is logged and the next turn tries again."""
-    tasks = [asyncio.create_task(_follow(kernel)), asyncio.create_task(_sweep(kernel))]
+    faults = Faults(_log, every=FAULTS_SECONDS)
+    tasks = [asyncio.create_task(each(kernel, faults)) for each in (_follow, _rotate, _sweep)]
     try:
         yield
     finally:
@@ -200,21 +289,49 @@ async def _in_background(kernel: Kernel) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow(kernel: Kernel) -> None:
+async def _follow(kernel: Kernel, faults: Faults) -> None:
+    changed = False
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
-            await kernel.follower.poll()
-        except StorageError as error:
-            _log.warning("following_failed", error=error.message)
+            # The database tells of a change once: what a turn that fails leaves undone, the next one does.
+            changed = await kernel.follower.poll() or changed
+            if changed:
+                if await kernel.keys.reload():
+                    kernel.feed.announce()
+                changed = False
+        except Exception as error:  # noqa: BLE001 - ending here, unseen, would be never to hear of a log-out again
+            faults.add("following_failed", error)
 
 
-async def _sweep(kernel: Kernel) -> None:
+async def _rotate(kernel: Kernel, faults: Faults) -> None:
+    """Apply the schedule of the keys, at once when the service has started: the next key is made then."""
+    while True:
+        try:
+            if await kernel.keys.follow_schedule():
+                kernel.feed.announce()
+        except Exception as error:  # noqa: BLE001 - ending here, unseen, would be one key for ever
+            faults.add("rotating_failed", error)
+        await asyncio.sleep(ROTATE_SECONDS)
+
+
+async def _sweep(kernel: Kernel, faults: Faults) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            await sweeping.sweep(kernel.database, kernel.clock.now())
-            await kernel.ephemeral.sweep(kernel.clock.now())
-            kernel.follower.sweep()
-        except StorageError as error:
-            _log.warning("sweeping_failed", error=error.message)
+        for sweep in (_sweep_rows, _sweep_ephemeral, _sweep_list):
+            try:
+                await sweep(kernel)
+            except Exception as error:  # noqa: BLE001 - ending here, unseen, would be to grow for ever
+                faults.add("sweeping_failed", error)
+
+
+async def _sweep_rows(kernel: Kernel) -> None:
+    await sweeping.sweep(kernel.database, kernel.clock.now(), audit_retention=kernel.settings.audit_retention)
+
+
+async def _sweep_ephemeral(kernel: Kernel) -> None:
+    await sweeping.in_batches(lambda: kernel.ephemeral.sweep(kernel.clock.now()), SWEEP_ROWS)
+
+
+async def _sweep_list(kernel: Kernel) -> None:
+    kernel.follower.sweep()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run, environment
 from watchword import __version__
+from watchword.cli import SERVER_MODULES
 from watchword.settings import Settings
 from watchword.settings.table import SETTINGS
 
@@ -173,19 +176,75 @@ def test_a_taken_name(run: Run) -> None:
     assert (ended.code, "taken" in ended.err) == (1, True)
 
 
-def test_without_the_server_extra(tmp_path: Path) -> None:
-    """With the guard's packages only, the command says which command to type."""
-    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
-    done = subprocess.run(
-        [sys.executable, "-c", "from watchword.cli import main; main()"],
-        env=environment(PYTHONPATH=str(tmp_path)),
+_BLOCKED = """
+import importlib.abc, sys
+missing = sys.argv[1]
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from watchword.cli import main
+sys.argv = ["watchword", *sys.argv[2:]]
+main()
+"""
+
+
+def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command where one module is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", _BLOCKED, module, *arguments],
+        env=environment(),
+        cwd=folder,
         capture_output=True,
         text=True,
+        timeout=15,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.endswith("hint: pip install 'watchword[server]'\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("typer", ["version"]),
+        ("uvicorn", ["serve"]),
+        ("httptools", ["serve"]),
+        ("uvloop", ["serve", "--port", "{port}"]),
+        ("starlette", ["serve"]),
+        ("starlette", ["users", "list"]),
+        ("structlog", ["migrate"]),
+        ("argon2", ["serve"]),
+        ("argon2", ["keys", "list"]),
+        ("email_validator", ["users", "list"]),
+        ("dotenv", ["settings"]),
+        ("bcrypt", ["serve"]),
+    ],
+)
+def test_without_the_server_extra(tmp_path: Path, port: int, module: str, arguments: list[str]) -> None:
+    """Beside a framework some of its packages are there: whatever is missing, it says which command to type."""
+    (tmp_path / ".env").write_text("# read by dotenv\n")
+    done = without(module, tmp_path, *(each.format(port=port) for each in arguments))
+    assert done.returncode == 1, done
+    assert done.stderr.endswith(
+        f"error: the watchword command needs the server's packages ({module} is not installed)\n"
+        "hint: pip install 'watchword[server]'\n"
+    )
     assert "Traceback" not in done.stderr
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault(tmp_path: Path) -> None:
+    """No hint to install what is not for sale: a broken installation keeps its traceback."""
+    done = without("sqlite3", tmp_path, "migrate")
+    assert "Traceback" in done.stderr
+    assert "pip install" not in done.stderr
+
+
+def test_the_server_extra_is_known_by_its_modules() -> None:
+    """What the command calls the server's packages is what the extra installs."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    names = {re.match(r"[A-Za-z0-9-]+", line)[0] for line in project["optional-dependencies"]["server"]}  # type: ignore[index]
+    imported = {"argon2-cffi": "argon2", "python-dotenv": "dotenv", "swagger-ui-py": "swagger_ui"}
+    assert {imported.get(name, name.replace("-", "_")) for name in names} == SERVER_MODULES
 
 
 def test_the_console_script_is_cheap_to_import() -> None:

@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run, Serve
+from watchword.cli.banner import program
 
 JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 
@@ -72,11 +74,29 @@ def test_json_when_asked_for(serve: Serve) -> None:
     assert json.loads(line)["event"] == "started"
 
 
-def test_closed_registration_names_the_other_way(serve: Serve) -> None:
+def test_closed_registration_names_the_other_way(serve: Serve, tmp_path: Path) -> None:
     """The banner shows only what works."""
     ended = serve("--registration", "closed").stop()
     assert "/register" not in ended.out
-    assert "watchword users create" in ended.out
+    again = f"{sys.executable} -m watchword.cli"
+    assert f"    {again} users create ada --data-dir {tmp_path / 'watchword-data'}\n" in ended.out
+
+
+def test_the_banner_names_the_program_as_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.venv/bin/watchword` after `make serve`; the bare name only where a shell finds this very program by it."""
+    script = tmp_path / "my venv" / "watchword"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert program() == f"'{script}'"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program() == "watchword"
+    other = tmp_path / "watchword"
+    other.write_text("#!/bin/sh\n")
+    monkeypatch.setattr(sys, "argv", [str(other)])
+    assert program() == str(other)
 
 
 def test_workers_get_their_flags(serve: Serve, port: int, tmp_path: Path) -> None:
@@ -133,7 +153,9 @@ def test_a_world_readable_secret(run: Run, port: int, tmp_path: Path) -> None:
 def test_a_database_that_is_none(run: Run, port: int, tmp_path: Path, workers: str) -> None:
     """What is found only when the service starts is explained in the same way, with the driver's reason."""
     (tmp_path / "watchword-data").mkdir()
-    (tmp_path / "watchword-data" / "watchword.db").write_text("this is no database")
+    database = tmp_path / "watchword-data" / "watchword.db"
+    database.write_text("this is no database")
+    database.chmod(0o600)
     ended = run("serve", "--port", str(port), "--workers", workers)
     assert ended.code == 1
     assert "file is not a database" in ended.err

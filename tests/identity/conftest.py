@@ -24,9 +24,9 @@ def clock() -> FixedClock:
 def open_kernel(tmp_path: Path, clock: FixedClock) -> Opener:
     """Opens a kernel on this test's data directory; settings may be given. May be called several times at once."""
 
-    def open_it(**given: object) -> AbstractAsyncContextManager[Kernel]:
+    def open_it(*, serves: bool = True, **given: object) -> AbstractAsyncContextManager[Kernel]:
         settings = Settings(**{"data_dir": tmp_path, **given})  # type: ignore[arg-type]
-        return opened(settings, clock=clock)
+        return opened(settings, clock=clock, serves=serves)
 
     return open_it
 

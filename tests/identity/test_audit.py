@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 
 from tests.identity.scenes import (
     AWAY,
@@ -13,6 +16,7 @@ from tests.identity.scenes import (
     OTHER_PASSWORD,
     PASSWORD,
     claims_of,
+    everything,
     join,
     log_in,
     proven,
@@ -169,6 +173,78 @@ async def test_J9_each_decision_leaves_exactly_one_record(kernel: Kernel, clock:
         assert record["session_id"] == (story.sid if "session" in known else None)
 
 
+@pytest.mark.parametrize("name", ["superseded", "refresh_ended", "refresh_other_client"])
+async def test_H4_a_refusal_is_recorded_once_an_hour(kernel: Kernel, clock: FixedClock, name: str) -> None:
+    """⚑ A dead token, presented for ever, wrote 3,000 rows a second: each kind of refusal of a session has one."""
+    deed, _, outcome, _, _ = DECISIONS[name]
+    story = Story(kernel, clock, await join(kernel), await log_in(kernel))
+
+    async def records() -> int:
+        return [row["outcome"] for row in await recorded(kernel, "ww_audit")].count(outcome)
+
+    async def again() -> None:
+        with pytest.raises(Refused):
+            await refresh(
+                kernel,
+                story.session.tokens.refresh_token,
+                client_id="another" if name == "refresh_other_client" else FIRST_PARTY,
+                peer=AWAY,
+            )
+
+    with contextlib.suppress(Refused):
+        await deed(story)
+    before = await everything(kernel)
+    await asyncio.gather(*(again() for _ in range(200)))
+    assert await everything(kernel) == before
+    assert await records() == 1
+    if name != "superseded":  # which is reuse by then
+        clock.advance(3600)
+        await again()
+        await again()
+        assert await records() == 2
+
+
+async def test_H4_a_session_that_is_gone_is_written_down_nowhere(kernel: Kernel) -> None:
+    """⚑ Also once the row has been swept, its token changes nothing but the count in the log."""
+    await join(kernel)
+    tokens = (await log_in(kernel)).tokens
+    await kernel.database.run("DELETE FROM ww_sessions")
+    before = await everything(kernel)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            with pytest.raises(Unauthenticated):
+                await refresh(kernel, tokens.refresh_token)
+    assert await everything(kernel) == before
+    told = [line for line in lines if line["event"] == "refresh_refused"]
+    assert 1 <= len(told) <= 5
+    assert (told[0]["code"], told[0]["count"], told[0]["address"]) == ("session_ended", 1, HOME.address)
+
+
+@pytest.mark.parametrize("change", [{}, {"username": "alice"}])
+async def test_H4_a_change_of_nothing_writes_nothing(kernel: Kernel, change: dict[str, str]) -> None:
+    """⚑ No limit bounds how often it is asked for."""
+    user = await join(kernel)
+    caller = claims_of(kernel, await log_in(kernel))
+    before = await everything(kernel)
+    given = {"username": None, "email": None, "password": None, **change}
+    answer = await Accounts(kernel).change(caller, peer=HOME, **given)  # type: ignore[arg-type]
+    assert (answer.id, answer.username, answer.updated_at) == (user.id, "alice", user.updated_at)
+    assert await everything(kernel) == before
+
+
+async def test_J9_a_session_that_a_log_in_replaces_has_its_record(kernel: Kernel) -> None:
+    """⚑ Of whoever it belonged to: the cookie in a browser may be somebody else's."""
+    alice, sam = await join(kernel), await join(kernel, "sam")
+    first = await log_in(kernel)
+    before = len(await recorded(kernel, "ww_audit"))
+    await log_in(kernel, "sam", peer=AWAY, replacing=first.tokens.refresh_token)
+    ended, logged_in = (await recorded(kernel, "ww_audit"))[before:]
+    assert (ended["event"], json.loads(ended["detail"])) == ("session_ended", {"reason": "replaced"})
+    assert (ended["user_id"], ended["address"]) == (alice.id, AWAY.address)
+    assert ended["session_id"] == kernel.verifier.verify_expired(first.tokens.access_token).sid
+    assert (logged_in["event"], logged_in["user_id"]) == ("log_in", sam.id)
+
+
 @pytest.mark.parametrize("kind", ["refresh", "grace", "profile", "garbage"])
 async def test_what_is_no_decision_leaves_no_record(kernel: Kernel, clock: FixedClock, kind: str) -> None:
     """A successful refresh is counted elsewhere; a lost answer asked for again is the same; garbage costs nothing."""
@@ -202,6 +278,7 @@ async def test_what_failed_before_it_was_decided_leaves_no_record(kernel: Kernel
 async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) -> None:
     """Passwords, hashes, tokens, handles, names and addresses of mail: a whole life later none is in the trail."""
     accounts, passwords = Accounts(kernel), Passwords(kernel)
+    before = len(await recorded(kernel, "ww_audit"))
     await accounts.register(username="alice", email="alice@example.org", password=PASSWORD, peer=HOME)
     logged_in = await passwords.log_in("alice", PASSWORD, peer=HOME, replacing=None)
     with pytest.raises(Unauthenticated):
@@ -222,4 +299,4 @@ async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) 
     for tokens in (logged_in.tokens, rotated, again.tokens):
         secrets += [tokens.access_token, tokens.refresh_token, tokens.refresh_token[4:30]]
     assert [secret for secret in secrets if secret in trail] == []
-    assert len(json.loads(trail)) == 7
+    assert len(json.loads(trail)) == before + 7

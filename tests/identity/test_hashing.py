@@ -11,8 +11,9 @@ import argon2
 import bcrypt
 import pytest
 
-from tests.identity.scenes import HOME, PASSWORD, join, log_in, refresh
-from watchword.errors import Overloaded
+from tests.identity.scenes import HOME, PASSWORD, Opener, join, log_in, refresh, statements
+from watchword.errors import Overloaded, Unauthenticated
+from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing
 from watchword.identity.hashing import Hasher, kind_of, make_hash, matches
 from watchword.identity.kernel import Kernel
@@ -37,6 +38,13 @@ class Held:
         self.go.set()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await asyncio.sleep(0)
+
+
+async def full(pool: Hasher, address: str | None) -> bool:
+    """Whether the pool refuses work, at once, with a time to come back."""
+    with pytest.raises(Overloaded) as caught:
+        await asyncio.wait_for(pool.hash("x", address=address), 5)
+    return caught.value.retry_after == 1
 
 
 @pytest.fixture
@@ -171,13 +179,10 @@ async def test_D3_an_upgrade_is_offered_only_for_a_hash_of_another_kind(hasher: 
 async def test_D13_the_queue_is_bounded(hasher: Hasher, held: Held) -> None:
     """What does not fit is refused at once with a time to come back, and fits again afterwards."""
     await held.fill(hashing._QUEUE_PER_THREAD)
-    for attempt in (
-        hasher.hash("x", address="192.0.2.1"),
-        hasher.check(password="x", password_hash=None, address=None),
-    ):
-        with pytest.raises(Overloaded) as caught:
-            await attempt
-        assert caught.value.retry_after == 1
+    assert await full(hasher, "192.0.2.1")
+    assert await full(hasher, None)
+    with pytest.raises(Overloaded):
+        await asyncio.wait_for(hasher.check(password="x", password_hash=None, address=None), 5)
     await held.finish()
     assert await hasher.hash("x", address="192.0.2.1")
 
@@ -185,11 +190,9 @@ async def test_D13_the_queue_is_bounded(hasher: Hasher, held: Held) -> None:
 async def test_D13_one_address_takes_a_few_places_only(hasher: Hasher, held: Held) -> None:
     """Sixteen per network: the /64 of an IPv6 address and a mapped IPv4 address count as one; others still get in."""
     await held.fill(hashing._PLACES_PER_ADDRESS, "2001:db8:0:1::1")
-    with pytest.raises(Overloaded):
-        await hasher.hash("x", address="2001:db8:0:1:ffff::2")
+    assert await full(hasher, "2001:db8:0:1:ffff::2")
     await held.fill(hashing._PLACES_PER_ADDRESS, "192.0.2.1")
-    with pytest.raises(Overloaded):
-        await hasher.hash("x", address="::ffff:192.0.2.1")
+    assert await full(hasher, "::ffff:192.0.2.1")
     other = asyncio.create_task(hasher.hash("x", address="2001:db8:0:2::1"))
     await held.finish()
     assert await other
@@ -204,11 +207,10 @@ async def test_D13_who_hangs_up_keeps_the_place_until_the_work_is_done(hasher: H
     for task in held.tasks:
         with suppress(asyncio.CancelledError):
             await task
-    with pytest.raises(Overloaded):
-        await asyncio.wait_for(hasher.hash("x", address="192.0.2.1"), 5)
+    assert await full(hasher, "192.0.2.1")
     assert hasher._waiting == hashing._PLACES_PER_ADDRESS
     held.go.set()
-    await asyncio.to_thread(hasher._threads.submit(lambda: None).result)
+    await hasher._threads.run(lambda: None)
     await asyncio.sleep(0)
     assert await hasher.hash("x", address="192.0.2.1")
     assert hasher._by_network == {}
@@ -245,10 +247,47 @@ async def test_D13_a_log_in_storm_does_not_stall_refreshes(kernel: Kernel) -> No
     try:
         for _ in range(20):
             tokens = await refresh(kernel, tokens.refresh_token)
-        with pytest.raises(Overloaded):
-            await kernel.hasher.hash("x", address=HOME.address)
+        assert await full(kernel.hasher, HOME.address)
     finally:
         await held.finish()
+
+
+@pytest.mark.parametrize("typed", ["alice", "nobody", "disabled"])
+@pytest.mark.parametrize("full", ["this address", "everything"])
+async def test_D7_D13_a_storm_is_refused_before_any_work(open_kernel: Opener, typed: str, full: str) -> None:
+    """Nobody is looked up, nothing is counted or recorded, whatever the name: a refusal costs and tells nothing."""
+    async with open_kernel(login_limit="1/15m") as kernel:
+        await join(kernel)
+        disabled = await join(kernel, "disabled")
+        await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE id = :id", id=disabled.id)
+        held = Held(kernel.hasher)
+        places = (
+            hashing._PLACES_PER_ADDRESS if full == "this address" else kernel.hasher._width * hashing._QUEUE_PER_THREAD
+        )
+        await held.fill(places, HOME.address if full == "this address" else None)
+        try:
+            with statements(kernel) as heard:
+                for _ in range(3):
+                    with pytest.raises(Overloaded) as caught:
+                        await Passwords(kernel).log_in(typed, PASSWORD, peer=HOME, replacing=None)
+                    assert caught.value.retry_after == 1
+            assert heard.seen == []
+        finally:
+            await held.finish()
+        with suppress(Unauthenticated):  # one attempt is allowed, and it is still there
+            await Passwords(kernel).log_in(typed, PASSWORD, peer=HOME, replacing=None)
+
+
+async def test_D13_an_address_that_has_no_place_leaves_the_others_theirs(kernel: Kernel) -> None:
+    await join(kernel, password=PASSWORD)
+    held = Held(kernel.hasher)
+    await held.fill(hashing._PLACES_PER_ADDRESS, HOME.address)
+    other = asyncio.create_task(
+        Passwords(kernel).log_in("alice", PASSWORD, peer=HOME._replace(address="198.51.100.9"), replacing=None)
+    )
+    await asyncio.sleep(0.05)
+    await held.finish()
+    assert (await other).user.username == "alice"
 
 
 def test_the_pool_is_as_wide_as_this_processs_share(monkeypatch: pytest.MonkeyPatch) -> None:

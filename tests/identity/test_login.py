@@ -19,6 +19,7 @@ from tests.identity.scenes import (
     Opener,
     claims_of,
     entries,
+    everything,
     join,
     log_in,
     proven,
@@ -106,6 +107,19 @@ async def test_a_password_change_whose_user_changed_meanwhile_changes_nothing(ke
         await kernel.login.change_password(caller, candidate, "$argon2id$new", peer=HOME, client_id=FIRST_PARTY)
     assert await recorded(kernel, "ww_users") == users
     assert await recorded(kernel, "ww_sessions") == sessions
+
+
+async def test_a_password_change_by_a_session_that_ended_meanwhile_changes_nothing(kernel: Kernel) -> None:
+    """⚑ Logged out while the new password was hashed: the user is who was proven, but the caller's session is over."""
+    user = await join(kernel)
+    caller = claims_of(kernel, await log_in(kernel))
+    candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
+    await kernel.sessions.log_out(claims=caller, presented=None, peer=HOME)
+    before = await everything(kernel)
+    with pytest.raises(Unauthenticated) as caught:
+        await kernel.login.change_password(caller, candidate, "$argon2id$new", peer=HOME, client_id=FIRST_PARTY)
+    assert caught.value.code == "token_revoked"
+    assert await everything(kernel) == before
 
 
 async def test_a_password_change_counts_the_version_that_was_proven(kernel: Kernel) -> None:

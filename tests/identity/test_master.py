@@ -84,7 +84,9 @@ def test_j12_a_file_that_others_can_read_or_write_is_refused(tmp_path: Path, mod
     assert "chmod 600" in hint_of(caught)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"c2hvcnQ\n", b"\xff\xfe\x00", b"A" * 41, "ünïcode".encode()])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"c2hvcnQ\n", b"\xff\xfe\x00", b"A" * 41, b"A" * 43, "ünïcode".encode()]
+)
 def test_j12_a_file_that_holds_no_secret_is_a_fault_of_the_settings(tmp_path: Path, content: bytes) -> None:
     """Emptied, cut or overwritten: a sentence and a hint instead of a traceback, and nothing replaces it."""
     path = tmp_path / SECRET_FILE
@@ -94,6 +96,38 @@ def test_j12_a_file_that_holds_no_secret_is_a_fault_of_the_settings(tmp_path: Pa
         master.load_or_make(tmp_path)
     assert "backup" in hint_of(caught)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_j12_a_database_that_others_can_read_is_refused(
+    open_kernel: Opener, tmp_path: Path, mode: int, suffix: str
+) -> None:
+    """Password hashes are in it, and in its log: as a backup that was put back with `cp` and a wide umask."""
+    async with open_kernel():
+        pass
+    file = tmp_path / f"watchword.db{suffix}"
+    file.touch()
+    file.chmod(mode)
+    with pytest.raises(SettingsError) as caught:
+        async with open_kernel():
+            pass
+    (fault,) = caught.value.faults
+    assert fault.setting == "WATCHWORD_DATABASE_URL"
+    assert fault.hint == f"run: chmod 600 {file}"
+    file.chmod(0o600)
+    async with open_kernel():
+        pass
+
+
+async def test_a13_the_secret_in_the_file_is_not_shared(open_kernel: Opener, tmp_path: Path) -> None:
+    """WATCHWORD_JWT_SECRET_FILE=…/master.secret: whoever verifies tokens would hold the master secret."""
+    async with open_kernel():
+        pass
+    with pytest.raises(SettingsError) as caught:
+        async with open_kernel(jwt_secret=(tmp_path / SECRET_FILE).read_text().strip()):
+            pass
+    assert caught.value.faults[0].setting == "WATCHWORD_JWT_SECRET"
 
 
 async def test_the_service_keeps_its_secret_across_starts(open_kernel: Opener, tmp_path: Path) -> None:
@@ -140,7 +174,7 @@ async def test_secrets_rotate_all_the_way(open_kernel: Opener) -> None:
     kids = set()
     for secrets in ((OLD,), (NEW, OLD), (NEW,), (NEWEST, NEW), (NEWEST,)):
         async with open_kernel(secret=secrets) as kernel:
-            kids.add(kernel.ring.signing.kid)
+            kids.add(kernel.keys.ring.signing.kid)
             meta = str(await recorded(kernel, "ww_meta"))
             assert not any(secret.hex() in meta for secret in secrets)
     assert len(kids) == 1

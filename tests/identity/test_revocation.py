@@ -152,6 +152,9 @@ class Failing:
             raise StorageUnavailable("injected")
         return await self._database.all(sql, **values)
 
+    async def one(self, sql: str, /, **values: Value) -> Row | None:
+        return await self._database.one(sql, **values)
+
     async def changed(self) -> bool:
         return await self._database.changed()
 
@@ -160,7 +163,7 @@ async def test_e7_a_poll_that_failed_is_made_up_for_by_the_next(open_kernel: Ope
     """The database gives its hint once; if reading then fails, the entry is still read at the next turn."""
     async with open_kernel() as here, open_kernel() as there:
         failing = Failing(there.database)
-        follower = Follower(failing, there.clock)  # type: ignore[arg-type]
+        follower = Follower(failing, there.clock, lambda: None)  # type: ignore[arg-type]
         await follower.poll()
         await publish(here, Entry("session", "gone", None, 2**40))
         failing.failures = 1
@@ -199,6 +202,15 @@ async def test_a_key_entry_never_ends(kernel: Kernel, clock: FixedClock) -> None
     assert caught.value.code == "token_revoked"
 
 
+async def test_an_entry_outlives_its_tokens_by_two_minutes(kernel: Kernel) -> None:
+    """⚑ A guard whose clock is behind still accepts the token when ours says that it has expired."""
+    user = await join(kernel)
+    claims = claims_of(kernel, await log_in(kernel))
+    await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
+    await kernel.users.disable(user.id, peer=HOME)
+    assert [entry["expires_at"] - claims.exp for entry in await entries(kernel)] == [120, 120]
+
+
 async def test_the_list_forgets_what_no_token_can_need(kernel: Kernel, clock: FixedClock) -> None:
     """The in-memory list shrinks when its entries are over."""
     await join(kernel)
@@ -228,3 +240,23 @@ async def test_e7_log_out_against_refresh(kernel: Kernel, clock: FixedClock) -> 
             assert not isinstance(answer, BaseException), answer
             with pytest.raises(TokenError):
                 claims_of(kernel, answer)
+
+
+@pytest.mark.parametrize("script", ["UPDATE ww_feed SET feed_id = 'other', head = 9", "UPDATE ww_feed SET head = 1"])
+async def test_a_follower_begins_again_when_the_database_was_restored(open_kernel: Opener, script: str) -> None:
+    """The list has another name, or is shorter than what was read: entries come with numbers that were passed."""
+    async with open_kernel() as here, open_kernel() as there:
+        await publish(here, *(Entry("session", f"s{number}", None, 2**40) for number in range(5)))
+        await there.follower.poll()
+        told: list[int] = []
+        there.follower._announce = lambda: told.append(1)
+        meddle(
+            here,
+            f"DELETE FROM ww_revocations; {script};"
+            "INSERT INTO ww_revocations VALUES (1, 'session', 'after the restore', NULL, 1099511627776)",
+        )
+        await there.follower.poll()
+        assert len(there.follower.revocations) == 6, "the new one, and none of those before is forgotten"
+        assert told, "those who wait for the feed hear of it at once"
+        await there.follower.catch_up()
+        assert there.follower._cursor == 1

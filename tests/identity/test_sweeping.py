@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -24,9 +26,10 @@ from tests.identity.scenes import (
 )
 from watchword.clock import FixedClock
 from watchword.errors import Unauthenticated
-from watchword.identity import sweeping
+from watchword.identity import audit, sweeping
 from watchword.identity.kernel import Kernel
 from watchword.identity.revocation import SKEW
+from watchword.storage.database import Tx
 
 _INSERT = """
 INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_time, generation, created_at, rotated_at,
@@ -88,6 +91,17 @@ async def test_e12_nothing_that_matters_is_deleted_and_everything_dead_goes(
     assert [entry["expires_at"] for entry in await entries(kernel)] == [None] * eternal
 
 
+async def test_e12_j15_an_entry_stays_to_its_last_second(kernel: Kernel, clock: FixedClock) -> None:
+    """One second before its end it is there, on it it may go."""
+    await kernel.database.run(
+        "INSERT INTO ww_revocations VALUES (1, 'session', 's', NULL, :until)", until=clock.now() + 1
+    )
+    for left in (1, 0):
+        await sweeping.sweep(kernel.database, clock.now())
+        assert len(await entries(kernel)) == left
+        clock.advance(1)
+
+
 async def test_e12_a_sweep_never_shortens_an_entry(kernel: Kernel, clock: FixedClock) -> None:
     """A user is disabled just after a sweep: the entry still covers the longest token of an ended session."""
     user = await join(kernel)
@@ -132,16 +146,56 @@ async def test_a_reuse_is_recognised_a_day_after_the_end(kernel: Kernel, clock: 
         assert caught.value.code == "session_ended"
 
 
-async def test_a_sweep_is_small(kernel: Kernel, clock: FixedClock) -> None:
-    """At most five hundred of each, so that it holds up nobody; the next one takes the rest."""
+async def test_a_sweep_goes_on_until_nothing_is_left(kernel: Kernel, clock: FixedClock) -> None:
+    """⚑ In batches of five hundred, each a unit of its own, with others in between: it has no ceiling to outgrow."""
     user = await join(kernel)
-    for number in range(510):
-        await kernel.database.run(
-            _INSERT, id=f"s{number}", user=user.id, created=0, rotated=0, idle=1, expires=1, until=1, ended=None
-        )
-    assert await sweeping.sweep(kernel.database, clock.now()) == 500
-    assert await sweeping.sweep(kernel.database, clock.now()) == 10
-    assert await sweeping.sweep(kernel.database, clock.now()) == 0
+
+    async def fill(tx: Tx) -> None:
+        for number in range(1210):
+            await tx.run(
+                _INSERT, id=f"s{number:04}", user=user.id, created=0, rotated=0, idle=1, expires=1, until=1, ended=None
+            )
+            await tx.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=-number)
+
+    await kernel.database.transact(fill)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await kernel.database.run("UPDATE ww_users SET username = username")
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    with statements(kernel) as seen:
+        assert await sweeping.sweep(kernel.database, clock.now()) == 2420
+    beside.cancel()
+    sizes = [sum("FROM ww_sessions" in statement for statement in unit) for unit in seen.units]
+    assert max(sizes) == sweeping.ROWS
+    assert sum(sizes) == 1210
+    assert sum("FROM ww_revocations" in statement for unit in seen.units for statement in unit) == 3
+    assert turns > 3
+    assert (await recorded(kernel, "ww_sessions"), await entries(kernel)) == ([], [])
+
+
+async def test_audit_records_are_kept_as_long_as_the_settings_say(kernel: Kernel, clock: FixedClock) -> None:
+    """⚑ Without an end the trail would be what grows for ever. To the second, in batches, and `off` keeps all."""
+    user = await join(kernel)
+
+    async def fill(tx: Tx) -> None:
+        for _ in range(1100):
+            await audit.record(tx, "log_in", at=clock.now(), peer=HOME, user=user.id)
+
+    await kernel.database.transact(fill)
+    all_of_them = len(await recorded(kernel, "ww_audit")) + 1
+    clock.advance(1)
+    await log_in(kernel)
+    clock.advance(100 * DAY - 2)
+    for retention, later, left in ((100, 0, all_of_them), (100, 1, 1), (None, 500 * DAY, 1), (100, 0, 0)):
+        clock.advance(later)
+        kept = None if retention is None else timedelta(days=retention)
+        await sweeping.sweep(kernel.database, clock.now(), audit_retention=kept)
+        assert len(await recorded(kernel, "ww_audit")) == left
 
 
 async def test_looking_for_dead_sessions_is_not_the_writers_work(kernel: Kernel, clock: FixedClock) -> None:

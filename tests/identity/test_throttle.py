@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from hashlib import sha256
+from random import Random
 
 import pytest
+import structlog
 
 from tests.identity.scenes import (
     AWAY,
@@ -16,13 +19,16 @@ from tests.identity.scenes import (
     join,
     log_in,
     recorded,
+    statements,
     unproven,
 )
 from watchword.clock import FixedClock
-from watchword.errors import TooManyAttempts, Unauthenticated
+from watchword.errors import Conflict, Overloaded, StorageUnavailable, TooManyAttempts, Unauthenticated
+from watchword.features.accounts.service import Accounts
+from watchword.identity import throttle
 from watchword.identity.audit import Peer
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof
+from watchword.identity.login import Candidate, Proof, Prove
 from watchword.identity.throttle import Take, Throttle, log_in_takes
 from watchword.storage.ephemeral_memory import CAPACITY, MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
@@ -137,6 +143,17 @@ async def test_D10_hammering_one_account_from_one_address_leaves_it_to_its_owner
     await log_in(limited, "alice", peer=AWAY)
 
 
+async def test_D10_an_address_that_is_used_up_counts_against_no_account(limited: Kernel) -> None:
+    """What its limit refuses is given back everywhere: all nine attempts of the account are left for others."""
+    for name in ("a", "b", "c", "d", "e", "f"):
+        await fail(limited, name)
+    for _ in range(3):
+        assert (await refused(limited, "alice")).limit == "login_address"
+    for number in range(8):
+        await fail(limited, "alice", at(number))
+    await log_in(limited, "alice", peer=AWAY)
+
+
 async def test_D10_a_hundred_attempts_in_flight_do_not_lock_the_owner_out(open_kernel: Opener) -> None:
     """⚑ Were all limits counted at once and given back later, a burst from one address would close the account."""
     async with open_kernel(workers=2, login_account_limit="20/15m", login_address_limit="off") as kernel:
@@ -213,18 +230,17 @@ async def test_one_limit_alone_works(open_kernel: Opener) -> None:
 async def test_a_hundred_thousand_names_stay_within_bounds(kernel: Kernel, clock: FixedClock) -> None:
     """D9: memory does not grow with what strangers type, and nothing that they typed is in it."""
     store = MemoryEphemeral()
-    throttle = Throttle(
-        store, {"login": kernel.settings.login_limit, "login_address": None, "login_account": None}, clock
-    )
+    limits = {"login": kernel.settings.login_limit, "login_address": None, "login_account": None}
+    throttled = Throttle(kernel.database, store, limits, clock)
     for number in range(100_000):
-        await throttle.take(*log_in_takes("192.0.2.1", f"name{number}"))
+        await throttled.take(*log_in_takes("192.0.2.1", f"name{number}"), peer=HOME)
     assert len(store) <= CAPACITY
     assert not any("name99999" in name for name in store._entries)
     # The latest ones are still counted.
     for _ in range(9):
-        await throttle.take(*log_in_takes("192.0.2.1", "name99999"))
+        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), peer=HOME)
     with pytest.raises(TooManyAttempts):
-        await throttle.take(*log_in_takes("192.0.2.1", "name99999"))
+        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), peer=HOME)
 
 
 async def test_what_was_typed_is_stored_with_a_fixed_size(open_kernel: Opener) -> None:
@@ -233,7 +249,12 @@ async def test_what_was_typed_is_stored_with_a_fixed_size(open_kernel: Opener) -
         await fail(kernel, "x" * 1000)
         await fail(kernel, "typed secret")
         names = [row["name"] for row in await recorded(kernel, "ww_ephemeral")]
-        assert {len(name) for name in names} == {len("count:") + 40}
+        assert {len(name.rpartition(":")[2]) for name in names} == {40}
+        assert {name.rpartition(":")[0] for name in names} == {
+            "count:login",
+            "count:login_address",
+            "count:login_account",
+        }
 
 
 async def test_a_cancelled_attempt_stays_counted(limited: Kernel) -> None:
@@ -256,7 +277,260 @@ def test_the_counters_of_different_limits_never_meet() -> None:
     """The limit's name is part of the counter's: an account named like an address does not share its counter."""
     takes = log_in_takes("192.0.2.1", "192.0.2.1")
     assert takes == (
-        Take("login", "192.0.2.1 192.0.2.1"),
         Take("login_address", "192.0.2.1"),
+        Take("login", "192.0.2.1 192.0.2.1"),
         Take("login_account", "192.0.2.1"),
     )
+
+
+# --- Floods of refused attempts --------------------------------------------------------------------------------------
+
+
+async def counters(kernel: Kernel) -> list[object]:
+    """Everything that the store holds."""
+    if isinstance(kernel.ephemeral, MemoryEphemeral):
+        return [(name, entry.amount, entry.expires_at) for name, entry in kernel.ephemeral._entries.items()]
+    return [tuple(row.values()) for row in await recorded(kernel, "ww_ephemeral")]
+
+
+async def test_H2_a_flood_from_a_blocked_address_changes_nothing(limited: Kernel) -> None:
+    """⚑ Each name that is refused made two counters: 25,000 of them pushed out the flooder's own and his victim's."""
+    for name in ("alice", "alice", "alice", "b", "c", "d"):
+        await fail(limited, name)
+    for number in range(3):
+        await fail(limited, "alice", at(number))
+    await refused(limited, "sam")
+    before = await counters(limited)
+    trail = len(await recorded(limited, "ww_audit"))
+    for number in range(300):
+        assert (await refused(limited, f"name{number}")).limit == "login_address"
+        assert (await refused(limited, "alice")).limit == "login_address"
+    assert await counters(limited) == before
+    assert len(await recorded(limited, "ww_audit")) == trail
+
+
+async def test_H3_a_refused_attempt_writes_nothing(open_kernel: Opener) -> None:
+    """⚑ With the counters in the database each 429 cost five transactions and left two rows."""
+    async with open_kernel(workers=2, login_address_limit="2/15m") as kernel:
+        await fail(kernel, "a")
+        await fail(kernel, "b")
+        await refused(kernel, "c")
+        with statements(kernel) as seen:
+            for number in range(20):
+                await refused(kernel, f"name{number}")
+        assert seen.units == []
+        assert not [statement for statement in seen.seen if statement.startswith("BEGIN")]
+
+
+async def test_H2_only_failures_push_out_a_victims_counter(kernel: Kernel, clock: FixedClock) -> None:
+    """⚑ From however many addresses: successes, refusals and what there was no capacity for cost him nothing.
+
+    What it takes is as many failures, each with its hash, as a class has room for: the price that the store names.
+    """
+    store = MemoryEphemeral(capacity=50)
+    limits = dict.fromkeys(("login", "login_address", "login_account"), kernel.settings.login_limit)
+    throttled = Throttle(kernel.database, store, limits, clock)
+    number = 0
+
+    async def attempts(count: int, outcome: BaseException | bool, address: str = "2001:db8:{}::1") -> None:
+        nonlocal number
+        for _ in range(count):
+            number += 1
+            with contextlib.suppress(Overloaded, TooManyAttempts):
+                takes = log_in_takes(address.format(f"{number:x}"), f"name{number}")
+                async with throttled.attempt(*takes, peer=HOME) as attempt:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    attempt.succeeded = outcome
+
+    async def tried() -> list[int]:
+        claims = [f"{take.limit}:{_hash(take.subject)}" for take in log_in_takes(HOME.address, "victim")]
+        return [(await store.count(name, by=0, lifetime=900, now=clock.now())).amount for name in claims]
+
+    for _ in range(10):
+        await throttled.take(*log_in_takes(HOME.address, "victim"), peer=HOME)
+    await attempts(500, True)
+    await attempts(500, Overloaded("full"))
+    await attempts(500, False, address="203.0.113.1")
+    assert await tried() == [10, 10, 10]
+    await attempts(39, False)
+    assert await tried() == [10, 10, 10]
+    await attempts(40, False)
+    assert await tried() == [0, 0, 0]
+
+
+def _hash(subject: str) -> str:
+    return sha256(subject.encode()).hexdigest()[:40]
+
+
+async def test_J9_a_limit_that_is_reached_is_recorded_once(limited: Kernel, clock: FixedClock) -> None:
+    """⚑ For each limit, each subject and each window there is one record, with where it came from; no row a refusal."""
+
+    async def records() -> list[tuple[str, str | None, str]]:
+        rows = await recorded(limited, "ww_audit")
+        return [(row["outcome"], row["user_id"], row["address"]) for row in rows if row["event"] == "limit_reached"]
+
+    alice, _ = await recorded(limited, "ww_users")
+    for _ in range(3):
+        await fail(limited)
+    assert await records() == []
+    await asyncio.gather(*(refused(limited) for _ in range(20)))
+    expected: list[tuple[str, str | None, str]] = [("login", alice["id"], HOME.address)]
+    assert await records() == expected
+    for name in ("a", "b", "c"):
+        await fail(limited, name)
+    for name in ("d", "e", "f"):
+        await refused(limited, name)
+    expected.append(("login_address", None, HOME.address))
+    assert await records() == expected
+    clock.advance(WINDOW)
+    for _ in range(3):
+        await fail(limited)
+    await refused(limited)
+    await refused(limited)
+    assert await records() == [*expected, expected[0]]
+
+
+async def test_J9_refusals_are_counted_in_the_log(limited: Kernel) -> None:
+    """A line a second at most, with the limit and the latest address."""
+    for _ in range(3):
+        await fail(limited)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(50):
+            await refused(limited)
+    refusals = [line for line in lines if line["event"] == "attempts_refused"]
+    assert 1 <= len(refusals) <= 5
+    assert (refusals[0]["limit"], refusals[0]["address"], refusals[0]["count"]) == ("login", HOME.address, 1)
+
+
+async def test_J9_registrations_that_are_refused_are_recorded_too(open_kernel: Opener) -> None:
+    """The limit on registrations is a limit like the others, whatever becomes of an attempt."""
+    async with open_kernel(register_limit="2/1h") as kernel:
+        accounts = Accounts(kernel)
+        for name in ("ann", "ann", "ben", "cid"):
+            with contextlib.suppress(Conflict, TooManyAttempts):
+                await accounts.register(username=name, email=None, password="plum-orbit-canvas", peer=HOME)
+        assert [row["username"] for row in await recorded(kernel, "ww_users")] == ["ann"]
+        outcomes = [row["outcome"] for row in await recorded(kernel, "ww_audit") if row["event"] == "limit_reached"]
+        assert outcomes == ["register"]
+
+
+# --- Attempts that are not decided yet -------------------------------------------------------------------------------
+
+
+def taking(seconds: float, proof: Proof | None) -> Prove:
+    """A factor that takes a while."""
+
+    async def prove(_: Candidate | None) -> Proof | None:
+        await asyncio.sleep(seconds)
+        return proof
+
+    return prove
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_M5_sixteen_right_ones_at_once_all_get_in(open_kernel: Opener, workers: int) -> None:
+    """⚑ The limit is on failures: ten in flight are no reason to refuse the eleventh, who waits for one of them."""
+    async with open_kernel(workers=workers) as kernel:
+        await join(kernel)
+        for _ in range(2):
+            await asyncio.gather(*(log_in(kernel, prove=taking(0.02, Proof("pwd"))) for _ in range(16)))
+        for _ in range(9):
+            await fail(kernel)
+        await asyncio.gather(*(log_in(kernel, prove=taking(0.01, Proof("pwd"))) for _ in range(5)))
+        await fail(kernel)
+        await refused(kernel)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("seed", range(4))
+async def test_M5_however_mixed_the_failures_never_pass_the_quota(open_kernel: Opener, workers: int, seed: int) -> None:
+    """⚑ Right and wrong ones, slow and quick, all at once: at most ten wrong ones are tried, and then none at all."""
+    random = Random(seed)
+    async with open_kernel(workers=workers) as kernel:
+        await join(kernel)
+        tried = 0
+
+        async def attempt(*, right: bool) -> bool:
+            async def prove(_: Candidate | None) -> Proof | None:
+                nonlocal tried
+                tried += not right
+                await asyncio.sleep(random.random() / 100)
+                return Proof("pwd") if right else None
+
+            await asyncio.sleep(random.random() / 20)
+            with contextlib.suppress(Unauthenticated):
+                await log_in(kernel, prove=prove)
+                return True
+            return False
+
+        asked = [attempt(right=random.random() < 0.5) for _ in range(60)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert tried == 10
+        assert all(isinstance(result, bool | TooManyAttempts) for result in results)
+        assert kernel.throttle._undecided._counts == {}
+        assert kernel.throttle._undecided._waiting == {}
+        await refused(kernel)
+
+
+async def test_M5_waiting_ends(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits is refused after a moment, when those before him take too long; the place is then free again."""
+    monkeypatch.setattr(throttle, "PATIENCE", 0.05)
+    slow = [asyncio.create_task(log_in(limited, prove=taking(0.4, Proof("pwd")))) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    await refused(limited)
+    await asyncio.gather(*slow)
+    await log_in(limited)
+
+
+async def test_M5_whoever_waits_goes_as_soon_as_there_is_a_place(limited: Kernel) -> None:
+    """Not when all of those before him are decided: the first that succeeds makes room."""
+    slow = [asyncio.create_task(log_in(limited, prove=taking(20, None))) for _ in range(2)]
+    quick = asyncio.create_task(log_in(limited, prove=taking(0.1, Proof("pwd"))))
+    await asyncio.sleep(0.02)
+    async with asyncio.timeout(1.5):
+        await log_in(limited)
+    await quick
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_M5_nobody_waits_for_nothing(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all of those before him have failed he is refused at once."""
+    monkeypatch.setattr(throttle, "PATIENCE", 20)
+    failing = [asyncio.create_task(log_in(limited, prove=taking(0.1, None))) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    async with asyncio.timeout(5):
+        await refused(limited)
+    await asyncio.gather(*failing, return_exceptions=True)
+
+
+async def test_M5_few_wait(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting is bounded: beyond that one is refused at once. Those who hang up while they wait leave their place."""
+    monkeypatch.setattr(throttle, "MOST_WAITING", 4)
+    slow = [asyncio.create_task(log_in(limited, prove=taking(0.4, None))) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    for _ in range(2):
+        waiting = [asyncio.create_task(log_in(limited)) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in waiting)
+        await refused(limited)
+        assert not any(task.done() for task in [*waiting, *slow])
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert limited.throttle._undecided._waiting == {}
+
+
+async def test_what_cannot_be_given_back_is_no_failure(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log-in has happened: it is answered, and the attempt stays counted."""
+
+    async def broken(*_: object) -> None:
+        raise StorageUnavailable("gone")
+
+    monkeypatch.setattr(limited.ephemeral, "give_back", broken)
+    for _ in range(3):
+        await log_in(limited)
+    await refused(limited)

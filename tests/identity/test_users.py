@@ -45,7 +45,7 @@ async def test_h7_h9_look_alikes_of_what_is_taken_are_taken(
         await join(kernel, username, email=email)
     assert caught.value.code == code
     assert len(await recorded(kernel, "ww_users")) == 1
-    assert len(await recorded(kernel, "ww_audit")) == 1
+    assert [record["event"] for record in await recorded(kernel, "ww_audit")].count("user_created") == 1
 
 
 async def test_of_many_who_register_one_name_at_once_one_gets_it(kernel: Kernel) -> None:
@@ -87,6 +87,7 @@ async def test_roles_are_plain_words(kernel: Kernel, role: str) -> None:
 
 async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
     """`find` says None, `get` and every change say `NotFound`; nothing is recorded."""
+    before = await recorded(kernel, "ww_audit")
     assert await kernel.users.find("nobody") is None
     assert await kernel.users.find_by(typed("nobody")) is None
     for attempt in (
@@ -97,7 +98,7 @@ async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
     ):
         with pytest.raises(NotFound):
             await attempt
-    assert await recorded(kernel, "ww_audit") == []
+    assert await recorded(kernel, "ww_audit") == before
 
 
 async def test_disabling_twice_keeps_the_first_time(kernel: Kernel, clock: FixedClock) -> None:

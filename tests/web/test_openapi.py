@@ -23,7 +23,11 @@ EXTRA = (
     route("GET", "/list", answers={200: list[Shown]}),
     route("GET", "/readyz", answers={200: Shown, 503: Shown}),
 )  # fmt: skip
-FEATURES = (Feature("sample", ROUTES), Feature("extra", EXTRA), Feature("pages", problem_routes(PUBLIC_URL)))
+FEATURES = (
+    Feature("sample", ROUTES, password_flow="/token"),
+    Feature("extra", EXTRA),
+    Feature("pages", problem_routes(PUBLIC_URL)),
+)
 
 
 def document(public_url: str = PUBLIC_URL, prefix: str = "", features: Any = FEATURES) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from watchword.errors import (
     WatchwordError,
 )
 from watchword.web.problem_pages import problem_page, problem_routes, problems_index
-from watchword.web.problems import PROBLEMS
+from watchword.web.problem_table import PROBLEMS
 from watchword.web.route import Speech
 
 LIMIT = TooManyAttempts(limit="login", quota=10, window=900, retry_after=42)

@@ -7,13 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import uvicorn
 
 from tests.web.asking import ROUTES, dispatcher, route
-from watchword.web.protocol import Protocol
+from watchword.web.protocol import Protocol, _Together
 from watchword.web.route import Call, Reply
 
 HEAD_SECONDS = 0.4
@@ -36,11 +36,70 @@ async def large(call: Call) -> Reply:
     return Reply(b"x" * 20_000_000)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[uvicorn.Server]:
-    app = dispatcher(*ROUTES, route("GET", "/slow", slow), route("GET", "/large", large)).app
+async def raw(scope: Any, receive: Any, send: Any) -> None:
+    """Answers that the dispatcher never gives, but that a mounted application might."""
+
+    async def head(status: int, *headers: tuple[bytes, bytes]) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def part(body: bytes, more: bool = False) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    match scope["path"]:
+        case "/raw/stream":
+            await head(200)
+            await asyncio.sleep(0.3)
+            await part(b"first", more=True)
+            await part(HEAD_LOOKALIKE, more=True)
+            await asyncio.sleep(0.3)
+            await part(b"last")
+        case "/raw/counted":
+            await head(200, (b"content-length", b"6"))
+            await part(b"abc", more=True)
+            await asyncio.sleep(0.2)
+            await part(b"def")
+        case "/raw/status":
+            status = int(scope["query_string"])
+            await head(status, *(() if status in {204, 304} else ((b"content-length", b"0"),)))
+            await part(b"")
+        case "/raw/stops":
+            await head(200, (b"content-length", b"5"))
+            raise LookupError("after the head")
+        case "/raw/too-much":
+            await head(200, (b"content-length", b"1"))
+            await part(b"too much")
+        case "/raw/read":
+            body = (await receive())["body"]
+            await head(200, (b"content-length", b"%d" % len(body)))
+            await part(body)
+        case "/raw/patient":
+            await head(200, (b"content-length", b"1"))
+            assert (await receive())["type"] == "http.request"
+            assert (await receive())["type"] == "http.disconnect"
+            await part(b"x")  # to nobody
+            LEFT.set()
+
+
+HEAD_LOOKALIKE = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+LEFT = threading.Event()
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def server(request: pytest.FixtureRequest) -> Iterator[uvicorn.Server]:
+    served = dispatcher(*ROUTES, route("GET", "/slow", slow), route("GET", "/large", large)).app
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (raw if scope["path"].startswith("/raw/") else served)(scope, receive, send)
+
     config = uvicorn.Config(
-        app, port=0, http=Impatient, ws="none", lifespan="off", log_config=None, timeout_keep_alive=1, loop="asyncio"
+        app,
+        port=0,
+        http=Impatient,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=1,
+        loop=request.param,
     )
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -272,6 +331,204 @@ def test_j3_a_client_that_does_not_read_is_cut_off(server: uvicorn.Server, port:
         assert len(server.server_state.connections) == 1
         time.sleep(1 + Impatient.flush_seconds + 0.2)  # keep-alive, then patience
         assert not server.server_state.connections
+
+
+# --- One write for head and body ----------------------------------------------------------------------------------
+
+
+class Told:
+    """A transport that says what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def writelines(self, parts: tuple[bytes, ...]) -> None:
+        self.told.append(tuple(parts))
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+        self.told.append("close")
+
+
+class Started:
+    """What is looked at of a cycle, and a loop that keeps what is for its next turn."""
+
+    def __init__(self) -> None:
+        self.transport = Told()
+        self.response_started = False
+        self.later: list[Any] = []
+        self.call_soon = self.later.append
+
+
+@pytest.fixture
+def cycle() -> Started:
+    return Started()
+
+
+def together(cycle: Started) -> Any:
+    return _Together(cycle, cycle)  # type: ignore[arg-type]
+
+
+def test_head_and_body_leave_together(cycle: Started) -> None:
+    """One write, in order; the loop's next turn finds nothing to do, and what follows is not held."""
+    transport = together(cycle)
+    transport.write(b"100 Continue")
+    cycle.response_started = True
+    transport.write(b"head")
+    assert cycle.transport.told == [b"100 Continue"]
+    transport.write(b"body")
+    cycle.later[0]()
+    transport.write(HEAD_LOOKALIKE)
+    transport.write(b"")
+    assert cycle.transport.told == [b"100 Continue", (b"head", b"body"), HEAD_LOOKALIKE, b""]
+    assert len(cycle.later) == 1
+
+
+def test_a_head_waits_for_one_turn_of_the_loop_only(cycle: Started) -> None:
+    transport = together(cycle)
+    cycle.response_started = True
+    transport.write(b"head")
+    cycle.later[0]()
+    transport.write(b"body")
+    assert cycle.transport.told == [b"head", b"body"]
+
+
+def test_closing_sends_the_head_first_and_a_closed_connection_none(cycle: Started) -> None:
+    transport = together(cycle)
+    cycle.response_started = True
+    transport.write(b"head")
+    transport.close()
+    cycle.later[0]()
+    assert cycle.transport.told == [b"head", "close"]
+    assert transport.is_closing()
+    lost = Started()
+    transport = together(lost)
+    lost.response_started = True
+    transport.write(b"head")
+    lost.transport.closing = True  # the client has gone, or was too slow
+    lost.later[0]()
+    assert lost.transport.told == []
+
+
+def test_a_streaming_answer_is_sent_as_it_is_made(port: int) -> None:
+    """The head before the first part is there; a part that looks like a head is a part like any other."""
+    with Line(port) as line:
+        line.send(get(b"/raw/stream", b"connection: close\r\n"))
+        first = line.socket.recv(65536)
+        assert first.endswith(b"\r\n\r\n")
+        assert b"transfer-encoding: chunked" in first
+        assert line.seconds < 0.25
+        second = line.socket.recv(65536)
+        assert second.startswith(b"5\r\nfirst\r\n")
+        assert 0.25 < line.seconds < 0.55
+        rest = second + line.until_closed()
+    assert rest == b"5\r\nfirst\r\n%x\r\n%b\r\n4\r\nlast\r\n0\r\n\r\n" % (len(HEAD_LOOKALIKE), HEAD_LOOKALIKE)
+
+
+def test_an_answer_in_parts_is_whole(port: int) -> None:
+    with Line(port) as line:
+        line.send(get(b"/raw/counted") + get(b"/raw/counted", b"connection: close\r\n"))
+        assert [answer[-6:] for answer in line.until_closed().split(b"HTTP/1.1 200 OK")[1:]] == [b"abcdef"] * 2
+
+
+@pytest.mark.parametrize("status", [b"200", b"204", b"304", b"404"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_an_answer_without_a_body_is_sent_at_once(port: int, status: bytes, version: bytes) -> None:
+    """Keep-alive or not: nothing is left behind, and the next answer begins where this one ends."""
+    request = get(b"/raw/status?" + status).replace(b"HTTP/1.1", b"HTTP/" + version)
+    with Line(port) as line:
+        line.send(request)
+        if version == b"1.1":
+            assert _head(line).startswith(b"HTTP/1.1 " + status)
+            line.send(get(b"/raw/status?" + status, b"connection: close\r\n"))
+        got = line.until_closed()
+        assert got.startswith(b"HTTP/1.1 " + status)
+        assert got.endswith(b"\r\n\r\n")
+        assert got.count(b"HTTP/") == 1
+        assert line.seconds < HEAD_SECONDS
+
+
+@pytest.mark.parametrize("path", [b"/open", b"/large", b"/raw/counted", b"/raw/stream"])
+def test_head_has_the_head_alone(port: int, path: bytes) -> None:
+    """Twice on one connection, then pipelined with a GET, whose answer comes after it."""
+    head = get(path).replace(b"GET", b"HEAD")
+    with Line(port) as line:
+        for _ in range(2):
+            line.send(head)
+            assert _head(line).startswith(b"HTTP/1.1 200 ")
+        line.send(head + get(b"/raw/counted", b"connection: close\r\n"))
+        first, second = line.until_closed().split(b"HTTP/1.1 200 OK")[1:]
+        assert first.endswith(b"\r\n\r\n")
+        assert second.endswith(b"\r\n\r\nabcdef")
+
+
+def test_a_body_that_waits_to_be_asked_for_is(port: int) -> None:
+    """100 Continue leaves when the application reads, not with the answer."""
+    with Line(port) as line:
+        line.send(b"POST /raw/read HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        assert line.socket.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        line.send(b"abc")
+        assert line.socket.recv(65536).endswith(b"\r\n\r\nabc")
+        line.send(b"POST /nothing HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        assert line.socket.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("path", [b"/raw/stops", b"/raw/too-much"])
+def test_an_application_that_fails_after_its_head_ends_the_connection(port: int, path: bytes) -> None:
+    """The head that was promised is sent, no second one follows, and the body is visibly incomplete."""
+    with Line(port) as line:
+        line.send(get(path))
+        got = line.until_closed()
+        assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert got.endswith(b"\r\n\r\n")
+        assert got.count(b"HTTP/") == 1
+
+
+def test_an_application_learns_that_the_client_has_gone(port: int) -> None:
+    LEFT.clear()
+    with Line(port) as line:
+        line.send(get(b"/raw/patient"))
+        assert line.socket.recv(65536).endswith(b"\r\n\r\n")
+    assert LEFT.wait(5)
+
+
+def test_a_large_answer_flows_as_fast_as_it_is_read(port: int) -> None:
+    with Line(port) as line:
+        line.send(get(b"/large", b"connection: close\r\n"))
+        time.sleep(0.2)
+        head, _, body = line.until_closed().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert len(body) == 20_000_000
+
+
+def test_many_pipelined_answers_come_whole_and_in_order(port: int) -> None:
+    paths = [b"/raw/counted", b"/open", b"/raw/status?204", b"/nothing", b"/raw/status?304"] * 4
+    with Line(port) as line:
+        line.send(b"".join(get(path) for path in paths) + get(b"/open", b"connection: close\r\n"))
+        got = line.until_closed()
+    statuses = [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"200", b"204", b"404", b"304"] * 4 + [b"200"]
+
+
+def _head(line: Line) -> bytes:
+    """A head, and that nothing comes after it."""
+    got = b""
+    while not got.endswith(b"\r\n\r\n"):
+        data = line.socket.recv(1)
+        assert data, got
+        got += data
+    line.socket.settimeout(0.02)
+    with pytest.raises(TimeoutError):
+        line.socket.recv(1)
+    line.socket.settimeout(5)
+    return got
 
 
 def _trickle(line: Line, data: bytes) -> bytes:

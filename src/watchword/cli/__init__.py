@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 _NO_SERVER = 1
+# What the extra `server` installs, by the names that are imported; a test compares them with pyproject.toml.
+SERVER_MODULES: Final = frozenset(
+    {
+        "argon2",
+        "bcrypt",
+        "dotenv",
+        "email_validator",
+        "httptools",
+        "rich",
+        "starlette",
+        "structlog",
+        "swagger_ui",
+        "typer",
+        "uvicorn",
+        "uvloop",
+    }
+)
 
 
 def main() -> None:
     """The console script: runs the command line and exits with its code."""
     try:
         from watchword.cli.program import run
+
+        code = run(sys.argv[1:])
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "watchword":
+        # Beside a framework some of them are there and others are not, so any command may find one missing.
+        missing = (error.name or "").partition(".")[0]
+        if missing not in SERVER_MODULES:
             raise
-        sys.exit(_explain_missing(error.name))
-    sys.exit(run(sys.argv[1:]))
+        code = _explain_missing(missing)
+    sys.exit(code)
 
 
 def _explain_missing(module: str) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import sys
 
 from watchword.settings import Loaded, Settings
 
@@ -12,7 +15,7 @@ _REGISTER = """\
          -d '{{"username": "ada", "password": "a long pass phrase"}}'
 """
 _CREATE = """\
-    watchword users create ada --data-dir {data_dir}
+    {program} users create ada --data-dir {data_dir}
 """
 _LOGIN = """\
     curl -s {url}/login -H 'Content-Type: application/json' \\
@@ -41,6 +44,16 @@ def banner(loaded: Loaded) -> str:
     return "\n".join(_lines(settings))
 
 
+def program() -> str:
+    """How to call this program again from here: by its name if a shell finds it, else as it was started."""
+    started = sys.argv[0]
+    if os.path.basename(started) == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m watchword.cli"
+    found = shutil.which(os.path.basename(started))
+    same = found is not None and os.path.exists(started) and os.path.samefile(found, started)
+    return os.path.basename(started) if same else shlex.quote(started)
+
+
 def _lines(settings: Settings) -> list[str]:
     lines = [f"Watchword is running at {settings.public_url}", ""]
     if (docs := _docs(settings)) is not None:
@@ -50,7 +63,9 @@ def _lines(settings: Settings) -> list[str]:
     if settings.workers > 1:
         lines.append(f"  Processes           {settings.workers}")
     first = _REGISTER if settings.registration == "open" else _CREATE
-    steps = (first + _LOGIN).format(url=settings.public_url, data_dir=settings.data_dir)
+    steps = (first + _LOGIN).format(
+        url=settings.public_url, data_dir=shlex.quote(str(settings.data_dir)), program=program()
+    )
     lines += ["", "  For a first token, register and log in:", "", steps]
     if settings.algorithm == "HS256":
         lines.append(_FORGERY)

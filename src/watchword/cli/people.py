@@ -31,7 +31,7 @@ def migrate(settings: Settings) -> None:
     async def nothing(_: Kernel) -> None:
         return None
 
-    _with_kernel(settings, nothing)
+    with_kernel(settings, nothing)
     print("The database has this version's schema.")
 
 
@@ -52,7 +52,7 @@ def create(
     async def work(kernel: Kernel) -> User:
         return await kernel.users.create(username=username, email=email, password=password, roles=roles, peer=LOCAL)
 
-    _print_user(_with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work), as_json=as_json)
 
 
 def show_list(settings: Settings, *, limit: int, after: str, search: str, as_json: bool) -> None:
@@ -61,10 +61,10 @@ def show_list(settings: Settings, *, limit: int, after: str, search: str, as_jso
     async def work(kernel: Kernel) -> list[User]:
         return await kernel.users.page(limit=limit + 1, after=after, search=search)
 
-    found = _with_kernel(settings, work)
+    found = with_kernel(settings, work)
     page, next_cursor = found[:limit], found[limit - 1].id if len(found) > limit else None
     if as_json:
-        _print_json({"items": [_plain(user) for user in page], "next_cursor": next_cursor})
+        print_json({"items": [_plain(user) for user in page], "next_cursor": next_cursor})
         return
     rows = [
         (user.id, user.username or "", user.email or "", " ".join(user.roles), rfc3339(user.created_at), _state(user))
@@ -81,7 +81,7 @@ def show_one(settings: Settings, who: str, *, as_json: bool) -> None:
     async def work(kernel: Kernel) -> User:
         return await _find(kernel, who)
 
-    _print_user(_with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work), as_json=as_json)
 
 
 def disable(settings: Settings, who: str, *, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def disable(settings: Settings, who: str, *, as_json: bool) -> None:
     async def work(kernel: Kernel) -> User:
         return await kernel.users.disable((await _find(kernel, who)).id, peer=LOCAL)
 
-    _print_user(_with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work), as_json=as_json)
 
 
 def enable(settings: Settings, who: str, *, as_json: bool) -> None:
@@ -99,7 +99,7 @@ def enable(settings: Settings, who: str, *, as_json: bool) -> None:
     async def work(kernel: Kernel) -> User:
         return await kernel.users.enable((await _find(kernel, who)).id, peer=LOCAL)
 
-    _print_user(_with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work), as_json=as_json)
 
 
 def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: bool) -> None:
@@ -108,12 +108,14 @@ def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: 
     async def work(kernel: Kernel) -> User:
         return await kernel.users.set_roles((await _find(kernel, who)).id, roles, peer=LOCAL)
 
-    _print_user(_with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work), as_json=as_json)
 
 
-def _with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]]) -> T:
+def with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]]) -> T:
+    """Open the database that the settings name, do the work, close it."""
+
     async def main() -> T:
-        async with opened(settings) as kernel:
+        async with opened(settings, serves=False) as kernel:
             return await work(kernel)
 
     return asyncio.run(main())
@@ -153,7 +155,7 @@ def _password_asked_for() -> str:
 def _print_user(user: User, *, as_json: bool) -> None:
     plain = _plain(user)
     if as_json:
-        _print_json(plain)
+        print_json(plain)
         return
     print_table(("", ""), [(name, _cell(value)) for name, value in plain.items()])
 
@@ -178,5 +180,6 @@ def _state(user: User) -> str:
     return "active" if user.disabled_at is None else "disabled"
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

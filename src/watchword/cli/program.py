@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from watchword.cli import upkeep
 from watchword.cli.exits import CODES_HELP, INTERRUPTED, OK, USAGE, complain, explain
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 
@@ -20,6 +22,11 @@ app = typer.Typer(
 )
 users = typer.Typer(help="Make, find and change users.", epilog=CODES_HELP, no_args_is_help=True)
 app.add_typer(users, name="users")
+guards = typer.Typer(help="Keys of the APIs that verify tokens.", epilog=CODES_HELP, no_args_is_help=True)
+app.add_typer(guards, name="guards")
+app.add_typer(upkeep.keys, name="keys")
+app.add_typer(upkeep.secret, name="secret")
+app.add_typer(upkeep.db, name="db")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Who = Annotated[str, typer.Argument(help="Username, e-mail address or id.", metavar="USER")]
@@ -78,11 +85,17 @@ def migrate(*, flags: dict[str, object]) -> None:
 
 
 @app.command(epilog=CODES_HELP)
-def secret() -> None:
-    """Print a fresh secret, for WATCHWORD_SECRET, WATCHWORD_JWT_SECRET or their _FILE."""
-    from watchword.cli.show import fresh_secret
+@takes_settings(*STORAGE)
+def backup(
+    *,
+    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.", metavar="FILE")],
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Copy the database to a new file, while the service runs. The master secret is not in it: keep it elsewhere."""
+    from watchword.cli.backup import backup as copy
 
-    typer.echo(fresh_secret())
+    copy(load_settings(flags).settings, file, as_json=as_json)
 
 
 @app.command(epilog=CODES_HELP)
@@ -180,3 +193,40 @@ def set_role(
     if bool(roles) == none:
         raise Trouble("say which roles, or --none", "watchword users set-role --help", USAGE)
     people.set_roles(load_settings(flags).settings, user, tuple(roles or ()), as_json=as_json)
+
+
+@guards.command("create", epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def create_guard(
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the API that will hold the key.")],
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Make a guard key and print it, once. The API sends it to follow revocations and to introspect."""
+    from watchword.cli import guards as keys
+
+    keys.create(load_settings(flags).settings, name, as_json=as_json)
+
+
+@guards.command("list", epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def list_guards(*, as_json: Json = False, flags: dict[str, object]) -> None:
+    """List guard keys: names and times, never the keys."""
+    from watchword.cli import guards as keys
+
+    keys.show_list(load_settings(flags).settings, as_json=as_json)
+
+
+@guards.command("revoke", epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def revoke_guard(
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the API whose key is refused from now on.")],
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Refuse a guard key from now on."""
+    from watchword.cli import guards as keys
+
+    keys.revoke(load_settings(flags).settings, name, as_json=as_json)

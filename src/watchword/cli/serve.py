@@ -18,6 +18,7 @@ from uvicorn import Config, Server
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from watchword.app import create_app, opened
+from watchword.cli import garbage
 from watchword.cli.banner import banner
 from watchword.cli.exits import Trouble
 from watchword.cli.loading import export_flags
@@ -50,7 +51,9 @@ def worker() -> ASGIApp:
     """The service as the environment configures it: what each of several worker processes calls."""
     settings = load({}, os.environ).settings
     _configure_logs(settings)
-    return create_app(settings)
+    app = create_app(settings)
+    garbage.settle()  # nobody calls us once uvicorn has started it; most of what stays is there by now
+    return app
 
 
 def _configure_logs(settings: Settings) -> None:
@@ -175,6 +178,7 @@ class _Server(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        garbage.settle()
         print(self._greeting, flush=True)
 
 

@@ -13,7 +13,6 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -22,6 +21,7 @@ import bcrypt
 
 from watchword.errors import Overloaded
 from watchword.identity.addresses import network
+from watchword.threads import Threads
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -29,6 +29,7 @@ Ts = TypeVarTuple("Ts")
 ARGON2ID = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, hash_len=32, salt_len=16)
 BCRYPT_COST = 12
 BCRYPT_MAX_BYTES = 72
+PASSWORD_MAX_BYTES = 1024
 _QUEUE_PER_THREAD = 64
 _PLACES_PER_ADDRESS = 16
 
@@ -36,8 +37,11 @@ _PLACES_PER_ADDRESS = 16
 def normalise(password: str) -> bytes:
     """The bytes that are hashed: NFKC, so that a password typed on another keyboard is the same.
 
-    SP 800-63B-4 section 3.1.1.2.
+    SP 800-63B-4 section 3.1.1.2. What is longer than any password may be is not normalised, because that takes time
+    which grows with the square of the length: such a password was never set, and matches nothing either way.
     """
+    if len(password) > PASSWORD_MAX_BYTES:
+        return password.encode()
     return unicodedata.normalize("NFKC", password).encode()
 
 
@@ -88,7 +92,7 @@ class Hasher:
     def __init__(self, preferred: str, *, width: int | None = None, workers: int = 1) -> None:
         self._preferred = preferred
         self._width = width or max(1, len(os.sched_getaffinity(0)) // workers)
-        self._threads = ThreadPoolExecutor(self._width, "watchword-hash")
+        self._threads = Threads(self._width, "watchword-hash")
         self._waiting = 0
         self._by_network: Counter[str] = Counter()
         self._samples: dict[str, str] = {}
@@ -144,15 +148,25 @@ class Hasher:
             return None
         return make_hash(password, self._preferred)
 
-    async def _in_pool(self, address: str | None, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
-        place = None if address is None else network(address)
+    def require_place(self, address: str | None) -> None:
+        """Raise `Overloaded` if there is no place for this address now: before any other work is done for an attempt.
+
+        A storm costs least where it is refused first. There may still be none later, when the work is asked for.
+        """
+        self._require_place(None if address is None else network(address))
+
+    def _require_place(self, place: str | None) -> None:
         if self._waiting >= self._width * _QUEUE_PER_THREAD or (
             place is not None and self._by_network[place] >= _PLACES_PER_ADDRESS
         ):
             raise Overloaded("Too many passwords are being checked right now.", retry_after=1)
+
+    async def _in_pool(self, address: str | None, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
+        place = None if address is None else network(address)
+        self._require_place(place)
         self._enter(place)
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+            future = self._threads.run(work, *arguments)
         except BaseException:
             self._leave(place)
             raise
@@ -175,4 +189,4 @@ class Hasher:
 
     def close(self) -> None:
         """Let the threads end after what they are doing."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close(drop=True)

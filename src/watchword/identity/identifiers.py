@@ -14,6 +14,8 @@ from watchword.errors import FieldError, InvalidInput
 
 USERNAME_MAX = 64
 EMAIL_MAX = 254
+_RAW_MAX = 254
+"""Characters that are looked at at all: the time that normalising takes grows with the square of the length."""
 _USERNAME_MARKS = frozenset("._-")
 # Scripts that are written together; any other mixture within one username is how look-alikes are made.
 _TOGETHER = (frozenset({"CJK", "HIRAGANA", "KATAKANA"}), frozenset({"CJK", "HANGUL"}), frozenset({"CJK", "BOPOMOFO"}))
@@ -39,7 +41,7 @@ def username(text: str) -> Identifier:
 
     No `@`, so that it can never be taken for an address. Raises `InvalidInput`.
     """
-    shown = unicodedata.normalize("NFKC", text)
+    shown = _normal(text)
     if not 1 <= len(shown) <= USERNAME_MAX:
         raise _invalid("username", "length", f"A username has 1 to {USERNAME_MAX} characters.")
     if not all(map(_may_be_in_username, shown)):
@@ -58,7 +60,7 @@ def email(text: str) -> Identifier:
     Dots and plus signs in the local part are left alone: whether they matter is the provider's business.
     Raises `InvalidInput`.
     """
-    normal = unicodedata.normalize("NFKC", text)
+    normal = _normal(text)
     if len(normal) > EMAIL_MAX or normal.count("@") != 1:
         raise _invalid("email", "email", "This is not an e-mail address.")
     try:
@@ -74,11 +76,16 @@ def typed(text: str) -> Identifier:
 
     Never raises: what cannot be either is looked up as it stands and found by nobody.
     """
-    is_email = "@" in unicodedata.normalize("NFKC", text)
+    is_email = "@" in _normal(text)
     try:
         return email(text) if is_email else username(text)
     except InvalidInput:
         return Identifier("email" if is_email else "username", text, f"\x1f{text}")
+
+
+def _normal(text: str) -> str:
+    """NFKC; a text that is too long for anything stays as it is, and too long."""
+    return text if len(text) > _RAW_MAX else unicodedata.normalize("NFKC", text)
 
 
 def _may_be_in_username(character: str) -> bool:

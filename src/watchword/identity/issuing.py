@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from watchword.identity.key_ring import KeyRing
+from watchword.identity.key_ring import Keys
 from watchword.settings import Settings
 from watchword.tokens.sign import sign_access
 
@@ -18,8 +18,8 @@ class Grant(NamedTuple):
 
     :param issued_at: the session row's `rotated_at`, never the moment of signing: a token that is signed late, or in
         the grace window, still expires before its revocation entry does.
-    :param not_after: the row's `access_until`, from which the end of revocation entries is computed: no token lives
-        longer, even if this process's life setting is longer than that of the one which rotated.
+    :param not_after: the sooner of the row's `access_until`, from which the end of revocation entries is computed, and
+        the end of the session: no token lives longer, whatever this process's life setting is.
     """
 
     user_id: str
@@ -37,8 +37,8 @@ class Grant(NamedTuple):
 class Issuer:
     """Signs access tokens for one issuer and audience."""
 
-    def __init__(self, ring: KeyRing, settings: Settings) -> None:
-        self._key = ring.signing
+    def __init__(self, keys: Keys, settings: Settings) -> None:
+        self._keys = keys
         self._issuer = settings.public_url
         self._audience = settings.audience
         self.lifetime = int(settings.access_lifetime.total_seconds())
@@ -48,22 +48,26 @@ class Issuer:
         return min(grant.issued_at + self.lifetime, grant.not_after)
 
     def access_token(self, grant: Grant) -> str:
-        """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits."""
-        return sign_access(
-            {
-                "iss": self._issuer,
-                "sub": grant.user_id,
-                "aud": self._audience,
-                "exp": self.expires_at(grant),
-                "iat": grant.issued_at,
-                "jti": secrets.token_urlsafe(16),
-                "client_id": grant.client_id,
-                "sid": grant.session_id,
-                "scope": grant.scope,
-                "roles": grant.roles,
-                "ver": grant.version,
-                "auth_time": grant.auth_time,
-                "amr": grant.amr,
-            },
-            self._key,
-        )
+        """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits.
+
+        Without a scope, or without a role, the claim is left out: an empty string is no scope (RFC 6749 section 3.3),
+        and validators of RFC 9068 refuse both.
+        """
+        claims: dict[str, Any] = {
+            "iss": self._issuer,
+            "sub": grant.user_id,
+            "aud": self._audience,
+            "exp": self.expires_at(grant),
+            "iat": grant.issued_at,
+            "jti": secrets.token_urlsafe(16),
+            "client_id": grant.client_id,
+            "sid": grant.session_id,
+            "ver": grant.version,
+            "auth_time": grant.auth_time,
+            "amr": grant.amr,
+        }
+        if grant.scope:
+            claims["scope"] = grant.scope
+        if grant.roles:
+            claims["roles"] = grant.roles
+        return sign_access(claims, self._keys.ring.signing)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchword.clock import Clock
+from watchword.identity.feed import Feed
+from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
 from watchword.identity.issuing import Issuer
-from watchword.identity.key_ring import KeyRing
+from watchword.identity.key_ring import Keys
 from watchword.identity.login import LogIn
+from watchword.identity.master import Master
 from watchword.identity.revocation import Follower
 from watchword.identity.sessions import Sessions
 from watchword.identity.throttle import Throttle
@@ -26,12 +29,15 @@ class Kernel:
     settings: Settings
     clock: Clock
     database: Database
+    master: Master
     ephemeral: Ephemeral
     hasher: Hasher
-    ring: KeyRing
+    keys: Keys
     issuer: Issuer
     verifier: AccessVerifier
     follower: Follower
+    feed: Feed
+    guard_keys: GuardKeys
     throttle: Throttle
     users: Users
     sessions: Sessions

@@ -1,91 +1,156 @@
-"""The signing keys: made at the first start, sealed at rest, one of them active.
+"""The key ring in memory: what signs and what verifies, followed as the rows change.
 
 However many processes start on an empty database at once, a partial unique index lets one key become active; the
-others read that one.
+others read that one. What changes when is in `tokens.rotation`, the changes themselves are in `key_store`.
 """
 
 from __future__ import annotations
 
+import asyncio
+from hashlib import sha256
+
 import msgspec
+import structlog
 
 from watchword.clock import Clock
+from watchword.errors import SettingsError, StorageUnavailable
+from watchword.identity.key_store import ABOUT, KeyStore
 from watchword.identity.master import Master
 from watchword.settings import Settings
-from watchword.storage.database import Database
+from watchword.storage.database import Database, Row
 from watchword.tokens.jwks import public_key_set
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
+from watchword.tokens.rotation import Schedule
 
-_INSERT = """
-INSERT INTO ww_signing_keys (kid, algorithm, status, public_jwk, sealed_private, created_at, activated_at)
-VALUES (:kid, :algorithm, 'active', :public, :sealed, :now, :now) ON CONFLICT DO NOTHING
-"""
+_log = structlog.get_logger("watchword.keys")
+
+_OF_THE_PUBLISHED = "FROM ww_signing_keys WHERE status IN ('next', 'active', 'retired') ORDER BY created_at, kid"
+_FINGERPRINT = f"SELECT kid, status {_OF_THE_PUBLISHED}"
+_ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {_OF_THE_PUBLISHED}"
+
+Fingerprint = tuple[tuple[str, str], ...]
+"""(kid, status) of every published key: nothing else of a row ever changes what the ring is."""
 
 
 class KeyRing:
-    """What signs, what verifies, and what others may see of it. Immutable; load a new one when the keys change."""
+    """What signs, what verifies, and what others may see of it. Never changed: `Keys` replaces it as a whole.
 
-    def __init__(self, signing: SigningKey, verification: tuple[VerificationKey, ...]) -> None:
+    `published` is the key set document, `version` names its content: another set, another version.
+
+    :param verification: what the service itself accepts.
+    :param published: what others may accept, if that is not the same: under a shared secret, which is never shown
+        and never stands beside public keys, those that signed before it.
+    """
+
+    def __init__(
+        self,
+        signing: SigningKey,
+        verification: tuple[VerificationKey, ...],
+        *,
+        published: tuple[VerificationKey, ...] | None = None,
+    ) -> None:
         self.signing = signing
         self.key_set = KeySet(verification)
-        # A shared secret has no public half: the published set is empty then.
-        self.published = public_key_set(key for key in verification if not key.symmetric)
+        self.published = public_key_set(verification if published is None else published)
+        self.version = sha256(self.published).hexdigest()[:32]
         self.algorithms = tuple(sorted({key.algorithm for key in verification}))
 
 
-async def load(database: Database, master: Master, settings: Settings, clock: Clock) -> KeyRing:
-    """The key ring that the settings ask for; the active key is made when there is none.
+class Keys:
+    """The key ring as it is now. Who signs or verifies asks for `ring` each time: a change is one assignment.
 
-    Raises `SettingsError` when the keys are sealed under another master secret.
+    Until `open` the ring of a service without a shared secret holds a key that nobody knows: enough for a command
+    beside the service, which signs nothing. A command may have been given other settings than the service, and would
+    make a key of the wrong algorithm.
     """
-    if settings.jwt_secret is not None:
-        secret_key = SigningKey.shared_secret(settings.jwt_secret, settings.algorithm)
-        return KeyRing(secret_key, (secret_key.verification_key,))
-    await _reseal(database, master)
-    signing = await _active(database, master, settings.algorithm)
-    if signing is None:
-        await _make(database, master, settings.algorithm, clock.now())
-        signing = await _active(database, master, settings.algorithm)
-    assert signing is not None, "the insert above or somebody else's made it"
-    rows = await database.all("SELECT public_jwk FROM ww_signing_keys WHERE status IN ('next', 'active', 'retired')")
-    keys = (VerificationKey.from_jwk(msgspec.json.decode(row["public_jwk"])) for row in rows)
-    return KeyRing(signing, tuple(keys))
+
+    def __init__(self, database: Database, master: Master, settings: Settings, clock: Clock) -> None:
+        shared = settings.jwt_secret
+        signing = SigningKey.generate("ES256") if shared is None else SigningKey.shared_secret(shared, "HS256")
+        self.ring = KeyRing(signing, (signing.verification_key,), published=())
+        self.store = KeyStore(database, master, clock)
+        self._database = database
+        self._master = master
+        # Under a shared secret no key of ours signs, and none is made.
+        self._algorithm = settings.algorithm if shared is None else None
+        self._every = None if settings.key_rotation is None else int(settings.key_rotation.total_seconds())
+        self._seen: Fingerprint | None = None
+        self._reloading = asyncio.Lock()
+        self._public: dict[str, VerificationKey] = {}
+
+    async def open(self) -> None:
+        """Take what signs and what is published from the database; the active key is made when there is none.
+
+        Raises `SettingsError` when it is sealed under another master secret, and `StorageUnavailable`.
+        """
+        rows = await self._rows()
+        self._use(rows, self._unsealed(rows))
+
+    async def reload(self) -> bool:
+        """Read the keys again; whether what signs or what is published has changed.
+
+        Called four times a second under load: nearly always it compares two or three short rows and unseals nothing. A
+        key that cannot be read, because this process was not started with the secret that sealed it, is reported once;
+        the one that signed so far goes on, since it stays published for a day. Raises `StorageUnavailable`.
+        """
+        async with self._reloading:  # or what was read first could be put in force last
+            return await self._reload()
+
+    async def _reload(self) -> bool:
+        if self._seen == _fingerprint(await self._database.all(_FINGERPRINT)):
+            return False
+        before = self.ring
+        rows, signing = await self._rows(), before.signing
+        try:
+            signing = self._unsealed(rows)
+        except SettingsError as error:
+            _log.error("signing_key_unreadable", error=error.message, still_signing=signing.kid)
+        self._use(rows, signing)
+        return self.ring.version != before.version or self.ring.signing.kid != before.signing.kid
+
+    async def follow_schedule(self) -> bool:
+        """Do what is due by now; whether the ring has changed. Any number of processes may do so at once.
+
+        Raises `StorageUnavailable`.
+        """
+        await self.store.follow(Schedule(self._algorithm, self._every))
+        return await self.reload()
+
+    async def _rows(self) -> list[Row]:
+        """All that is published, in one read: what signs and what verifies belong to the same moment."""
+        rows = await self._database.all(_ROWS)
+        if self._algorithm is None or self._active(rows) is not None:
+            return rows
+        await self.store.make_active(self._algorithm)
+        return await self._database.all(_ROWS)
+
+    def _active(self, rows: list[Row]) -> Row | None:
+        return next((row for row in rows if row["status"] == "active" and row["algorithm"] == self._algorithm), None)
+
+    def _unsealed(self, rows: list[Row]) -> SigningKey:
+        """The key that signs. Raises `SettingsError`, and `StorageUnavailable` when somebody else took it away."""
+        if self._algorithm is None:
+            return self.ring.signing
+        active = self._active(rows)
+        if active is None:
+            raise StorageUnavailable("There is no active signing key just now.")
+        if active["kid"] == self.ring.signing.kid:
+            return self.ring.signing
+        private = self._master.unseal(active["sealed_private"], about=ABOUT.format(active["kid"]))
+        return SigningKey.from_jwk(msgspec.json.decode(private))
+
+    def _use(self, rows: list[Row], signing: SigningKey) -> None:
+        public = {row["kid"]: self._public.get(row["kid"]) or _public(row) for row in rows}
+        published = tuple(public.values())
+        shared = signing.verification_key.symmetric
+        self.ring = KeyRing(signing, (signing.verification_key,) if shared else published, published=published)
+        self._public = public
+        self._seen = _fingerprint(rows)
 
 
-async def _active(database: Database, master: Master, algorithm: str) -> SigningKey | None:
-    row = await database.one(
-        "SELECT kid, sealed_private FROM ww_signing_keys WHERE algorithm = :algorithm AND status = 'active'",
-        algorithm=algorithm,
-    )
-    if row is None:
-        return None
-    private = master.unseal(row["sealed_private"], about=_about(row["kid"]))
-    return SigningKey.from_jwk(msgspec.json.decode(private))
+def _fingerprint(rows: list[Row]) -> Fingerprint:
+    return tuple((row["kid"], row["status"]) for row in rows)
 
 
-async def _make(database: Database, master: Master, algorithm: str, now: int) -> None:
-    key = SigningKey.generate(algorithm)
-    await database.run(
-        _INSERT,
-        kid=key.kid,
-        algorithm=algorithm,
-        public=msgspec.json.encode(key.public_jwk()).decode(),
-        sealed=master.seal(msgspec.json.encode(key.to_private_jwk()), about=_about(key.kid)),
-        now=now,
-    )
-
-
-async def _reseal(database: Database, master: Master) -> None:
-    """Seal with the current master secret what one before it sealed, so that this one can be taken off the list."""
-    for row in await database.all("SELECT kid, sealed_private FROM ww_signing_keys"):
-        sealed, about = row["sealed_private"], _about(row["kid"])
-        if not master.sealed_by_current(sealed):
-            await database.run(
-                "UPDATE ww_signing_keys SET sealed_private = :new WHERE kid = :kid AND sealed_private = :old",
-                new=master.seal(master.unseal(sealed, about=about), about=about),
-                kid=row["kid"],
-                old=sealed,
-            )
-
-
-def _about(kid: str) -> str:
-    return f"signing key {kid}"
+def _public(row: Row) -> VerificationKey:
+    return VerificationKey.from_jwk(msgspec.json.decode(row["public_jwk"]))

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from watchword.clock import Clock
-from watchword.errors import Overloaded, Unauthenticated
+from watchword.errors import Unauthenticated
 from watchword.identity import audit, identifiers, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
 from watchword.identity.session_row import Live
-from watchword.identity.sessions import Opening, Sessions, Tokens, require_live
+from watchword.identity.sessions import Opening, Sessions, Tokens, record_ends, require_live
 from watchword.identity.throttle import Throttle, log_in_takes
 from watchword.identity.users import User, Users
 from watchword.storage.database import Database, Tx
@@ -98,20 +98,16 @@ class LogIn:
         candidate = await self._candidate(identifier)
         # One account has one counter, by whichever of its names it is tried.
         account = candidate.user.id if candidate is not None else identifier.key
-        taken = await self._throttle.take(*log_in_takes(peer.address, account))
-        try:
+        takes, user = log_in_takes(peer.address, account), None if candidate is None else candidate.user.id
+        async with self._throttle.attempt(*takes, peer=peer, user=user) as attempt:
             proof = await prove(candidate)
-        except Overloaded:
-            # Refused for want of capacity: nothing was tried.
-            await self._throttle.give_back(taken)
-            raise
-        if proof is None or candidate is None:
-            await self._failed("log_in", candidate, peer)
-            raise _refused()
-        live = await self._open(candidate, proof, peer, client_id, replacing)
-        if live is None:
-            raise _refused()
-        await self._throttle.give_back(taken)
+            if proof is None or candidate is None:
+                await self._failed("log_in", candidate, peer)
+                raise _refused()
+            live = await self._open(candidate, proof, peer, client_id, replacing)
+            if live is None:
+                raise _refused()
+            attempt.succeeded = True
         return self._logged_in(candidate.user, live)
 
     async def confirm(self, user_id: str, prove: Prove, *, peer: Peer) -> Candidate:
@@ -119,17 +115,13 @@ class LogIn:
 
         Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
         """
-        taken = await self._throttle.take(*log_in_takes(peer.address, user_id))
-        candidate = await self._candidate(Identifier("id", user_id, user_id))
-        try:
+        async with self._throttle.attempt(*log_in_takes(peer.address, user_id), peer=peer, user=user_id) as attempt:
+            candidate = await self._candidate(Identifier("id", user_id, user_id))
             proof = await prove(candidate)
-        except Overloaded:
-            await self._throttle.give_back(taken)
-            raise
-        if proof is None or candidate is None:
-            await self._failed("confirm", candidate, peer)
-            raise _refused()
-        await self._throttle.give_back(taken)
+            if proof is None or candidate is None:
+                await self._failed("confirm", candidate, peer)
+                raise _refused()
+            attempt.succeeded = True
         return candidate
 
     async def _candidate(self, identifier: Identifier) -> Candidate | None:
@@ -173,9 +165,12 @@ class LogIn:
             live = await self._sessions.open(
                 tx, opening, version=seen["token_version"], roles=tuple(seen["roles"].split()), now=now
             )
-            entries = []
+            entries = await self._sessions.end_surplus(tx, user.id, now)
+            await record_ends(tx, "session_ended", entries, peer=peer, now=now, reason="too_many")
             if replaced is not None:
-                entries = await self._sessions.end_by_handle(tx, replaced, reason="replaced", now=now)
+                ended = await self._sessions.end_by_handle(tx, replaced, reason="replaced", now=now)
+                await record_ends(tx, "session_ended", ended, peer=peer, now=now, reason="replaced")
+                entries += ended
             await audit.record(
                 tx, "log_in", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
             )

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from watchword.errors import Fault, SettingsError
+from watchword.settings.values import secrets as read_secrets
 from watchword.storage.database import Database
 
 SECRET_BYTES = 32
 SECRET_FILE = "master.secret"  # noqa: S105 - the name of a file
 _NONCE_BYTES = 12
-_META_NAME = "master_check"
+CHECK_NAME = "master_check"
 
 
 @cache
@@ -79,6 +80,11 @@ class Master:
         """Whether the current secret made this sealed value, and not one before it."""
         return text.partition(".")[0] == _secret_id(self._secrets[0])
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the secrets, current first: what sealed values begin with, and nothing that helps to guess one."""
+        return tuple(_secret_id(secret) for secret in self._secrets)
+
     def check_values(self) -> tuple[str, ...]:
         """What the database keeps to recognise the secret: says nothing about it."""
         return tuple(_derive(secret, "check").hex() for secret in self._secrets)
@@ -99,25 +105,17 @@ def _mismatch(message: str) -> SettingsError:
 async def check(master: Master, database: Database) -> None:
     """Leave a check value in a new database; refuse to go on with a database made under another secret.
 
-    A new current secret takes over from one that is still listed, which can then be taken off the list once the
-    sessions that it protects are over. Raises `SettingsError`.
+    Raises `SettingsError`.
     """
     current, *_ = master.check_values()
     await database.run(
         "INSERT INTO ww_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING",
-        name=_META_NAME,
+        name=CHECK_NAME,
         value=current,
     )
-    row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=_META_NAME)
+    row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=CHECK_NAME)
     if row is None or row["value"] not in master.check_values():
         raise _mismatch("this database was made under another master secret")
-    if row["value"] != current:
-        await database.run(
-            "UPDATE ww_meta SET value = :value WHERE name = :name AND value = :before",
-            name=_META_NAME,
-            value=current,
-            before=row["value"],
-        )
 
 
 def load_or_make(data_dir: Path) -> bytes:
@@ -134,13 +132,10 @@ def load_or_make(data_dir: Path) -> bytes:
             (Fault("WATCHWORD_SECRET", f"{path} can be read by other users", f"run: chmod 600 {path}"),)
         )
     try:
-        text = path.read_text("ascii").strip()
-        secret = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        (secret,) = read_secrets(path.read_text("ascii").strip())  # the rule of WATCHWORD_SECRET
     except ValueError:
-        secret = b""
-    if len(secret) < SECRET_BYTES:
         hint = "restore it from a backup; without it the database's signing keys cannot be read"
-        raise SettingsError((Fault("WATCHWORD_SECRET", f"{path} does not hold a secret", hint),))
+        raise SettingsError((Fault("WATCHWORD_SECRET", f"{path} does not hold a secret", hint),)) from None
     return secret
 
 

@@ -12,10 +12,9 @@ from functools import cache
 from importlib.resources import files
 
 from watchword.errors import FieldError
+from watchword.identity.hashing import BCRYPT_MAX_BYTES, PASSWORD_MAX_BYTES
 
-MAX_BYTES = 1024
 _MINIMUM = {"default": 8, "nist": 15}
-_BCRYPT_MAX_BYTES = 72
 _LEAST_IDENTIFIER = 3
 _LEAST_LISTED = 8
 _DECORATION = string.digits + string.punctuation + " "
@@ -42,12 +41,14 @@ def faults(
     :param identifiers: the username and e-mail address of whose password it is.
     :param policy: `default` (at least 8 characters) or `nist` (at least 15).
     """
+    if len(password) > PASSWORD_MAX_BYTES:  # before anything whose time grows with the square of the length
+        return [FieldError(field, "too_long", f"A password has at most {PASSWORD_MAX_BYTES} bytes.")]
     normal = unicodedata.normalize("NFKC", password)
     minimum = _MINIMUM[policy]
     found = []
     if len(normal) < minimum:
         found.append(FieldError(field, "too_short", f"A password has at least {minimum} characters."))
-    limit = _BCRYPT_MAX_BYTES if hash_kind == "bcrypt" else MAX_BYTES
+    limit = BCRYPT_MAX_BYTES if hash_kind == "bcrypt" else PASSWORD_MAX_BYTES
     if len(normal.encode()) > limit:
         found.append(FieldError(field, "too_long", f"A password has at most {limit} bytes."))
     elif _is_common(normal.casefold()) or (policy == "nist" and _is_common(normal.casefold().strip(_DECORATION))):

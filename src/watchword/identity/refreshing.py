@@ -1,6 +1,10 @@
 """Refreshing: one conditional UPDATE, and what happens when it changes no row.
 
 What a presented token means is decided in `refresh_rule`; this module does what the rule says, in one unit of work.
+
+A token that is worth nothing can be presented for ever, by anybody who has it. So what is written for a refusal that
+changes nothing is bounded by the sessions that there are: each kind of refusal of a session has one audit record an
+hour, the log a line a second, and a handle that no session has is not written down at all.
 """
 
 from __future__ import annotations
@@ -21,16 +25,26 @@ from watchword.identity.session_row import LIVE, READ, ROTATE, Live, is_elsewher
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
+from watchword.storage.ephemeral import Ephemeral, is_first
+from watchword.tally import Tally
 
 _log = structlog.get_logger("watchword.sessions")
 
+RECORD_EVERY = 3600
+"""Seconds between two audit records of the same refusal of the same session."""
+
 
 class _Refused(NamedTuple):
-    """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it."""
+    """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it.
+
+    :param published: the unit ended the session, published that and recorded it.
+    """
 
     code: str
     message: str
     published: bool = False
+    user_id: str | None = None
+    session_id: str | None = None
 
 
 class Refresher:
@@ -42,6 +56,7 @@ class Refresher:
     def __init__(
         self,
         database: Database,
+        ephemeral: Ephemeral,
         keys: tuple[bytes, ...],
         issuer: Issuer,
         follower: Follower,
@@ -49,12 +64,14 @@ class Refresher:
         clock: Clock,
     ) -> None:
         self._database = database
+        self._ephemeral = ephemeral
         self._keys = keys
         self._issuer = issuer
         self._follower = follower
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._grace = int(settings.refresh_grace.total_seconds())
+        self._refusals = {refused.code: Tally(_log, "refresh_refused", level="info") for refused in _REFUSALS}
 
     async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
         """The session as it is after this exchange, to be signed.
@@ -87,10 +104,33 @@ class Refresher:
         outcome = await self._database.transact(unit)
         if isinstance(outcome, Live):
             return outcome
+        self._refusals[outcome.code].add(code=outcome.code, address=peer.address, request_id=peer.request_id)
         if outcome.published:
             await self._follower.catch_up()
-        _log.info("refresh_refused", code=outcome.code, address=peer.address, request_id=peer.request_id)
+        else:
+            await self._record(outcome, peer, now)
         raise Unauthenticated(outcome.message, code=outcome.code)
+
+    async def _record(self, refused: _Refused, peer: Peer, now: int) -> None:
+        """The audit record of a refusal that changed nothing, unless there is one already."""
+        if refused.session_id is None:
+            return
+        name = f"refresh_refused:{refused.session_id} {refused.code}"
+        if not await is_first(self._ephemeral, name, lifetime=RECORD_EVERY, now=now):
+            return
+
+        async def unit(tx: Tx) -> None:
+            await audit.record(
+                tx,
+                "refresh",
+                at=now,
+                peer=peer,
+                outcome=refused.code,
+                user=refused.user_id,
+                session=refused.session_id,
+            )
+
+        await self._database.transact(unit)
 
     async def _not_rotated(
         self, tx: Tx, token: RefreshToken, handle: str, client_id: str, peer: Peer, now: int
@@ -98,9 +138,9 @@ class Refresher:
         """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
         if row is None:
-            return await _refuse(tx, _ENDED, None, peer, now)
+            return _ENDED
         if row["client_id"] != client_id:
-            return await _refuse(tx, _OTHER_CLIENT, row, peer, now)
+            return _refused(_OTHER_CLIENT, row)
         elsewhere = is_elsewhere(row, peer)
         step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
         match step:
@@ -111,9 +151,9 @@ class Refresher:
             case Step.REUSE:
                 return await _end_reused(tx, row, token, peer, now)
             case Step.SUPERSEDED:
-                return await _refuse(tx, _SUPERSEDED, row, peer, now)
+                return _refused(_SUPERSEDED, row)
             case Step.ENDED:
-                return await _refuse(tx, _ENDED, row, peer, now)
+                return _refused(_ENDED, row)
             case Step.ROTATE:
                 # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
                 raise StorageUnavailable("The session could not be refreshed just now.")
@@ -157,17 +197,11 @@ _REUSED = _Refused(
 )
 
 
-async def _refuse(tx: Tx, refused: _Refused, row: Row | None, peer: Peer, now: int) -> _Refused:
-    await audit.record(
-        tx,
-        "refresh",
-        at=now,
-        peer=peer,
-        outcome=refused.code,
-        user=None if row is None else row["user_id"],
-        session=None if row is None else row["id"],
-    )
-    return refused
+_REFUSALS = (_ENDED, _OTHER_CLIENT, _SUPERSEDED, _REUSED)
+
+
+def _refused(refused: _Refused, row: Row) -> _Refused:
+    return refused._replace(user_id=row["user_id"], session_id=row["id"])
 
 
 async def _grace(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int, *, elsewhere: bool) -> Live:

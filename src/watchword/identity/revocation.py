@@ -6,9 +6,10 @@ lock makes commit order equal sequence order: a reader that has seen n has seen 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from watchword.clock import Clock
+from watchword.clock import Clock, monotonic
 from watchword.ids import new_id
 from watchword.storage.database import Database, Tx
 from watchword.tokens.revocations import NEVER, RevocationSet
@@ -36,13 +37,15 @@ class Entry(NamedTuple):
 
 async def publish(tx: Tx, *entries: Entry) -> None:
     """Append entries to the feed. Call it last: it takes the lock that all units share."""
-    for entry in entries:
-        row = await tx.one("UPDATE ww_feed SET head = head + 1 WHERE id = 1 RETURNING head")
-        assert row is not None, "the feed's row is made with the first start"
+    if not entries:
+        return
+    row = await tx.one("UPDATE ww_feed SET head = head + :count WHERE id = 1 RETURNING head", count=len(entries))
+    assert row is not None, "the feed's row is made with the first start"
+    for seq, entry in enumerate(entries, start=row["head"] - len(entries) + 1):
         await tx.run(
             "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
             " VALUES (:seq, :kind, :subject, CAST(:version AS BIGINT), CAST(:expires AS BIGINT))",
-            seq=row["head"],
+            seq=seq,
             kind=entry.kind,
             subject=entry.subject,
             version=entry.min_version,
@@ -89,21 +92,31 @@ async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[E
 
 
 class Follower:
-    """Keeps a `RevocationSet` in step with the table.
+    """Keeps a `RevocationSet` in step with the table, and announces what is new to those who wait for it.
 
     `catch_up` is called after each of this process's own units that published, and every quarter of a second for
     those of other processes.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, announce: Callable[[], None]) -> None:
         self._database = database
         self._clock = clock
+        self._announce = announce
+        self._feed_id = ""
         self._cursor = 0
         self._behind = False
+        self._heard_at = float("-inf")
         self.revocations = RevocationSet()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the list was last known to be complete."""
+        return monotonic() - self._heard_at
 
     async def catch_up(self) -> None:
         """Read what came after the last entry seen. Raises `StorageUnavailable`."""
+        asked_at = monotonic()
+        feed_id = await self._find_place()
         while True:
             rows = await self._database.all(
                 "SELECT seq, kind, subject, min_version, expires_at FROM ww_revocations"
@@ -111,21 +124,40 @@ class Follower:
                 after=self._cursor,
                 page=_PAGE,
             )
+            if feed_id != self._feed_id:
+                return  # another catch-up, which overlapped with this one at an await, has begun again
             for row in rows:
                 until = NEVER if row["expires_at"] is None else row["expires_at"]
                 self.revocations.add(row["kind"], row["subject"], row["min_version"] or 0, until)
                 # Two catch-ups may overlap at an await; adding twice is harmless, going back is not.
                 self._cursor = max(self._cursor, row["seq"])
+            if rows:
+                self._announce()
             if len(rows) < _PAGE:
+                self._heard_at = asked_at
                 return
 
-    async def poll(self) -> None:
-        """Catch up when anybody may have written."""
+    async def _find_place(self) -> str:
+        """Begin again when the list is not the one that was followed: the database was restored to an older state.
+
+        Its entries have numbers that were passed already. What was read before stays: it refuses no good token.
+        """
+        row = await self._database.one("SELECT feed_id, head FROM ww_feed WHERE id = 1")
+        if row is not None and (row["feed_id"] != self._feed_id or row["head"] < self._cursor):
+            self._feed_id, self._cursor = row["feed_id"], 0
+            self._announce()
+        return self._feed_id
+
+    async def poll(self) -> bool:
+        """Catch up when anybody may have written; whether anybody may have."""
         # The database gives the hint once. If reading then fails, the next turn must still read.
-        self._behind = await self._database.changed() or self._behind
-        if self._behind:
+        asked_at = monotonic()
+        changed = self._behind = await self._database.changed() or self._behind
+        if changed:
             await self.catch_up()
             self._behind = False
+        self._heard_at = asked_at
+        return changed
 
     def sweep(self) -> None:
         """Forget what has expired: copies the list, so not at every poll."""

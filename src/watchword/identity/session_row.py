@@ -12,7 +12,8 @@ from watchword.opaque import RefreshToken
 from watchword.storage.database import Row
 
 _USER = "SELECT {} FROM ww_users WHERE ww_users.id = ww_sessions.user_id"
-LIVE = f"""id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at, access_until,
+LIVE = f"""id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at,
+    CASE WHEN expires_at < access_until THEN expires_at ELSE access_until END AS not_after,
     ({_USER.format("token_version")}) AS version, ({_USER.format("roles")}) AS roles"""
 ROTATE = f"""
 UPDATE ww_sessions SET generation = generation + 1, prev_rotated_at = rotated_at, rotated_at = :now,

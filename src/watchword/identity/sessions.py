@@ -15,13 +15,15 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import Grant, Issuer
 from watchword.identity.master import Master
+from watchword.identity.refresh_rule import is_live
 from watchword.identity.refreshing import Refresher
 from watchword.identity.revocation import Follower
-from watchword.identity.session_row import Live
+from watchword.identity.session_row import READ, Live, state_of
 from watchword.ids import new_id
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.database import Database, Tx
+from watchword.storage.ephemeral import Ephemeral
 from watchword.tokens.claims import AccessClaims
 
 _INSERT = """
@@ -29,6 +31,12 @@ INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_t
     idle_expires_at, expires_at, access_until, grace_elsewhere, address, agent)
 VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
 """
+
+
+MAX_SESSIONS = 100
+"""Live sessions of one user; the next log-in ends the oldest."""
+
+_SURPLUS_AT_ONCE = 10
 
 
 class Tokens(NamedTuple):
@@ -51,6 +59,17 @@ class Opening(NamedTuple):
     peer: Peer
 
 
+class Current(NamedTuple):
+    """What introspection says of a refresh token that would be accepted."""
+
+    id: str
+    user_id: str
+    client_id: str
+    scope: str
+    rotated_at: int
+    idle_expires_at: int
+
+
 class SessionView(NamedTuple):
     """One of a user's sessions, for its owner's eyes. The id is a name, not a credential."""
 
@@ -66,7 +85,14 @@ class Sessions:
     """The sessions of one database."""
 
     def __init__(
-        self, database: Database, master: Master, issuer: Issuer, follower: Follower, settings: Settings, clock: Clock
+        self,
+        database: Database,
+        ephemeral: Ephemeral,
+        master: Master,
+        issuer: Issuer,
+        follower: Follower,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._keys = master.keys("refresh")
@@ -75,7 +101,7 @@ class Sessions:
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._lifetime = int(settings.session_lifetime.total_seconds())
-        self._refresher = Refresher(database, self._keys, issuer, follower, settings, clock)
+        self._refresher = Refresher(database, ephemeral, self._keys, issuer, follower, settings, clock)
 
     def tokens(self, live: Live) -> Tokens:
         """Sign what the client receives. The access token's times are the row's."""
@@ -120,9 +146,27 @@ class Sessions:
             auth_time=now,
             amr=opening.amr,
             issued_at=now,
-            not_after=now + self._issuer.lifetime,
+            not_after=min(now + self._issuer.lifetime, expires_at),
         )
         return Live(grant, refresh, idle_expires_at)
+
+    async def end_surplus(self, tx: Tx, user_id: str, now: int) -> list[revocation.Entry]:
+        """End a user's oldest live sessions beyond a hundred, in the log-in's unit; what to publish.
+
+        Log-ins that succeed have no limit: without this, one account could make the list of its own sessions, and the
+        feed of whoever ends them all, as long as it likes.
+        """
+        rows = await tx.all(
+            "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL"
+            " ORDER BY created_at DESC, id DESC LIMIT :some OFFSET :most",
+            user=user_id,
+            some=_SURPLUS_AT_ONCE,
+            most=MAX_SESSIONS,
+        )
+        entries = []
+        for row in rows:
+            entries += await revocation.end_session(tx, row["id"], reason="too_many", now=now)
+        return entries
 
     async def refresh(self, presented: str, *, client_id: str, peer: Peer) -> Tokens:
         """Exchange a refresh token for its successor and an access token.
@@ -135,6 +179,29 @@ class Sessions:
     async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
         """`refresh` without signing."""
         return await self._refresher.rotate(presented, client_id=client_id, peer=peer)
+
+    async def is_live(self, session_id: str) -> bool:
+        """Whether the session has neither ended nor expired."""
+        now = self._clock.now()
+        row = await self._database.one(
+            "SELECT id FROM ww_sessions WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
+            " AND idle_expires_at > :now",
+            id=session_id,
+            now=now,
+        )
+        return row is not None
+
+    async def find_current(self, presented: str) -> Current | None:
+        """The live session whose newest refresh token this is, or None."""
+        token = opaque.decode_refresh(presented, self._keys)
+        if token is None:
+            return None
+        row = await self._database.one(READ, handle=opaque.fingerprint(token.handle))
+        if row is None or not is_live(state_of(row), self._clock.now()) or row["generation"] != token.generation:
+            return None
+        return Current(
+            row["id"], row["user_id"], row["client_id"], row["scope"], row["rotated_at"], row["idle_expires_at"]
+        )
 
     def session_handle(self, presented: str) -> str | None:
         """The handle hash of a genuine refresh token, whatever its generation; None for anything else."""
@@ -157,11 +224,7 @@ class Sessions:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
             if handle is not None:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
-            for entry in entries:
-                # The owner is asked for: a cookie may belong to somebody else than the access token beside it.
-                owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
-                user = None if owner is None else owner["user_id"]
-                await audit.record(tx, "logged_out", at=now, peer=peer, actor=user, user=user, session=entry.subject)
+            await record_ends(tx, "logged_out", entries, peer=peer, now=now)
             await revocation.publish(tx, *entries)
             return bool(entries)
 
@@ -226,6 +289,18 @@ class Sessions:
         ended = await self._database.transact(unit)
         await self._follower.catch_up()
         return ended
+
+
+async def record_ends(
+    tx: Tx, event: str, entries: list[revocation.Entry], *, peer: Peer, now: int, reason: str | None = None
+) -> None:
+    """An audit record for each of these sessions, which have just been ended in the caller's unit."""
+    detail = None if reason is None else {"reason": reason}
+    for entry in entries:
+        # The owner is asked for: a cookie may belong to somebody else than the access token beside it.
+        owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
+        user = None if owner is None else owner["user_id"]
+        await audit.record(tx, event, at=now, peer=peer, actor=user, user=user, session=entry.subject, detail=detail)
 
 
 async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:

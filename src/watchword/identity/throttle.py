@@ -1,20 +1,41 @@
 """Limits on attempts: counted before the work, given back when the attempt succeeds.
 
 A counter is a window that the first attempt opens and later ones do not extend. Names are hashed to a fixed size, so
-that what a client typed is neither stored nor able to grow the store beyond a row per counter.
+that what a client typed is neither stored nor able to grow the store beyond an entry per counter. Only an attempt that
+goes ahead is counted at all; what is refused leaves nothing behind, however often it comes.
+
+A limit is for attempts that *fail*, and until one is decided it counts as failed: fifty at once get no more guesses
+than fifty in a row. When a limit is used up by attempts of this process that are not decided yet, the next one waits a
+moment for them; so sixteen people behind one address who log in at once all get in. With several processes one may be
+refused instead, who then tries again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import NamedTuple
 
-from watchword.clock import Clock
-from watchword.errors import TooManyAttempts
+import structlog
+
+from watchword.clock import Clock, monotonic
+from watchword.errors import Overloaded, StorageUnavailable, TooManyAttempts
+from watchword.identity import audit
 from watchword.identity.addresses import network
+from watchword.identity.audit import Peer
 from watchword.settings import Limit
-from watchword.storage.ephemeral import Ephemeral
+from watchword.storage.database import Database, Tx
+from watchword.storage.ephemeral import Claim, Ephemeral, Full, Held, is_first
+from watchword.tally import Tally
+
+PATIENCE = 2.0
+"""Seconds that an attempt waits for others to be decided."""
+
+MOST_WAITING = 32
+"""How many wait for one counter."""
 
 
 class Take(NamedTuple):
@@ -24,64 +45,160 @@ class Take(NamedTuple):
     subject: str
 
 
+class Attempt:
+    """An attempt that is being made."""
+
+    def __init__(self) -> None:
+        self.succeeded = False
+
+
 class Throttle:
     """Counts attempts against the limits of the settings.
 
     :param limits: name → limit, or None for one that is off.
     """
 
-    def __init__(self, ephemeral: Ephemeral, limits: Mapping[str, Limit | None], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, ephemeral: Ephemeral, limits: Mapping[str, Limit | None], clock: Clock
+    ) -> None:
+        self._database = database
         self._ephemeral = ephemeral
         self._limits = limits
         self._clock = clock
+        self._undecided = _Undecided()
+        log = structlog.get_logger("watchword.throttle")
+        self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
-    async def take(self, *takes: Take) -> list[tuple[str, int]]:
-        """Count one attempt against each limit, given narrowest first; what to give back.
+    async def take(self, *takes: Take, peer: Peer, user: str | None = None) -> None:
+        """Count one attempt against each limit, or none if any is used up, whatever comes of it.
 
-        Raises `TooManyAttempts` when any is used up; the attempt then counts against none of the others, so that
-        one address hammering an account does not use up what the account's owner has elsewhere.
+        :param user: whose account it is about, for the audit record.
+        :raises TooManyAttempts: the first in this order whose limit is used up.
         """
+        await self._hold(takes, peer, user, waits=False)
+
+    @asynccontextmanager
+    async def attempt(self, *takes: Take, peer: Peer, user: str | None = None) -> AsyncIterator[Attempt]:
+        """`take`, for an attempt that is given back when it has `succeeded` or there was no capacity to make it.
+
+        A cancelled one stays counted: hanging up before the answer does not give the guess back.
+        """
+        held = await self._hold(takes, peer, user, waits=True)
+        attempt = Attempt()
+        try:
+            yield attempt
+        except Overloaded:
+            await self._give_back(held)  # nothing was tried
+            raise
+        else:
+            if attempt.succeeded:
+                await self._give_back(held)
+        finally:
+            self._undecided.remove(held)
+
+    async def _hold(self, takes: Sequence[Take], peer: Peer, user: str | None, *, waits: bool) -> list[Held]:
+        """Count, and with `waits` be among the undecided."""
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
-        taken: list[tuple[str, int]] = []
-        # The narrowest first and by itself: were all counted at once, a hundred attempts in flight from one address
-        # would use up the account for everybody until they are given back.
-        for stage in (active[:1], active[1:]):
-            taken += await self._take(stage, taken)
-        return taken
+        claims = [Claim(_name(take), int(limit.window.total_seconds()), limit.quota) for take, limit in active]
+        give_up_at = monotonic() + PATIENCE
+        while True:
+            outcome = await self._ephemeral.claim(claims, self._clock.now())
+            if not isinstance(outcome, Full):
+                if waits:
+                    self._undecided.add(outcome)
+                return outcome
+            name, left = claims[outcome.place].name, give_up_at - monotonic()
+            if not waits or not await self._undecided.wait(name, left):
+                raise await self._refused(*active[outcome.place], outcome.expires_at, peer, user)
 
-    async def _take(self, stage: Sequence[tuple[Take, Limit]], before: list[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Count on several limits at once; those and the ones before are given back when any is used up."""
-        names = [(_name(take), int(limit.window.total_seconds())) for take, limit in stage]
+    async def _refused(
+        self, take: Take, limit: Limit, expires_at: int, peer: Peer, user: str | None
+    ) -> TooManyAttempts:
+        """The refusal. Each is counted in the log; each window of each subject has one record in the audit trail."""
         now = self._clock.now()
-        counted = await self._ephemeral.count_all(names, now=now) if names else []
-        for (take, limit), count in zip(stage, counted, strict=True):
-            if count.amount > limit.quota:
-                await self.give_back([*before, *names])
-                raise TooManyAttempts(
-                    limit=take.limit,
-                    quota=limit.quota,
-                    window=int(limit.window.total_seconds()),
-                    retry_after=max(1, count.expires_at - now),
-                )
-        return names
+        left = max(1, expires_at - now)
+        self._refusals[take.limit].add(limit=take.limit, address=peer.address, request_id=peer.request_id)
+        if await is_first(self._ephemeral, f"refused_{_name(take)}", lifetime=left, now=now):
 
-    async def give_back(self, taken: list[tuple[str, int]]) -> None:
-        """Uncount an attempt that turned out to be an honest one."""
-        now = self._clock.now()
-        for name, lifetime in taken:
-            await self._ephemeral.count(name, by=-1, lifetime=lifetime, now=now)
+            async def unit(tx: Tx) -> None:
+                await audit.record(tx, "limit_reached", at=now, peer=peer, outcome=take.limit, user=user)
+
+            await self._database.transact(unit)
+        window = int(limit.window.total_seconds())
+        return TooManyAttempts(limit=take.limit, quota=limit.quota, window=window, retry_after=left)
+
+    async def _give_back(self, held: Sequence[Held]) -> None:
+        # What cannot be given back just now stays counted; that is no reason to fail what has succeeded.
+        with suppress(StorageUnavailable):
+            await self._ephemeral.give_back(held, self._clock.now())
+            self._undecided.give_way(held)
+
+
+class _Undecided:
+    """This process's attempts that are counted and not decided yet, and who waits for them. Of one event loop."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def add(self, held: Iterable[Held]) -> None:
+        """These have been counted and begin."""
+        self._counts.update(one.name for one in held)
+
+    def remove(self, held: Iterable[Held]) -> None:
+        """These are decided. Who waits is told when there is nothing left to wait for."""
+        for name, _ in held:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+                self._wake(name)
+
+    def give_way(self, held: Iterable[Held]) -> None:
+        """These have been given back: there is a place again."""
+        for name, _ in held:
+            self._wake(name)
+
+    async def wait(self, name: str, seconds: float) -> bool:
+        """Wait until it may be worth asking again; False when it is not."""
+        waiting = self._waiting.get(name, ())
+        if seconds <= 0 or not self._counts[name] or len(waiting) >= MOST_WAITING:
+            return False
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting[name].add(woken)
+        try:
+            async with asyncio.timeout(seconds):
+                await woken
+        except TimeoutError:
+            return False
+        finally:
+            self._leave(name, woken)
+        return True
+
+    def _wake(self, name: str) -> None:
+        # All of them, since one that is woken may have gone away. Those who are too late wait again.
+        for waiting in self._waiting.pop(name, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def _leave(self, name: str, woken: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(name)
+        if waiting is not None:
+            waiting.discard(woken)
+            if not waiting:
+                del self._waiting[name]
 
 
 def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What one attempt to log in counts against: address and account, the address, the account."""
+    """What one attempt to log in counts against: the address, address and account, the account."""
     place = network(address)
-    return (Take("login", f"{place} {account}"), Take("login_address", place), Take("login_account", account))
-
-
-def _name(take: Take) -> str:
-    return sha256(f"{take.limit} {take.subject}".encode()).hexdigest()[:40]
+    return (Take("login_address", place), Take("login", f"{place} {account}"), Take("login_account", account))
 
 
 def register_takes(address: str) -> tuple[Take, ...]:
     """What one attempt to register counts against: the address."""
     return (Take("register", network(address)),)
+
+
+def _name(take: Take) -> str:
+    """The limit's name is the kind of the counter: those of one limit are out of reach of a flood of another's."""
+    return f"{take.limit}:{sha256(take.subject.encode()).hexdigest()[:40]}"

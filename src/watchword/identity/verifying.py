@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.clock import Clock
-from watchword.identity.key_ring import KeyRing
+from watchword.identity.key_ring import Keys
 from watchword.identity.revocation import Follower
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims
@@ -15,19 +15,18 @@ MAX_LIFETIME = 24 * 3600
 class AccessVerifier:
     """Checks access tokens of this issuer. No I/O."""
 
-    def __init__(self, ring: KeyRing, follower: Follower, settings: Settings, clock: Clock) -> None:
-        policy = Policy(
-            issuer=settings.public_url,
-            audience=settings.audience,
-            algorithms=ring.algorithms,
-            max_lifetime=MAX_LIFETIME,
-        )
-        self._verifier = Verifier(policy, ring.key_set)
+    def __init__(self, keys: Keys, follower: Follower, settings: Settings, clock: Clock) -> None:
+        self._keys = keys
+        self._settings = settings
+        self._ring = keys.ring
+        self._verifier = self._made()
         self._revocations = follower.revocations
         self._clock = clock
 
     def verify(self, token: str) -> AccessClaims:
         """The claims of a valid access token. Raises `TokenError`."""
+        if self._keys.ring is not self._ring:
+            self._follow_keys()
         return self._verifier.verify(token, now=self._clock.now(), revocations=self._revocations)
 
     def verify_expired(self, token: str) -> AccessClaims:
@@ -35,4 +34,20 @@ class AccessVerifier:
 
         Raises `TokenError`.
         """
+        if self._keys.ring is not self._ring:
+            self._follow_keys()
         return self._verifier.verify_genuine(token)
+
+    def _follow_keys(self) -> None:
+        """The keys have changed: another verifier, with nothing remembered of the old keys' tokens."""
+        self._ring = self._keys.ring
+        self._verifier = self._made()
+
+    def _made(self) -> Verifier:
+        policy = Policy(
+            issuer=self._settings.public_url,
+            audience=self._settings.audience,
+            algorithms=self._ring.algorithms,
+            max_lifetime=MAX_LIFETIME,
+        )
+        return Verifier(policy, self._ring.key_set)

@@ -88,7 +88,9 @@ def challenge(error: WatchwordError, guard: Guard) -> Header | None:
         return PLAIN_CHALLENGE  # RFC 6750 section 3.1: no error code when no credentials were shown
     if error.code == "scope_missing":
         needed = " ".join(guard.scopes) if isinstance(guard, AccessToken) else ""
-        return _challenge("insufficient_scope", "The token lacks a scope.", f', scope="{needed}"')
+        # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
+        named = f', scope="{needed}"' if needed else ""
+        return _challenge("insufficient_scope", "The token lacks a scope.", named)
     if error.code == "role_missing":
         return _challenge("insufficient_scope", "The token's user lacks a role.")
     return _challenge("invalid_token", _DESCRIPTIONS.get(error.code, "The access token is not accepted."))

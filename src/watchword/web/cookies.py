@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from watchword.errors import Refused
-from watchword.web.origin import is_loopback
+from watchword.settings import is_loopback
 from watchword.web.route import Header, Scope
 
 SECURE_NAME = "__Host-watchword_refresh"

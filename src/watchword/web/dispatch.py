@@ -6,7 +6,7 @@ so that a request costs a dictionary look-up and not a chain of middleware. A ha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +16,34 @@ import structlog
 from watchword.errors import NotFound, Overloaded, Refused, WatchwordError
 from watchword.identity.audit import Peer
 from watchword.ids import new_id
+from watchword.tally import Faults, Tally
 from watchword.web import access, bodies
 from watchword.web.forms import decode_form
 from watchword.web.headers import default_headers, overlaid
 from watchword.web.origin import OriginRule
 from watchword.web.peers import client_address, client_agent, header_map
 from watchword.web.problems import JSON_TYPE, Problems
-from watchword.web.route import AccessToken, Anyone, Browser, Call, Header, Reply, Route, Scope, Speech
+from watchword.web.route import (
+    AccessToken,
+    Anyone,
+    Browser,
+    Call,
+    Header,
+    Message,
+    Receive,
+    Reply,
+    Route,
+    Scope,
+    Speech,
+)
 from watchword.web.shapes import converter, form_converter
 
 if TYPE_CHECKING:
     from watchword.tokens.claims import AccessClaims
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 BodyReader = Callable[[Receive, Mapping[bytes, bytes]], Awaitable[Any]]
-Admission = Callable[[Mapping[bytes, bytes]], "AccessClaims | None"]
+Admission = Callable[[Call, Mapping[bytes, bytes]], None]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOTHING: Mapping[str, str] = {}
@@ -116,6 +127,8 @@ class Dispatcher:
         self._origins = origins
         self._hops = trusted_proxies
         self._log = structlog.get_logger("watchword.web") if log is None else log
+        self._overloads = Tally(self._log, "overloaded")
+        self._faults = Faults(self._log)
         self._problems = Problems(public_url)
         https = public_url.startswith("https:")
         self._fallback = ((b"content-type", JSON_TYPE), *default_headers("application/json", https=https))
@@ -158,20 +171,25 @@ class Dispatcher:
     def _token_admission(self, roles: frozenset[str], scopes: frozenset[str]) -> Admission:
         verify = self._verify
 
-        def admit(headers: Mapping[bytes, bytes]) -> AccessClaims:
+        def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             claims = verify(access.shown_token(headers))
             if roles or scopes:
                 access.check(claims, roles=roles, scopes=scopes)
-            return claims
+            call.caller = claims
 
         return admit
 
     def _browser_admission(self, *, takes_body: bool) -> Admission:
         """The origin rule and the JSON rule of routes that read or set the cookie (F3, F4, F5, F8)."""
 
-        def admit(headers: Mapping[bytes, bytes]) -> None:
-            if not access.shows_bearer(headers):
+        def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
+            try:
                 self._origins.check(headers)
+            except Refused:
+                if not access.shows_bearer(headers):
+                    raise
+                # No foreign page can show a token that it does not have, but it could lend itself a browser's cookie.
+                call.scope = {**call.scope, "headers": [one for one in call.scope["headers"] if one[0] != b"cookie"]}
             if not takes_body and b"content-type" in headers and bodies.has_body(headers):
                 bodies.check_media_type(headers, bodies.JSON)
 
@@ -195,9 +213,9 @@ class Dispatcher:
                 reply = self._without_route(scope["method"], methods, headers)
             else:
                 peer = Peer(client_address(scope, headers, self._hops), client_agent(headers), request_id)
-                call = Call(scope, peer, params)
+                call = Call(scope, peer, params, receive)
                 if entry.admit is not None:
-                    call.caller = entry.admit(headers)
+                    entry.admit(call, headers)
                 if entry.read is not None:
                     call.body = await entry.read(receive, headers)
                 reply = await entry.handler(call)
@@ -245,11 +263,11 @@ class Dispatcher:
         challenge = access.challenge(error, Anyone() if entry is None else entry.guard)
         reply = self._problems.reply(error, speech=speech, request_id=request_id, challenge=challenge)
         if isinstance(error, Overloaded):
-            # Foreseen, and many at a time: no traceback, or the log would become part of the overload.
-            self._log.warning("overloaded", request_id=request_id, route=_name(entry))
+            # Foreseen, and many at a time: no traceback and no line each, or the log would be part of the overload.
+            self._overloads.add(route=_name(entry), request_id=request_id)
         elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            where = _name(entry)
-            self._log.error("request_failed", code=error.code, request_id=request_id, route=where, exc_info=error)
+            # A database that is away fails every request: one line a second and one traceback a minute tell as much.
+            self._faults.add("request_failed", error, code=error.code, request_id=request_id, route=_name(entry))
         if isinstance(error, _NoMethod):
             reply = reply._replace(headers=(*reply.headers, (b"allow", error.allow)))
         return reply, _payload(reply.body)

@@ -13,3 +13,4 @@ class Feature:
 
     name: str
     routes: tuple[Route, ...]
+    password_flow: str | None = None  # path of the token endpoint, where it takes OAuth's password grant

@@ -5,16 +5,17 @@ from __future__ import annotations
 import http
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from watchword import __version__
 from watchword.web.cookies import LOOPBACK_NAME, SECURE_NAME
 from watchword.web.docs import document_routes
 from watchword.web.feature import Feature
-from watchword.web.problems import PROBLEMS, OAuthError, ProblemBody
+from watchword.web.problem_table import PROBLEMS
+from watchword.web.problems import OAuthError, ProblemBody
 from watchword.web.route import AccessToken, Browser, Route, Speech
 
 _REF = "#/components/schemas/{name}"
@@ -35,19 +36,20 @@ def openapi_document(features: Sequence[Feature], *, prefix: str, public_url: st
     tagged = [(feature.name, route) for feature in features for route in feature.routes if route.documented]
     documented = [route for _, route in tagged]
     schemas, components = _schemas(documented)
-    write = _Writer(schemas, public_url, password=_offers_password(documented))
+    password_paths = [prefix + feature.password_flow for feature in features if feature.password_flow is not None]
+    write = _Writer(schemas, public_url, password=bool(password_paths))
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for tag, route in tagged:
         path = route.path if route.root else prefix + route.path
         paths[path][route.method.lower()] = write.operation(tag, route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Watchword", "version": version("watchword")},
+        "info": {"title": "Watchword", "version": __version__},
         "servers": [{"url": _server(public_url, prefix)}],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": components,
-            "securitySchemes": _security_schemes(documented, public_url, prefix),
+            "securitySchemes": _security_schemes(public_url, _server(public_url, prefix), password_paths),
         },
     }
 
@@ -90,11 +92,9 @@ class _Writer:
             "security": self._security(route),
             "responses": {**self._refusals(route), **self._answers(route)},
         }
-        names = [segment[1:-1] for segment in route.path.split("/") if segment[:1] == "{"]
-        if names:
-            written["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-            ]
+        parameters = _parameters(route)
+        if parameters:
+            written["parameters"] = parameters
         taken = route.body or route.form
         if taken is not None:
             media_type = "application/json" if route.form is None else "application/x-www-form-urlencoded"
@@ -162,7 +162,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
         codes += ["authorization_malformed", *_TOKEN_CODES]
         codes += ["scope_missing"] * bool(route.guard.scopes) + ["role_missing"] * bool(route.guard.roles)
     if isinstance(route.guard, Browser):
-        codes += ["origin_refused", "cookie_repeated", "unsupported_media_type"]
+        codes += ["origin_refused", "cookie_repeated", "unsupported_media_type", "authorization_malformed"]
     if route.method not in ("GET", "HEAD"):
         codes.append("body_too_large")
     if route.body is not None or route.form is not None:
@@ -173,7 +173,16 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*codes, *route.problems, *_ALWAYS]))
 
 
-def _security_schemes(routes: Sequence[Route], public_url: str, prefix: str) -> dict[str, Any]:
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    names = [segment[1:-1] for segment in route.path.split("/") if segment[:1] == "{"]
+    text = {"type": "string"}
+    return [{"name": name, "in": "path", "required": True, "schema": text} for name in names] + [
+        {"name": name, "in": "query", "required": False, "schema": text, "description": about}
+        for name, about in route.query.items()
+    ]
+
+
+def _security_schemes(public_url: str, server: str, password_paths: Sequence[str]) -> dict[str, Any]:
     schemes: dict[str, Any] = {
         "access_token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         "refresh_cookie": {
@@ -182,11 +191,7 @@ def _security_schemes(routes: Sequence[Route], public_url: str, prefix: str) -> 
             "name": SECURE_NAME if public_url.startswith("https:") else LOOPBACK_NAME,
         },
     }
-    if _offers_password(routes):  # what makes Swagger UI's Authorize button ask for name and password
-        token_url = _server(public_url, prefix).rstrip("/") + prefix + "/token"
+    for path in password_paths[:1]:  # what makes Swagger UI's Authorize button ask for name and password
+        token_url = server.rstrip("/") + path
         schemes["password"] = {"type": "oauth2", "flows": {"password": {"tokenUrl": token_url, "scopes": {}}}}
     return schemes
-
-
-def _offers_password(routes: Sequence[Route]) -> bool:
-    return any(route.path == "/token" and route.method == "POST" and not route.root for route in routes)

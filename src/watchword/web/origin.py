@@ -11,25 +11,14 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from watchword.errors import Forbidden
+from watchword.settings import is_loopback
 from watchword.web.route import Header
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_OCTETS = 4
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
 _PREFLIGHT_LIFE = b"600"
 VARY: Header = (b"vary", b"Origin")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host names this machine itself."""
-    return host in _LOOPBACK or host == "::1" or _is_127(host)
-
-
-def _is_127(host: str) -> bool:
-    """127.0.0.0/8 in figures; `127.evil.example` only begins like it."""
-    parts = host.split(".")
-    return len(parts) == _OCTETS and parts[0] == "127" and all(part.isdigit() for part in parts)
 
 
 def origin_of(url: str) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 from watchword.errors import NotFound
 from watchword.web.headers import public_for, styled_page_policy
-from watchword.web.problems import PROBLEMS
+from watchword.web.problem_table import PROBLEMS
 from watchword.web.route import Anyone, Call, Reply, Route
 
 _STYLE = (

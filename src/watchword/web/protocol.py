@@ -3,6 +3,9 @@
 uvicorn 0.54 waits for ever for the rest of a request. Here a head has 10 s from its first byte (or from the
 connection), a body 10 s from the end of its head, in all and not between bytes, so that one byte every nine seconds
 does not help. The timers exist only while a request is incomplete: one that arrives in one piece costs none.
+
+uvicorn also writes the head of an answer and its body one by one, which is two system calls here, two packets on the
+way, and two awakenings at the other end; here they leave together (`_Together`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,48 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 class _TooMuch(Exception):
     """A head beyond the limits; ends the parsing."""
+
+
+class _Together(asyncio.Transport):
+    """The transport as one request's cycle sees it: the head is held until the body's first part comes.
+
+    Until the loop's next turn at the latest, so that a head whose body is still being made does not wait for it. Every
+    answer but that to HEAD has something written after its head, if only an empty body; HEAD gets no such transport.
+    """
+
+    __slots__ = ("_cycle", "_head", "_later", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = cycle.transport
+        self._cycle: RequestResponseCycle | None = cycle  # until its head has come
+        self._later = loop.call_soon
+        self._head: bytes | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Hold what is the head; pass on what is not, after the head if there is one."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif self._cycle is not None and self._cycle.response_started:
+            self._cycle = None  # the next is no head, nor is it "100 Continue", which comes before
+            self._head = bytes(data)
+            self._later(self._flush)
+        else:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection ends."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection when everything has been sent, a head without a body too."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head is not None and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = None
 
 
 class Protocol(HttpToolsProtocol):
@@ -64,6 +109,13 @@ class Protocol(HttpToolsProtocol):
             self._stop_timer()
             self._start_timer()
 
+    def shutdown(self) -> None:
+        """The server stops and waits for its requests: those that only wait for news are answered now."""
+        stop_waiting = getattr(self.app, "stop_waiting", None)
+        if stop_waiting is not None:
+            stop_waiting()
+        super().shutdown()
+
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = True
@@ -82,6 +134,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = True
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = _Together(self.cycle, self.loop)
 
     def on_message_complete(self) -> None:
         """The request is all here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Scope = Mapping[str, Any]
 Header = tuple[bytes, bytes]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ class Reply(NamedTuple):
 class Call:
     """One request, as a handler sees it: read, checked and decoded."""
 
-    __slots__ = ("body", "caller", "params", "peer", "scope")
+    __slots__ = ("body", "caller", "params", "peer", "receive", "scope")
 
-    def __init__(self, scope: Scope, peer: Peer, params: Mapping[str, str]) -> None:
+    def __init__(self, scope: Scope, peer: Peer, params: Mapping[str, str], receive: Receive) -> None:
         self.scope = scope
         self.peer = peer
         self.params = params  # from the path
+        self.receive = receive  # for `long_poll` only: bodies are read before a handler is called
         self.body: Any = None  # an instance of the route's `body` or `form` type
         self.caller: AccessClaims | None = None  # set under an AccessToken guard
 
@@ -84,6 +87,7 @@ class Route:
     :param body: msgspec type of the JSON body (unknown fields are refused), or None for no body.
     :param form: msgspec type of a form body (RFC 6749); a route has a body or a form, not both.
     :param answers: status → msgspec type of the answer's JSON (None: no content).
+    :param query: name → description of what may stand in the query string.
     :param problems: codes this route answers with beyond those its guard, body and limit imply.
     :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
     """
@@ -96,6 +100,7 @@ class Route:
     answers: Mapping[int, type[msgspec.Struct] | Any] = field(default_factory=dict)
     body: type[msgspec.Struct] | None = None
     form: type[msgspec.Struct] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     limit: str | None = None
     speech: Speech = Speech.PROBLEM

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+import pytest
+
+from tests.e2e.client import PASSWORD
 from tests.features.api import Api
 from watchword.errors import StorageUnavailable
+from watchword.storage import sqlite
 
 
 async def test_livez_checks_nothing(api: Api) -> None:
@@ -17,7 +23,8 @@ async def test_readyz_names_its_checks(api: Api) -> None:
     """200 when a request could be served; `/healthz` says the same."""
     for path in ("/readyz", "/healthz"):
         answer = await api.get(path)
-        assert answer.json() == {"status": "ok", "checks": {"database": True, "migrations": True, "keys": True}}
+        names = ("database", "writes", "migrations", "keys", "revocations")
+        assert answer.json() == {"status": "ok", "checks": dict.fromkeys(names, True)}
 
 
 async def test_readyz_is_503_without_a_database(api: Api) -> None:
@@ -29,6 +36,65 @@ async def test_readyz_is_503_without_a_database(api: Api) -> None:
     assert answer.json()["checks"]["database"] is False
     assert answer.json()["checks"]["keys"] is True
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_readyz_is_503_from_the_first_lost_write_to_the_next_that_is_stored(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ A full disk: reading works, nothing can be stored. What changes nothing, and so succeeds, does not count."""
+    disk = FullDisk(api, monkeypatch)
+    monkeypatch.setattr(sqlite, "_PROBE_SECONDS", 0)
+    assert (await api.get("/readyz")).status_code == 200, "nobody has found out yet"
+    assert (await api.post("/register", json={"username": "bob", "password": PASSWORD})).status_code == 503
+    for _ in range(2):
+        answer = await api.get("/readyz")
+        assert (answer.status_code, answer.json()["checks"]["writes"]) == (503, False)
+        assert answer.json()["checks"]["database"] is True
+        await api.kernel.database.run("UPDATE ww_users SET username = 'x' WHERE id = 'nobody'")
+    disk.full = False
+    assert (await api.get("/readyz")).json()["checks"]["writes"] is True
+    await api.register("bob")
+
+
+class FullDisk:
+    """A commit with anything in it fails, on whichever connection."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        writer = api.kernel.database._writer  # type: ignore[attr-defined]
+        commit, before = writer._commit, writer._connection.total_changes
+        stored = {writer._connection: before}
+
+        def full_commit(connection: sqlite3.Connection) -> None:
+            if self.full and connection.total_changes > stored.get(connection, 0):
+                raise sqlite3.OperationalError("database or disk is full")
+            commit(connection)
+
+        monkeypatch.setattr(writer, "_commit", full_commit)
+
+
+async def test_a_lost_write_is_looked_into_once_a_second(api: Api) -> None:
+    """Whoever asks often does not make the service write often."""
+    writer, probes = api.kernel.database._writer, []  # type: ignore[attr-defined]
+    transact = writer.transact
+    writer.transact = lambda unit: probes.append(unit) or transact(unit)
+    assert await api.kernel.database.writable()
+    assert probes == []
+    writer.failed = True
+    assert await api.kernel.database.writable()
+    writer.failed = True
+    assert not await api.kernel.database.writable()
+    assert len(probes) == 1
+
+
+async def test_readyz_is_503_when_revocations_are_not_followed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """⚑ A process that has not looked for five seconds may accept what another has ended."""
+    follower = api.kernel.follower
+    for silence, ready in ((4.5, True), (5.5, False)):
+        await follower.poll()
+        follower._heard_at -= silence
+        answer = await api.get("/readyz")
+        assert (answer.status_code == 200, answer.json()["checks"]["revocations"]) == (ready, ready)
 
 
 async def test_C7_a_lost_database_is_nobodys_wrong_password(api: Api) -> None:

@@ -54,7 +54,14 @@ async def test_B11_the_metadata_claim_what_works(api: Api, path: str) -> None:
         answer = await api.post(metadata["token_endpoint"], data={"grant_type": grant})
         assert answer.json()["error"] == "invalid_request", "the grant is known, its parameters are missing"
     assert metadata["response_types_supported"] == []
-    assert not {"authorization_endpoint", "userinfo_endpoint", "introspection_endpoint"} & set(metadata)
+    for name in ("revocation", "introspection"):
+        answer = await api.post(metadata[f"{name}_endpoint"], data={"token": "unknown"})
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client"), (
+            "it is there, and asks who calls"
+        )
+    assert "none" in metadata["revocation_endpoint_auth_methods_supported"]
+    assert "none" not in metadata["introspection_endpoint_auth_methods_supported"]
+    assert not {"authorization_endpoint", "userinfo_endpoint"} & set(metadata)
     assert None not in metadata.values(), "what has no value is left out"
     assert "scopes_supported" not in metadata, "RFC 8414 section 3.2: lists without elements are left out"
 
@@ -74,3 +81,11 @@ async def test_a_shared_secret_is_not_published(tmp_path: Path) -> None:
     """HS256: the key set is empty."""
     async with served(tmp_path, jwt_secret="kH2vQ7pR9sT4uW6xY8zA1bC3dE5fG0jL2mN4pQ6r") as api:
         assert (await api.get("/.well-known/jwks.json")).json() == {"keys": []}
+
+
+async def test_without_the_password_grant_nothing_offers_it(tmp_path: Path) -> None:
+    """`WATCHWORD_PASSWORD_GRANT=off`: the document has no password flow, the metadata no such grant."""
+    async with served(tmp_path, password_grant="off") as api:
+        document = (await api.get("/openapi.json")).json()
+        assert set(document["components"]["securitySchemes"]) == {"access_token", "refresh_cookie"}
+        assert "password" not in (await api.get("/.well-known/openid-configuration")).json()["grant_types_supported"]

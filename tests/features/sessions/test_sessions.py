@@ -268,3 +268,36 @@ async def test_the_list_is_paged(api: Api) -> None:
     rest = (await api.as_bearer("GET", f"/sessions?cursor={everything[0]['id']}", token)).json()["items"]
     assert rest == everything[1:]
     refused(await api.as_bearer("GET", "/sessions?cursor=nonsense", token), 422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    "name", ["%00", "x", "0197f1a2-5b6c-7d8e-9f00-11223344556", "0197F1A2-5b6c-7d8e-9f00-112233445566"]
+)
+async def test_j6_what_is_no_id_never_reaches_the_database(api: Api, name: str) -> None:
+    """404 as for any session that is not there."""
+    token = await api.newcomer()
+    refused(await api.as_bearer("DELETE", f"/sessions/{name}", token), 404, "not_found")
+
+
+async def test_j15_an_access_token_does_not_outlive_its_session(tmp_path: Path) -> None:
+    """A day's access life in a session of a minute: the token ends with the session."""
+    async with served(tmp_path, session_lifetime="60s", refresh_idle="60s", access_lifetime="1d") as api:
+        token = await api.newcomer()
+        refreshed = await api.post("/refresh")
+        assert refreshed.json()["expires_in"] == 60
+        api.clock.advance(59)
+        assert (await api.as_bearer("GET", "/profile", token)).status_code == 200
+        api.clock.advance(1)
+        refused(await api.as_bearer("GET", "/profile", token), 401, "token_expired")
+
+
+async def test_F8_a_bearer_token_from_elsewhere_is_taken_without_the_cookie(api: Api) -> None:
+    """Whatever stands in the Authorization header, a foreign page gets nothing out of the browser's cookie."""
+    await api.newcomer()
+    cookie = api.cookies[COOKIE]
+    foreign = {"Origin": "https://evil.example", "Authorization": "Bearer junk"}
+    refused(await api.post("/refresh", headers=foreign), 401, "refresh_token_missing")
+    refused(await api.post("/logout", headers=foreign), 401, "token_malformed")
+    own = {"Origin": "http://127.0.0.1:4000", "Authorization": "Bearer junk"}
+    assert (await api.post("/refresh", headers=own)).status_code == 200
+    assert api.cookies[COOKIE] != cookie

@@ -32,7 +32,7 @@ class Accounts:
         """
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
-        await self._throttle.take(*register_takes(peer.address))
+        await self._throttle.take(*register_takes(peer.address), peer=peer)
         return await self._users.create(username=username, email=email, password=password, peer=peer)
 
     async def profile(self, caller: AccessClaims) -> User:
@@ -50,6 +50,8 @@ class Accounts:
         Raises `Unauthenticated`, `InvalidInput`, `Conflict`, `TooManyAttempts`, `Overloaded`.
         """
         user = await self.profile(caller)
+        if email is None and username in (None, user.username):
+            return user  # nothing to change, so nothing to write: no limit bounds how often this is asked
         if email is not None:
             user = (await self._confirm(caller, password or "", peer)).user
         now = self._clock.now()

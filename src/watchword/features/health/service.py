@@ -6,20 +6,29 @@ from watchword.errors import StorageError
 from watchword.identity.kernel import Kernel
 from watchword.storage.migrate import status
 
+_LONGEST_SILENCE = 5.0
+"""Seconds without news of what was revoked; the service looks four times a second."""
+
 
 class Health:
     """Checks what a request would need."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._database = kernel.database
-        self._ring = kernel.ring
+        self._keys = kernel.keys
+        self._follower = kernel.follower
 
     async def checks(self) -> dict[str, bool]:
-        """Each part's name, and whether it works: database, migrations, keys."""
+        """Each part's name, and whether it works.
+
+        `writes`: the last one was stored, as far as is known. `revocations`: this process knows what was revoked.
+        """
         return {
             "database": await self._database_answers(),
+            "writes": await self._database.writable(),
             "migrations": await self._is_migrated(),
-            "keys": bool(self._ring.algorithms),
+            "keys": bool(self._keys.ring.algorithms),
+            "revocations": self._follower.silence <= _LONGEST_SILENCE,
         }
 
     async def _database_answers(self) -> bool:

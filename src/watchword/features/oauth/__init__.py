@@ -1,14 +1,20 @@
-"""The OAuth door: the token endpoint, the key set, and the documents that describe them."""
+"""The OAuth door: tokens, introspection, revocation, the key set, and the documents that describe them."""
 
 from __future__ import annotations
 
+from watchword.features.oauth.inspection import TokenInspection
+from watchword.features.oauth.inspection_routes import InspectionRoutes
 from watchword.features.oauth.metadata import MetadataRoutes
 from watchword.features.oauth.routes import TokenRoutes
-from watchword.features.oauth.service import TokenEndpoint
+from watchword.features.oauth.service import PASSWORD, TokenEndpoint
 from watchword.identity.kernel import Kernel
 from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel) -> Feature:
     """What this feature declares."""
-    return Feature("oauth", TokenRoutes(TokenEndpoint(kernel)).table() + MetadataRoutes(kernel).table())
+    endpoint = TokenEndpoint(kernel)
+    tokens = TokenRoutes(endpoint).table()
+    inspection = InspectionRoutes(TokenInspection(kernel)).table()
+    flow = "/token" if PASSWORD in endpoint.grants else None
+    return Feature("oauth", tokens + inspection + MetadataRoutes(kernel).table(), password_flow=flow)

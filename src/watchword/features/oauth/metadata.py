@@ -12,9 +12,8 @@ import msgspec
 
 from watchword.features.oauth.service import TokenEndpoint
 from watchword.identity.kernel import Kernel
+from watchword.tokens.rotation import KEY_SET_MAX_AGE
 from watchword.web.route import Anyone, Call, Header, Reply, Route
-
-_MAX_AGE = 300
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -26,6 +25,10 @@ class Metadata(msgspec.Struct, frozen=True):
     grant_types_supported: tuple[str, ...]
     token_endpoint_auth_methods_supported: tuple[str, ...]
     response_types_supported: tuple[str, ...]
+    revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: tuple[str, ...]
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: tuple[str, ...]
 
 
 class KeySetDocument(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class KeySetDocument(msgspec.Struct, frozen=True):
 
 
 class MetadataRoutes:
-    """The documents. They change with the settings and the keys only, so they are made once."""
+    """The documents. They change with the settings and the keys only, so no request makes them."""
 
     def __init__(self, kernel: Kernel) -> None:
         issuer = kernel.settings.public_url
@@ -46,12 +49,15 @@ class MetadataRoutes:
             grant_types_supported=TokenEndpoint(kernel).grants,
             token_endpoint_auth_methods_supported=("none",),
             response_types_supported=(),
+            revocation_endpoint=f"{issuer}/revoke",
+            revocation_endpoint_auth_methods_supported=("client_secret_basic", "client_secret_post", "none"),
+            introspection_endpoint=f"{issuer}/introspect",
+            introspection_endpoint_auth_methods_supported=("client_secret_basic", "client_secret_post"),
         )
         self._metadata = msgspec.json.encode(metadata)
-        self._key_set = kernel.ring.published
+        self._keys = kernel.keys
         self._inserted = urlsplit(issuer).path
-        self._metadata_headers = _public(self._metadata)
-        self._key_set_headers = _public(self._key_set)
+        self._metadata_headers = _public(sha256(self._metadata).hexdigest()[:32])
 
     def table(self) -> tuple[Route, ...]:
         """Every route, under the prefix and, where the issuer has a path, in RFC 8414's inserted form at the root."""
@@ -83,16 +89,21 @@ class MetadataRoutes:
 
     async def key_set(self, call: Call) -> Reply:
         """`GET /.well-known/jwks.json`."""
-        return _unless_known(call, self._key_set, self._key_set_headers)
+        ring = self._keys.ring
+        return _unless_known(call, ring.published, _public(ring.version))
 
     async def metadata(self, call: Call) -> Reply:
         """`GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration`."""
         return _unless_known(call, self._metadata, self._metadata_headers)
 
 
-def _public(document: bytes) -> tuple[Header, ...]:
-    tag = b'"%b"' % sha256(document).hexdigest()[:32].encode()
-    return (b"cache-control", b"public, max-age=%d" % _MAX_AGE), (b"etag", tag), (b"access-control-allow-origin", b"*")
+def _public(version: str) -> tuple[Header, ...]:
+    tag = b'"%b"' % version.encode()
+    return (
+        (b"cache-control", b"public, max-age=%d" % KEY_SET_MAX_AGE),
+        (b"etag", tag),
+        (b"access-control-allow-origin", b"*"),
+    )
 
 
 def _unless_known(call: Call, document: bytes, headers: tuple[Header, ...]) -> Reply:

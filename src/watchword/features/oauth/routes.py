@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from watchword.errors import Refused
-from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint, check_client
+from watchword.features.oauth.clients import check_client
+from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 
 
@@ -53,7 +54,7 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
-        check_client(_authorization(call), _given(form.client_id), _given(form.client_secret))
+        check_client(authorization(call), given(form.client_id), given(form.client_secret))
         if form.grant_type not in self._endpoint.grants:
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
@@ -74,7 +75,8 @@ class TokenRoutes:
         )
 
 
-def _authorization(call: Call) -> str | None:
+def authorization(call: Call) -> str | None:
+    """The Authorization header. Raises `Refused` (`invalid_request`) for two."""
     values = [value for name, value in call.scope["headers"] if name == b"authorization"]
     if len(values) > 1:
         raise Refused("There is more than one Authorization header.", code="invalid_request")
@@ -87,5 +89,6 @@ def _needed(value: str | UnsetType, name: str) -> str:
     return value
 
 
-def _given(value: str | UnsetType) -> str | None:
+def given(value: str | UnsetType) -> str | None:
+    """A field of the form, or None."""
     return None if value is UNSET else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-
 from watchword.errors import Refused, Unauthenticated
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY
@@ -40,33 +38,3 @@ class TokenEndpoint:
     async def refresh(self, presented: str, *, peer: Peer) -> Tokens:
         """The next tokens of a session (section 6). Raises `Unauthenticated`, which says which way it failed."""
         return await self._sessions.refresh(presented, client_id=FIRST_PARTY, peer=peer)
-
-
-def check_client(authorization: str | None, client_id: str | None, client_secret: str | None) -> None:
-    """The only client there is yet is the first-party one, which is public and has no secret.
-
-    An empty name and password in `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
-    Raises `Refused` (`invalid_client`, `invalid_request`).
-    """
-    named = {FIRST_PARTY} if client_id is None else {client_id}
-    if authorization is not None:
-        name, secret = _basic(authorization)
-        if secret or client_secret:
-            raise Refused("This client has no secret.", code="invalid_client")
-        if name:
-            named.add(name)
-    if client_secret or named != {FIRST_PARTY}:
-        raise Refused("There is no such client.", code="invalid_client")
-
-
-def _basic(authorization: str) -> tuple[str, str]:
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        raise Refused("The token endpoint knows no such Authorization scheme.", code="invalid_client")
-    try:
-        name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
-    except ValueError:
-        raise Refused("The Authorization header cannot be read.", code="invalid_client") from None
-    if not colon:
-        raise Refused("The Authorization header cannot be read.", code="invalid_client")
-    return name, secret

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from watchword.errors import FieldError, InvalidInput
+from watchword.errors import FieldError, InvalidInput, NotFound
 from watchword.features.sessions.service import PAGE, OwnSessions
 from watchword.identity.sessions import SessionView
 from watchword.web.access import bearer_token
@@ -15,7 +15,7 @@ from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Browser, Call, Reply, Route
 from watchword.web.views import instant
 
-_CURSOR_LENGTH = 36
+_ID_LENGTH = 36
 
 
 class Refreshed(msgspec.Struct, frozen=True):
@@ -64,7 +64,8 @@ class SessionRoutes:
                   summary="End this session; works with an expired access token", answers={204: None},
                   problems=("token_malformed", "token_invalid", "cookie_repeated")),
             Route(method="GET", path="/sessions", handler=self.list, guard=bearer,
-                  summary="The caller's sessions", answers={200: SessionList}, problems=("invalid_input",)),
+                  summary="The caller's sessions", answers={200: SessionList}, problems=("invalid_input",),
+                  query={"cursor": "`next_cursor` of the page before"}),
             Route(method="DELETE", path="/sessions", handler=self.end_others, guard=bearer,
                   summary="End all other sessions", answers={204: None}),
             Route(method="DELETE", path="/sessions/{id}", handler=self.end, guard=bearer,
@@ -91,6 +92,8 @@ class SessionRoutes:
 
     async def end(self, call: Call) -> Reply:
         """`DELETE /sessions/{id}`."""
+        if not _is_id(call.params["id"]):
+            raise NotFound("There is no such session.")
         await self._sessions.end(call.claims, call.params["id"], peer=call.peer)
         return Reply(None, 204)
 
@@ -103,9 +106,14 @@ class SessionRoutes:
 def _cursor(call: Call) -> str:
     """The page's cursor: an id, or empty for the first page. Raises `InvalidInput`."""
     cursor = decode_form(call.scope["query_string"], code="invalid_request").get("cursor", "")
-    if cursor and (len(cursor) != _CURSOR_LENGTH or not set(cursor) <= set("0123456789abcdef-")):
+    if cursor and not _is_id(cursor):
         raise InvalidInput(FieldError("cursor", "cursor", "This is not a cursor that an earlier page gave."))
     return cursor
+
+
+def _is_id(text: str) -> bool:
+    """Whether the text has the form of an id; nothing else reaches the database."""
+    return len(text) == _ID_LENGTH and set(text) <= set("0123456789abcdef-")
 
 
 def _item(view: SessionView, current: str | None) -> SessionItem:

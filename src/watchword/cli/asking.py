@@ -1,0 +1,22 @@
+"""Asking before something is done that cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from watchword.cli.exits import USAGE, Trouble
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if the person at the terminal agrees, or has said `--yes`.
+
+    :raises Trouble: there is nobody to ask.
+    :raises typer.Abort: anything but yes.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Trouble("this has to be confirmed, and there is no terminal to ask on", "add --yes to go on", USAGE)
+    typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,45 @@
+"""`watchword db restored`: what has to follow when a backup was restored."""
+
+from __future__ import annotations
+
+from watchword.cli.asking import confirm
+from watchword.cli.people import print_json, with_kernel
+from watchword.identity import restoring
+from watchword.identity.kernel import Kernel
+from watchword.identity.restoring import Restored
+from watchword.settings import Settings
+
+_FORGOTTEN = """
+What the backup does not know, nobody can tell you. Since it was made, somebody may have
+  - changed a password: the one from before is good again (reset those that were stolen)
+  - disabled a user or taken a role away: look at `watchword users list`
+  - revoked a guard key: look at `watchword guards list`
+  - registered: they are gone, and register again"""
+
+
+def note(settings: Settings, *, yes: bool, as_json: bool) -> None:
+    """Refuse everything issued before, and say what was done and what cannot be known."""
+    confirm("This ends every session: everybody logs in again. Go on?", yes=yes)
+
+    async def work(kernel: Kernel) -> Restored:
+        return await restoring.note_restored(
+            kernel.database, kernel.keys.store, kernel.clock, shared_secret=settings.jwt_secret is not None
+        )
+
+    done = with_kernel(settings, work)
+    if as_json:
+        print_json(
+            {
+                "feed_id": done.feed_id,
+                "sessions_ended": done.sessions,
+                "users_raised": done.users,
+                "keys_revoked": done.keys.kids,
+                "signing": done.keys.signing,
+                "users_refused": done.entries,
+            }
+        )
+        return
+    print(f"Sessions ended: {done.sessions}. Users whose earlier tokens are refused: {done.users}.")
+    print(f"Signing keys revoked: {len(done.keys.kids)}; new ones: {len(done.keys.signing)}.")
+    print(f"The list of revocations is a new one ({done.feed_id}); guards read it from the beginning.")
+    print(_FORGOTTEN)

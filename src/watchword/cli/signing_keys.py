@@ -1,0 +1,127 @@
+"""`watchword keys`: list, rotate, revoke. What the service does by its schedule, and what only a person decides."""
+
+from __future__ import annotations
+
+import sys
+
+from watchword.cli.asking import confirm
+from watchword.cli.exits import FAULT, MISSING, Trouble, warn
+from watchword.cli.people import print_json, with_kernel
+from watchword.cli.show import print_table
+from watchword.clock import rfc3339
+from watchword.errors import NotFound
+from watchword.identity.audit import LOCAL
+from watchword.identity.kernel import Kernel
+from watchword.identity.key_store import Revoked, StoredKey
+from watchword.settings import Settings
+from watchword.tokens.rotation import (
+    PUBLISHED_AFTER_USE,
+    PUBLISHED_BEFORE_USE,
+    KeyState,
+    published_long_enough,
+    published_until,
+)
+
+_HEADS = ("kid", "algorithm", "status", "created", "activated", "retired", "published until")
+_SHARED = "tokens are signed with WATCHWORD_JWT_SECRET, which is in no list; these keys sign nothing"
+_MEANING = (
+    "a verifier that keeps the key set longer than that, and does not look again when it meets an unknown key, refuses"
+    " new tokens until it does; wait until {}, or go on if no such verifier matters to you"
+)
+
+
+def show_list(settings: Settings, *, as_json: bool) -> None:
+    """Print every key, oldest first."""
+
+    async def work(kernel: Kernel) -> list[StoredKey]:
+        return await kernel.keys.store.all()
+
+    keys = [_plain(key) for key in with_kernel(settings, work)]
+    if as_json:
+        print_json({"items": keys})
+        return
+    print_table(_HEADS, [tuple(value or "" for value in key.values()) for key in keys])
+    if settings.jwt_secret is not None:
+        sys.stderr.write(f"hint: {_SHARED}\n")
+
+
+def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
+    """Let the next key sign now."""
+
+    async def work(kernel: Kernel) -> tuple[str, KeyState, int]:
+        active, upcoming = _pair(await kernel.keys.store.published())
+        now = kernel.clock.now()
+        if upcoming is None or not published_long_enough(upcoming, now):
+            _warn_of_the_unknown(upcoming, now)
+            confirm("Let it sign now?", yes=yes)
+        signing = await kernel.keys.store.promote(active, upcoming, peer=LOCAL)
+        return signing, active, kernel.clock.now() + PUBLISHED_AFTER_USE
+
+    signing, retired, until = with_kernel(settings, work)
+    if as_json:
+        print_json({"signing": signing, "retired": retired.kid, "published_until": rfc3339(until)})
+        return
+    print(f"Key {signing} signs from now on.")
+    print(f"Key {retired.kid} signs no more; it is published until {rfc3339(until)}, and its tokens stay good.")
+
+
+def revoke(settings: Settings, kid: str | None, *, as_json: bool) -> None:
+    """Refuse what a key has signed; None: what every published key has signed."""
+
+    async def work(kernel: Kernel) -> Revoked:
+        return await kernel.keys.store.revoke(None if kid is None else (kid,), peer=LOCAL)
+
+    try:
+        done = with_kernel(settings, work)
+    except NotFound as error:
+        raise Trouble(f"there is no signing key {kid!a}", "watchword keys list shows them", MISSING) from error
+    if as_json:
+        print_json({"revoked": done.kids, "signing": done.signing})
+        return
+    if not done.kids:
+        print("It was revoked already." if kid is not None else "No key is published.")
+    for revoked in done.kids:
+        print(f"Key {revoked} is revoked: running services and guards refuse its tokens within a second.")
+    for signing in done.signing:
+        print(f"Key {signing} signs from now on. Nobody is logged out: clients refresh as they do at expiry.")
+    if kid is not None and done.kids:
+        sys.stderr.write(
+            "hint: whoever had the database and the master secret has the next key too: watchword keys revoke --all\n"
+        )
+
+
+def _pair(keys: list[KeyState]) -> tuple[KeyState, KeyState | None]:
+    """The key that signs, and the one that is to. While an algorithm is being changed, the newer one counts."""
+    signing = [key for key in keys if key.status == "active"]
+    if not signing:
+        raise Trouble("there is no active signing key", "the service makes one when it starts", FAULT)
+    active = max(signing, key=lambda key: key.activated_at or 0)
+    upcoming = (key for key in keys if key.status == "next" and key.algorithm == active.algorithm)
+    return active, next(upcoming, None)
+
+
+def _warn_of_the_unknown(upcoming: KeyState | None, now: int) -> None:
+    if upcoming is None:
+        soonest = rfc3339(now + PUBLISHED_BEFORE_USE)
+        warn("there is no next key: one that nobody has seen would sign", _MEANING.format(soonest))
+        return
+    minutes = max(now - upcoming.created_at, 0) // 60
+    since = f"{minutes // 60} h {minutes % 60} min"
+    soonest = rfc3339(upcoming.created_at + PUBLISHED_BEFORE_USE)
+    warn(f"the next key has been published for {since} only, not for a day", _MEANING.format(soonest))
+
+
+def _plain(key: StoredKey) -> dict[str, str | None]:
+    state = key.state
+    until = key.revoked_at or published_until(state)
+    times = (state.created_at, state.activated_at, state.retired_at, until)
+    created, activated, retired, leaves = (None if time is None else rfc3339(time) for time in times)
+    return {
+        "kid": state.kid,
+        "algorithm": state.algorithm,
+        "status": state.status,
+        "created_at": created,
+        "activated_at": activated,
+        "retired_at": retired,
+        "published_until": leaves,
+    }

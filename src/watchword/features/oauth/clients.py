@@ -1,0 +1,66 @@
+"""Who calls an OAuth endpoint: the first-party client, which is public and has no secret, or a guard by its key."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+from watchword.errors import Refused
+from watchword.identity.issuing import FIRST_PARTY
+
+
+class Credentials(NamedTuple):
+    """What a caller shows: a guard key, a client's name, both or neither."""
+
+    guard_key: str | None
+    client_id: str | None
+
+
+def read_credentials(authorization: str | None, client_id: str | None, client_secret: str | None) -> Credentials:
+    """`Authorization: Bearer <key>`, `Basic <name>:<key>`, or `client_id` and `client_secret` in the form.
+
+    Raises `Refused` (`invalid_client`, `invalid_request` for two ways at once).
+    """
+    if authorization is None:
+        return Credentials(client_secret, client_id)
+    if client_secret is not None:
+        raise Refused("There are two credentials in this request.", code="invalid_request")
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return Credentials(value, client_id)
+    name, secret = _basic(authorization)
+    if name and client_id not in (None, name):
+        raise Refused("The client is called by two names.", code="invalid_client")
+    return Credentials(secret or None, name or client_id)
+
+
+def check_client(authorization: str | None, client_id: str | None, client_secret: str | None) -> None:
+    """The only client there is yet is the first-party one, which is public and has no secret.
+
+    An empty name and password in `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
+    Raises `Refused` (`invalid_client`, `invalid_request`).
+    """
+    named = {FIRST_PARTY} if client_id is None else {client_id}
+    if authorization is not None:
+        name, secret = _basic(authorization)
+        if secret or client_secret:
+            raise Refused("This client has no secret.", code="invalid_client")
+        if name:
+            named.add(name)
+    if client_secret or named != {FIRST_PARTY}:
+        raise Refused("There is no such client.", code="invalid_client")
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise Refused("The token endpoint knows no such Authorization scheme.", code="invalid_client")
+    try:
+        name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        raise Refused("The Authorization header cannot be read.", code="invalid_client") from None
+    if not colon:
+        raise Refused("The Authorization header cannot be read.", code="invalid_client")
+    # RFC 6749 section 2.3.1: both are form-encoded before they are put together.
+    return unquote_plus(name), unquote_plus(secret)

@@ -1,0 +1,57 @@
+"""Introspection and revocation over HTTP: forms in, RFC 6749's shapes out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from watchword.features.oauth.clients import read_credentials
+from watchword.features.oauth.inspection import Introspection, TokenInspection
+from watchword.features.oauth.routes import authorization, given
+from watchword.web.route import Anyone, Call, Reply, Route, Speech
+
+
+class TokenToInspect(msgspec.Struct):
+    """RFC 7009 section 2.1 and RFC 7662 section 2.1. The hint is not needed: tokens tell their kind themselves."""
+
+    token: Annotated[str, Meta(description="An access token or a refresh token.")]
+    token_type_hint: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    client_secret: str | UnsetType = UNSET
+
+
+class InspectionRoutes:
+    """The routes of `TokenInspection`."""
+
+    def __init__(self, inspection: TokenInspection) -> None:
+        self._inspection = inspection
+
+    def table(self) -> tuple[Route, ...]:
+        """Both endpoints."""
+        return (
+            Route(method="POST", path="/introspect", handler=self.introspect, guard=Anyone(), form=TokenToInspect,
+                  speech=Speech.OAUTH, summary="What a token is worth now; needs a guard key",
+                  answers={200: Introspection}, problems=("invalid_client", "invalid_request")),
+            Route(method="POST", path="/revoke", handler=self.revoke, guard=Anyone(), form=TokenToInspect,
+                  speech=Speech.OAUTH, summary="End the session behind a token", answers={200: None},
+                  problems=("invalid_client", "invalid_request")),
+        )  # fmt: skip
+
+    async def introspect(self, call: Call) -> Reply:
+        """`POST /introspect`."""
+        form: TokenToInspect = call.body
+        await self._admit(call, form, public=False)
+        return Reply(await self._inspection.introspect(form.token))
+
+    async def revoke(self, call: Call) -> Reply:
+        """`POST /revoke`: 200 also for a token that is unknown or already revoked."""
+        form: TokenToInspect = call.body
+        await self._admit(call, form, public=True)
+        await self._inspection.revoke(form.token, peer=call.peer)
+        return Reply()
+
+    async def _admit(self, call: Call, form: TokenToInspect, *, public: bool) -> None:
+        shown = read_credentials(authorization(call), given(form.client_id), given(form.client_secret))
+        await self._inspection.admit(shown, public=public)

@@ -1,0 +1,11 @@
+"""Forward authentication: reverse proxies ask here whether a request may pass."""
+
+from __future__ import annotations
+
+from watchword.features.proxy.routes import ProxyRoutes
+from watchword.web.feature import Feature
+
+
+def feature() -> Feature:
+    """What this feature declares."""
+    return Feature("proxy", ProxyRoutes().table())

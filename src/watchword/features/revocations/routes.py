@@ -1,0 +1,40 @@
+"""The feed over HTTP."""
+
+from __future__ import annotations
+
+from watchword.features.revocations.service import Revocations
+from watchword.identity.feed import FeedPage
+from watchword.web.access import bearer_token
+from watchword.web.forms import decode_form
+from watchword.web.long_poll import unless_gone
+from watchword.web.route import Anyone, Call, Reply, Route
+
+
+class RevocationRoutes:
+    """The routes of `Revocations`."""
+
+    def __init__(self, revocations: Revocations) -> None:
+        self._revocations = revocations
+
+    def table(self) -> tuple[Route, ...]:
+        """Every route of this feature."""
+        return (
+            Route(method="GET", path="/revocations", handler=self.follow, guard=Anyone(),
+                  summary="What has been revoked since a cursor; waits up to 10 seconds for more",
+                  answers={200: FeedPage}, problems=("guard_key_needed", "guard_key_invalid", "invalid_input"),
+                  query={"after": "`cursor` of the answer before", "keys": "the version of the key set that is known",
+                         "wait": "`0` to be answered at once"}),
+        )  # fmt: skip
+
+    async def follow(self, call: Call) -> Reply:
+        """`GET /revocations?after=<cursor>&keys=<version>`; `wait=0` to be answered at once."""
+        query = decode_form(call.scope["query_string"], code="invalid_request")
+        asked = self._revocations.page(
+            after=query.get("after"),
+            known_keys=query.get("keys"),
+            wait=query.get("wait") != "0",
+            secret=bearer_token(call.scope),
+            peer=call.peer,
+        )
+        page = await unless_gone(call, asked)
+        return Reply(page.encoded)

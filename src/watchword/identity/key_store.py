@@ -1,0 +1,291 @@
+"""The signing keys as rows. Each change is one transaction that happens once, whoever else tries the same.
+
+When something is due is decided in `tokens.rotation`; here it is done. The private half is sealed, and deleted as soon
+as a key signs no more: what is retired or revoked can be published, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+
+from watchword.clock import Clock
+from watchword.errors import Conflict, NotFound, UniqueViolation
+from watchword.identity import audit, revocation
+from watchword.identity.audit import LOCAL, Peer
+from watchword.identity.master import Master
+from watchword.identity.revocation import Entry
+from watchword.storage.database import Database, Row, Tx, Unit
+from watchword.tokens.keys import SigningKey
+from watchword.tokens.rotation import KeyState, Make, Promote, Remove, Retire, Schedule, Step, due
+
+ABOUT = "signing key {}"
+"""What a sealed private key is bound to: its row's `kid`."""
+
+_PUBLISHED = "status IN ('next', 'active', 'retired')"
+_STATE = "kid, algorithm, status, created_at, activated_at, retired_at"
+_MOST_ROUNDS = 4
+
+_INSERT = """
+INSERT INTO ww_signing_keys (kid, algorithm, status, public_jwk, sealed_private, created_at, activated_at)
+VALUES (:kid, :algorithm, :status, :public, :sealed, :now, CAST(:activated AS BIGINT)) ON CONFLICT DO NOTHING
+"""
+_RETIRE = """
+UPDATE ww_signing_keys SET status = 'retired', retired_at = :now, sealed_private = ''
+WHERE kid = :kid AND status = 'active' RETURNING algorithm
+"""
+_PROMOTE = """
+UPDATE ww_signing_keys SET status = 'active', activated_at = :now
+WHERE kid = :kid AND status = 'next' RETURNING algorithm
+"""
+# A key's private half is gone before it is removed; that of a next one that is never used goes here.
+_REMOVE = """
+UPDATE ww_signing_keys SET status = 'removed', sealed_private = ''
+WHERE kid = :kid AND status = :status RETURNING algorithm
+"""
+_REVOKE = """
+UPDATE ww_signing_keys SET status = 'revoked', revoked_at = :now, sealed_private = ''
+WHERE kid = :kid AND status <> 'revoked' RETURNING algorithm, activated_at, retired_at
+"""
+
+
+class StoredKey(NamedTuple):
+    """What is told of a key; never its private half. Times are seconds since 1970 UTC."""
+
+    state: KeyState
+    revoked_at: int | None
+
+
+class SealedKey(NamedTuple):
+    """A key that is in no row yet."""
+
+    kid: str
+    algorithm: str
+    public_jwk: str
+    sealed_private: str
+
+
+class Revoked(NamedTuple):
+    """What an emergency changed: the keys that are refused from now on, and those that sign in their place."""
+
+    kids: tuple[str, ...]
+    signing: tuple[str, ...]
+
+
+class _Overtaken(Exception):
+    """Somebody else has changed the keys since they were read: nothing of the unit is stored."""
+
+
+class KeyStore:
+    """The signing keys of one database."""
+
+    def __init__(self, database: Database, master: Master, clock: Clock) -> None:
+        self._database = database
+        self._master = master
+        self._clock = clock
+
+    async def published(self) -> list[KeyState]:
+        """The keys that are next, active or retired, oldest first."""
+        rows = await self._database.all(
+            f"SELECT {_STATE} FROM ww_signing_keys WHERE {_PUBLISHED} ORDER BY created_at, kid"
+        )
+        return [state_of(row) for row in rows]
+
+    async def all(self) -> list[StoredKey]:
+        """Every key there ever was, oldest first."""
+        rows = await self._database.scan(f"SELECT {_STATE}, revoked_at FROM ww_signing_keys ORDER BY created_at, kid")
+        return [StoredKey(state_of(row), row["revoked_at"]) for row in rows]
+
+    async def follow(self, schedule: Schedule) -> bool:
+        """Do what is due; whether there was anything. Raises `StorageUnavailable`."""
+        for turn in range(_MOST_ROUNDS):
+            steps = due(await self.published(), self._clock.now(), schedule)
+            if not steps:
+                return turn > 0
+            for step in steps:
+                await self._do(step)
+        return True
+
+    async def _do(self, step: Step) -> None:
+        """One step, if it is still as it was when it was found to be due."""
+        now = self._clock.now()
+        match step:
+            case Make(algorithm, status):
+                key = await self._fresh(algorithm)
+                await self._once(lambda tx: _make(tx, key, status, now, LOCAL))
+            case Promote(kid, retiring):
+                await self._once(lambda tx: _promote(tx, kid, retiring, now, LOCAL))
+            case Retire(kid):
+                await self._once(lambda tx: _retire(tx, kid, now, LOCAL))
+            case Remove(kid, status):
+                await self._once(lambda tx: _remove(tx, kid, status, now))
+
+    async def _once(self, unit: Unit[None]) -> bool:
+        try:
+            await self._database.transact(unit)
+        except (_Overtaken, UniqueViolation):
+            return False
+        return True
+
+    async def make_active(self, algorithm: str) -> None:
+        """Make the first key of an algorithm, unless there is an active one. A key that is known already is better."""
+        steps = due(await self.published(), self._clock.now(), Schedule(algorithm, None))
+        for step in steps:
+            if isinstance(step, Make) and step.status == "next":
+                continue  # that can wait until the service has started
+            if isinstance(step, Make | Promote):
+                await self._do(step)
+
+    async def promote(self, active: KeyState, upcoming: KeyState | None, *, peer: Peer) -> str:
+        """Let the next key sign now, or a new one where there is none; the kid of what signs.
+
+        Raises `Conflict` if these are no longer the active and the next key.
+        """
+        now = self._clock.now()
+        spare = await self._fresh(active.algorithm) if upcoming is None else None
+
+        async def unit(tx: Tx) -> None:
+            if spare is None:
+                assert upcoming is not None
+                await _promote(tx, upcoming.kid, active.kid, now, peer)
+            else:
+                await _retire(tx, active.kid, now, peer)
+                await _make(tx, spare, "active", now, peer)
+
+        if not await self._once(unit):
+            raise Conflict("The keys were changed just now.")
+        return spare.kid if spare is not None else upcoming.kid if upcoming is not None else ""
+
+    async def revoke(self, kids: tuple[str, ...] | None, *, peer: Peer) -> Revoked:
+        """Refuse keys from now on, for ever, and let others sign; nobody is logged out.
+
+        :param kids: which; None for every key that is published.
+        :raises NotFound: there is no such key.
+        """
+        spares = await self.spares()
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> Revoked:
+            revoked, entries = await revoke_in(tx, kids, spares, now, peer)
+            await revocation.publish(tx, *entries)
+            return revoked
+
+        try:
+            return await self._database.transact(unit)
+        except (_Overtaken, UniqueViolation) as error:
+            raise Conflict("The keys were changed just now.") from error
+
+    async def spares(self) -> tuple[SealedKey, ...]:
+        """A fresh key for each algorithm that signs: `revoke_in` takes one where there is no next key."""
+        algorithms = sorted({key.algorithm for key in await self.published() if key.status == "active"})
+        return tuple([await self._fresh(algorithm) for algorithm in algorithms])
+
+    async def _fresh(self, algorithm: str) -> SealedKey:
+        # In a thread: an RSA key takes a tenth of a second, during which requests are to be answered.
+        return await asyncio.to_thread(fresh, algorithm, self._master)
+
+
+def fresh(algorithm: str, master: Master) -> SealedKey:
+    """A new key, its private half sealed."""
+    key = SigningKey.generate(algorithm)
+    while key.kid.startswith("-"):  # it could not be an argument of `watchword keys revoke`, least of all in a hurry
+        key = SigningKey.generate(algorithm)
+    private = master.seal(msgspec.json.encode(key.to_private_jwk()), about=ABOUT.format(key.kid))
+    return SealedKey(key.kid, algorithm, msgspec.json.encode(key.public_jwk()).decode(), private)
+
+
+def state_of(row: Row) -> KeyState:
+    """From the columns kid, algorithm, status, created_at, activated_at, retired_at, in this order."""
+    return KeyState(row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+async def revoke_in(
+    tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, peer: Peer
+) -> tuple[Revoked, list[Entry]]:
+    """Inside a unit: revoke keys, let others sign; what to publish as the last thing of the unit.
+
+    Raises `NotFound`.
+    """
+    if kids is None:
+        rows = await tx.all(f"SELECT kid FROM ww_signing_keys WHERE {_PUBLISHED} ORDER BY created_at, kid")
+        kids = tuple(row["kid"] for row in rows)
+    revoked: list[str] = []
+    unmanned: set[str] = set()
+    for kid in kids:
+        row = await tx.one(_REVOKE, kid=kid, now=now)
+        if row is None:
+            await _must_exist(tx, kid)
+            continue
+        revoked.append(kid)
+        if row["activated_at"] is not None and row["retired_at"] is None:
+            unmanned.add(row["algorithm"])
+        await _note(tx, "key_revoked", kid, row["algorithm"], now, peer)
+    signing = [await _replace(tx, algorithm, spares, now, peer) for algorithm in sorted(unmanned)]
+    entries = [Entry("key", kid, None, None) for kid in revoked]
+    return Revoked(tuple(revoked), tuple(signing)), entries
+
+
+async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, peer: Peer) -> str:
+    """After the active key of an algorithm was revoked: the next one signs, or a new one."""
+    upcoming = await tx.one(
+        "SELECT kid FROM ww_signing_keys WHERE algorithm = :algorithm AND status = 'next'", algorithm=algorithm
+    )
+    if upcoming is not None:
+        await _promote(tx, upcoming["kid"], None, now, peer)
+        return str(upcoming["kid"])
+    spare = next((key for key in spares if key.algorithm == algorithm), None)
+    if spare is None:
+        raise _Overtaken
+    await _make(tx, spare, "active", now, peer)
+    return spare.kid
+
+
+async def _must_exist(tx: Tx, kid: str) -> None:
+    if await tx.one("SELECT kid FROM ww_signing_keys WHERE kid = :kid", kid=kid) is None:
+        raise NotFound("There is no such signing key.")
+
+
+async def _make(tx: Tx, key: SealedKey, status: str, now: int, peer: Peer) -> None:
+    made = await tx.run(
+        _INSERT,
+        kid=key.kid,
+        algorithm=key.algorithm,
+        status=status,
+        public=key.public_jwk,
+        sealed=key.sealed_private,
+        now=now,
+        activated=now if status == "active" else None,
+    )
+    if not made:
+        raise _Overtaken
+    await _note(tx, "key_created", key.kid, key.algorithm, now, peer, status=status)
+
+
+async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, peer: Peer) -> None:
+    """Both or neither: there is never a moment without an active key, nor one with two."""
+    if retiring is not None:
+        await _retire(tx, retiring, now, peer)
+    row = await tx.one(_PROMOTE, kid=kid, now=now)
+    if row is None:
+        raise _Overtaken
+    await _note(tx, "key_activated", kid, row["algorithm"], now, peer)
+
+
+async def _retire(tx: Tx, kid: str, now: int, peer: Peer) -> None:
+    row = await tx.one(_RETIRE, kid=kid, now=now)
+    if row is None:
+        raise _Overtaken
+    await _note(tx, "key_retired", kid, row["algorithm"], now, peer)
+
+
+async def _remove(tx: Tx, kid: str, status: str, now: int) -> None:
+    row = await tx.one(_REMOVE, kid=kid, status=status)
+    if row is None:
+        raise _Overtaken
+    await _note(tx, "key_removed", kid, row["algorithm"], now, LOCAL)
+
+
+async def _note(tx: Tx, event: str, kid: str, algorithm: str, now: int, peer: Peer, **more: str) -> None:
+    await audit.record(tx, event, at=now, peer=peer, detail={"kid": kid, "algorithm": algorithm} | more)

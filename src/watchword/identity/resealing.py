@@ -1,0 +1,110 @@
+"""A new master secret takes over from those before it: everything sealed is sealed again, nobody is logged out.
+
+The order that keeps every process working is in `docs/guides/rotate-keys.md`: first all of them can read what the new
+secret made, then all of them use it, then it takes over here, then the old one may go.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from watchword.clock import Clock
+from watchword.identity import audit
+from watchword.identity.audit import LOCAL
+from watchword.identity.key_store import ABOUT
+from watchword.identity.master import CHECK_NAME, Master
+from watchword.storage.database import Database, Tx
+
+_SINCE_NAME = "master_since"
+
+
+class SealedColumn(NamedTuple):
+    """Where sealed values are kept.
+
+    :param about: what a value is bound to, with `{}` for the row's key.
+    """
+
+    table: str
+    key: str
+    column: str
+    about: str
+
+
+SEALED = (SealedColumn("ww_signing_keys", "kid", "sealed_private", ABOUT),)
+"""Every column of the schema whose name begins with `sealed_`."""
+
+
+class Resealed(NamedTuple):
+    """How far the current secret has taken over.
+
+    :param values: how many sealed values were sealed again.
+    :param sessions: live sessions not refreshed since it took over: their refresh tokens are from an earlier secret.
+    :param until: when the last of these has ended if it is not refreshed; None without any.
+    """
+
+    values: int
+    sessions: int
+    until: int | None
+
+
+async def take_over(master: Master, database: Database, clock: Clock) -> int:
+    """Seal everything with the current master secret; how many values that were. Each start of the service does so.
+
+    Raises `SettingsError`, and changes nothing, when a value was sealed by a secret that is not listed.
+    """
+    now = clock.now()
+    current, *_ = master.check_values()
+
+    async def unit(tx: Tx) -> int:
+        count = sum([await _reseal(tx, master, column) for column in SEALED])
+        taken = await tx.run(
+            "UPDATE ww_meta SET value = :value WHERE name = :name AND value <> :value", name=CHECK_NAME, value=current
+        )
+        if taken:
+            # Until `since` says otherwise, any session may have a refresh token from before.
+            await tx.run("DELETE FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
+        if taken or count:
+            detail = {"secret": master.ids[0], "values": str(count)}
+            await audit.record(tx, "master_secret_rotated", at=now, peer=LOCAL, detail=detail)
+        return count
+
+    return await database.transact(unit)
+
+
+async def rotate(master: Master, database: Database, clock: Clock) -> Resealed:
+    """Take over, and tell whether the earlier secrets are still needed. May be called again, to ask just that.
+
+    When it is called first, every process is taken to use the current secret already. Raises `SettingsError`.
+    """
+    count = await take_over(master, database, clock)
+    now = clock.now()
+    await database.run(
+        "INSERT INTO ww_meta (name, value) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING",
+        name=_SINCE_NAME,
+        now=str(now),
+    )
+    since = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
+    # No index serves this: it goes through all sessions, and holds up nobody in a scan.
+    (left,) = await database.scan(
+        "SELECT COUNT(*) AS sessions, MAX(idle_expires_at) AS until FROM ww_sessions"
+        " WHERE rotated_at <= :since AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now",
+        since=now if since is None else int(since["value"]),
+        now=now,
+    )
+    return Resealed(count, left["sessions"], left["until"])
+
+
+async def _reseal(tx: Tx, master: Master, where: SealedColumn) -> int:
+    count = 0
+    for row in await tx.all(f"SELECT {where.key}, {where.column} FROM {where.table} WHERE {where.column} <> ''"):
+        key, sealed = row[0], row[1]
+        if master.sealed_by_current(sealed):
+            continue
+        about = where.about.format(key)
+        count += await tx.run(
+            f"UPDATE {where.table} SET {where.column} = :new WHERE {where.key} = :key AND {where.column} = :old",
+            new=master.seal(master.unseal(sealed, about=about), about=about),
+            key=key,
+            old=sealed,
+        )
+    return count

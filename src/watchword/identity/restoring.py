@@ -1,0 +1,79 @@
+"""After a backup was restored: what the database forgot must not come back to life.
+
+It forgot which sessions were ended, which passwords were changed and which keys were revoked since; a stolen token, a
+stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everybody
+logs in again, and guards learn the list of revocations afresh.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from watchword.clock import Clock
+from watchword.identity import audit, key_store, revocation
+from watchword.identity.audit import LOCAL
+from watchword.identity.key_store import KeyStore, Revoked
+from watchword.ids import new_id
+from watchword.storage.database import Database, Tx
+from watchword.tokens.rotation import LONGEST_TOKEN
+
+FAR_AHEAD: Final = 1_000_000
+"""By so much token versions rise: beyond any that was reached after the backup was made."""
+
+
+class Restored(NamedTuple):
+    """What was done.
+
+    :param feed_id: the new name of the list of revocations.
+    :param entries: how many users' tokens were put on that list; only a shared secret needs that.
+    """
+
+    feed_id: str
+    sessions: int
+    users: int
+    keys: Revoked
+    entries: int
+
+
+async def note_restored(database: Database, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
+    """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
+
+    Each signing key of the backup is revoked: one entry refuses every access token there is, also those of users whom
+    the backup does not know, and a key that was revoked since it was made signs no more.
+
+    :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
+    """
+    spares = await store.spares()
+    now = clock.now()
+    feed_id = new_id()
+
+    async def unit(tx: Tx) -> Restored:
+        users = await tx.run("UPDATE ww_users SET token_version = token_version + :far", far=FAR_AHEAD)
+        sessions = await tx.run(
+            "UPDATE ww_sessions SET ended_at = :now, end_reason = 'restored' WHERE ended_at IS NULL", now=now
+        )
+        keys, entries = await key_store.revoke_in(tx, None, spares, now, LOCAL)
+        detail = {"users": str(users), "sessions": str(sessions), "keys": " ".join(keys.kids), "feed": feed_id}
+        await audit.record(tx, "database_restored", at=now, peer=LOCAL, detail=detail)
+        await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
+        # No key that signs means a shared secret too, whatever this command was told of the service's settings.
+        refused = await _refuse_everybody(tx, now) if shared_secret or not keys.signing else 0
+        await revocation.publish(tx, *entries)
+        return Restored(feed_id, sessions, users, keys, refused)
+
+    return await database.transact(unit)
+
+
+async def _refuse_everybody(tx: Tx, now: int) -> int:
+    """An entry for each user in one statement, until the longest-lived token from before has expired."""
+    row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
+    users = 0 if row is None else int(row["users"])
+    reserved = await tx.one("UPDATE ww_feed SET head = head + :users WHERE id = 1 RETURNING head", users=users)
+    assert reserved is not None, "the feed's row is made with the first start"
+    return await tx.run(
+        "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
+        " SELECT :first + ROW_NUMBER() OVER (ORDER BY id), 'user', id, token_version, CAST(:until AS BIGINT)"
+        " FROM ww_users",
+        first=reserved["head"] - users,
+        until=now + LONGEST_TOKEN + revocation.SKEW,
+    )

@@ -1,0 +1,272 @@
+"""Every code an error can carry: its status, its title, and what the caller can do about it. One table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """What is known about one code: HTTP status, title, explanation for people, `error` in RFC 6749's words."""
+
+    status: int
+    title: str
+    about: str
+    oauth: str = "invalid_request"
+
+
+_LOG_IN_AGAIN = "Log in again to get a new session."
+_REFRESH = "Get a new one by refreshing (POST /refresh, or POST /token with the refresh token), then try again."
+
+PROBLEMS: dict[str, Problem] = {
+    # Access tokens (RFC 6750)
+    "token_missing": Problem(
+        401,
+        "Access token missing",
+        "This needs an access token and none was shown. Send it as `Authorization: Bearer <token>`; tokens in the "
+        "query string or in the body are not read.",
+        "invalid_token",
+    ),
+    "token_malformed": Problem(
+        401,
+        "Access token malformed",
+        "What was sent as an access token is not a signed token of the compact form. Send the token exactly as it was "
+        "issued, without quotes or line breaks. " + _REFRESH,
+        "invalid_token",
+    ),
+    "token_invalid": Problem(
+        401,
+        "Access token not accepted",
+        "The token was not signed by this service, was changed, or is meant for another audience. " + _REFRESH,
+        "invalid_token",
+    ),
+    "token_expired": Problem(401, "Access token expired", "The token's life is over. " + _REFRESH, "invalid_token"),
+    "token_not_yet_valid": Problem(
+        401,
+        "Access token not yet valid",
+        "The token starts to be valid later than now. The clocks of two machines probably differ; set them by NTP.",
+        "invalid_token",
+    ),
+    "token_revoked": Problem(
+        401,
+        "Access token revoked",
+        "The session, the account's standing or the signing key behind this token has changed since it was issued. "
+        "Refresh once; if that is refused too, log in again.",
+        "invalid_token",
+    ),
+    "scope_missing": Problem(
+        403,
+        "Scope missing",
+        "The token is genuine but lacks a scope that this needs; `WWW-Authenticate` names it. Ask for that scope when "
+        "you get the token.",
+        "insufficient_scope",
+    ),
+    "role_missing": Problem(
+        403,
+        "Role missing",
+        "The token is genuine but its user lacks a role that this needs. An administrator can grant it; it takes "
+        "effect with the next refresh.",
+        "insufficient_scope",
+    ),
+    "authorization_malformed": Problem(
+        400,
+        "Authorization header malformed",
+        "The `Authorization` header is not of the form `Bearer <token>`: one space, then the token, nothing else.",
+    ),
+    # Logging in, sessions
+    "invalid_credentials": Problem(
+        401,
+        "Wrong credentials",
+        "Name and password do not belong together, or this account cannot log in. The answer is the same for every "
+        "cause, so that nobody can find out who has an account. Check both, or reset the password.",
+        "invalid_grant",
+    ),
+    "session_ended": Problem(
+        401,
+        "Session ended",
+        "The session was logged out, expired, or its account was closed or disabled. " + _LOG_IN_AGAIN,
+        "invalid_grant",
+    ),
+    "refresh_superseded": Problem(
+        401,
+        "Refresh token superseded",
+        "Another tab or request has refreshed this session in the meantime, more than once. The session goes on: use "
+        "the newest refresh token (browsers already hold it in the cookie).",
+        "invalid_grant",
+    ),
+    "refresh_token_reused": Problem(
+        401,
+        "Refresh token used twice",
+        "A refresh token that had been replaced long ago was shown again. Since this may mean that it was stolen, the "
+        "session has been ended. " + _LOG_IN_AGAIN,
+        "invalid_grant",
+    ),
+    "refresh_token_missing": Problem(
+        401,
+        "Refresh token missing",
+        'No refresh token was shown. Browsers send it as a cookie, which needs `credentials: "include"`. '
+        + _LOG_IN_AGAIN,
+        "invalid_grant",
+    ),
+    "refresh_token_invalid": Problem(
+        401,
+        "Refresh token not accepted",
+        "What was shown is not a refresh token of this service. " + _LOG_IN_AGAIN,
+        "invalid_grant",
+    ),
+    # Registering, profile
+    "username_taken": Problem(409, "Username taken", "Somebody has this username already. Choose another one."),
+    "email_taken": Problem(
+        409, "E-mail address taken", "An account with this address exists already. Log in, or use another address."
+    ),
+    "conflict": Problem(
+        409, "Conflict", "This clashes with what is stored now. Read the current state and decide again."
+    ),
+    "registration_closed": Problem(
+        403,
+        "Registration closed",
+        "This service does not let people register themselves. Ask an administrator for an account.",
+        "unauthorized_client",
+    ),
+    "forbidden": Problem(403, "Not allowed", "You are known, and may not do this.", "unauthorized_client"),
+    "refused": Problem(400, "Refused", "The request was understood and turned down; `detail` says why."),
+    # What was sent
+    "invalid_input": Problem(
+        422, "Some fields are not acceptable", "`errors` lists each field with what is wrong. Correct these and resend."
+    ),
+    "malformed_json": Problem(
+        400,
+        "Not valid JSON",
+        "The body must be one JSON value in UTF-8: no repeated names, at most 16 levels deep, no NaN or Infinity, no "
+        "half surrogate pairs, no NUL characters.",
+    ),
+    "malformed_form": Problem(
+        400,
+        "Not a valid form",
+        "The body must be `application/x-www-form-urlencoded` in UTF-8: at most 20 fields, none twice, every `%` "
+        "followed by two hexadecimal digits.",
+    ),
+    "malformed_request": Problem(
+        400, "Malformed request", "Some part of the request is not what HTTP allows; `detail` names it."
+    ),
+    "invalid_request": Problem(
+        400,
+        "Invalid request",
+        "A parameter or header is missing, repeated or malformed; `detail` names it. Only one set of credentials may "
+        "be sent.",
+    ),
+    "cookie_repeated": Problem(
+        400,
+        "Cookie sent twice",
+        "The request holds our cookie twice, so it is unclear which session is meant. Delete this site's cookies and "
+        "log in again.",
+    ),
+    "unsupported_media_type": Problem(
+        415,
+        "Wrong media type",
+        "Send `Content-Type: application/json` (UTF-8), or `application/x-www-form-urlencoded` to the OAuth endpoints.",
+    ),
+    "body_too_large": Problem(413, "Body too large", "A body may have at most 65,536 bytes."),
+    "not_found": Problem(
+        404, "Not found", "There is nothing at this address, or nothing that you may see. Check path and id."
+    ),
+    "method_not_allowed": Problem(
+        405, "Method not allowed", "This address exists, but not for this method; `Allow` lists those that it has."
+    ),
+    "origin_refused": Problem(
+        403,
+        "Origin refused",
+        "A web page of another origin sent this request. If that page is yours, the operator adds its origin "
+        "(`https://app.example`, exactly) to `WATCHWORD_ALLOWED_ORIGINS`.",
+        "access_denied",
+    ),
+    # OAuth (RFC 6749 section 5.2, RFC 7009)
+    "invalid_client": Problem(
+        401, "Client not accepted", "The client is unknown or did not prove who it is.", "invalid_client"
+    ),
+    "invalid_grant": Problem(
+        400, "Grant not accepted", "What was shown is invalid, expired, or belongs to another client.", "invalid_grant"
+    ),
+    "unauthorized_client": Problem(
+        400, "Client may not do this", "This client may not use this kind of grant.", "unauthorized_client"
+    ),
+    "unsupported_grant_type": Problem(
+        400,
+        "Grant type not supported",
+        "`grant_type` must be one that this service offers; its metadata document lists them.",
+        "unsupported_grant_type",
+    ),
+    "unsupported_token_type": Problem(
+        400, "Token type not supported", "This kind of token cannot be revoked here.", "unsupported_token_type"
+    ),
+    "invalid_scope": Problem(
+        400, "Scope not accepted", "A scope that was asked for is unknown or may not be granted.", "invalid_scope"
+    ),
+    # Not now
+    "too_many_attempts": Problem(
+        429,
+        "Too many attempts",
+        "A limit is used up. `Retry-After` says in how many seconds to try again, `RateLimit-Policy` which limit.",
+        "temporarily_unavailable",
+    ),
+    "overloaded": Problem(
+        503,
+        "Overloaded",
+        "There is no capacity right now; nothing was done. Try again after `Retry-After` seconds.",
+        "temporarily_unavailable",
+    ),
+    "storage_unavailable": Problem(
+        503,
+        "Storage unavailable",
+        "The database cannot be reached or did not confirm; nothing was stored. Try again after `Retry-After` seconds.",
+        "temporarily_unavailable",
+    ),
+    "schema_mismatch": Problem(
+        503,
+        "Being upgraded",
+        "The database belongs to another version of this service. The operator runs its migrations.",
+        "temporarily_unavailable",
+    ),
+    "internal_error": Problem(
+        500,
+        "Internal error",
+        "Something went wrong on our side. Report the `request_id`; the log holds the cause under it.",
+        "server_error",
+    ),
+    # The feed
+    "guard_key_needed": Problem(
+        401,
+        "Guard key needed",
+        "This is for guards: APIs that verify tokens. Make a key with `watchword guards create NAME` and send it as "
+        "`Authorization: Bearer <key>`.",
+        "invalid_client",
+    ),
+    "guard_key_invalid": Problem(
+        401,
+        "Guard key not accepted",
+        "This guard key is not in use: it was revoked, or belongs to another service. Make a new one with "
+        "`watchword guards create NAME`.",
+        "invalid_client",
+    ),
+    "name_taken": Problem(409, "Name taken", "Something of this name exists already. Choose another name."),
+    # What guards answer in other people's APIs
+    "reauthentication_required": Problem(
+        401,
+        "Log-in too long ago",
+        "This needs a log-in more recent than the token's. Log in again, then try again.",
+        "insufficient_user_authentication",
+    ),
+    "guard_not_ready": Problem(
+        503,
+        "Not ready yet",
+        "The API has not yet received the keys and the list of revoked tokens. Try again in a moment; if it lasts, the "
+        "API cannot reach the authentication service.",
+        "temporarily_unavailable",
+    ),
+    "revocations_stale": Problem(
+        503,
+        "Revocations out of date",
+        "The API has not heard from the authentication service for too long to know which tokens have been revoked, "
+        "and is set to refuse rather than guess. Try again in a moment.",
+        "temporarily_unavailable",
+    ),
+}

@@ -1,0 +1,155 @@
+"""The composition root: what the settings name arrives where it is used, and what goes on beside requests goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.e2e.client import PASSWORD
+from tests.features.api import Api, served
+from watchword import app
+from watchword.clock import FixedClock
+from watchword.errors import StorageUnavailable
+from watchword.identity.kernel import Kernel
+from watchword.settings import Settings
+
+
+@asynccontextmanager
+async def running(folder: Path, **given: Any) -> AsyncIterator[Kernel]:
+    """A kernel with what goes on beside requests."""
+    settings = Settings(data_dir=folder, **given)
+    async with app.opened(settings, clock=FixedClock()) as kernel, app._in_background(kernel):
+        yield kernel
+
+
+async def until(done: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so, ten seconds at most."""
+    for _ in range(1000):
+        if await done():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+class Failing:
+    """Stands in for a coroutine function: every second call fails."""
+
+    def __init__(self, real: Callable[..., Any], error: Exception) -> None:
+        self.real = real
+        self.error = error
+        self.calls = 0
+
+    async def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        if self.calls % 2:
+            raise self.error
+        return await self.real(*arguments)
+
+
+ERRORS = [StorageUnavailable("gone"), sqlite3.OperationalError("out of memory"), ValueError("a kind that is unknown")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_M2_following_goes_on_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """⚑ One error that was no `StorageError` ended it for good, unseen: no log-out elsewhere was heard of again."""
+    monkeypatch.setattr(app, "FOLLOW_SECONDS", 0.01)
+    with structlog.testing.capture_logs() as lines:
+        async with running(tmp_path, workers=2) as kernel:
+            failing = Failing(kernel.database.changed, error)
+            monkeypatch.setattr(kernel.database, "changed", failing)
+
+            async def often() -> bool:
+                return failing.calls > 20
+
+            await until(often)
+            assert kernel.follower.silence < 5
+    told = [line for line in lines if line["event"] == "following_failed"]
+    assert [line["exc_info"] for line in told] == [error], "once a minute, with its traceback"
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_M2_sweeping_goes_on_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What fails is tried again at the next turn, and holds up none of the other sweeps."""
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
+    failing = Failing(app.sweeping.sweep, error)
+    monkeypatch.setattr(app.sweeping, "sweep", lambda *arguments, **_: failing(*arguments))
+    async with running(tmp_path) as kernel:
+        await kernel.ephemeral.count("a", lifetime=1, now=0)
+
+        async def often() -> bool:
+            return failing.calls > 5 and len(kernel.ephemeral) == 0  # type: ignore[arg-type]
+
+        await until(often)
+
+
+async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows, short-lived state and the list in memory; old audit records as the settings say. More than one batch."""
+    assert app.SWEEP_SECONDS <= 60
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(app, "FOLLOW_SECONDS", 60)
+    async with running(tmp_path, workers=2, audit_retention="1d") as kernel:
+        for number in range(1, 4):
+            await kernel.database.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=number)
+        kernel.follower.revocations.add("session", "old", 0, 1)
+        for number in range(1100):
+            await kernel.ephemeral.count(str(number), lifetime=1, now=0)
+        await kernel.database.run("UPDATE ww_audit SET at = 1")
+        tables = ("ww_revocations", "ww_ephemeral", "ww_audit")
+
+        async def swept() -> bool:
+            rows = [await kernel.database.one(f"SELECT COUNT(*) AS n FROM {table}") for table in tables]
+            return sum(row["n"] for row in rows if row is not None) + len(kernel.follower.revocations) == 0
+
+        await until(swept)
+
+
+def test_one_worker_of_several_hashes_on_its_share_of_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ Four workers that each took all cores would hash four times as much at once, memory included."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+    async def width(workers: int) -> int:
+        async with app.opened(Settings(data_dir=tmp_path, workers=workers)) as kernel:
+            return kernel.hasher._width
+
+    assert [asyncio.run(width(workers)) for workers in (1, 4)] == [8, 2]
+
+
+@pytest.mark.parametrize(("proxies", "expected"), [(0, "127.0.0.1"), (1, "203.0.113.7"), (2, "198.51.100.9")])
+async def test_the_trusted_proxies_of_the_settings_decide_whose_address_counts(
+    tmp_path: Path, proxies: int, expected: str
+) -> None:
+    """⚑ From the setting to what is stored of a session: were it lost, all the world would be one proxy."""
+    async with served(tmp_path, trusted_proxies=proxies) as api:
+        name = (await api.register())["username"]
+        through = {"X-Forwarded-For": "192.0.2.66, 198.51.100.9, 203.0.113.7"}
+        answer = await api.post("/login", json={"username": name, "password": PASSWORD}, headers=through)
+        assert answer.status_code == 200
+        sessions = await api.as_bearer("GET", "/sessions", answer.json()["access_token"])
+        assert [session["address"] for session in sessions.json()["items"]] == [expected]
+
+
+async def test_the_limit_follows_the_address_behind_the_proxy(tmp_path: Path) -> None:
+    """Who is used up behind a proxy does not use up the others behind it."""
+    async with served(tmp_path, trusted_proxies=1, login_address_limit="2/15m") as api:
+        assert [await tried(api, "203.0.113.7") for _ in range(3)] == [401, 401, 429]
+        assert await tried(api, "203.0.113.8") == 401
+
+
+async def tried(api: Api, address: str) -> int:
+    """Fail to log in from there."""
+    body = {"username": "nobody", "password": PASSWORD}
+    return (await api.post("/login", json=body, headers={"X-Forwarded-For": address})).status_code
