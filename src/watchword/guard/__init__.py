@@ -1,0 +1,16 @@
+"""The guard: protect any Python API with the tokens of a Watchword service, offline, revocable within a second.
+
+    guard = Guard("https://auth.example", audience="orders")
+    caller = guard.check(request.headers.get("Authorization"), scopes={"orders:read"})
+
+An adapter for a framework is a file of its name in this package, imported only by those who use it.
+"""
+
+from watchword.guard.bearer import Authorization
+from watchword.guard.caller import Caller
+from watchword.guard.guard import Guard
+from watchword.guard.local import Local
+from watchword.guard.refusals import Refusal, Unready
+from watchword.guard.requirement import Requirement
+
+__all__ = ["Authorization", "Caller", "Guard", "Local", "Refusal", "Requirement", "Unready"]

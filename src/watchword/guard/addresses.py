@@ -1,0 +1,125 @@
+"""Which addresses a guard may ask, and which of those that it is told of it believes.
+
+Everything starts from two strings that the operator wrote: the issuer and, where the service is reached under another
+address, `url`. What a document names may lie at the origin of one of these and nowhere else (checklist B12).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import SplitResult, quote, urlsplit
+
+from watchword.guard.exchange import FetchFault
+
+_WELL_KNOWN = "/.well-known/oauth-authorization-server"
+# Printable ASCII without what RFC 3986 leaves out; so nothing in an address can end a header line.
+_ADDRESS = re.compile(r"[!#-;=?-\[\]_a-z~]{1,2048}")
+_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: whom a connection talks to."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddress:
+    """Where a service is.
+
+    :param issuer: its name, byte for byte as in `iss`.
+    :param url: where it is reached, without a slash at the end.
+    """
+
+    issuer: str
+    url: str
+
+    @classmethod
+    def checked(cls, issuer: str, url: str | None = None) -> ServiceAddress:
+        """Take the operator's two strings. :raises ValueError: says which one is not usable, and why."""
+        _check_configured("issuer", issuer)
+        if url is not None:
+            _check_configured("url", url)
+        return cls(issuer, (url or issuer).rstrip("/"))
+
+    def metadata_urls(self) -> tuple[str, ...]:
+        """Where the metadata may be: appended, as the service serves it under its own path; RFC 8414's form next."""
+        parts = urlsplit(self.url)
+        appended = self.url + _WELL_KNOWN
+        return (appended, f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}") if parts.path else (appended,)
+
+    def feed_url(self, cursor: str | None, *, keys: str, wait: bool) -> str:
+        """The revocation feed, from the beginning or after a cursor, where it may wait for news or is asked not to.
+
+        :param keys: the version of the key set that was heard of last; another one is told at once.
+        """
+        if cursor is None:
+            return f"{self.url}/revocations"
+        known = f"&keys={quote(keys, safe='')}" if keys else ""
+        return f"{self.url}/revocations?after={quote(cursor, safe='')}{known}{'' if wait else '&wait=0'}"
+
+    def key_set_url(self, claimed: object) -> str:
+        """The address to fetch the key set from, when the metadata names `claimed`.
+
+        Where the service is reached under another address than its own name, the name at the start is exchanged.
+
+        :raises FetchFault: not an address, or not one of this service.
+        """
+        if not isinstance(claimed, str) or _fault(claimed) is not None:
+            raise FetchFault("the metadata's jwks_uri is not an acceptable address")
+        own = self.issuer.rstrip("/") + "/"
+        if self.url != self.issuer.rstrip("/") and claimed.startswith(own):
+            return f"{self.url}/{claimed.removeprefix(own)}"
+        if origin_of(claimed) not in {origin_of(self.issuer), origin_of(self.url)}:
+            raise FetchFault("the metadata's jwks_uri is at another origin than the service")
+        return claimed
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an address that has been checked."""
+    parts = urlsplit(url)
+    return Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name says that it is this machine: `localhost`, `127.…`, `::1`."""
+    if host == "localhost" or host.endswith(".localhost") or host == "::1":
+        return True
+    numbers = host.split(".")
+    return len(numbers) == 4 and numbers[0] == "127" and all(part.isdigit() for part in numbers)  # noqa: PLR2004
+
+
+def _check_configured(name: str, value: object) -> None:
+    fault = _fault(value) if isinstance(value, str) else "is not a string"
+    if fault is None and "?" in str(value):
+        fault = "has a query"
+    if fault is not None:
+        raise ValueError(f"guard: {name} {fault}")
+
+
+def _fault(url: str) -> str | None:
+    """What is wrong with an address, or None."""
+    if not _ADDRESS.fullmatch(url):
+        return "has characters that no address has"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "is not an address"
+    return _parts_fault(parts)
+
+
+def _parts_fault(parts: SplitResult) -> str | None:
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return "is not an http or https address"
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        return "must be https (plain http is for loopback only)"
+    if parts.username is not None or parts.password is not None:
+        return "has a user name in it"
+    if parts.fragment:
+        return "has a fragment"
+    return None

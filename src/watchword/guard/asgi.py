@@ -1,0 +1,159 @@
+"""The guard as ASGI middleware: for a whole application, a path prefix or one route, of any framework.
+
+    app = GuardMiddleware(app, guard, prefix="/api", except_paths=["/api/health"])
+
+Behind it `scope["caller"]` and `scope["state"]["caller"]` (Starlette's `request.state.caller`) hold the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from watchword.errors import TokenError, WatchwordError
+from watchword.guard.bearer import Authorization
+from watchword.guard.caller import Caller
+from watchword.guard.guard import Guard
+from watchword.guard.paths import Paths
+from watchword.guard.refusals import Refusal
+from watchword.guard.requirement import Names, Requirement
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUESTS: Final = frozenset({"http", "websocket"})
+POLICY_VIOLATION: Final = 1008
+"""How a WebSocket is closed where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
+
+
+class GuardMiddleware:
+    """Lets a request through to `app` with its caller, or answers it.
+
+    Put it inside of CORS middleware: a preflight carries no token, and a page reads a refusal only with CORS headers.
+
+    :param prefix: only paths under it are guarded, relative to where `app` is mounted; `guard.paths` says how safely.
+    :param except_paths: paths that are not; one that ends in `/*` stands for all below it.
+    :param scopes: each of which the token must have.
+    :param roles: each of which the user must have.
+    :param max_age: seconds that may have passed since the user logged in.
+    :param optional: whether a request without a token passes, with None for a caller. A bad token is still refused.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        guard: Guard,
+        *,
+        prefix: str = "/",
+        except_paths: Iterable[str] = (),
+        scopes: Names = (),
+        roles: Names = (),
+        max_age: int | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.app = app
+        self._guard = guard
+        self._needs = guard.require(scopes=scopes, roles=roles, max_age=max_age)
+        self._optional = optional
+        # What each request needs, one look-up away.
+        self._at_once = guard.check_at_once
+        self._roles, self._scopes, self._max_age = self._needs.roles, self._needs.scopes, max_age
+        paths = Paths([prefix], except_paths)
+        self._paths = None if paths.everything else paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind not in _REQUESTS:
+            await self._live(scope, receive, send)
+            return
+        if self._paths is not None and not self._paths.guards(routed_path(scope)):
+            scope.setdefault("caller", None)
+        else:
+            try:
+                header = authorization_of(scope)
+                caller: Caller | None = self._at_once(header, self._roles, self._scopes, self._max_age)
+                if caller is None:
+                    caller = await self._needs.check_async(header)
+            except WatchwordError as error:
+                if not self._optional or error.code != "token_missing":
+                    await refuse(self._needs.refusal(error), scope, send)
+                    return
+                caller = None
+            remember(scope, caller)
+        await self.app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            raise RuntimeError(f"a guard knows nothing of connections of the type {scope['type']!r}")
+        self._guard.start()
+        await self.app(scope, receive, send)  # an application without a lifespan raises here and goes on being served
+        await asyncio.to_thread(self._guard.stop)
+
+
+async def check(needs: Requirement, scope: Scope) -> Caller:
+    """The caller of a request, or an error as in `Guard.check`; for adapters of other frameworks on ASGI."""
+    header = authorization_of(scope)
+    caller = needs.guard.check_at_once(header, needs.roles, needs.scopes, needs.max_age)
+    return caller if caller is not None else await needs.check_async(header)
+
+
+async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
+    """As `check`, but None where no token is shown. A token that is shown and is not good is still refused."""
+    try:
+        return await check(needs, scope)
+    except TokenError as error:
+        if error.code == "token_missing":
+            return None
+        raise
+
+
+def authorization_of(scope: Scope) -> Authorization:
+    """The Authorization header of a request: its value, or all values if there are several."""
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if found is not None:
+                return [found, value]
+            found = value
+    return found
+
+
+def routed_path(scope: Scope) -> str:
+    """The path that the application routes by: without what it is mounted under, as Starlette and others do it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        path = path[len(root) :]
+    return path or "/"
+
+
+def remember(scope: Scope, caller: Caller | None) -> None:
+    """Put the caller where the application finds it."""
+    scope["caller"] = caller
+    state = scope.get("state")
+    if state is None:
+        scope["state"] = {"caller": caller}
+    else:
+        state["caller"] = caller
+
+
+async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+    """Answer a request with a refusal; a WebSocket's handshake too, where the server can, else it is closed."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        kind = "websocket.http.response"
+        if kind not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
+            return
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": raw_headers(refusal)})
+    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else refusal.body})
+
+
+def raw_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    """The headers of a refusal as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers]

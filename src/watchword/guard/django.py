@@ -1,0 +1,225 @@
+"""The guard in Django: one for each process, made from the settings when it is first needed.
+
+    WATCHWORD_GUARD = {"issuer": "https://auth.example", "audience": "shop", "protect": ["/api"]}
+    MIDDLEWARE = [..., "watchword.guard.django.GuardMiddleware"]
+
+    @guarded(scopes="orders:read")          sync and async views; classes by method_decorator(…, name="dispatch")
+    def orders(request):
+        return JsonResponse({"for": request.caller.user_id})
+
+The settings: what `Guard` takes, by name; `secret` for a shared secret; or `guard`, a Guard or the dotted name of one.
+For the middleware `protect`, `optional` and `except`, lists of paths.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast, overload
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings  # type: ignore[import-untyped]  # Django publishes no types
+from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
+from django.core.signals import setting_changed  # type: ignore[import-untyped]
+from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
+from django.utils.module_loading import import_string  # type: ignore[import-untyped]
+
+from watchword.errors import WatchwordError
+from watchword.guard.bearer import Authorization, from_wsgi
+from watchword.guard.guard import Guard
+from watchword.guard.paths import Paths
+from watchword.guard.refusals import Refusal
+from watchword.guard.requirement import Names, Requirement
+
+__all__ = ["GuardMiddleware", "get_guard", "guarded"]
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+_SETTING: Final = "WATCHWORD_GUARD"
+_FOR_MIDDLEWARE: Final = frozenset({"protect", "optional", "except"})
+_made: list[Guard] = []
+_making = threading.Lock()
+
+
+def get_guard() -> Guard:
+    """The guard of this process. It is made once, before a fork or after it: the guard itself starts anew in a child.
+
+    :raises ImproperlyConfigured: WATCHWORD_GUARD is missing or not usable.
+    """
+    if not _made:
+        with _making:
+            if not _made:
+                _made.append(_make(_options()))
+    return _made[0]
+
+
+def authorization_of(request: HttpRequest) -> Authorization:
+    """The Authorization header of a request; under ASGI and under WSGI Django has joined two of them with a comma."""
+    return from_wsgi(request.META.get("HTTP_AUTHORIZATION"))
+
+
+@overload
+def guarded(view: _View, /) -> _View: ...
+@overload
+def guarded(
+    *, scopes: Names = (), roles: Names = (), max_age: int | None = None, optional: bool = False
+) -> Callable[[_View], _View]: ...
+def guarded(
+    view: Any = None,
+    /,
+    *,
+    scopes: Names = (),
+    roles: Names = (),
+    max_age: int | None = None,
+    optional: bool = False,
+) -> Any:
+    """Decorates a view, sync or async, which is then called for good callers only, with `request.caller`.
+
+    A view that needs a caller needs no CSRF token: every request that reaches it has shown a bearer token, which no
+    other site can make a browser send.
+
+    :param scopes: each of which the token must have.
+    :param roles: each of which the user must have.
+    :param max_age: seconds that may have passed since the user logged in.
+    :param optional: whether a request without a token passes, with None for a caller. A bad token is still refused.
+    """
+    asked = {"scopes": scopes, "roles": roles, "max_age": max_age}
+    needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
+
+    def decorate(wrapped: Any) -> Any:
+        made = (
+            _async_view(wrapped, needs, optional) if iscoroutinefunction(wrapped) else _view(wrapped, needs, optional)
+        )
+        if not optional:
+            made.csrf_exempt = True
+        return made
+
+    return decorate if view is None else decorate(view)
+
+
+_Needs = Callable[[Guard], Requirement]
+
+
+def _view(view: Any, needs: _Needs, optional: bool) -> Any:
+    @functools.wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        refused = check(request, needs(get_guard()), optional=optional)
+        return view(request, *args, **kwargs) if refused is None else refused
+
+    return checked
+
+
+def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
+    @functools.wraps(view)
+    async def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        refused = await check_async(request, needs(get_guard()), optional=optional)
+        return await view(request, *args, **kwargs) if refused is None else refused
+
+    return checked
+
+
+class GuardMiddleware:
+    """Guards what lies under the settings' `protect`; every request has a `caller`, which is None elsewhere.
+
+    Under `optional` a request without a token passes, and a bad token is refused; `except` are paths of either that
+    are left alone. CORS middleware belongs before this one: a preflight carries no token.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self._get_response = get_response
+        self._async = iscoroutinefunction(get_response)
+        if self._async:
+            markcoroutinefunction(self)
+        options = _options()
+        self._protect = _paths(options, "protect")
+        self._optional = _paths(options, "optional")
+        self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Answer a request."""
+        if self._async:
+            return self._answer_async(request)
+        refused = None
+        if self._concerns(request):
+            refused = check(request, self._needs(get_guard()), optional=not self._protect.guards(request.path_info))
+        return self._get_response(request) if refused is None else refused
+
+    async def _answer_async(self, request: HttpRequest) -> Any:
+        refused = None
+        if self._concerns(request):
+            optional = not self._protect.guards(request.path_info)
+            refused = await check_async(request, self._needs(get_guard()), optional=optional)
+        return await self._get_response(request) if refused is None else refused
+
+    def _concerns(self, request: HttpRequest) -> bool:
+        request.caller = None
+        if self._protect.guards(request.path_info):
+            request.csrf_processing_done = True  # as for a decorated view: only a bearer of a token gets that far
+            return True
+        return self._optional.guards(request.path_info)
+
+
+def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
+    """Set `request.caller`, or give the answer that refuses the request."""
+    header = authorization_of(request)
+    try:
+        request.caller = needs.check_optional(header) if optional else needs.check(header)
+    except WatchwordError as error:
+        return response(needs.refusal(error))
+    return None
+
+
+async def check_async(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
+    """As `check`, without blocking the event loop."""
+    header = authorization_of(request)
+    try:
+        request.caller = await (needs.check_optional_async(header) if optional else needs.check_async(header))
+    except WatchwordError as error:
+        return response(needs.refusal(error))
+    return None
+
+
+def response(refusal: Refusal) -> HttpResponse:
+    """A refusal as a Django response."""
+    return HttpResponse(refusal.body, status=refusal.status, headers=dict(refusal.headers))
+
+
+def _options() -> dict[str, Any]:
+    options = getattr(settings, _SETTING, None)
+    if not isinstance(options, dict):
+        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …, "audience": …}}')
+    return dict(options)
+
+
+def _make(options: dict[str, Any]) -> Guard:
+    given = options.pop("guard", None)
+    if given is not None:
+        return cast(Guard, import_string(given) if isinstance(given, str) else given)
+    arguments = {name: value for name, value in options.items() if name not in _FOR_MIDDLEWARE}
+    make: Any = Guard.shared_secret if "secret" in arguments else Guard
+    try:
+        return cast(Guard, make(**arguments))
+    except (TypeError, ValueError, WatchwordError) as error:
+        raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+
+
+def _paths(options: dict[str, Any], name: str) -> Paths:
+    given = options.get(name, ())
+    try:
+        return Paths([given] if isinstance(given, str) else given, options.get("except", ()))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    """In tests: `override_settings(WATCHWORD_GUARD=…)` makes another guard."""
+    if setting == _SETTING:
+        for guard in _made:
+            guard.stop()
+        _made.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="watchword.guard.django")

@@ -1,0 +1,375 @@
+"""Keeps a `Standing` up to date: one thread for the keys, one for the revocation feed, per process.
+
+The rules are in `key_source` and `feed`, which know no sockets and no threads; here is only who calls them when. The
+threads start with the first check, end with `stop`, with the guard itself or with the process, and do not exist in a
+process that was forked: there the first check starts new ones, which go on from where the list stood.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
+
+from watchword.clock import Clock, monotonic
+from watchword.guard.addresses import ServiceAddress
+from watchword.guard.events import Events
+from watchword.guard.exchange import Aborted, FetchFault
+from watchword.guard.feed import Feed, PageNews
+from watchword.guard.key_source import FoundKeys, KeySchedule, find_key_set
+from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
+from watchword.guard.waiting import Pending
+from watchword.guard.worker import Worker
+from watchword.tokens.keys import KeySet
+from watchword.tokens.verify import Verifier
+
+if TYPE_CHECKING:
+    from watchword.guard.http_client import HttpClient
+
+SWEEP_EVERY: Final = 120.0
+_PAUSE: Final = 0.0002
+_LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
+
+
+class Follower:
+    """Fetches keys and revocations, and says whether the standing may be relied on.
+
+    :param verifier: the verifier whose keys are to be kept; None where a shared secret needs no fetching.
+    :param feed: the list to follow; None where revocations are not followed.
+    :param open_client: makes an HTTP client; called once per thread.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        service: ServiceAddress,
+        *,
+        verifier: Verifier | None,
+        feed: Feed | None,
+        max_stale: float,
+        policy: StalePolicy,
+        clock: Clock,
+        events: Events,
+        open_client: Callable[[], HttpClient],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._standing = standing
+        self._service = service
+        self._verifier = verifier
+        self._feed = feed
+        self._max_stale = max_stale
+        self._policy = policy
+        self._clock = clock
+        self._events = events
+        self._open_client = open_client
+        self._now = now
+        self._schedule = KeySchedule()
+        self._keys_at: str | None = None
+        self._swept_at = now()
+        # Set when the new keys or the new list are in force, not when they have been read.
+        self._keys_in_force = verifier is None
+        self._list_in_force = feed is None
+        self._was_ready = False
+        self._is_stale = False
+        self._found_this_process()
+        _followers.add(self)
+
+    def _found_this_process(self) -> None:
+        self._lock = threading.RLock()
+        self._digesting = threading.Lock()
+        self._workers: dict[str, Worker] = {}
+        self._became_ready = threading.Event()
+        self._first = Pending()
+        self._fetching = Pending()
+
+    # For requests ---------------------------------------------------------------------------------------------------
+
+    def attend(self) -> Pending | None:
+        """See to what keeps the standing from being settled. None: it may be relied on now.
+
+        :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
+        """
+        self.start()
+        if not self.ready:
+            if self._first_try_failed():
+                raise not_ready()
+            return self._first
+        self._judge()
+        if self._policy == "closed" and self._is_stale:
+            raise stale()
+        return None
+
+    def ask_for_key(self) -> Pending | None:
+        """A token named an unknown key: what to wait for before it is refused, or None when there is no point."""
+        if self._verifier is None:
+            return None
+        with self._lock:
+            if not self._schedule.ask_unknown(self._now()):
+                return None
+            pending = self._fetching
+        self.start()
+        self._wake("keys")
+        return pending
+
+    @property
+    def ready(self) -> bool:
+        """Whether there has been a key set and a complete list."""
+        return self._keys_in_force and self._list_in_force
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Start, and block for so long at most."""
+        deadline = self._now() + seconds
+        self.start()
+        while not self.ready and self._now() < deadline:
+            self._became_ready.wait(deadline - self._now())
+        return self.ready
+
+    def feed_age(self) -> float | None:
+        """Seconds since the service read its database for the list at hand."""
+        return None if self._feed is None else self._feed.age(self._now())
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads of this process, unless they run."""
+        if self._workers and all(worker.alive for worker in self._workers.values()):
+            return
+        with self._lock:
+            steps = {"keys": self._keys_step} if self._verifier is not None else {}
+            if self._feed is not None:
+                steps["feed"] = self._feed_step
+            for name, step in steps.items():
+                running = self._workers.get(name)
+                if running is None or not running.alive:
+                    self._start_worker(name, step)
+
+    def stop(self) -> None:
+        """End the threads. What is known stays, and the next check starts them again."""
+        with self._lock:
+            workers, self._workers = self._workers, {}
+            self._standing.settled_until = NOT_NOW
+        for worker in workers.values():
+            worker.stop()
+        with self._lock:
+            self._schedule.under_way = False
+        self._finish_fetching()
+        self._first.finish()
+
+    def after_fork(self) -> None:
+        """In the child: no thread of ours runs here, and locks may be held by threads that do not exist here."""
+        for worker in self._workers.values():
+            worker.abandon()
+        if self._feed is not None:
+            self._feed.drop_draft()
+            # The fork may have come between reading news and putting them in force.
+            self._standing.revocations = self._feed.held.revocations
+        if self._verifier is not None:
+            self._standing.verifier = self._verifier
+        self._schedule.under_way = False
+        self._standing.settled_until = NOT_NOW
+        self._found_this_process()
+
+    def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
+        worker = Worker(f"watchword-guard-{name}", step, self._open_client(), self._events.defect)
+        try:
+            worker.start()
+        except RuntimeError as error:  # the interpreter is ending: go on with what is known
+            self._events.defect(error)
+            return
+        self._workers[name] = worker
+
+    def _wake(self, name: str) -> None:
+        worker = self._workers.get(name)
+        if worker is not None:
+            worker.wake()
+
+    # The keys -------------------------------------------------------------------------------------------------------
+
+    def _keys_step(self, client: HttpClient) -> float:
+        with self._lock:
+            now = self._now()
+            pause = self._schedule.pause(now)
+            if pause > 0:
+                return min(pause, _LONGEST_PAUSE)
+            announced = self._schedule.announced
+            self._schedule.begin(now)
+        try:
+            found = self._find_keys(client)
+        except Aborted:
+            raise
+        except FetchFault as fault:
+            self._keys_failed(fault, announced)
+        else:
+            self._keys_found(found, announced)
+        self._finish_fetching()
+        return 0.0
+
+    def _find_keys(self, client: HttpClient) -> FoundKeys:
+        search = find_key_set(self._service, self._keys_at)
+        try:
+            fetch = next(search)
+            while True:
+                try:
+                    answer = client.get(fetch)
+                except Aborted:
+                    raise
+                except FetchFault as fault:
+                    fetch = search.throw(fault)
+                else:
+                    fetch = search.send(answer)
+        except StopIteration as end:
+            found: FoundKeys = end.value
+            return found
+
+    def _keys_found(self, found: FoundKeys, announced: bool) -> None:
+        with self._lock:
+            assert self._verifier is not None
+            changed = not _same_keys(self._verifier.key_set, found.keys)
+            if changed:
+                # One reference: a request sees the old keys with the old cache or the new ones with a new cache.
+                self._verifier = self._verifier.with_keys(found.keys)
+                self._standing.verifier = self._verifier
+            self._keys_in_force = True
+            self._keys_at = found.address
+            late = announced and not changed
+            self._schedule.succeeded(self._now(), max_age=found.max_age, jitter=_jitter(), late=late)
+        if changed:
+            self._events.emit("keys_changed", kids=[key.kid for key in found.keys])
+        self._settle()
+
+    def _keys_failed(self, fault: FetchFault, announced: bool) -> None:
+        with self._lock:
+            self._schedule.failed(self._now(), jitter=_jitter(), was_announced=announced)
+            failures = self._schedule.failures
+        self._events.emit("keys_failed", reason=str(fault), failures=failures)
+        if not self.ready:
+            self._first.finish()
+
+    def _finish_fetching(self) -> None:
+        with self._lock:
+            done, self._fetching = self._fetching, Pending()
+        done.finish()
+
+    # The feed -------------------------------------------------------------------------------------------------------
+
+    def _feed_step(self, client: HttpClient) -> float:
+        feed = self._feed
+        assert feed is not None
+        asked_at = self._now()
+        try:
+            more = self._read_page(feed, client)
+        except Aborted:
+            raise
+        except FetchFault as fault:
+            return self._feed_failed(feed, fault)
+        if not more:
+            self._settle()
+            self._sweep(feed)
+        return feed.pause(self._now(), asked_at=asked_at, more=more)
+
+    def _read_page(self, feed: Feed, client: HttpClient) -> bool:
+        """Fetch one page and take it in; whether another one follows at once."""
+        answer = client.get(feed.fetch())
+        # Two threads are here only when one was stopped and did not end in time.
+        with self._digesting:
+            news = _run_politely(feed.digest(answer, wall=self._clock.now()))
+            self._standing.revocations = feed.held.revocations
+            self._list_in_force = self._list_in_force or feed.complete
+        if news.keys_changed and self._verifier is not None:
+            with self._lock:
+                self._schedule.announce(self._now())
+            self._wake("keys")
+        return news.more
+
+    def _feed_failed(self, feed: Feed, fault: FetchFault) -> float:
+        with self._lock:
+            pause = feed.failed(fault, jitter=_jitter())
+        if feed.failures == 1:
+            self._events.emit("feed_failed", reason=str(fault))
+        if self.ready:
+            self._judge()
+        else:
+            self._first.finish()
+        return pause
+
+    def _sweep(self, feed: Feed) -> None:
+        if self._now() - self._swept_at >= SWEEP_EVERY:
+            self._swept_at = self._now()
+            with self._digesting:
+                feed.sweep(self._clock.now())
+
+    # Standing -------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """After news: is the guard ready, is the list fresh, until when may requests go on without asking?"""
+        if not self.ready:
+            return
+        self._judge()
+        self._became_ready.set()
+        with self._lock:
+            announce, self._was_ready = not self._was_ready, True
+        if announce:
+            entries = 0 if self._feed is None else len(self._feed.held.revocations)
+            keys = 0 if self._verifier is None else len(self._verifier.key_set)
+            self._events.emit("ready", keys=keys, revocations=entries)
+        self._first.finish()
+
+    def _judge(self) -> None:
+        """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
+        if self._feed is None:
+            self._standing.settled_until = ALWAYS if self._workers else NOT_NOW
+            return
+        with self._lock:
+            age = self._feed.age(self._now()) or 0.0
+            was, self._is_stale = self._is_stale, age > self._max_stale
+            open_end = ALWAYS if self._policy == "open" else self._feed.fresh_until(self._max_stale)
+            self._standing.settled_until = open_end if self._workers else NOT_NOW
+            stale_now = self._is_stale
+        # Outside the lock: what the operator's hook does is not ours to know.
+        if stale_now and not was:
+            self._events.emit("feed_stale", age=age, stale=self._policy)
+        elif was and not stale_now:
+            self._events.emit("feed_recovered", age=age)
+
+    def _first_try_failed(self) -> bool:
+        keys_failed = not self._keys_in_force and self._schedule.failures > 0
+        return keys_failed or (not self._list_in_force and self._feed is not None and self._feed.failures > 0)
+
+
+_followers: WeakSet[Follower] = WeakSet()
+
+
+def _after_fork() -> None:
+    for follower in list(_followers):
+        follower.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _run_politely(digest: Generator[None, None, PageNews]) -> PageNews:
+    """Take a page in, letting requests go first between its chunks.
+
+    A pause of nothing would not do: this thread would take the interpreter's lock again before another one woke up.
+    """
+    while True:
+        try:
+            next(digest)
+        except StopIteration as end:
+            news: PageNews = end.value
+            return news
+        time.sleep(_PAUSE)
+
+
+def _jitter() -> float:
+    return int.from_bytes(os.urandom(2), "big") / 0xFFFF
+
+
+def _same_keys(one: KeySet, other: KeySet) -> bool:
+    return {key.kid: (key.algorithm, key.public_jwk()) for key in one} == {
+        key.kid: (key.algorithm, key.public_jwk()) for key in other
+    }

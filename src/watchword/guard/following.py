@@ -1,0 +1,73 @@
+"""How a guard follows its service: the operator's options, checked and turned into a follower."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from watchword.clock import Clock
+from watchword.guard.addresses import ServiceAddress
+from watchword.guard.events import Events, OnEvent
+from watchword.guard.feed import Feed
+from watchword.guard.follower import Follower
+from watchword.guard.standing import StalePolicy, Standing
+from watchword.tokens.verify import Verifier
+
+if TYPE_CHECKING:
+    import ssl
+
+    from watchword.guard.http_client import HttpClient
+
+LEAST_MAX_STALE: Final = 15.0
+"""Seconds. Less makes no sense, since the service may be silent for 10."""
+
+
+class Following(NamedTuple):
+    """What `Guard` was told about following; see there."""
+
+    url: str | None
+    guard_key: str | None
+    max_stale: float
+    stale: StalePolicy
+    allow_private_networks: bool
+    tls: ssl.SSLContext | None
+    on_event: OnEvent | None
+
+
+def follow(
+    standing: Standing,
+    issuer: str,
+    options: Following,
+    *,
+    clock: Clock,
+    keys_of: Verifier | None,
+    revocations: bool,
+) -> Follower | None:
+    """The follower that keeps `standing`; None where there is nothing to follow. Nothing is started yet.
+
+    :param keys_of: the verifier whose keys are to be fetched; None where they are known.
+    :raises ValueError: an option that is not usable.
+    """
+    if options.stale not in ("open", "closed"):
+        raise ValueError("guard: stale is open or closed")
+    if not options.max_stale >= LEAST_MAX_STALE:
+        raise ValueError(f"guard: max_stale is at least {LEAST_MAX_STALE:.0f} seconds")
+    if keys_of is None and not revocations:
+        return None
+    service = ServiceAddress.checked(issuer, options.url)
+    return Follower(
+        standing,
+        service,
+        verifier=keys_of,
+        feed=Feed(service, options.guard_key) if revocations else None,
+        max_stale=options.max_stale,
+        policy=options.stale,
+        clock=clock,
+        events=Events(options.on_event),
+        open_client=lambda: _open_client(options),
+    )
+
+
+def _open_client(options: Following) -> HttpClient:
+    from watchword.guard.http_client import HttpClient  # http.client and ssl cost more at import than all the rest
+
+    return HttpClient(tls=options.tls, allow_private_networks=options.allow_private_networks)

@@ -1,0 +1,384 @@
+"""The guard: what an API asks about each request. Offline; the fast path has no lock, no await and no I/O."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final
+
+from watchword.clock import Clock, SystemClock, monotonic
+from watchword.errors import TokenError, WatchwordError
+from watchword.guard import bearer
+from watchword.guard.bearer import Authorization
+from watchword.guard.caller import Caller
+from watchword.guard.events import OnEvent
+from watchword.guard.follower import Follower
+from watchword.guard.following import Following, follow
+from watchword.guard.local import Local, LocalVerifier
+from watchword.guard.refusals import Refusal, refusal_of
+from watchword.guard.requirement import Names, Requirement, names
+from watchword.guard.standing import ALWAYS, StalePolicy, Standing, not_ready
+from watchword.guard.waiting import Pending
+from watchword.tokens import compact
+from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
+from watchword.tokens.claims import AccessClaims
+from watchword.tokens.keys import KeySet, VerificationKey
+from watchword.tokens.revocations import RevocationSet
+from watchword.tokens.verify import Policy, Verifier
+
+if TYPE_CHECKING:
+    import ssl
+
+ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
+WAIT: Final = 2.0
+"""The longest that a request waits, in seconds: for the first keys, or for those that its token was signed with."""
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+class Guard:
+    """Protects an API with the tokens of one Watchword service. One object per application; threads may share it.
+
+    :param issuer: the service's public URL, byte for byte as in `iss`.
+    :param audience: what this API is called in `aud`.
+    :param url: where the service is reached from here, if not under its public URL.
+    :param guard_key: what `watchword guards create` printed; needed for the feed beyond loopback.
+    :param algorithms: the only signature algorithms accepted.
+    :param leeway: seconds of clock difference to forgive, 0 to 60.
+    :param revocations: whether to follow the revocation feed. Without it a token is good until it expires.
+    :param max_stale: seconds without news (at least 15) after which `stale` applies.
+    :param stale: `open`: go on, warn; `closed`: refuse everything with 503 until there is news.
+    :param allow_private_networks: whether the service's name may lead to an address that is not public. It usually
+        does: guards and service mostly live in one private network.
+    :param tls: for certificates that the system does not know. They are always checked.
+    :param on_event: called with a name and fields on `ready`, `keys_changed`, `keys_failed`, `feed_failed`,
+        `feed_stale`, `feed_recovered`, from any thread.
+    :raises ValueError: a value that is not usable; the message says which.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        audience: str,
+        url: str | None = None,
+        guard_key: str | None = None,
+        algorithms: Collection[str] = ALGORITHMS,
+        leeway: int = 0,
+        revocations: bool = True,
+        max_stale: float = 30.0,
+        stale: StalePolicy = "open",
+        allow_private_networks: bool = True,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        policy = Policy(issuer, audience, tuple(algorithms), leeway=leeway)
+        if ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
+            raise ValueError("guard: for a shared secret use Guard.shared_secret")
+        verifier = Verifier(policy, KeySet())
+        standing, clock = Standing(verifier), clock or SystemClock()
+        options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
+        follower = follow(standing, issuer, options, clock=clock, keys_of=verifier, revocations=revocations)
+        self._begin(issuer, audience, standing, clock, follower)
+
+    @classmethod
+    def shared_secret(
+        cls,
+        issuer: str,
+        *,
+        audience: str,
+        secret: bytes,
+        url: str | None = None,
+        guard_key: str | None = None,
+        leeway: int = 0,
+        revocations: bool = True,
+        max_stale: float = 30.0,
+        stale: StalePolicy = "open",
+        allow_private_networks: bool = True,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Guard:
+        """A guard for tokens signed with a shared secret (HS256).
+
+        **Whoever can verify can forge**: every API that holds this secret can make itself a token of any user for
+        every other API. Prefer the default, where a guard needs no secret at all.
+
+        :param secret: at least 32 bytes, and none that tutorials use.
+        :raises InvalidKey: a secret that is not usable.
+        """
+        key = VerificationKey.shared_secret(secret)
+        verifier = Verifier(Policy(issuer, audience, ("HS256",), leeway=leeway), KeySet([key]))
+        standing, clock = Standing(verifier), clock or SystemClock()
+        options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
+        follower = follow(standing, issuer, options, clock=clock, keys_of=None, revocations=revocations)
+        return cls._made(issuer, audience, standing, clock, follower)
+
+    @classmethod
+    def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
+        """A guard in the process of the service itself: no network, no threads, always up to date.
+
+        :param issuer: the service's public URL, for the addresses in problem documents and of the token endpoint.
+        """
+        return cls._made(issuer, audience, Standing(LocalVerifier(service)), clock or SystemClock(), None)
+
+    @classmethod
+    def offline(
+        cls,
+        issuer: str,
+        *,
+        audience: str,
+        keys: KeySet,
+        revocations: RevocationSet | None = None,
+        algorithms: Collection[str] = ALGORITHMS,
+        leeway: int = 0,
+        clock: Clock | None = None,
+    ) -> Guard:
+        """A guard with keys (and a list) that somebody else keeps: for tests, and where there is no network."""
+        verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys)
+        return cls._made(issuer, audience, Standing(verifier, revocations), clock or SystemClock(), None)
+
+    def use_keys(self, keys: KeySet) -> None:
+        """Replace the keys of an `offline` guard. :raises TypeError: any other guard keeps its keys itself."""
+        verifier = self._standing.verifier
+        if self._follower is not None or not isinstance(verifier, Verifier):
+            raise TypeError("only an offline guard is given its keys")
+        self._standing.verifier = verifier.with_keys(keys)
+
+    # Checking -------------------------------------------------------------------------------------------------------
+
+    def check(
+        self,
+        authorization: Authorization,
+        *,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller:
+        """Who sends a request with this Authorization header.
+
+        May block this thread, for two seconds at most, in the first moments of the process or when a token names a
+        key that is just being fetched; otherwise it does no I/O.
+
+        :param authorization: the header's value, or all values if there may be several, or None; str or bytes.
+        :param roles: each of which the user must have; any iterable will do.
+        :param scopes: each of which the token must have; any iterable will do.
+        :param max_age: seconds that may have passed since the user logged in (RFC 9470).
+        :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
+        """
+        token = bearer.likely_token(authorization)
+        try:
+            return self.verify(token, roles=roles, scopes=scopes, max_age=max_age)
+        except TokenError as error:
+            if error.code == "token_malformed":
+                bearer.check_form(token)
+            raise
+
+    async def check_async(
+        self,
+        authorization: Authorization,
+        *,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller:
+        """As `check`, but waits without blocking the event loop (asyncio)."""
+        token = bearer.likely_token(authorization)
+        try:
+            return await self.verify_async(token, roles=roles, scopes=scopes, max_age=max_age)
+        except TokenError as error:
+            if error.code == "token_malformed":
+                bearer.check_form(token)
+            raise
+
+    def check_at_once(
+        self,
+        authorization: Authorization,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller | None:
+        """As `check`, but never waits: None where something has to be waited for first, which `check_async` does.
+
+        For adapters on an event loop: nearly every request is answered here, without a coroutine.
+        """
+        standing = self._standing
+        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
+            return None
+        token = bearer.likely_token(authorization)
+        now, verifier = self._now(), standing.verifier
+        try:
+            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
+        except TokenError as error:
+            if error.code == "token_malformed":
+                bearer.check_form(token)
+            if self._could_become_good(error, token, verifier):
+                return None
+            raise
+        if max_age is not None:
+            _check_age(claims, now, max_age)
+        return Caller(claims)
+
+    def verify(
+        self,
+        token: str,
+        *,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller:
+        """As `check`, for a bare token."""
+        standing = self._standing
+        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
+            self._settle()
+        now = self._now()
+        verifier = standing.verifier
+        try:
+            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
+        except TokenError as error:
+            pending = self._worth_waiting(error, token, verifier)
+            if pending is None:
+                raise
+            pending.wait(WAIT)
+            claims = self._verify_again(token, roles, scopes)
+        if max_age is not None:
+            _check_age(claims, now, max_age)
+        return Caller(claims)
+
+    async def verify_async(
+        self,
+        token: str,
+        *,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller:
+        """As `verify`, but waits without blocking the event loop (asyncio)."""
+        standing = self._standing
+        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
+            await self._settle_async()
+        now = self._now()
+        verifier = standing.verifier
+        try:
+            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
+        except TokenError as error:
+            pending = self._worth_waiting(error, token, verifier)
+            if pending is None:
+                raise
+            await pending.wait_async(WAIT)
+            claims = self._verify_again(token, roles, scopes)
+        if max_age is not None:
+            _check_age(claims, now, max_age)
+        return Caller(claims)
+
+    def require(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Requirement:
+        """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
+        return Requirement(self, names(scopes), names(roles), max_age)
+
+    def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
+        """The answer for an error that a check raised: status, headers, body.
+
+        :param scopes: the scopes that the check asked for, for the challenge.
+        :param max_age: the age that the check asked for, for the challenge.
+        """
+        return refusal_of(error, issuer=self.issuer, scopes=scopes, max_age=max_age)
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to fetch keys and revocations, in the background. The first check does it too, but has to wait."""
+        if self._follower is not None:
+            self._follower.start()
+
+    def stop(self) -> None:
+        """End the background threads; the end of the process or of the guard does it too. A check starts new ones."""
+        if self._follower is not None:
+            self._follower.stop()
+
+    def wait_until_ready(self, seconds: float = 10.0) -> bool:
+        """Start, and block until there are keys and a complete list, or for so long. Whether there are."""
+        if self._follower is None:
+            return True
+        return self._follower.wait_until_ready(seconds)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be judged: for the application's own readiness check."""
+        return self._follower is None or self._follower.ready
+
+    def feed_age(self) -> float | None:
+        """Seconds since the service read its database for the list at hand; None where no list is followed (yet)."""
+        return None if self._follower is None else self._follower.feed_age()
+
+    # The inside -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _made(cls, issuer: str, audience: str, standing: Standing, clock: Clock, follower: Follower | None) -> Guard:
+        guard = cls.__new__(cls)
+        guard._begin(issuer, audience, standing, clock, follower)  # noqa: SLF001  this is a constructor too
+        return guard
+
+    def _begin(self, issuer: str, audience: str, standing: Standing, clock: Clock, follower: Follower | None) -> None:
+        self.issuer = issuer
+        self.audience = audience
+        self._standing = standing
+        self._now = clock.now
+        self._monotonic = monotonic
+        self._follower = follower
+        if follower is None:
+            standing.settled_until = ALWAYS
+        else:
+            # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
+            weakref.finalize(self, follower.stop)
+
+    def _settle(self) -> None:
+        pending = self._attend()
+        if pending is not None:
+            pending.wait(WAIT)
+            self._insist()
+
+    async def _settle_async(self) -> None:
+        pending = self._attend()
+        if pending is not None:
+            await pending.wait_async(WAIT)
+            self._insist()
+
+    def _attend(self) -> Pending | None:
+        assert self._follower is not None, "only a guard that follows something is ever unsettled"
+        return self._follower.attend()
+
+    def _insist(self) -> None:
+        if self._attend() is not None:
+            raise not_ready()
+
+    def _worth_waiting(self, error: TokenError, token: str, verifier: object) -> Pending | None:
+        """What to wait for before a token is refused: only for one that could be good under keys not yet known."""
+        if self._follower is None or not self._could_become_good(error, token, verifier):
+            return None
+        return self._follower.ask_for_key()
+
+    def _could_become_good(self, error: TokenError, token: str, verifier: object) -> bool:
+        if error.code != "token_invalid" or self._follower is None or not isinstance(verifier, Verifier):
+            return False
+        return _names_unknown_key(token, verifier)
+
+    def _verify_again(self, token: str, roles: frozenset[str], scopes: frozenset[str]) -> AccessClaims:
+        standing = self._standing
+        return standing.verifier.verify(
+            token, now=self._now(), revocations=standing.revocations, roles=roles, scopes=scopes
+        )
+
+
+def _check_age(claims: AccessClaims, now: int, max_age: int) -> None:
+    # A token that does not say when its user logged in cannot show that it was recently.
+    if claims.auth_time is None or now - claims.auth_time > max_age:
+        raise TokenError("This needs a more recent log-in.", code="reauthentication_required")
+
+
+def _names_unknown_key(token: str, verifier: Verifier) -> bool:
+    try:
+        header = compact.read_header(compact.split(token).header)
+        kid = compact.header_kid(header, own=True)
+    except TokenError:
+        return False
+    return kid is not None and header.get("alg") in verifier.policy.algorithms and kid not in verifier.key_set

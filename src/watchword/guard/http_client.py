@@ -1,0 +1,198 @@
+"""The one place where a guard talks to the network: plain GET over http.client, with an end to everything.
+
+http.client knows a time-out for each read only, and a server that sends a byte every two seconds is never late by
+that. So reads and writes go through a socket that is armed with what remains of the whole fetch (checklist B12).
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from watchword.clock import monotonic
+from watchword.guard.addresses import Origin, is_loopback, origin_of
+from watchword.guard.exchange import Aborted, Answer, Fetch, FetchFault
+
+_AGENT = "watchword-guard"
+
+
+class HttpClient:
+    """Fetches one thing at a time and keeps its connection for the next. For one thread; `abort` is for others.
+
+    :param tls: for certificates that the system does not know. Names and certificates are always checked.
+    :param allow_private_networks: whether a name may lead to an address that is not public.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        allow_private_networks: bool = True,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._tls = tls
+        self._private = allow_private_networks
+        self._now = now
+        self._kept: tuple[Origin, socket.socket] | None = None
+        self._socket: socket.socket | None = None
+        self._aborted = False
+
+    def get(self, fetch: Fetch) -> Answer:
+        """Do it. :raises FetchFault: nothing came, too much, too late; `Aborted` after `abort`."""
+        deadline = self._now() + fetch.seconds
+        try:
+            return self._get(fetch, deadline)
+        except FetchFault:
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise FetchFault(f"{type(error).__name__}: {error}") from error
+        finally:
+            # Looked at last: a shut socket looks like an end of the answer.
+            if self._aborted:
+                self.close()
+                raise Aborted("stopped")
+
+    def abort(self) -> None:
+        """End whatever `get` is waiting for, from another thread; every later `get` is refused."""
+        self._aborted = True
+        waiting = self._socket
+        if waiting is not None:
+            with suppress(OSError):
+                # Not the method of a TLS socket, which would take its state away from under the reading thread.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection that is kept."""
+        self._kept = None
+        waiting, self._socket = self._socket, None
+        if waiting is not None:
+            waiting.close()
+
+    def _get(self, fetch: Fetch, deadline: float) -> Answer:
+        origin = origin_of(fetch.url)
+        if self._kept is not None and self._kept[0] == origin:
+            try:
+                return self._exchange(self._kept[1], origin, fetch, deadline)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                pass  # the server had closed it while nobody was looking: that is no fault, once
+        self.close()
+        if self._aborted:
+            raise Aborted("stopped")
+        self._socket = connected = self._connect(origin, deadline)
+        return self._exchange(connected, origin, fetch, deadline)
+
+    def _exchange(self, connected: socket.socket, origin: Origin, fetch: Fetch, deadline: float) -> Answer:
+        self._kept = None
+        parts = urlsplit(fetch.url)
+        connection = http.client.HTTPConnection(origin.host, origin.port)
+        connection.auto_open = 0
+        line = _Line(connected, deadline, self._now)
+        connection.sock = line
+        connection.putrequest("GET", parts._replace(scheme="", netloc="").geturl() or "/", skip_host=True,
+                              skip_accept_encoding=True)  # fmt: skip
+        connection.putheader("Host", parts.netloc)
+        connection.putheader("User-Agent", _AGENT)
+        connection.putheader("Accept-Encoding", "identity")  # what is counted is what is read
+        for name, value in fetch.headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        with connection.getresponse() as response:
+            arrived = self._now()
+            answer = Answer(response.status, _headers(response), _body(response, fetch.limit), arrived)
+            keep = not response.will_close and response.isclosed()
+        if keep:
+            self._kept = (origin, connected)
+        else:
+            self.close()
+        return answer
+
+    def _connect(self, origin: Origin, deadline: float) -> socket.socket:
+        fault: OSError = OSError("no address")
+        # The very address that was looked at is connected to: a name could lead elsewhere the next time it is asked.
+        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+            self._check_public(origin.host, str(address[0]))
+            connected = socket.socket(family, kind, protocol)
+            try:
+                connected.settimeout(_remaining(deadline, self._now()))
+                connected.connect(address)
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return self._secured(connected, origin) if origin.scheme == "https" else connected
+            except OSError as error:
+                connected.close()
+                fault = error
+        raise fault
+
+    def _secured(self, connected: socket.socket, origin: Origin) -> socket.socket:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls.wrap_socket(connected, server_hostname=origin.host)
+
+    def _check_public(self, host: str, address: str) -> None:
+        if self._private or is_loopback(host):
+            return
+        found = ipaddress.ip_address(address.partition("%")[0])
+        mapped = getattr(found, "ipv4_mapped", None)
+        if not (mapped or found).is_global:
+            raise FetchFault("the name leads to an address that is not public")
+
+
+class _Line(io.RawIOBase):
+    """A socket as http.client wants one, armed before each step with what remains of the fetch."""
+
+    def __init__(self, connected: socket.socket, deadline: float, now: Callable[[], float]) -> None:
+        self._socket = connected
+        self._deadline = deadline
+        self._now = now
+
+    def _arm(self) -> socket.socket:
+        self._socket.settimeout(_remaining(self._deadline, self._now()))
+        return self._socket
+
+    def sendall(self, data: Any) -> None:
+        self._arm().sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        assert mode == "rb", "http.client reads"
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._arm().recv_into(buffer)
+
+    def close(self) -> None:
+        """The socket outlives the answer; whoever opened it closes it."""
+
+
+def _remaining(deadline: float, now: float) -> float:
+    if deadline <= now:
+        raise TimeoutError("the answer took too long")
+    return deadline - now
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
+
+
+def _body(response: http.client.HTTPResponse, limit: int) -> bytes:
+    if response.status != http.HTTPStatus.OK:
+        return b""
+    if response.getheader("content-encoding", "identity").lower() != "identity":
+        raise FetchFault("the answer is compressed, which was not asked for")
+    promised = response.length
+    if promised is not None and promised > limit:
+        raise FetchFault(f"the answer is longer than {limit} bytes")
+    body = response.read(limit + 1)
+    if len(body) > limit:
+        raise FetchFault(f"the answer is longer than {limit} bytes")
+    if promised is not None and len(body) != promised:
+        raise FetchFault("the answer was cut off")
+    return body

@@ -1,0 +1,166 @@
+"""Finding the issuer's keys, and when to look again. Pure: it says what to fetch and is given what came.
+
+    metadata (RFC 8414) → its issuer is ours, byte for byte → jwks_uri at our origin → key set (RFC 7517)
+
+Whatever goes wrong, the last good key set stays: this module only ever yields a set that is good.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Final, NamedTuple
+
+from watchword.errors import InvalidKey
+from watchword.guard.addresses import ServiceAddress
+from watchword.guard.exchange import KEYS_LIMIT, KEYS_SECONDS, Answer, Fetch, FetchFault, check_ok
+from watchword.tokens import strict_json
+from watchword.tokens.jwks import read_key_set
+from watchword.tokens.keys import KeySet
+
+COOLDOWN: Final = 30.0
+DEFAULT_AGE: Final = 300
+LEAST_AGE: Final = 60
+LONGEST_AGE: Final = 24 * 3600
+ANNOUNCED_APART: Final = 1.0
+LATE_TRIES: Final = 3
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_HURRY: Final = 5.0
+_LONGEST_PAUSE: Final = 60.0
+_METADATA_DEPTH: Final = 8
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})", re.IGNORECASE)
+_JSON: Final = (("accept", "application/json"), ("cache-control", "no-cache"))
+_JWKS: Final = (("accept", "application/jwk-set+json, application/json"), ("cache-control", "no-cache"))
+
+
+class FoundKeys(NamedTuple):
+    """A good key set, where it was found, and for how many seconds its publisher says that it may be kept."""
+
+    keys: KeySet
+    address: str
+    max_age: int
+
+
+def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator[Fetch, Answer, FoundKeys]:
+    """Yield what to fetch, be sent what came, and return the key set at last.
+
+    :param known: where the key set was last time; if it is still good there, the metadata is not asked again.
+    :raises FetchFault: nothing usable was found.
+    """
+    if known is not None:
+        try:
+            return (yield from _key_set_at(known))
+        except FetchFault:
+            pass  # the service may have moved it: its metadata says where to
+    address = yield from _key_set_address(service)
+    return (yield from _key_set_at(address))
+
+
+def _key_set_address(service: ServiceAddress) -> Generator[Fetch, Answer, str]:
+    fault = FetchFault("no metadata")
+    for url in service.metadata_urls():
+        answer = yield Fetch(url, KEYS_LIMIT, KEYS_SECONDS, _JSON)
+        try:
+            return read_metadata(answer, service)
+        except FetchFault as error:
+            fault = error
+    raise fault
+
+
+def _key_set_at(address: str) -> Generator[Fetch, Answer, FoundKeys]:
+    answer = yield Fetch(address, KEYS_LIMIT, KEYS_SECONDS, _JWKS)
+    check_ok(answer)
+    try:
+        keys = read_key_set(answer.body)
+    except InvalidKey as error:
+        raise FetchFault(f"the key set is not usable: {error.message}") from error
+    return FoundKeys(keys, address, max_age_of(answer.headers.get("cache-control", "")))
+
+
+def read_metadata(answer: Answer, service: ServiceAddress) -> str:
+    """The address of the key set that a metadata document names.
+
+    :raises FetchFault: not metadata, or that of another issuer (RFC 8414 section 3.3; Authlib CVE-2026-104056).
+    """
+    check_ok(answer)
+    try:
+        metadata = strict_json.read_object(answer.body, max_depth=_METADATA_DEPTH)
+    except ValueError as error:
+        raise FetchFault("the metadata is not a JSON object") from error
+    if metadata.get("issuer") != service.issuer:
+        raise FetchFault("the metadata is that of another issuer")
+    return service.key_set_url(metadata.get("jwks_uri"))
+
+
+def max_age_of(cache_control: str) -> int:
+    """Seconds that a key set may be kept: what `Cache-Control` says, within a minute and a day."""
+    if re.search(r"no-(?:store|cache)", cache_control, re.IGNORECASE):
+        return LEAST_AGE
+    found = _MAX_AGE.search(cache_control)
+    return min(max(int(found[1]), LEAST_AGE), LONGEST_AGE) if found else DEFAULT_AGE
+
+
+class KeySchedule:
+    """When to fetch the key set. Times are monotonic seconds; `jitter` is a number from 0 to 1.
+
+    An unknown `kid` may cause one fetch per cooldown, counted from whatever fetch was last, so that a thousand
+    invented ones a second cause no more than two a minute. What the feed announces is fetched at once, cooldown or not.
+    """
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.failures = 0
+        self.under_way = False
+        self.next_at = float("-inf")
+        self._last: float | None = None
+        self._announced = False
+        self._late = 0
+
+    def pause(self, now: float) -> float:
+        """Seconds until the next fetch is due; 0 when it is."""
+        return max(self.next_at - now, 0.0)
+
+    def begin(self, now: float) -> None:
+        """A fetch begins. What is announced from here on wants another one after it."""
+        self._last, self.under_way, self._announced = now, True, False
+
+    def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
+        """It gave a key set. The next one is a little before `max_age` is over, not at the same time everywhere.
+
+        :param late: a change was announced and the set is the old one: who answered is a worker that has not heard
+            of it yet, so it is asked again, three times at most.
+        """
+        self.ready, self.under_way, self.failures = True, False, 0
+        self._late = self._late + 1 if late else 0
+        self._announced = self._announced or 0 < self._late <= LATE_TRIES
+        self.next_at = now + (ANNOUNCED_APART if self._announced else max_age * (1.0 - 0.1 * jitter))
+
+    def failed(self, now: float, *, jitter: float, was_announced: bool = False) -> None:
+        """It gave nothing. In a hurry while there are no keys at all, or when the ones at hand are known to be old."""
+        self.under_way = False
+        self.failures += 1
+        self._announced = self._announced or was_announced
+        hurry = self._announced or not self.ready
+        longest = _LONGEST_HURRY if hurry else _LONGEST_PAUSE
+        pause = _FIRST_PAUSE if hurry else COOLDOWN
+        self.next_at = now + min(pause * 2 ** min(self.failures - 1, 10), longest) * (0.5 + 0.5 * jitter)
+
+    def announce(self, now: float) -> None:
+        """The keys have changed: fetch at once, or right after the fetch that is under way."""
+        self._announced = True
+        soonest = now if self._last is None else max(now, self._last + ANNOUNCED_APART)
+        self.next_at = min(self.next_at, soonest)
+
+    @property
+    def announced(self) -> bool:
+        """Whether a change was announced that no fetch has begun for."""
+        return self._announced
+
+    def ask_unknown(self, now: float) -> bool:
+        """A token named an unknown key. True: a fetch is under way or begins now, and is worth waiting for."""
+        if self.under_way or self.next_at <= now:
+            return True
+        if self._last is not None and now - self._last < COOLDOWN:
+            return False
+        self.next_at = now
+        return True

@@ -1,0 +1,60 @@
+"""Which requests a path prefix guards: at least all that the application behind it could take for one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# What one application leaves as it is and another decodes, collapses, resolves or cuts off.
+_AMBIGUOUS: Final = re.compile(r"//|/\.\.?(?:/|\Z)|[%\\;\x00-\x1f\x7f]")
+_BELOW: Final = "/*"
+
+
+class Paths:
+    """Path prefixes, segment by segment: `/api` guards `/api` and `/api/…`, not `/apix`.
+
+    How the application behind reads a path is not known, so nobody gets around a prefix by writing it otherwise:
+    letters are compared without case, and a path that can be read in more than one way (`//`, `/./`, `/../`, `%`
+    after decoding, a backslash, `;`, control characters) is guarded wherever it seems to lead.
+
+    :param prefixes: `/` is everything; none at all is nothing.
+    :param except_paths: paths that need no token, letter by letter; one that ends in `/*` stands for all below it.
+    :raises ValueError: a prefix or exception that is not a plain path.
+    """
+
+    __slots__ = ("_below", "_everything", "_exact", "_except_below", "_except_exact", "_nothing")
+
+    def __init__(self, prefixes: Iterable[str], except_paths: Iterable[str] = ()) -> None:
+        roots = [_plain(prefix).rstrip("/").casefold() for prefix in prefixes]
+        exceptions = [_plain(path) for path in except_paths]
+        if _BELOW in exceptions:
+            raise ValueError("guard: an exception for every path would leave nothing guarded")
+        self._nothing = not roots
+        self._everything = "" in roots
+        self._exact = frozenset(roots)
+        self._below = tuple(f"{root}/" for root in roots)
+        self._except_exact = frozenset(path for path in exceptions if not path.endswith(_BELOW))
+        self._except_below = tuple(path[:-1] for path in exceptions if path.endswith(_BELOW))
+
+    @property
+    def everything(self) -> bool:
+        """Whether every path is guarded, so that none need be looked at."""
+        return self._everything and not self._except_exact and not self._except_below
+
+    def guards(self, path: str) -> bool:
+        """Whether a request for this path (decoded, without what the application is mounted under) needs a check."""
+        if self._nothing or path in self._except_exact:
+            return False
+        if _AMBIGUOUS.search(path):
+            return True
+        if self._except_below and path.startswith(self._except_below):
+            return False
+        folded = path.casefold()
+        return self._everything or folded.startswith(self._below) or folded in self._exact
+
+
+def _plain(path: str) -> str:
+    if not path.startswith("/") or _AMBIGUOUS.search(path):
+        raise ValueError(f"guard: a path to guard or to leave alone begins with one `/` and is plain, unlike {path!r}")
+    return path

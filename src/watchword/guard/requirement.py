@@ -1,0 +1,67 @@
+"""What a route needs of its callers, as one object: what adapters hold for each route or group of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from watchword.errors import TokenError, WatchwordError
+from watchword.guard.bearer import Authorization
+from watchword.guard.caller import Caller
+from watchword.guard.refusals import Refusal
+
+if TYPE_CHECKING:
+    from watchword.guard.guard import Guard
+
+_NONE: Final[frozenset[str]] = frozenset()
+Names = str | Iterable[str]
+"""Scopes or roles: several, or one text with spaces in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a route needs, bound to its guard: `check` a request by it, and turn what that raises into the answer.
+
+    `scopes` and `roles`: each of them; `max_age`: seconds since log-in, or None.
+    """
+
+    guard: Guard
+    scopes: frozenset[str] = _NONE
+    roles: frozenset[str] = _NONE
+    max_age: int | None = None
+
+    def check(self, authorization: Authorization) -> Caller:
+        """The caller, or an error as in `Guard.check`."""
+        return self.guard.check(authorization, roles=self.roles, scopes=self.scopes, max_age=self.max_age)
+
+    async def check_async(self, authorization: Authorization) -> Caller:
+        """The caller, or an error as in `Guard.check`; waits without blocking the event loop."""
+        return await self.guard.check_async(authorization, roles=self.roles, scopes=self.scopes, max_age=self.max_age)
+
+    def check_optional(self, authorization: Authorization) -> Caller | None:
+        """As `check`, but None where no token is shown. A token that is shown and is not good is still refused."""
+        try:
+            return self.check(authorization)
+        except TokenError as error:
+            if error.code == "token_missing":
+                return None
+            raise
+
+    async def check_optional_async(self, authorization: Authorization) -> Caller | None:
+        """As `check_optional`, without blocking the event loop."""
+        try:
+            return await self.check_async(authorization)
+        except TokenError as error:
+            if error.code == "token_missing":
+                return None
+            raise
+
+    def refusal(self, error: WatchwordError) -> Refusal:
+        """The answer for an error that `check` raised."""
+        return self.guard.refusal(error, scopes=self.scopes, max_age=self.max_age)
+
+
+def names(given: Names) -> frozenset[str]:
+    """Scopes or roles as a set."""
+    return frozenset(given.split() if isinstance(given, str) else given)

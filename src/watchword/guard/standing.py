@@ -1,0 +1,63 @@
+"""What a guard knows right now: the object that every request reads, and that the follower replaces pieces of.
+
+Requests take no lock. Each attribute is one reference, exchanged in one step; what belongs together (policy, keys and
+the tokens verified under them) is inside one object.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Protocol
+
+from watchword.guard.refusals import Unready
+from watchword.tokens.claims import AccessClaims
+from watchword.tokens.revocations import RevocationSet
+
+StalePolicy = Literal["open", "closed"]
+
+ALWAYS: Final = float("inf")
+NOT_NOW: Final = float("-inf")
+
+
+class TokenVerifier(Protocol):
+    """What judges a token: `watchword.tokens.Verifier`, or a service in the same process."""
+
+    def verify(
+        self,
+        token: str,
+        *,
+        now: int,
+        revocations: RevocationSet | None = None,
+        roles: frozenset[str] = frozenset(),
+        scopes: frozenset[str] = frozenset(),
+    ) -> AccessClaims:
+        """The claims of an acceptable token. :raises TokenError: for any other."""
+        ...
+
+
+class Standing:
+    """Verifier, list of revocations, and until when both may be relied on without asking anybody.
+
+    `settled_until` is a monotonic time. `ALWAYS`: requests need not even read the clock. `NOT_NOW`: something has to
+    be seen to first (nothing was started yet, no keys, no list, or this is a new process after a fork).
+    """
+
+    __slots__ = ("revocations", "settled_until", "verifier")
+
+    def __init__(self, verifier: TokenVerifier, revocations: RevocationSet | None = None) -> None:
+        self.verifier = verifier
+        self.revocations = revocations
+        self.settled_until = NOT_NOW
+
+
+def not_ready() -> Unready:
+    """The refusal of a guard that has no keys or no list yet."""
+    return Unready("This service cannot check access tokens yet. Try again in a moment.", code="guard_not_ready")
+
+
+def stale() -> Unready:
+    """The refusal of a guard whose list is too old, where it was told to close then."""
+    return Unready(
+        "This service cannot find out at present which access tokens have been revoked.",
+        code="revocations_stale",
+        retry_after=2,
+    )

@@ -1,0 +1,109 @@
+"""The guard in Starlette: per route or group of routes, or as a backend of Starlette's own AuthenticationMiddleware.
+
+Route("/orders", orders, middleware=[guarded(guard, scopes="orders:read")])      one route
+Mount("/admin", routes=[…], middleware=[guarded(guard, roles="admin")])          a group
+request.state.caller                                                             who asks
+
+Starlette(middleware=[authentication(guard)])                                    the caller is optional everywhere
+@requires(["orders:read", "role:admin"])                                         Starlette's own decorator
+request.user.caller
+"""
+
+from __future__ import annotations
+
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from watchword.errors import WatchwordError
+from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, remember
+from watchword.guard.caller import Caller
+from watchword.guard.guard import Guard
+from watchword.guard.refusals import Refusal
+from watchword.guard.requirement import Names
+
+__all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]
+
+
+def guarded(
+    guard: Guard, *, scopes: Names = (), roles: Names = (), max_age: int | None = None, optional: bool = False
+) -> Middleware:
+    """What to give a `Route`, `Mount`, `Router` or `Starlette` as `middleware=[…]`; parameters as `GuardMiddleware`."""
+    return Middleware(GuardMiddleware, guard=guard, scopes=scopes, roles=roles, max_age=max_age, optional=optional)
+
+
+def authentication(guard: Guard) -> Middleware:
+    """Starlette's AuthenticationMiddleware with a guard behind it: what `Starlette(middleware=[…])` takes."""
+    return Middleware(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
+
+
+class CallerUser(BaseUser):
+    """A caller as Starlette's `request.user`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Always: there is a `CallerUser` for verified tokens only."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The user's id, since a token holds no name."""
+        return self.caller.user_id
+
+    @property
+    def identity(self) -> str:
+        """The user's id."""
+        return self.caller.user_id
+
+
+class RequestRefused(AuthenticationError):
+    """A token that is not accepted; `refusal` is the answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+class GuardBackend(AuthenticationBackend):
+    """Who sends a request, for Starlette's AuthenticationMiddleware. No token: Starlette's UnauthenticatedUser.
+
+    The credentials are `authenticated`, the token's scopes, and the user's roles as `role:<name>`. A scope of the
+    token that begins with `role:` is left out, so that no client can give itself a role by asking for a scope.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._needs = guard.require()
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        """Credentials and user. :raises RequestRefused: for a token that is not accepted."""
+        try:
+            caller = await check_optional(self._needs, conn.scope)
+        except WatchwordError as error:
+            raise RequestRefused(self._needs.refusal(error)) from error
+        remember(conn.scope, caller)
+        return None if caller is None else (AuthCredentials(credentials(caller)), CallerUser(caller))
+
+
+def credentials(caller: Caller) -> list[str]:
+    """What `requires` compares."""
+    scopes = [scope for scope in caller.scopes if not scope.startswith("role:") and scope != "authenticated"]
+    return ["authenticated", *scopes, *(f"role:{role}" for role in caller.roles)]
+
+
+def answer(_: HTTPConnection, error: Exception) -> Response:
+    """The `on_error` of AuthenticationMiddleware, for this backend's errors."""
+    if not isinstance(error, RequestRefused):
+        raise error
+    return response(error.refusal)
+
+
+def response(refusal: Refusal) -> Response:
+    """A refusal as a Starlette response."""
+    made = Response(refusal.body, refusal.status)
+    made.raw_headers[:] = raw_headers(refusal)
+    return made

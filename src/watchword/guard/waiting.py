@@ -1,0 +1,85 @@
+"""Something that will be over soon, which threads and coroutines may wait for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+MOST_WAITING = 256
+
+
+class Pending:
+    """One thing under way. It is over once; whoever comes later does not wait.
+
+    At most 256 wait: the others go on at once, so that a flood of made-up tokens cannot pile up requests here.
+    """
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._callbacks: list[Callable[[], None]] = []
+
+    def finish(self) -> None:
+        """Wake everybody."""
+        with self._lock:
+            self._over.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def wait(self, seconds: float) -> None:
+        """Block this thread until it is over, or for so long."""
+        if not self._enter():
+            return
+        try:
+            self._over.wait(seconds)
+        finally:
+            self._leave()
+
+    async def wait_async(self, seconds: float) -> None:
+        """The same, without blocking the event loop."""
+        import asyncio  # whoever gets here has it loaded already; an API without it need not
+
+        if not self._enter():
+            return
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits there any more
+                loop.call_soon_threadsafe(over.set)
+
+        try:
+            self._call_when_over(wake)
+            async with asyncio.timeout(seconds):
+                await over.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._drop(wake)
+            self._leave()
+
+    def _call_when_over(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._over.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def _drop(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+    def _enter(self) -> bool:
+        with self._lock:
+            if self._over.is_set() or self._waiting >= MOST_WAITING:
+                return False
+            self._waiting += 1
+            return True
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._waiting -= 1

@@ -1,0 +1,73 @@
+"""A thread that does one step after the other, with pauses in between that can be cut short."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from watchword.guard.exchange import Aborted
+
+if TYPE_CHECKING:
+    from watchword.guard.http_client import HttpClient
+
+Step = Callable[["HttpClient"], float]
+"""Does one thing, by a connection of its own, and says how many seconds to wait before the next."""
+
+_AFTER_A_DEFECT = 5.0
+_ENDS_WITHIN = 1.0
+
+
+class Worker:
+    """A daemon thread for one step function: it never keeps a process from ending."""
+
+    def __init__(self, name: str, step: Step, client: HttpClient, on_defect: Callable[[Exception], None]) -> None:
+        self._step = step
+        self._client = client
+        self._on_defect = on_defect
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin. :raises RuntimeError: the interpreter is ending and starts no more threads."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Cut the pause short."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End, also in the middle of a fetch; waits a second at most, since a look-up of a name cannot be ended."""
+        self._stopped = True
+        self._client.abort()
+        self._wake.set()
+        # The last reference to a guard may go away in this very thread.
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(_ENDS_WITHIN)
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not exist: let go of its connection, which is the parent's."""
+        self._client.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                self._wake.wait(self._guarded_step())
+                self._wake.clear()
+        finally:
+            self._client.close()
+
+    def _guarded_step(self) -> float:
+        try:
+            return self._step(self._client)
+        except Aborted:
+            return 0.0
+        except Exception as error:  # noqa: BLE001  a defect must not end the list's being followed
+            self._on_defect(error)
+            return _AFTER_A_DEFECT

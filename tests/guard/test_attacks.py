@@ -1,0 +1,106 @@
+"""Every attack of `tests/attacks` once more, through a guard: a token that the library refuses, the guard refuses too.
+
+The attacks call `Verifier.verify`. Here each such call goes on to a guard that holds that very verifier, as a bare
+token and as a header, and both must say what the verifier alone says.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watchword.clock import FixedClock
+from watchword.errors import Refused, TokenError
+from watchword.guard import Guard, bearer
+from watchword.guard.standing import Standing
+from watchword.tokens import AccessClaims, Verifier
+
+HERE = Path(__file__).parents[1] / "attacks"
+_alone = Verifier.verify
+calls = 0
+
+
+def _through_a_guard(self: Verifier, token: Any, **how: Any) -> AccessClaims:
+    """In place of `Verifier.verify`."""
+    global calls  # noqa: PLW0603  counts, so that the last test can tell that anything was tested
+    calls += 1
+    alone = _outcome(lambda: _alone(self, token, **how))
+    if type(token) is str:
+        guard = _guard_around(self, how)
+        needs = {name: frozenset(how[name]) for name in ("roles", "scopes") if name in how}
+        assert _outcome(lambda: guard.verify(token, **needs).claims) == alone
+        assert _outcome(lambda: guard.check(f"Bearer {token}", **needs).claims) == _as_header(alone, token)
+    if isinstance(alone, AccessClaims):
+        return _alone(self, token, **how)
+    raise TokenError("refused", code=alone)
+
+
+def _guard_around(verifier: Verifier, how: dict[str, Any]) -> Guard:
+    policy = verifier.policy
+    guard = Guard.offline(
+        policy.issuer,
+        audience=policy.audience,
+        keys=verifier.key_set,
+        algorithms=policy.algorithms,
+        clock=FixedClock(how["now"]),
+    )
+    standing = Standing(_Alone(verifier), how.get("revocations"))
+    standing.settled_until = guard._standing.settled_until
+    guard._standing = standing
+    return guard
+
+
+class _Alone:
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def verify(self, token: str, **how: Any) -> AccessClaims:
+        return _alone(self._verifier, token, **how)
+
+
+def _outcome(check: Callable[[], AccessClaims]) -> AccessClaims | str:
+    try:
+        return check()
+    except (TokenError, Refused) as error:
+        return error.code
+
+
+def _as_header(alone: AccessClaims | str, token: str) -> AccessClaims | str:
+    """What is no token68 is a malformed header and not a malformed token."""
+    if alone == "token_malformed" and not bearer._TOKEN68.fullmatch(token):
+        return "authorization_malformed"
+    return alone
+
+
+@pytest.fixture(autouse=True, scope="module")
+def through_a_guard() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Verifier, "verify", _through_a_guard)
+        # The detour makes each call three; how many mutations there are is the other run's business.
+        patch.setattr("tests.attacks.test_fuzz.MUTATIONS", 50_000)
+        yield
+
+
+# What it measures is the time and the memory of one call, and here each is several.
+MEASURED = {"test_oversized_tokens__A2_is_refused_at_once_and_costs_no_memory"}
+
+
+def _collect() -> None:
+    for path in sorted(HERE.glob("test_*.py")):
+        module = importlib.import_module(f"tests.attacks.{path.stem}")
+        for name, value in vars(module).items():
+            title = f"{path.stem}__{name.removeprefix('test_')}"
+            if name.startswith("test_") and callable(value) and title not in MEASURED:
+                globals()[title] = value
+
+
+_collect()
+
+
+def test_the_attacks_were_run() -> None:
+    """Last in this file: nothing above would be shown if the detour had not been taken."""
+    assert calls > 100

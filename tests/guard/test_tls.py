@@ -1,0 +1,92 @@
+"""Over TLS: certificates are checked, a private authority can be named, and everything else is as without."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.guard.service import FEED, Service, until
+from watchword.errors import TokenError
+from watchword.guard import Guard, Unready
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def secured(service: Service, authority: Path) -> str:
+    """Turn the service's socket into one that speaks TLS; its new address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority)
+    server = service._server
+    assert server is not None
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    service.issuer.issuer = url = service.url.replace("http:", "https:")
+    service.metadata = lambda: {  # type: ignore[method-assign]
+        "issuer": url,
+        "jwks_uri": f"{url}/.well-known/jwks.json",
+    }
+    return url
+
+
+def test_a_private_authority(service: Service, authority: Path) -> None:
+    """Keys, revocations and a stop in the middle of a long poll."""
+    url = secured(service, authority)
+    guard = Guard(url, audience="orders", tls=ssl.create_default_context(cafile=str(authority)))
+    token = service.token(session_id="s")
+    assert guard.verify(token)
+    service.revoke("session", "s")
+
+    def revoked() -> bool:
+        try:
+            guard.verify(token)
+        except TokenError as error:
+            return error.code == "token_revoked"
+        return False
+
+    assert until(revoked)
+    asked = service.asked[FEED]
+    assert until(lambda: service.asked[FEED] > asked)
+    began = time.monotonic()
+    guard.stop()
+    assert time.monotonic() - began < 0.5
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("watchword-guard")]
+
+
+def test_an_unknown_authority_is_refused(service: Service, authority: Path) -> None:
+    guard = Guard(secured(service, authority), audience="orders")
+    with pytest.raises(Unready):
+        guard.verify(service.token())
+    assert sum(service.asked.values()) == 0
+    guard.stop()

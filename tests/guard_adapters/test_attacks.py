@@ -1,0 +1,131 @@
+"""Every attack of `tests/attacks` once more, through every adapter: what the library refuses, no API lets in.
+
+As in `tests/guard/test_attacks.py` each call of `Verifier.verify` takes a detour: here the token is sent as a header to
+the same small API in every framework, whose guard holds that very verifier. Each must answer what a guard alone says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guard_adapters import apps, in_process
+from watchword.clock import FixedClock
+from watchword.errors import Refused, TokenError
+from watchword.guard import Guard
+from watchword.guard.standing import ALWAYS, Standing
+from watchword.testing import Issuer
+from watchword.tokens import AccessClaims, Verifier
+
+HERE = Path(__file__).parents[1] / "attacks"
+_alone = Verifier.verify
+_asks: dict[str, in_process.Ask] = {}
+_guard: Guard
+calls = 0
+
+
+class _Alone:
+    """The verifier of an attack, without the detour."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def verify(self, token: str, *, now: int, **how: Any) -> AccessClaims:
+        return _alone(self._verifier, token, now=now, **how)
+
+
+def _through_the_adapters(self: Verifier, token: Any, *, now: int, **how: Any) -> AccessClaims:
+    """In place of `Verifier.verify`."""
+    global calls  # noqa: PLW0603  counts, so that the last test can tell that anything was tested
+    if type(token) is str and not how.get("roles") and not how.get("scopes"):
+        calls += 1
+        _guard._standing = standing = Standing(_Alone(self), how.get("revocations"))
+        standing.settled_until = ALWAYS
+        _guard._now = FixedClock(now).now
+        header = b"Bearer " + token.encode("utf-8", "surrogatepass")
+        expected = _expected(header)
+        for name, ask in _asks.items():
+            answer = ask("/needs", [header])
+            assert (answer.status, answer.code) == expected, (name, token, answer)
+            assert answer.status == 200 or answer.headers["www-authenticate"].startswith("Bearer ")
+    return _alone(self, token, now=now, **how)
+
+
+def _expected(header: bytes) -> tuple[int, str | None]:
+    """What a guard says of these bytes, which `tests/guard` shows to be what the library says."""
+    try:
+        _guard.check(header)
+    except (TokenError, Refused) as error:
+        return _guard.refusal(error).status, error.code
+    return 200, None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def through_the_adapters() -> Iterator[None]:
+    global _guard  # noqa: PLW0603  one guard for all applications, which each attack gives its verifier
+    _guard = Issuer().guard()
+    loop = asyncio.new_event_loop()
+    for name, make in apps.ASGI.items():
+        _asks[name] = in_process.asgi(make(_guard), loop)
+    _asks["flask"] = in_process.wsgi(apps.flask(_guard))
+    django = in_process.wsgi(apps.django_wsgi(_guard))
+    _asks["django"] = django
+    _asks["drf"] = lambda path, values: django("/drf" + path, values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Verifier, "verify", _through_the_adapters)
+        # Each call is eight applications here; how many mutations there are is the other run's business.
+        patch.setattr("tests.attacks.test_fuzz.MUTATIONS", 300)
+        yield
+    _asks.clear()
+    loop.close()
+
+
+# What it measures is the time and the memory of one call; and what hypothesis makes up is for the library.
+LEFT_OUT = {
+    "test_oversized_tokens__A2_is_refused_at_once_and_costs_no_memory",
+    "test_fuzz__A28_mutated_headers_and_claims_that_are_signed_give_token_errors_only",
+    "test_fuzz__A28_mutated_tokens_give_token_errors_only",
+}
+
+
+def _collect() -> None:
+    for path in sorted(HERE.glob("test_*.py")):
+        module = importlib.import_module(f"tests.attacks.{path.stem}")
+        for name, value in vars(module).items():
+            title = f"{path.stem}__{name.removeprefix('test_')}"
+            if name.startswith("test_") and callable(value) and title not in LEFT_OUT and not _made_up(value):
+                globals()[title] = value
+
+
+def _made_up(test: Any) -> bool:
+    return hasattr(test, "hypothesis")
+
+
+_collect()
+
+
+def test_mutated_tokens() -> None:
+    """Any bytes: the same answer from all, and never a 500."""
+    import random
+
+    from tests.attacks import forging, test_fuzz
+
+    chance, verifier, genuine = random.Random(0x7A3), forging.verifier(), forging.honest()
+    codes = set()
+    for _ in range(400):
+        try:
+            verifier.verify(test_fuzz.mutate(genuine, chance), now=forging.NOW)
+        except TokenError as error:
+            codes.add(error.code)
+    assert codes == {"token_malformed", "token_invalid"}
+
+
+def test_the_attacks_were_run() -> None:
+    """Last in this file: nothing above would be shown if the detour had not been taken."""
+    assert calls > 500
+    assert len(_asks) == 7
