@@ -130,9 +130,29 @@ def _everything_wrong(client: Client, canaries: Canaries) -> None:
 def _by_other_ways(server: Server, canaries: Canaries) -> None:
     raw.send(server, request("GET", f"/{canaries.fresh('raw-path')}", f"Bad Header: {canaries.fresh('raw-header')}"))
     raw.send(server, request("GET", "/livez", f"X-Nul: {canaries.fresh('nul')}\x00"))
+    _as_a_guard(server, canaries)
     with_password = canaries.fresh("stdin")
     assert server.command("users", "create", "operator", "--password-stdin", stdin=with_password).returncode == 0
     assert server.command("users", "create", "operator", "--password-stdin", stdin=with_password).returncode != 0
+
+
+def _as_a_guard(server: Server, canaries: Canaries) -> None:
+    """A guard key everywhere where one is read, good, revoked and wrong; tokens that are introspected and revoked."""
+    key = canaries.keep(server.command("guards", "create", "orders").stdout.strip())
+    wrong = canaries.keep("wwg_" + secrets.token_urlsafe(32))
+    with server.client() as client:
+        granted = client.grant(client.register()["username"])
+        tokens = [canaries.keep(granted[name]) for name in ("access_token", "refresh_token")]
+        for _ in range(2):
+            for shown in (key, wrong):
+                client.get("/revocations", headers=bearer(shown))
+                for token in tokens:
+                    client.post("/introspect", data={"token": token}, headers=bearer(shown))
+                    client.post("/introspect", data={"token": token, "client_id": "orders", "client_secret": shown})
+            client.get("/verify", headers=bearer(tokens[0]))
+            assert client.post("/revoke", data={"token": tokens[1], "client_id": "watchword"}).status_code == 200
+            server.command("guards", "list")
+            server.command("guards", "revoke", "orders")
 
 
 def _database(server: Server) -> str:

@@ -1,0 +1,123 @@
+"""Fixtures: the service, a site and an application, and in front of them each proxy in turn."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+
+from tests.e2e.client import bearer, fresh_name
+from tests.e2e.fixtures import server
+from tests.e2e.server import Server, free_port
+from tests.interop.issued import expired
+from tests.proxies.application import application
+from tests.proxies.guide import Places
+from tests.proxies.proxy import caddy, nginx
+
+__all__ = ["behind", "late_token", "people", "server", "site"]
+
+PROXIES = {"nginx": nginx, "caddy": caddy}
+
+
+class Person(NamedTuple):
+    """Somebody who is logged in."""
+
+    user_id: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A proxy in front of a site: where it is, the service whose tokens it wants to see, and two who have some."""
+
+    port: int
+    service: Server
+    user: Person
+    admin: Person
+
+    def get(self, path: str, token: str | None = None, method: str = "GET", **options: Any) -> httpx2.Response:
+        """What a client gets, showing a token or none."""
+        headers = [*(bearer(token) if token else {}).items(), *options.pop("headers", ())]
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx2.request(method, url, headers=headers, timeout=20, **options)
+
+    def seen(self, path: str, token: str, method: str = "GET", **options: Any) -> dict[str, Any]:
+        """What the application saw of a request; its headers as a dictionary, of which none may be repeated."""
+        answer = self.get(path, token, method, **options)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        names = [name for name, _ in told["headers"]]
+        assert len(names) == len(set(names)), names
+        return {**told, "headers": dict(told["headers"])}
+
+    def raw(self, request: bytes) -> bytes:
+        """What comes back for bytes that no client library would send; the connection must close behind them."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(request)
+            parts = []
+            while part := connection.recv(65536):
+                parts.append(part)
+        return b"".join(parts)
+
+    def status(self, path: str, token: str = "") -> int:
+        """The status for a path that is sent as it stands, where a client library would tidy it up."""
+        shown = f"Authorization: Bearer {token}\r\n" if token else ""
+        answer = self.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{shown}Connection: close\r\n\r\n".encode())
+        return int(answer.split()[1])
+
+
+def log_in(service: Server, *, role: str = "") -> Person:
+    """Somebody new, with or without a role."""
+    name = fresh_name()
+    with service.client() as client:
+        user_id = str(client.register(name)["id"])
+        if role:
+            assert service.command("users", "set-role", name, role).returncode == 0
+        return Person(user_id, client.log_in(name))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plain files: a page for all who are logged in, one for administrators."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "index.html").write_text("<p>for those who are logged in</p>\n")
+    (folder / "admin").mkdir()
+    (folder / "admin" / "index.html").write_text("<p>for administrators</p>\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def people(server: Server) -> tuple[Person, Person]:
+    """A user and an administrator."""
+    return log_in(server), log_in(server, role="admin")
+
+
+@pytest.fixture(scope="session", params=PROXIES)
+def behind(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    server: Server,
+    site: Path,
+    people: tuple[Person, Person],
+) -> Iterator[Behind]:
+    """Each proxy in front of the site, the application, and the service that all tests share."""
+    name = request.param
+    with application() as port:
+        places = Places(proxy=free_port(), service=server.port, application=port, site=site)
+        with PROXIES[name](tmp_path_factory.mktemp(name), places):
+            yield Behind(places.proxy, server, *people)
+
+
+@pytest.fixture(scope="session")
+def late_token(server: Server) -> str:
+    """A token of the shared service whose time is over: from another process on its data, where they last a second."""
+    twin = Server(server.folder, WATCHWORD_PUBLIC_URL=server.origin, WATCHWORD_ACCESS_LIFETIME="1s")
+    try:
+        return expired(twin)
+    finally:
+        twin.stop()
