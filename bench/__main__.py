@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
 
-from bench import machine, needs
+from bench import machine, needs, python_peers
 from bench.drivers import Settings
 from bench.measures import MEASURES
 from bench.report import Outcome, show, write
@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 0: all measured, 1: a bar missed under `--strict`, 2: something could not be measured."""
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    if asked.peers:
+        python_peers.install()
     for line in (missing := needs.missing()):
         print(f"note: {line}", file=sys.stderr)
     settings = _settings(asked)
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="pairs of runs of each comparison")
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--connections", type=int, help="connections of the load")
+    parser.add_argument("--peers", action="store_true", help="first install the Python peers into bench/.venv-peers")
     parser.add_argument("--strict", action="store_true", help="end with code 1 when a bar is missed")
     return parser
 

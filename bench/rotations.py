@@ -25,6 +25,7 @@ import uvloop
 
 from bench.load import Used
 from watchword import opaque
+from watchword.cli import garbage
 from watchword.clock import SystemClock
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY, Issuer
@@ -34,6 +35,7 @@ from watchword.identity.session_row import ROTATE
 from watchword.identity.sessions import Sessions
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
+from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.sqlite import SQLite
 
 IN_FLIGHT = 32
@@ -180,7 +182,9 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     database = await SQLite.open(path)
     settings, clock = Settings(data_dir=path.parent), SystemClock()
     issuer = Issuer(SimpleNamespace(signing=None), settings)  # type: ignore[arg-type]  # nothing is signed here
-    callers = Ours(Sessions(database, MASTER, issuer, Follower(database, clock), settings, clock))
+    follower = Follower(database, clock, lambda: None)  # nobody follows
+    callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, follower, settings, clock))
+    garbage.settle()  # as the service does when it has started
     tasks = [asyncio.create_task(callers.call(first)) for first in range(IN_FLIGHT)]
     await asyncio.sleep(spec.warmup)
     meter = Meter(callers.done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.drivers import Settings
-from bench.measures import harness, login, profile, refresh, rotation, start
+from bench.measures import guard_http, guard_in_process, harness, login, profile, refresh, rotation, start
 from bench.report import Outcome
 
 MEASURES: dict[str, Callable[[Settings], Outcome]] = {
@@ -16,4 +16,7 @@ MEASURES: dict[str, Callable[[Settings], Outcome]] = {
     "login_http": login.measure_rate,
     "login_storm": login.measure_storm,
     "start_and_memory": start.measure,
+    "guard_in_process": guard_in_process.measure,
+    "guard_http": guard_http.measure,
+    "guard_peers": guard_http.measure_peers,
 }
