@@ -55,6 +55,7 @@ def test_A25_nothing_that_was_refused_is_kept() -> None:
         ("user", claims()["sub"]),
         ("key", key().kid),
     ],
+    ids=["session", "user", "key"],
 )
 def test_A25_a_hit_is_checked_against_each_kind_of_revocation(kind: Kind, subject: str) -> None:
     """⚑ A revoked key too: its tokens are in the cache until the key set is fetched."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_local_services() -> None:
 
 def test_shared_secrets() -> None:
     """Short and well-known ones are refused when the guard is made; public-key tokens are not accepted."""
-    secret = bytes(range(32))
+    secret = sha256(b"a secret of this test").digest()
     guard = Guard.shared_secret("https://auth.test", audience="api", secret=secret, revocations=False)
     issuer = Issuer(algorithm="HS256")
     issuer._signing = SigningKey.shared_secret(secret)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_there_is_one_guard_for_a_process() -> None:
     assert len(set(map(id, found))) == 1
 
 
-SECRET = "b2a5c8f1-" * 4 + "x"
+SECRET = sha256(b"a secret of this test").hexdigest()
 
 
 def test_a_guard_by_its_name_and_one_with_a_shared_secret() -> None:
