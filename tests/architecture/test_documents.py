@@ -13,7 +13,7 @@ from watchword.cli.settings_page import page
 from watchword.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
-_SKIPPED = {".git", ".venv", "node_modules", "watchword-data", "results"}
+_SKIPPED = {".git", ".venv", ".venv-peers", "node_modules", "watchword-data", "results"}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # An index to install from, or an address inside one; written so that this file does not hold one itself.
 _REGISTRY = re.compile(
