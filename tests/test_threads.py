@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import subprocess
 import sys
 import threading
@@ -305,3 +306,33 @@ def test_the_interpreter_waits_for_work_at_its_exit_but_not_for_ever(seconds: st
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == said
     assert time.monotonic() - started < 10
+
+
+async def test_in_a_crowd_results_are_handed_over_together() -> None:
+    """While others wait, a result may wait for the next ones, but no longer than it was told; alone it never does."""
+    threads = Threads(1, "test", hold=0.15)
+
+    async def one() -> float:
+        await threads.run(time.sleep, 0.02)
+        return time.monotonic()
+
+    started = time.monotonic()
+    assert await one() - started < 0.1
+    started = time.monotonic()
+    ended = [started, *await asyncio.gather(*(one() for _ in range(12)))]
+    gaps = [later - sooner for sooner, later in itertools.pairwise(ended)]
+    assert ended == sorted(ended), "in the order of asking"
+    assert sum(gap < 0.01 for gap in gaps) >= 4, "several were handed over in one turn of the loop"
+    assert max(gaps) < 0.4, "and nobody was held much beyond the limit"
+    threads.close()
+
+
+async def test_what_is_held_is_handed_over_when_the_threads_are_closed() -> None:
+    """Whoever was promised a result gets it, also when the rest is dropped."""
+    threads = Threads(1, "test", hold=5.0)
+    waiting = [threads.run(time.sleep, 0.02) for _ in range(12)]
+    await asyncio.sleep(0.05)
+    threads.close(drop=True)
+    done, pending = await asyncio.wait(waiting, timeout=2)
+    assert not pending
+    assert any(not one.cancelled() for one in done)
