@@ -88,26 +88,32 @@ def seen() -> dict[str, float]:
     what the same objects cost is shown beside, for that is how other libraries publish their figures.
     """
     key = SigningKey.generate("ES256")
+    live = revocations(10_000)
     guard = Guard.offline(
         ISSUER,
         audience=AUDIENCE,
         keys=KeySet([key.verification_key]),
-        revocations=revocations(10_000),
+        revocations=live,
         clock=SystemClock(),
     )
     # A guard that follows a service reads the monotonic clock for each check; one that is offline would not.
     guard._standing.settled_until = monotonic() + 3600  # noqa: SLF001
     tokens = [token(key).encode() for _ in range(TOKENS)]
-    headers = [b"Bearer " + each for each in tokens]
+    headers = [bytearray(b"Bearer " + each) for each in tokens]
     for each in tokens:
         guard.verify(each.decode())
+
+    def after_a_change(each: str) -> object:
+        live.state = object()  # as each revocation of somebody else's token leaves it
+        return guard.verify(each)
 
     same = [each.decode() for each in tokens]
     turns = [place % TOKENS for place in range(BATCH)]
     return {
         "verify": per_call(guard.verify, lambda: [tokens[turn].decode() for turn in turns]),
         "verify, same objects": per_call(guard.verify, lambda: [same[turn] for turn in turns]),
-        "check a header": per_call(guard.check_at_once, lambda: [headers[turn] for turn in turns]),
+        "check a header": per_call(guard.check, lambda: [bytes(headers[turn]) for turn in turns]),
+        "list changed": per_call(after_a_change, lambda: [tokens[turn].decode() for turn in turns]),
     }
 
 

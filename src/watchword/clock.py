@@ -31,14 +31,15 @@ class SystemClock:
     """
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
-        self._read = read
+        self.read = read
+        """The clock as it is, with its fraction; it does not stand still."""
         self._latest = 0
 
     def now(self) -> int:
         """Whole seconds since 1970 UTC."""
-        now = int(self._read())
-        if 0 <= self._latest - now <= _STEP_BACK:
-            return self._latest
+        now, latest = int(self.read()), self._latest
+        if now == latest or 0 < latest - now <= _STEP_BACK:
+            return latest
         self._latest = now
         return now
 

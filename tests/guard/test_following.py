@@ -12,7 +12,7 @@ import pytest
 from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, KEYS, METADATA, Service, serving, until
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import Guard, Unready
+from watchword.guard import Guard, Unready, standing
 
 
 def code(guard: Guard, token: str) -> str:
@@ -159,13 +159,14 @@ def test_the_service_may_go_away(service: Service, guarded: MakeGuard) -> None:
 
 
 @pytest.mark.parametrize(("policy", "after"), [("open", "ok"), ("closed", "revocations_stale")])
-def test_an_hour_without_news(service: Service, policy: Any, after: str) -> None:
+def test_an_hour_without_news(service: Service, policy: Any, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hour is skipped by moving the guard's monotonic clock: warned of once, judged as told, recovered from."""
     ahead = 0.0
     events: list[tuple[str, Any]] = []
     guard = service.guard(stale=policy, on_event=lambda name, fields: events.append((name, dict(fields))))
     clock = lambda: time.monotonic() + ahead  # noqa: E731
-    guard._monotonic = guard._follower._now = clock
+    guard._follower._now = clock
+    monkeypatch.setattr(standing, "monotonic", clock)
     open_client = guard._follower._open_client
 
     def open_with_clock() -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable
 from typing import TYPE_CHECKING, Final
 
-from watchword.clock import Clock, SystemClock, monotonic
+from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import bearer
 from watchword.guard.bearer import Authorization
@@ -17,11 +17,11 @@ from watchword.guard.following import Following, follow
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, names
+from watchword.guard.seen import SeenCallers
 from watchword.guard.standing import ALWAYS, StalePolicy, Standing, not_ready
 from watchword.guard.waiting import Pending
 from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
-from watchword.tokens.claims import AccessClaims
 from watchword.tokens.keys import KeySet, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
@@ -33,6 +33,9 @@ ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 WAIT: Final = 2.0
 """The longest that a request waits, in seconds: for the first keys, or for those that its token was signed with."""
 _NONE: Final[frozenset[str]] = frozenset()
+Needs = tuple[frozenset[str], frozenset[str], int | None]
+"""Roles, scopes, and how many seconds ago the user may have logged in."""
+Judging = Generator[Pending, None, Caller]
 
 
 class Guard:
@@ -75,7 +78,7 @@ class Guard:
         policy = Policy(issuer, audience, tuple(algorithms), leeway=leeway)
         if ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
             raise ValueError("guard: for a shared secret use Guard.shared_secret")
-        verifier = Verifier(policy, KeySet())
+        verifier = Verifier(policy, KeySet(), cache_size=0)  # what it found is remembered with the caller
         standing, clock = Standing(verifier), clock or SystemClock()
         options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
         follower = follow(standing, issuer, options, clock=clock, keys_of=verifier, revocations=revocations)
@@ -108,7 +111,7 @@ class Guard:
         :raises InvalidKey: a secret that is not usable.
         """
         key = VerificationKey.shared_secret(secret)
-        verifier = Verifier(Policy(issuer, audience, ("HS256",), leeway=leeway), KeySet([key]))
+        verifier = Verifier(Policy(issuer, audience, ("HS256",), leeway=leeway), KeySet([key]), cache_size=0)
         standing, clock = Standing(verifier), clock or SystemClock()
         options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
         follower = follow(standing, issuer, options, clock=clock, keys_of=None, revocations=revocations)
@@ -135,7 +138,7 @@ class Guard:
         clock: Clock | None = None,
     ) -> Guard:
         """A guard with keys (and a list) that somebody else keeps: for tests, and where there is no network."""
-        verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys)
+        verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys, cache_size=0)
         return cls._made(issuer, audience, Standing(verifier, revocations), clock or SystemClock(), None)
 
     def use_keys(self, keys: KeySet) -> None:
@@ -166,13 +169,8 @@ class Guard:
         :param max_age: seconds that may have passed since the user logged in (RFC 9470).
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        token = bearer.likely_token(authorization)
-        try:
-            return self.verify(token, roles=roles, scopes=scopes, max_age=max_age)
-        except TokenError as error:
-            if error.code == "token_malformed":
-                bearer.check_form(token)
-            raise
+        caller = self._by_header.recall(authorization, roles, scopes, max_age)
+        return caller or _blocking(self._judge_header(authorization, (roles, scopes, max_age)))
 
     async def check_async(
         self,
@@ -183,41 +181,8 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, but waits without blocking the event loop (asyncio)."""
-        token = bearer.likely_token(authorization)
-        try:
-            return await self.verify_async(token, roles=roles, scopes=scopes, max_age=max_age)
-        except TokenError as error:
-            if error.code == "token_malformed":
-                bearer.check_form(token)
-            raise
-
-    def check_at_once(
-        self,
-        authorization: Authorization,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
-        max_age: int | None = None,
-    ) -> Caller | None:
-        """As `check`, but never waits: None where something has to be waited for first, which `check_async` does.
-
-        For adapters on an event loop: nearly every request is answered here, without a coroutine.
-        """
-        standing = self._standing
-        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
-            return None
-        token = bearer.likely_token(authorization)
-        now, verifier = self._now(), standing.verifier
-        try:
-            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
-        except TokenError as error:
-            if error.code == "token_malformed":
-                bearer.check_form(token)
-            if self._could_become_good(error, token, verifier):
-                return None
-            raise
-        if max_age is not None:
-            _check_age(claims, now, max_age)
-        return Caller(claims)
+        caller = self._by_header.recall(authorization, roles, scopes, max_age)
+        return caller or await _awaiting(self._judge_header(authorization, (roles, scopes, max_age)))
 
     def verify(
         self,
@@ -228,22 +193,8 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, for a bare token."""
-        standing = self._standing
-        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
-            self._settle()
-        now = self._now()
-        verifier = standing.verifier
-        try:
-            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
-        except TokenError as error:
-            pending = self._worth_waiting(error, token, verifier)
-            if pending is None:
-                raise
-            pending.wait(WAIT)
-            claims = self._verify_again(token, roles, scopes)
-        if max_age is not None:
-            _check_age(claims, now, max_age)
-        return Caller(claims)
+        caller = self._by_token.recall(token, roles, scopes, max_age)
+        return caller or _blocking(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
 
     async def verify_async(
         self,
@@ -254,22 +205,8 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `verify`, but waits without blocking the event loop (asyncio)."""
-        standing = self._standing
-        if standing.settled_until is not ALWAYS and self._monotonic() >= standing.settled_until:
-            await self._settle_async()
-        now = self._now()
-        verifier = standing.verifier
-        try:
-            claims = verifier.verify(token, now=now, revocations=standing.revocations, roles=roles, scopes=scopes)
-        except TokenError as error:
-            pending = self._worth_waiting(error, token, verifier)
-            if pending is None:
-                raise
-            await pending.wait_async(WAIT)
-            claims = self._verify_again(token, roles, scopes)
-        if max_age is not None:
-            _check_age(claims, now, max_age)
-        return Caller(claims)
+        caller = self._by_token.recall(token, roles, scopes, max_age)
+        return caller or await _awaiting(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
 
     def require(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Requirement:
         """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
@@ -322,8 +259,9 @@ class Guard:
         self.issuer = issuer
         self.audience = audience
         self._standing = standing
-        self._now = clock.now
-        self._monotonic = monotonic
+        # Two, because a bare token in place of a header is refused, and the other way round.
+        self._by_header, self._by_token = SeenCallers(standing, clock), SeenCallers(standing, clock)
+        self.recall = self._by_header.recall  # for `Requirement`, one call nearer
         self._follower = follower
         if follower is None:
             standing.settled_until = ALWAYS
@@ -331,48 +269,61 @@ class Guard:
             # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
             weakref.finalize(self, follower.stop)
 
-    def _settle(self) -> None:
-        pending = self._attend()
-        if pending is not None:
-            pending.wait(WAIT)
-            self._insist()
+    def _judge_header(self, authorization: Authorization, needs: Needs) -> Judging:
+        token = bearer.likely_token(authorization)
+        try:
+            return (yield from self._judge(authorization, token, self._by_header, needs))
+        except TokenError as error:
+            if error.code == "token_malformed":
+                bearer.check_form(token)
+            raise
 
-    async def _settle_async(self) -> None:
-        pending = self._attend()
-        if pending is not None:
-            await pending.wait_async(WAIT)
-            self._insist()
+    def _judge(self, shown: Authorization, token: str, seen: SeenCallers, needs: Needs) -> Judging:
+        """Check a token in full. Yields what has to be waited for first, in whatever way the caller waits."""
+        standing = self._standing
+        if not standing.settled():
+            pending = self._attend()
+            if pending is not None:
+                yield pending
+                if self._attend() is not None:
+                    raise not_ready()
+        verifier = standing.verifier
+        try:
+            return seen.verify(shown, token, *needs)
+        except TokenError as error:
+            pending = self._worth_waiting(error, token, verifier)
+            if pending is None:
+                raise
+        yield pending
+        return seen.verify(shown, token, *needs)
 
     def _attend(self) -> Pending | None:
         assert self._follower is not None, "only a guard that follows something is ever unsettled"
         return self._follower.attend()
 
-    def _insist(self) -> None:
-        if self._attend() is not None:
-            raise not_ready()
-
     def _worth_waiting(self, error: TokenError, token: str, verifier: object) -> Pending | None:
         """What to wait for before a token is refused: only for one that could be good under keys not yet known."""
-        if self._follower is None or not self._could_become_good(error, token, verifier):
-            return None
-        return self._follower.ask_for_key()
-
-    def _could_become_good(self, error: TokenError, token: str, verifier: object) -> bool:
         if error.code != "token_invalid" or self._follower is None or not isinstance(verifier, Verifier):
-            return False
-        return _names_unknown_key(token, verifier)
-
-    def _verify_again(self, token: str, roles: frozenset[str], scopes: frozenset[str]) -> AccessClaims:
-        standing = self._standing
-        return standing.verifier.verify(
-            token, now=self._now(), revocations=standing.revocations, roles=roles, scopes=scopes
-        )
+            return None
+        return self._follower.ask_for_key() if _names_unknown_key(token, verifier) else None
 
 
-def _check_age(claims: AccessClaims, now: int, max_age: int) -> None:
-    # A token that does not say when its user logged in cannot show that it was recently.
-    if claims.auth_time is None or now - claims.auth_time > max_age:
-        raise TokenError("This needs a more recent log-in.", code="reauthentication_required")
+def _blocking(judging: Judging) -> Caller:
+    try:
+        while True:
+            next(judging).wait(WAIT)
+    except StopIteration as end:
+        caller: Caller = end.value
+        return caller
+
+
+async def _awaiting(judging: Judging) -> Caller:
+    try:
+        while True:
+            await next(judging).wait_async(WAIT)
+    except StopIteration as end:
+        caller: Caller = end.value
+        return caller
 
 
 def _names_unknown_key(token: str, verifier: Verifier) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
-from watchword.errors import TokenError
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.revocations import RevocationSet
-
-_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Local(Protocol):
@@ -33,13 +30,6 @@ class LocalVerifier:
         *,
         now: int,  # noqa: ARG002  the service has its own clock
         revocations: RevocationSet | None = None,  # noqa: ARG002  and its own list
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
     ) -> AccessClaims:
         """The claims of a token that the service accepts. :raises TokenError: for any other."""
-        claims = self._verify(token)
-        if scopes and not claims.scopes.issuperset(scopes):
-            raise TokenError("The token lacks a scope.", code="scope_missing")
-        if roles and not claims.roles.issuperset(roles):
-            raise TokenError("The token lacks a role.", code="role_missing")
-        return claims
+        return self._verify(token)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watchword.errors import TokenError, WatchwordError
@@ -30,6 +31,14 @@ class Requirement:
     scopes: frozenset[str] = _NONE
     roles: frozenset[str] = _NONE
     max_age: int | None = None
+    recall: Callable[[Authorization], Caller | None] = field(init=False, repr=False, compare=False)
+    """What `check` answers if that is certain at once, else None: so that an event loop needs no coroutine for it."""
+
+    def __post_init__(self) -> None:
+        recall = self.guard.recall
+        if self.roles or self.scopes or self.max_age is not None:
+            recall = partial(recall, roles=self.roles, scopes=self.scopes, max_age=self.max_age)
+        object.__setattr__(self, "recall", recall)
 
     def check(self, authorization: Authorization) -> Caller:
         """The caller, or an error as in `Guard.check`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, Protocol
 
+from watchword.clock import monotonic
 from watchword.guard.refusals import Unready
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.revocations import RevocationSet
@@ -27,8 +28,6 @@ class TokenVerifier(Protocol):
         *,
         now: int,
         revocations: RevocationSet | None = None,
-        roles: frozenset[str] = frozenset(),
-        scopes: frozenset[str] = frozenset(),
     ) -> AccessClaims:
         """The claims of an acceptable token. :raises TokenError: for any other."""
         ...
@@ -45,8 +44,12 @@ class Standing:
 
     def __init__(self, verifier: TokenVerifier, revocations: RevocationSet | None = None) -> None:
         self.verifier = verifier
-        self.revocations = revocations
+        self.revocations = RevocationSet() if revocations is None else revocations
         self.settled_until = NOT_NOW
+
+    def settled(self) -> bool:
+        """Whether both may be relied on without asking anybody."""
+        return self.settled_until is ALWAYS or monotonic() < self.settled_until
 
 
 def not_ready() -> Unready:

@@ -1,4 +1,4 @@
-"""Verified tokens, remembered by the whole token string. Bounded; only genuine tokens ever get in.
+"""Verified tokens, remembered by the whole text that was shown. Bounded; only genuine tokens ever get in.
 
 Two halves: what is put in or found again goes to the young one, and when that is full it becomes the old one and the
 former old one is dropped. So nothing is ever searched for something to evict, and what is in use stays.
@@ -29,17 +29,17 @@ class TokenCache(Generic[Entry]):
         if size < 0:
             raise ValueError("a cache cannot have a negative size")
         self._half = size // 2
-        self.young: dict[str, Entry] = {}
-        self._old: dict[str, Entry] = {}
+        self.young: dict[str | bytes, Entry] = {}
+        self._old: dict[str | bytes, Entry] = {}
 
-    def find_old(self, token: str) -> Entry | None:
+    def find_old(self, token: str | bytes) -> Entry | None:
         """Look in the old half, after the young one (which the verifier reads directly) has failed."""
         entry = self._old.get(token)
         if entry is not None:
             self.put(token, entry)
         return entry
 
-    def put(self, token: str, entry: Entry) -> None:
+    def put(self, token: str | bytes, entry: Entry) -> None:
         """Remember a genuine token."""
         if not self._half:
             return
@@ -48,6 +48,11 @@ class TokenCache(Generic[Entry]):
             self._old = young
             self.young = young = {}
         young[token] = entry
+
+    def drop(self, token: str | bytes) -> None:
+        """Forget a token."""
+        self.young.pop(token, None)
+        self._old.pop(token, None)
 
     def __len__(self) -> int:
         return len(self.young.keys() | self._old.keys())

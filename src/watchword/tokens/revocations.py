@@ -53,9 +53,12 @@ class RevocationSet:
 
     An entry is never needed for longer than the tokens it refuses, so keeping it until the next `sweep` is harmless.
     A million entries take about 90 MB, most of it the integers.
+
+    `state` is another object after each `add`, and none of another set's: a token that was not refused under it is
+    not refused while it is the same. Whoever keeps that must have read it *before* asking.
     """
 
-    __slots__ = ("_keys", "_sessions", "_shared", "_users")
+    __slots__ = ("_keys", "_sessions", "_shared", "_users", "state")
 
     def __init__(self) -> None:
         self._sessions: dict[int, tuple[int, int]] = {}
@@ -63,6 +66,7 @@ class RevocationSet:
         self._keys: dict[int, tuple[int, int]] = {}
         # Equal (min_version, expires_at) are one object: without it a million entries would take half as much again.
         self._shared: dict[tuple[int, int], tuple[int, int]] = {}
+        self.state = object()
 
     def add(self, kind: Kind, subject: str, min_version: int, expires_at: int) -> None:
         """Refuse a session, a user's tokens below a version, or everything that a key signed.
@@ -83,6 +87,7 @@ class RevocationSet:
             min_version, end = max(min_version, known[0]), max(end, known[1])
         value = (min_version, end)
         entries[mark] = self._shared.setdefault(value, value)
+        self.state = object()  # last: who sees the new state sees the entry
 
     def refuses(self, claims: Marked) -> bool:
         """Whether the token's key, its session or its user's version has been revoked."""

@@ -113,15 +113,13 @@ class Verifier:
             entry = self._cache.find_old(token) or self._first_sight(token, now)
         valid_from, valid_until, claims = entry
         if not valid_from <= now < valid_until:
-            raise _untimely(now < valid_from)
+            raise untimely(now < valid_from)
         if self._audience not in claims.aud:
             raise TokenError("The token is for another audience.")
         if revocations is not None and revocations.refuses(claims):
-            raise TokenError("The token has been revoked.", code="token_revoked")
-        if scopes and not claims.scopes.issuperset(scopes):
-            raise TokenError("The token lacks a scope.", code="scope_missing")
-        if roles and not claims.roles.issuperset(roles):
-            raise TokenError("The token lacks a role.", code="role_missing")
+            raise revoked()
+        if scopes or roles:
+            check_needs(claims, roles=roles, scopes=scopes)
         return claims
 
     def verify_genuine(self, token: str) -> AccessClaims:
@@ -136,6 +134,11 @@ class Verifier:
         claims = self._read(check_signature(parts, key), key)
         self._check_addressed(claims)
         return claims
+
+    def validity(self, claims: AccessClaims) -> tuple[int, int]:
+        """The first second at which a token with these claims is valid here, and the first at which no longer."""
+        leeway = self.policy.leeway
+        return max(claims.iat, claims.nbf or 0) - leeway, claims.exp + leeway
 
     def _first_sight(self, token: str, now: int) -> tuple[int, int, AccessClaims]:
         if not isinstance(token, str):
@@ -179,12 +182,11 @@ class Verifier:
     def _check(self, claims: AccessClaims, now: int) -> tuple[int, int, AccessClaims]:
         policy = self.policy
         self._check_addressed(claims)
-        valid_from = max(claims.iat, claims.nbf or 0) - policy.leeway
-        valid_until = claims.exp + policy.leeway
+        valid_from, valid_until = self.validity(claims)
         if now >= valid_until:
-            raise _untimely(early=False)
+            raise untimely(early=False)
         if now < valid_from:
-            raise _untimely(early=True)
+            raise untimely(early=True)
         if claims.exp - claims.iat > policy.max_lifetime:
             raise TokenError("The token lives longer than is accepted.")
         return valid_from, valid_until, claims
@@ -208,7 +210,24 @@ def check_signature(parts: Parts, key: VerificationKey) -> bytes:
     return payload
 
 
-def _untimely(early: bool) -> TokenError:
+def check_needs(claims: AccessClaims, *, roles: Iterable[str], scopes: Iterable[str]) -> None:
+    """Whether a verified token has each of these roles and scopes.
+
+    :raises TokenError: `scope_missing`, `role_missing`.
+    """
+    if not claims.scopes.issuperset(scopes):
+        raise TokenError("The token lacks a scope.", code="scope_missing")
+    if not claims.roles.issuperset(roles):
+        raise TokenError("The token lacks a role.", code="role_missing")
+
+
+def revoked() -> TokenError:
+    """The error for a token that the list of revocations refuses."""
+    return TokenError("The token has been revoked.", code="token_revoked")
+
+
+def untimely(early: bool) -> TokenError:
+    """The error for a token outside of its lifetime: before it, or after it."""
     if early:
         return TokenError("The token is not valid yet.", code="token_not_yet_valid")
     return TokenError("The token has expired.", code="token_expired")

@@ -1,0 +1,138 @@
+"""Callers that a guard has checked before, by what they showed: most requests are answered from here.
+
+Nothing is taken on trust for a while. An entry names the verifier (policy and keys) that found the token good and the
+state of the list of revocations that did not refuse it. It counts only while that very verifier is in force and only
+in the token's own lifetime; and where the list has changed, the token is looked up in it again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from watchword.clock import Clock, SystemClock
+from watchword.errors import TokenError
+from watchword.guard.bearer import Authorization
+from watchword.guard.caller import Caller
+from watchword.guard.standing import ALWAYS, Standing
+from watchword.tokens.cache import TokenCache
+from watchword.tokens.verify import Verifier, check_needs, revoked, untimely
+
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+class SeenCallers:
+    """Tells who shows a token, and remembers it of the good ones. Threads may share it, without a lock."""
+
+    __slots__ = ("_cache", "_now", "_read", "_standing")
+
+    def __init__(self, standing: Standing, clock: Clock) -> None:
+        self._standing = standing
+        self._now = clock.now
+        # With its fraction it compares with whole seconds as well, and costs half as much. Where the clock was set
+        # back, and `now` therefore stands still, what cannot be recalled is looked at again by `now`.
+        self._read = clock.read if isinstance(clock, SystemClock) else clock.now
+        self._cache: TokenCache[_Seen] = TokenCache()
+
+    def recall(
+        self,
+        shown: Authorization,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller | None:
+        """Who shows this and may have what is asked for, if that is certain at once; None: see what `verify` says."""
+        try:
+            seen = self._cache.young.get(shown)  # type: ignore[arg-type]
+        except TypeError:  # several headers
+            return None
+        standing = self._standing
+        if (
+            seen is None
+            or seen.verifier is not standing.verifier
+            or (seen.list_state is not standing.revocations.state and not seen.passes(standing))
+            or not seen.valid_from <= self._read() < seen.valid_until
+            or (standing.settled_until is not ALWAYS and not standing.settled())
+        ):
+            return None
+        caller = seen.caller
+        if (roles or scopes or max_age is not None) and not _may(caller, roles, scopes, max_age, self._now()):
+            return None
+        return caller
+
+    def verify(
+        self,
+        shown: Authorization,
+        token: str,
+        roles: frozenset[str] = _NONE,
+        scopes: frozenset[str] = _NONE,
+        max_age: int | None = None,
+    ) -> Caller:
+        """Who the holder of a token is; if it is good, it is remembered by what was shown.
+
+        :raises TokenError: as `Guard.check`.
+        """
+        now, standing = self._now(), self._standing
+        seen = self._find(shown)
+        if seen is None or seen.verifier is not standing.verifier:
+            caller = self._verify_and_remember(shown, token, now)
+        else:
+            if not seen.valid_from <= now < seen.valid_until:
+                self._cache.drop(shown)  # type: ignore[arg-type]  # so that no clock that is set back revives it
+                raise untimely(now < seen.valid_from)
+            if not seen.passes(standing):
+                raise revoked()
+            caller = seen.caller
+        check_needs(caller.claims, roles=roles, scopes=scopes)
+        if max_age is not None and not _recent(caller, now, max_age):
+            raise TokenError("This needs a more recent log-in.", code="reauthentication_required")
+        return caller
+
+    def _find(self, shown: Authorization) -> _Seen | None:
+        try:
+            return self._cache.young.get(shown) or self._cache.find_old(shown)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
+        # The state is read before the list is asked: what is added meanwhile makes another, and is looked up next time.
+        revocations = self._standing.revocations
+        state, verifier = revocations.state, self._standing.verifier
+        caller = Caller.of(verifier.verify(token, now=now, revocations=revocations))
+        if isinstance(verifier, Verifier) and isinstance(shown, str | bytes):
+            self._cache.put(shown, _Seen(caller, verifier, state))
+        return caller
+
+
+class _Seen:
+    """A caller, and what it was checked by."""
+
+    __slots__ = ("caller", "list_state", "valid_from", "valid_until", "verifier")
+
+    def __init__(self, caller: Caller, verifier: Verifier, list_state: object) -> None:
+        self.caller = caller
+        self.verifier = verifier
+        self.list_state = list_state
+        valid_from, valid_until = verifier.validity(caller.claims)
+        # As the clock's reading is: floats are compared twice as fast with each other as with integers, and are exact.
+        self.valid_from, self.valid_until = float(valid_from), float(valid_until)
+
+    def passes(self, standing: Standing) -> bool:
+        """Whether the list of revocations lets it pass."""
+        revocations = standing.revocations
+        state = revocations.state  # before the list is asked, as above
+        if revocations.refuses(self.caller.claims):
+            return False
+        self.list_state = state
+        return True
+
+
+def _may(caller: Caller, roles: frozenset[str], scopes: frozenset[str], max_age: int | None, now: int) -> bool:
+    claims = caller.claims
+    enough = claims.scopes.issuperset(scopes) and claims.roles.issuperset(roles)
+    return enough and (max_age is None or _recent(caller, now, max_age))
+
+
+def _recent(caller: Caller, now: int, max_age: int) -> bool:
+    # A token that does not say when its user logged in cannot show that it was recently.
+    auth_time = caller.claims.auth_time
+    return auth_time is not None and now - auth_time <= max_age

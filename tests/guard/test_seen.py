@@ -1,0 +1,307 @@
+"""Callers that were checked before: answered at once, and never for longer than a full check would answer so (A25)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from tests.attacks.forging import AUDIENCE, ISSUER, NOW, claims, honest, key
+from watchword.clock import Clock, FixedClock, SystemClock
+from watchword.errors import TokenError, WatchwordError
+from watchword.guard import Guard
+from watchword.guard.standing import Standing
+from watchword.tokens import AccessClaims, KeySet, Policy, RevocationSet, SigningKey, Verifier, sign_access
+from watchword.tokens import verify as verify_module
+from watchword.tokens.cache import DEFAULT_SIZE
+from watchword.tokens.revocations import Kind
+
+KEYS = KeySet([key().verification_key])
+
+
+def make(clock: Clock | None = None, revocations: RevocationSet | None = None) -> Guard:
+    return Guard.offline(ISSUER, audience=AUDIENCE, keys=KEYS, revocations=revocations, clock=clock or FixedClock(NOW))
+
+
+def header(token: str) -> bytes:
+    return b"Bearer " + token.encode()
+
+
+def code(guard: Guard, shown: Any, **needs: Any) -> str:
+    try:
+        guard.check(shown, **needs)
+    except WatchwordError as error:
+        return error.code
+    return "ok"
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for each signature that is checked."""
+    real, made = verify_module.check_signature, []
+
+    def counted(*arguments: Any) -> bytes:
+        made.append(None)
+        return real(*arguments)
+
+    monkeypatch.setattr(verify_module, "check_signature", counted)
+    return made
+
+
+@pytest.mark.parametrize("shape", [header, lambda token: f"Bearer {token}"], ids=["bytes", "text"])
+def test_the_second_time_no_signature_is_checked(shape: Callable[[str], Any], checks: list[None]) -> None:
+    guard, token = make(), honest()
+    assert guard.recall(shape(token)) is None
+    first = guard.check(shape(token))
+    assert guard.recall(shape(token)) is guard.check(shape(token)) is first
+    assert len(checks) == 1
+
+
+def test_a_bare_token_is_not_a_header_nor_the_other_way_round() -> None:
+    guard, token = make(), honest()
+    guard.check(f"Bearer {token}")
+    guard.verify(token)
+    assert code(guard, token) == "token_missing"
+    with pytest.raises(TokenError) as caught:
+        guard.verify(f"Bearer {token}")
+    assert caught.value.code == "token_malformed"
+    assert guard.recall(token) is None
+
+
+@pytest.mark.parametrize("shown", [None, "", [], [b"Bearer x", b"Bearer y"], (b"a", b"b"), "Basic x", b"\xff" * 10])
+def test_what_is_no_token_is_not_recalled(shown: Any) -> None:
+    assert make().recall(shown) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [("session", claims()["sid"]), ("user", claims()["sub"]), ("key", key().kid)],
+    ids=["session", "user", "key"],
+)
+def test_A25_each_kind_of_revocation_counts_from_the_next_request(kind: Kind, subject: str) -> None:
+    revoked = RevocationSet()
+    guard, shown = make(revocations=revoked), header(honest())
+    assert code(guard, shown) == "ok"
+    revoked.add("session", "somebody else's", 0, NOW + 900)
+    assert guard.recall(shown) is not None
+    revoked.add(kind, subject, 4, NOW + 900)
+    assert guard.recall(shown) is None
+    assert [code(guard, shown) for _ in range(3)] == ["token_revoked"] * 3
+
+
+def test_A25_another_list_is_looked_at_anew() -> None:
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    other = RevocationSet()
+    other.add("session", claims()["sid"], 0, NOW + 900)
+    guard._standing.revocations = other
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_revoked"
+
+
+def test_the_list_is_asked_once_after_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    revoked, asked = RevocationSet(), []
+    guard, shown = make(revocations=revoked), header(honest())
+    monkeypatch.setattr(RevocationSet, "refuses", lambda *_: asked.append(None))
+    for expected in (1, 2):
+        revoked.add("session", f"somebody else's {expected}", 0, NOW + 900)
+        for _ in range(3):
+            assert code(guard, shown) == "ok"
+        assert len(asked) == expected
+
+
+class _WhileItVerifies(Verifier):
+    """Does something when a token has been found good, before anybody is told."""
+
+    __slots__ = ("then",)
+
+    def verify(self, token: str, **how: Any) -> AccessClaims:
+        found = super().verify(token, **how)
+        self.then()
+        return found
+
+
+def _guard_that(then: Callable[[Standing], None]) -> Guard:
+    verifier = _WhileItVerifies(Policy(ISSUER, AUDIENCE, ("ES256",)), KEYS, cache_size=0)
+    standing = Standing(verifier)
+    verifier.then = lambda: then(standing)
+    return Guard._made(ISSUER, AUDIENCE, standing, FixedClock(NOW), None)
+
+
+def test_A25_a_revocation_that_arrives_during_the_check_counts_for_the_next() -> None:
+    """The entry must not carry the list's state from after the list was asked."""
+    guard = _guard_that(lambda standing: standing.revocations.add("session", claims()["sid"], 0, NOW + 900))
+    shown = header(honest())
+    assert code(guard, shown) == "ok"
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_revoked"
+
+
+def test_A25_a_revocation_that_arrives_while_the_list_is_asked_again_counts_for_the_next() -> None:
+    class Late(RevocationSet):
+        def refuses(self, token: Any) -> bool:
+            refused = super().refuses(token)
+            self.add("session", claims()["sid"], 0, NOW + 900)
+            return refused
+
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._standing.revocations = Late()
+    assert guard.recall(shown) is not None
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_revoked"
+
+
+def test_A25_keys_that_change_during_the_check_leave_nothing_behind() -> None:
+    """⚑ The old key's token must not be recalled under the new keys."""
+    other = Verifier(Policy(ISSUER, AUDIENCE, ("ES256",)), KeySet([SigningKey.generate("ES256").verification_key]))
+
+    def swap(standing: Standing) -> None:
+        standing.verifier = other
+
+    guard, shown = _guard_that(swap), header(honest())
+    assert code(guard, shown) == "ok"
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_invalid"
+
+
+def test_A25_other_keys_forget_and_the_same_keys_again_do_not_remember(checks: list[None]) -> None:
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    guard.use_keys(KeySet([SigningKey.generate("ES256").verification_key]))
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_invalid"
+    guard.use_keys(KEYS)
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "ok"
+    assert len(checks) == 2
+
+
+def test_A25_the_lifetime_counts_to_the_second() -> None:
+    clock = FixedClock(NOW)
+    guard, shown = make(clock), header(honest(exp=NOW + 900))
+    assert code(guard, shown) == "ok"
+    clock.advance(899)
+    assert guard.recall(shown) is not None
+    clock.advance(1)
+    assert guard.recall(shown) is None
+    assert code(guard, shown) == "token_expired"
+    clock.advance(-901)
+    assert code(guard, shown) == "token_not_yet_valid"
+
+
+def test_A25_the_leeway_counts_as_at_first_sight() -> None:
+    clock = FixedClock(NOW)
+    guard = Guard.offline(ISSUER, audience=AUDIENCE, keys=KEYS, leeway=30, clock=clock)
+    shown = header(honest(exp=NOW + 900, nbf=NOW))
+    assert code(guard, shown) == "ok"
+    for moved, expected in ((-30, "ok"), (959, "ok"), (1, "token_expired"), (-961, "token_not_yet_valid")):
+        clock.advance(moved)
+        assert code(guard, shown) == code(
+            Guard.offline(ISSUER, audience=AUDIENCE, keys=KEYS, leeway=30, clock=clock), shown
+        )
+        assert code(guard, shown) == expected
+
+
+def test_a_clock_that_is_set_back_a_little_neither_refuses_nor_revives() -> None:
+    """`SystemClock.now` stands still meanwhile; the clock's bare reading, by which tokens are recalled, does not."""
+    readings = [NOW + 5.5]
+    guard = make(SystemClock(lambda: readings[0]))
+    fresh, ended = header(honest(iat=NOW + 5, exp=NOW + 900)), header(honest(exp=NOW + 8))
+    assert (code(guard, fresh), code(guard, ended)) == ("ok", "ok")
+    readings[0] = NOW + 8.1
+    assert code(guard, ended) == "token_expired"
+    readings[0] = NOW + 4.9
+    assert guard.recall(fresh) is None
+    assert code(guard, fresh) == "ok"
+    assert code(guard, ended) == "token_expired"
+    assert guard.recall(ended) is None
+
+
+NEEDS: Iterable[tuple[dict[str, Any], str]] = [
+    ({"scopes": frozenset({"delete"})}, "scope_missing"),
+    ({"roles": frozenset({"owner"})}, "role_missing"),
+    ({"max_age": 10}, "reauthentication_required"),
+    ({"scopes": frozenset(claims()["scope"].split()), "roles": frozenset(claims()["roles"]), "max_age": 60}, "ok"),
+]
+
+
+@pytest.mark.parametrize(("needs", "expected"), NEEDS, ids=["scope", "role", "age", "all"])
+def test_A25_what_a_route_needs_is_looked_at_each_time(
+    needs: dict[str, Any], expected: str, checks: list[None]
+) -> None:
+    guard = make()
+    shown = header(honest(auth_time=NOW - 60))
+    for _ in range(2):
+        assert code(guard, shown, **needs) == expected
+    assert (guard.recall(shown, **needs) is not None) == (expected == "ok")
+    assert (guard.require(**needs).recall(shown) is not None) == (expected == "ok")
+    assert guard.recall(shown) is guard.require().recall(shown) is not None
+    assert len(checks) == 1
+
+
+def test_a_token_that_tells_no_log_in_is_never_recent() -> None:
+    without = claims()
+    del without["auth_time"]
+    guard, shown = make(), header(sign_access(without, key()))
+    for _ in range(2):
+        assert code(guard, shown) == "ok"
+        assert code(guard, shown, max_age=10**9) == "reauthentication_required"
+
+
+def test_expiry_is_told_before_revocation_and_revocation_before_needs() -> None:
+    clock, revoked = FixedClock(NOW), RevocationSet()
+    guard, shown, none = make(clock, revoked), header(honest()), frozenset({"none"})
+    assert code(guard, shown) == "ok"
+    revoked.add("session", claims()["sid"], 0, NOW + 900)
+    assert code(guard, shown, scopes=none, roles=none, max_age=0) == "token_revoked"
+    clock.advance(900)
+    assert code(guard, shown, scopes=none) == "token_expired"
+
+
+def test_what_is_in_use_is_found_again_when_many_others_came(checks: list[None]) -> None:
+    guard, shown = make(), header(honest())
+    half = DEFAULT_SIZE // 2
+    assert code(guard, shown) == "ok"
+    for number in range(half):
+        guard._by_header._cache.put(str(number), guard._by_header._cache.young[shown])
+    assert guard.recall(shown) is None  # in the older half
+    assert code(guard, shown) == "ok"
+    assert guard.recall(shown) is not None
+    assert len(checks) == 1
+
+
+def test_a_refused_token_is_not_kept() -> None:
+    guard = make()
+    for token in (honest(exp=NOW), honest(iss="x"), honest(aud="x"), honest()[:-4] + "AAAA", honest(nbf=NOW + 1)):
+        assert code(guard, header(token)) != "ok"
+    assert len(guard._by_header._cache) == 0
+
+
+def test_nothing_is_recalled_while_the_guard_is_not_settled() -> None:
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._standing.settled_until = float("-inf")
+    assert guard.recall(shown) is None
+
+
+def test_threads_share_it_and_get_their_own_callers() -> None:
+    guard = make()
+    tokens = {f"user-{number}": header(honest(sub=f"user-{number}")) for number in range(50)}
+    wrong: list[str] = []
+
+    def work(offset: int) -> None:
+        names = list(tokens)
+        for step in range(4000):
+            name = names[(step * 7 + offset) % 50]
+            if guard.check(tokens[name]).user_id != name:
+                wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(offset * 11,)) for offset in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
