@@ -107,8 +107,7 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "password manager": lambda: drawn(string.ascii_letters + string.digits + string.punctuation, 32),
     "letters and digits": lambda: drawn(string.ascii_letters + string.digits, 32),
     "small letters": lambda: drawn(string.ascii_lowercase, 32),
-    # Forty random digits are mostly years and runs about once in a hundred thousand draws; sixty-four are not.
-    "digits": lambda: drawn(string.digits, 64),
+    "digits": lambda: drawn(string.digits, 40),
     "hex of base64": lambda: base64.b64encode(os.urandom(32)).hex().encode(),
     "named": lambda: b"prod-jwt-secret-" + secrets.token_urlsafe(24).encode(),
 }

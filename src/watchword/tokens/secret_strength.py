@@ -17,6 +17,7 @@ MAX_CHECKED: Final = 512  # bytes: what is guessable for so long is guessable
 
 # Bits for one piece. Short words are found in random text too, so they save little.
 _LONG_WORD, _SHORT_WORD, _LONG_FROM = 2.0, 4.0, 4
+_NUMBER = 8.0  # a year or the like: random digits hold some
 _RUN, _REPEAT = 8.0, 8.0
 _SHORTEST_RUN, _SHORTEST_REPEAT = 3, 4
 _SYMBOL, _SYMBOL_AGAIN = 5.0, 0.0  # the second dash is as good as known
@@ -75,7 +76,7 @@ def _pieces(text: str, words: frozenset[str]) -> float:
     for start in range(len(text)):
         reachable = [(start + 1, single)]
         reachable += [
-            (start + len(word), _LONG_WORD if len(word) >= _LONG_FROM else _SHORT_WORD)
+            (start + len(word), _bits_of_a_word(word))
             for word in known.get(text[start : start + 2], ())
             if text.startswith(word, start)
         ]
@@ -94,6 +95,12 @@ def _by_beginning(words: frozenset[str]) -> dict[str, list[str]]:
         if len(word) > 1:
             found.setdefault(word[:2], []).append(word)
     return found
+
+
+def _bits_of_a_word(word: str) -> float:
+    if word.isdecimal():
+        return _NUMBER
+    return _LONG_WORD if len(word) >= _LONG_FROM else _SHORT_WORD
 
 
 def _bits_of_a_character(text: str) -> float:
