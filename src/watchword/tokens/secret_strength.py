@@ -15,10 +15,11 @@ from typing import Final
 ENOUGH_BITS: Final = 80
 MAX_CHECKED: Final = 512  # bytes: what is guessable for so long is guessable
 
-# Bits for one piece. Short words are found in random text too, so they save little.
+# Bits for one piece. Short words are found in random text too, so they save little; and runs of digits in random
+# digits, where each key has neighbours in several rows, so each further step of a run costs a bit.
 _LONG_WORD, _SHORT_WORD, _LONG_FROM = 2.0, 4.0, 4
 _NUMBER = 8.0  # a year or the like: random digits hold some
-_RUN, _REPEAT = 8.0, 8.0
+_RUN, _LONGER_RUN, _REPEAT = 8.0, 1.0, 8.0
 _SHORTEST_RUN, _SHORTEST_REPEAT = 3, 4
 _SYMBOL, _SYMBOL_AGAIN = 5.0, 0.0  # the second dash is as good as known
 
@@ -80,7 +81,10 @@ def _pieces(text: str, words: frozenset[str]) -> float:
             for word in known.get(text[start : start + 2], ())
             if text.startswith(word, start)
         ]
-        reachable += [(end, _RUN) for end in range(start + _SHORTEST_RUN, _end_of_run(text, start) + 1)]
+        reachable += [
+            (end, _RUN + (end - start - _SHORTEST_RUN) * _LONGER_RUN)
+            for end in range(start + _SHORTEST_RUN, _end_of_run(text, start) + 1)
+        ]
         reachable += [(end, _REPEAT) for end in range(start + _SHORTEST_REPEAT, _end_of_repeat(text, start) + 1)]
         for end, bits in reachable:
             cost[end] = min(cost[end], cost[start] + bits)
