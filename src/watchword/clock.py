@@ -32,7 +32,9 @@ class SystemClock:
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self.read = read
-        """The clock as it is, with its fraction; it does not stand still."""
+        """The clock as it is, with its fraction: it does not stand still."""
+        self.said = 0.0
+        """The latest time that `now` has said; `read` below it is a clock that was set back."""
         self._latest = 0
 
     def now(self) -> int:
@@ -40,7 +42,7 @@ class SystemClock:
         now, latest = int(self.read()), self._latest
         if now == latest or 0 < latest - now <= _STEP_BACK:
             return latest
-        self._latest = now
+        self._latest, self.said = now, float(now)
         return now
 
 

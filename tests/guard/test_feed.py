@@ -64,20 +64,21 @@ SEQUENCES: dict[str, tuple[list[dict[str, Any]], str, str]] = {
     "two pages": ([page(3, *s("c"), more=True), page(4, *s("d"))], "abcd", "?after=a.4"),
     "the same page twice": ([page(3, *s("c")), page(3, *s("c"))], "abc", "?after=a.3"),
     "reset of our own feed drops nothing": ([page(1, *s("c"), reset=True)], "abc", "?after=a.1"),
-    "reset of another feed replaces": ([page(7, *s("c"), feed="b", reset=True)], "c", "?after=b.7"),
+    "reset of another feed keeps sessions": ([page(7, *s("c"), feed="b", reset=True)], "abc", "?after=b.7"),
     "replaces only when it is complete": (
         [page(7, *s("c"), feed="b", reset=True, more=True)], "ab", "?after=b.7"),
     "replaces with all pages": (
-        [page(7, *s("c"), feed="b", reset=True, more=True), page(8, *s("d"), feed="b")], "cd", "?after=b.8"),
+        [page(7, *s("c"), feed="b", reset=True, more=True), page(8, *s("d"), feed="b")], "abcd", "?after=b.8"),
     "continuation pages marked reset too": (
         [page(7, *s("c"), feed="b", reset=True, more=True), page(8, *s("d"), feed="b", reset=True)],
-        "cd", "?after=b.8"),
+        "abcd", "?after=b.8"),
     "a draft given up for a third feed": (
-        [page(7, *s("c"), feed="b", reset=True, more=True), page(1, *s("d"), feed="c", reset=True)], "d", "?after=c.1"),
+        [page(7, *s("c"), feed="b", reset=True, more=True), page(1, *s("d"), feed="c", reset=True)],
+        "abd", "?after=c.1"),
     "a draft given up for our own feed": (
         [page(7, *s("c"), feed="b", reset=True, more=True), page(3, *s("d"), reset=True)], "abd", "?after=a.3"),
-    "a dot in the feed's name": ([page(7, *s("c"), feed="x.y", reset=True)], "c", "?after=x.y.7"),
-    "a name that needs quoting": ([page(7, *s("c"), feed="x&y=/", reset=True)], "c", "?after=x%26y%3D%2F.7"),
+    "a dot in the feed's name": ([page(7, *s("c"), feed="x.y", reset=True)], "abc", "?after=x.y.7"),
+    "a name that needs quoting": ([page(7, *s("c"), feed="x&y=/", reset=True)], "abc", "?after=x%26y%3D%2F.7"),
     "an unknown kind is passed over": ([page(3, ("client", "x"), *s("c"))], "abc", "?after=a.3"),
     "an unknown member is passed over": ([page(3, *s("c"), later=1)], "abc", "?after=a.3"),
 }  # fmt: skip
@@ -102,7 +103,10 @@ REFUSED: dict[str, Any] = {
     "no cursor": b'{"feed_id":"a","as_of":1,"reset":false,"entries":[],"more":false}',
     "cursor of another feed": page(3) | {"cursor": "b.3"},
     "negative cursor": page(3) | {"cursor": "a.-3"},
-    "huge cursor": page(3) | {"cursor": "a." + "9" * 20},
+    "huge cursor": page(3) | {"cursor": "a." + "9" * 19},
+    "a cursor in other digits": page(3) | {"cursor": "a.\u0663"},
+    "more, and no entries": page(3, more=True),
+    "more, and the same cursor": page(2, *s("c"), more=True),
     "line break in the cursor": page(3) | {"cursor": "a.3\n"},
     "empty feed": page(3, feed=""),
     "a long version of the keys": page(3, keys="v" * 256),
@@ -136,6 +140,53 @@ def test_a_page_that_does_not_continue_makes_us_ask_for_everything() -> None:
     assert sessions(feed) == set("abc")
 
 
+def test_users_of_another_database_are_not_those_of_ours() -> None:
+    """Their versions may be lower there. Sessions go on being refused, for as long as the former list refused them."""
+    feed = Feed(SERVICE)
+    take(feed, page(2, ("user", "u", 7), ("session", "a", None, NOW + 60), reset=True))
+    take(feed, page(1, ("session", "a", None, NOW + 30), feed="b", reset=True))
+    assert not feed.held.revocations._users
+    assert feed.held.revocations._sessions[mark_of("a")] == (0, NOW + 60)
+    feed.sweep(NOW + 61)
+    take(feed, page(2, feed="b") | {"as_of": NOW + 61})
+    feed.sweep(NOW + 61)
+    assert not sessions(feed)
+
+
+def test_a_long_list_is_kept_in_chunks() -> None:
+    feed = Feed(SERVICE)
+    take(feed, page(2, *(("session", str(number)) for number in range(3 * CHUNK)), reset=True))
+    pauses = list(feed.digest(answer(page(1, feed="b", reset=True)), wall=NOW))
+    assert len(pauses) == 3
+    assert len(feed.held.revocations) == 3 * CHUNK
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_cursor_that_is_not_taken_is_given_up(status: int) -> None:
+    """The list stays in force; asking the same for ever would be never to hear of a log-out again."""
+    feed = Feed(SERVICE)
+    take(feed, FIRST)
+    with pytest.raises(FetchFault, match="whole list"):
+        next(feed.digest(answer(b"", status=status), wall=NOW))
+    assert sessions(feed) == set("ab")
+    assert feed.fetch().url == URL
+    with pytest.raises(FetchFault, match=f"^status {status}$"):
+        next(feed.digest(answer(b"", status=status), wall=NOW))
+
+
+def test_what_is_swept_has_expired_by_both_clocks() -> None:
+    """Our clock was an hour ahead for a while: what it had thrown away would never come again."""
+    feed = Feed(SERVICE)
+    take(feed, FIRST)
+    feed.sweep(NOW + 3600)
+    assert sessions(feed) == set("ab")
+    take(feed, page(3) | {"as_of": NOW + 3600})
+    feed.sweep(NOW)
+    assert sessions(feed) == set("ab")
+    feed.sweep(NOW + 3600)
+    assert not sessions(feed)
+
+
 def test_not_complete_before_the_last_page() -> None:
     """A guard must not begin to accept with half a list."""
     feed = Feed(SERVICE)
@@ -167,7 +218,7 @@ NEWS: dict[str, tuple[list[dict[str, Any]], bool]] = {
     "a revoked key": ([FIRST, page(3, ("key", "k"))], True),
     "a revoked key that is known": ([FIRST, page(3, ("key", "k")), page(4, ("key", "k"))], False),
     "keys revoked before we came": ([page(1, ("key", "k"), reset=True)], False),
-    "a version on a page of several": ([FIRST, page(3, keys="v2", more=True)], True),
+    "a version on a page of several": ([FIRST, page(3, *s("c"), keys="v2", more=True)], True),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -219,18 +220,95 @@ def test_the_guard_key_is_shown_to_the_feed(service: Service, guarded: MakeGuard
 
 
 def test_a_restored_database_replaces_the_list(service: Service, guarded: MakeGuard) -> None:
-    """Another feed_id: the new list is what counts, but revoked keys stay revoked."""
+    """Another feed_id: what it says of users is what counts, but sessions and keys that were revoked stay so."""
     guard = guarded()
     kid = "k" * 43
     service.revoke("session", "before")
+    service.revoke("user", "ada", 9)
     service.revoke("key", kid)
-    token = service.token(session_id="before")
-    assert until(lambda: code(guard, token) == "token_revoked")
+    ended, older = service.token(session_id="before"), service.token(user_id="ada")
+    assert until(lambda: code(guard, older) == "token_revoked")
     service.feed_id, service.entries = "feed-2", []
     service.revoke("session", "after")
+    assert until(lambda: code(guard, older) == "ok")
+    assert code(guard, ended) == code(guard, service.token(session_id="after")) == "token_revoked"
+    assert len(guard._standing.revocations) == 3  # two sessions and the key
+
+
+class _Raises(logging.Filter):
+    """A filter of an application that works within a request only."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise RuntimeError("Working outside of request context.")
+
+
+def test_a_log_that_fails_does_not_end_the_following(service: Service, guarded: MakeGuard) -> None:
+    """Nor does a hook, nor a defect that is told of in the same log."""
+    log, broken = logging.getLogger("watchword.guard"), _Raises()
+    log.addFilter(broken)
+    log.setLevel(logging.DEBUG)
+    try:
+        guard = guarded(on_event=lambda *_: 1 / 0)
+        service.misbehave[FEED] = lambda handler: handler.send_error(500)
+        guard._follower._events.defect(ValueError("x"))
+        token = service.token(session_id="gone")
+        assert code(guard, token) == "ok"
+        service.misbehave.clear()
+        service.revoke("session", "gone")
+        assert until(lambda: code(guard, token) == "token_revoked")
+        assert all(worker.alive for worker in guard._follower._workers.values())
+    finally:
+        log.removeFilter(broken)
+        log.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", ["keys", "feed"])
+def test_a_thread_that_died_is_started_again_by_the_next_check(
+    service: Service, guarded: MakeGuard, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ended it: here what no `except Exception` holds."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    guard = guarded()
+    follower = guard._follower
+    worker = follower._workers[name]
+
+    def fatal(_: Any) -> float:
+        raise SystemExit
+
+    worker._step = fatal
+    worker.wake()
+    worker._client.abort()
+    assert until(lambda: not worker.alive)
+    token = service.token(session_id="gone")
+    assert code(guard, token) == "ok"
+    assert follower._workers[name] is not worker
+    service.revoke("session", "gone")
+    assert until(lambda: code(guard, token) == "token_revoked")
+
+
+@pytest.mark.parametrize("name", ["keys", "feed"])
+def test_a_thread_that_could_not_be_started_is_tried_again(
+    service: Service, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a limit of the machine for a moment: refused until it runs, and never settled without it."""
+    real, failing = threading.Thread.start, [True]
+
+    def start(self: threading.Thread) -> None:
+        if self.name == f"watchword-guard-{name}" and failing:
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    guard = service.guard()
+    token = service.token(session_id="gone")
+    began = time.monotonic()
+    assert code(guard, token) == "guard_not_ready"
+    assert time.monotonic() - began < 1.0
+    failing.clear()
     assert until(lambda: code(guard, token) == "ok")
-    assert code(guard, service.token(session_id="after")) == "token_revoked"
-    assert len(guard._standing.revocations) == 2  # the session and the key
+    service.revoke("session", "gone")
+    assert until(lambda: code(guard, token) == "token_revoked")
+    guard.stop()
 
 
 def test_polls_of_a_service_without_room_do_not_spin(service: Service, guarded: MakeGuard) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, KEYS, METADATA, Handler, Service, until
 from watchword.errors import TokenError
-from watchword.guard import Unready
+from watchword.guard import Guard, Unready
 from watchword.guard.exchange import Fetch, FetchFault
 from watchword.guard.http_client import HttpClient
 from watchword.tokens import public_key_set
@@ -125,6 +125,51 @@ def test_B12_bad_metadata_gives_no_keys(service: Service, guarded: MakeGuard, ba
         guard.verify(service.token())
     assert caught.value.code == "guard_not_ready"
     assert service.asked[KEYS] == service.asked["/elsewhere"] == 0
+
+
+def test_a_slip_in_the_issuer_is_said_with_both_names_and_less_and_less_often(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`localhost` for `127.0.0.1` and a slash at the end are the usual ones."""
+    seen: list[Any] = []
+    guard = Guard(
+        f"{service.url}/",
+        audience="orders",
+        revocations=False,
+        on_event=lambda name, fields: seen.append((name, fields)),
+    )
+    guard.start()
+    assert until(lambda: len(seen) >= 3)
+    guard.stop()
+    name, fields = seen[0]
+    assert (name, fields["service"], fields["keys"], fields["failures"]) == ("keys_failed", service.url, 0, 1)
+    assert f"'{service.url}'" in fields["reason"]
+    assert f"'{service.url}/'" in fields["reason"]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == sum(each["failures"] in {1, 2, 4, 8} for _, each in seen) < len(seen)
+    assert "requests are answered 503" in told[0]
+    assert service.url in told[0]
+
+
+@pytest.mark.parametrize("key", ["", "wwg_a b", "wwg_\na", "wwg_\u00e9", "w" * 513])
+def test_a_guard_key_that_is_none_is_refused_at_once_and_not_shown(service: Service, key: str) -> None:
+    with pytest.raises(ValueError, match="guard_key is what") as caught:
+        service.guard(guard_key=key)
+    assert not key or key not in str(caught.value)
+
+
+def test_a_guard_key_as_it_stands_in_a_file_will_do(service: Service) -> None:
+    guard = service.guard(guard_key=" wwg_secret\n")
+    assert guard.wait_until_ready(5)
+    assert set(service.shown_keys) == {"Bearer wwg_secret"}
+    guard.stop()
+
+
+def test_what_http_client_says_of_a_header_is_not_repeated(service: Service) -> None:
+    fetch = Fetch(f"{service.url}{KEYS}", 1024, 5.0, (("authorization", "Bearer wwg_secret\n"),))
+    with pytest.raises(FetchFault) as caught:
+        HttpClient().get(fetch)
+    assert str(caught.value) == "ValueError"
 
 
 @pytest.mark.parametrize("bad", BAD_KEYS.values(), ids=BAD_KEYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -209,15 +210,31 @@ def test_a_clock_that_is_set_back_a_little_neither_refuses_nor_revives() -> None
     """`SystemClock.now` stands still meanwhile; the clock's bare reading, by which tokens are recalled, does not."""
     readings = [NOW + 5.5]
     guard = make(SystemClock(lambda: readings[0]))
-    fresh, ended = header(honest(iat=NOW + 5, exp=NOW + 900)), header(honest(exp=NOW + 8))
-    assert (code(guard, fresh), code(guard, ended)) == ("ok", "ok")
+    fresh, token = header(honest(iat=NOW + 5, exp=NOW + 900)), honest(exp=NOW + 8)
+    ended, otherwise = header(token), f"bearer {token}"
+    assert (code(guard, fresh), code(guard, ended), code(guard, otherwise)) == ("ok", "ok", "ok")
     readings[0] = NOW + 8.1
     assert code(guard, ended) == "token_expired"
     readings[0] = NOW + 4.9
     assert guard.recall(fresh) is None
     assert code(guard, fresh) == "ok"
-    assert code(guard, ended) == "token_expired"
-    assert guard.recall(ended) is None
+    assert code(guard, ended) == code(guard, otherwise) == "token_expired"
+    assert guard.recall(ended) is guard.recall(otherwise) is None
+
+
+def test_a_clock_of_ones_own_is_asked_itself() -> None:
+    """Also where it is made of the machine's."""
+
+    class Ahead(SystemClock):
+        def now(self) -> int:
+            return super().now() + 900
+
+    guard = make(Ahead(lambda: NOW + 0.5))
+    late, shown = header(honest(iat=NOW + 800, exp=NOW + 901)), header(honest())
+    assert (code(guard, late), code(guard, shown)) == ("ok", "token_expired")
+    guard._by_header._now = lambda: NOW  # as if it had been seen in time
+    assert code(guard, shown) == "ok"
+    assert guard.recall(shown) is None
 
 
 NEEDS: Iterable[tuple[dict[str, Any], str]] = [
@@ -240,6 +257,36 @@ def test_A25_what_a_route_needs_is_looked_at_each_time(
     assert (guard.require(**needs).recall(shown) is not None) == (expected == "ok")
     assert guard.recall(shown) is guard.require().recall(shown) is not None
     assert len(checks) == 1
+
+
+@pytest.mark.parametrize("wanted", [("owner",), "owner", ["owner", "admin"]])
+@pytest.mark.parametrize("kind", ["roles", "scopes"])
+def test_names_in_whatever_shape_are_asked_for_each_time(kind: str, wanted: Any) -> None:
+    """An iterator is used up by one look: the second must not find nothing to ask for."""
+    guard, token = make(), honest()
+    missing = "role_missing" if kind == "roles" else "scope_missing"
+    for _ in range(3):
+        assert code(guard, header(token), **{kind: wanted}) == missing
+        assert guard.recall(header(token), **{kind: wanted}) is None
+    for _ in range(3):
+        assert code(guard, header(token), **{kind: iter(["owner"])}) == missing
+        with pytest.raises(TokenError):
+            guard.verify(token, **{kind: (name for name in ["owner"])})
+        with pytest.raises(TokenError):
+            asyncio.run(guard.check_async(header(token), **{kind: map(str, ["owner"])}))
+        with pytest.raises(TokenError):
+            asyncio.run(guard.verify_async(token, **{kind: iter(["owner"])}))
+
+
+def test_names_in_one_text_are_words_and_not_letters() -> None:
+    guard = make()
+    shown = header(honest(roles=list("admin")))
+    for _ in range(2):
+        assert code(guard, shown, roles="admin") == "role_missing"
+        assert guard.recall(shown, roles="admin") is None
+        assert code(guard, shown, roles="a d m") == "ok"
+        assert guard.recall(shown, roles="a d m") is not None
+        assert code(guard, header(honest()), roles="admin", scopes="read write") == "ok"
 
 
 def test_a_token_that_tells_no_log_in_is_never_recent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 Fields = Mapping[str, Any]
@@ -11,15 +12,15 @@ OnEvent = Callable[[str, Fields], None]
 
     ready           keys: int, revocations: int
     keys_changed    kids: list of str
-    keys_failed     reason: str, failures: int
-    feed_failed     reason: str (the first of a row of failures)
+    keys_failed     service: str (its address), reason: str, failures: int (in a row), keys: int (at hand)
+    feed_failed     service: str, reason: str (the first of a row of failures)
     feed_stale      age: float seconds, stale: "open" or "closed"
     feed_recovered  age: float seconds
 """
 
 _WARNINGS = {
-    "keys_failed": "The key set could not be fetched (%(reason)s); the last good one stays.",
-    "feed_failed": "The revocation feed could not be read (%(reason)s); trying again.",
+    "keys_failed": "The key set of %(service)s could not be fetched (%(reason)s); %(then)s.",
+    "feed_failed": "The revocation feed of %(service)s could not be read (%(reason)s); trying again.",
     "feed_stale": "The revocation feed is %(age).0f s old, which is too much; requests are %(does)s.",
 }
 
@@ -31,24 +32,34 @@ class Events:
         self._on_event = on_event
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Something happened."""
-        import logging  # costs more at import than the rest of the guard's own code
-
-        log = logging.getLogger("watchword.guard")
-        if name in _WARNINGS:
-            does = "refused" if fields.get("stale") == "closed" else "accepted until their tokens expire"
-            log.warning(_WARNINGS[name], {**fields, "does": does})
-        else:
-            log.info("%s %s", name, fields)
+        """Something happened. Whatever an application's log or hook does with it, its caller goes on."""
+        with suppress(Exception):
+            _log(name, fields)
         if self._on_event is None:
             return
         try:
             self._on_event(name, fields)
-        except Exception:
-            log.exception("on_event failed for %s", name)
+        except Exception as error:  # noqa: BLE001  the hook is the operator's
+            self.defect(error, f"on_event failed for {name}")
 
-    def defect(self, error: Exception) -> None:
+    def defect(self, error: Exception, message: str = "The guard's follower met a defect.") -> None:
         """Something happened that must not: the log has it in full."""
         import logging
 
-        logging.getLogger("watchword.guard").error("The guard's follower met a defect.", exc_info=error)
+        with suppress(Exception):
+            logging.getLogger("watchword.guard").error(message, exc_info=error)
+
+
+def _log(name: str, fields: dict[str, Any]) -> None:
+    import logging  # costs more at import than the rest of the guard's own code
+
+    log = logging.getLogger("watchword.guard")
+    if name not in _WARNINGS:
+        log.info("%s %s", name, fields)
+        return
+    does = "refused" if fields.get("stale") == "closed" else "accepted until their tokens expire"
+    then = "the last good one stays" if fields.get("keys") else "until it can, requests are answered 503"
+    # A failure that lasts is told of less and less often: the 1st, 2nd, 4th, 8th … of a row.
+    failures = fields.get("failures", 1)
+    level = logging.DEBUG if failures & (failures - 1) else logging.WARNING
+    log.log(level, _WARNINGS[name], {**fields, "does": does, "then": then})

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from itertools import islice
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -29,7 +30,8 @@ CHUNK: Final = 200
 APART: Final = 0.25
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 1.5
-_CURSOR = re.compile(r"(?P<feed>.{1,255})\.(?P<seq>\d{1,19})", re.DOTALL)
+_NOT_TAKEN: Final = frozenset({400, 422})
+_CURSOR = re.compile(r"(?P<feed>.{1,255})\.(?P<seq>[0-9]{1,18})", re.DOTALL)
 
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -89,6 +91,7 @@ class Feed:
         self._draft: Held | None = None
         self._revoked_keys: set[str] = set()
         self._fresh_at: float | None = None  # the monotonic time that corresponds to the newest as_of
+        self._as_of: int | None = None
         self._keys_version = ""
         self._new_keys_revoked = False
         self.complete = False
@@ -118,13 +121,15 @@ class Feed:
         :param wall: seconds since 1970, used for a service that sends no Date.
         :raises FetchFault: not a page, or not one that continues what is at hand. What is at hand stays.
         """
-        check_ok(answer)
+        self._check(answer)
         page = read_page(answer.body)
         target = self._target(page)
         self._new_keys_revoked = False
         for start in range(0, len(page.entries), CHUNK):
             self._add(target.revocations, page.entries[start : start + CHUNK])
             yield
+        if not page.more and target is self._draft:
+            yield from _keep_sessions(self.held.revocations, target.revocations)
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
@@ -142,12 +147,29 @@ class Feed:
         return float(min(_FIRST_PAUSE * 2 ** min(self.failures - 1, 10), _LONGEST_PAUSE)) * (0.5 + 0.5 * jitter)
 
     def sweep(self, wall: int) -> None:
-        """Forget entries whose tokens have all expired: copies the list, so not at every poll."""
-        self.held.revocations.sweep(wall)
+        """Forget entries whose tokens have all expired: copies the list, so not at every poll.
+
+        By the clock that is behind. What is forgotten is never sent again: were our clock an hour ahead for a while,
+        live entries would be lost for good.
+        """
+        if self._as_of is not None:
+            self.held.revocations.sweep(min(wall, self._as_of))
 
     def drop_draft(self) -> None:
         """Forget a list that is half read: after a fork nobody reads it to the end."""
         self._draft = None
+
+    def _check(self, answer: Answer) -> None:
+        cursor = (self._draft or self.held).cursor
+        if answer.status in _NOT_TAKEN and cursor is not None:
+            self._start_over()
+            raise FetchFault(f"status {answer.status}: our cursor is not taken; the whole list is asked for")
+        check_ok(answer)
+
+    def _start_over(self) -> None:
+        """Ask for the whole list. Ours stays in force meanwhile."""
+        self._draft = None
+        self.held = self.held._replace(cursor=None)
 
     def _target(self, page: Page) -> Held:
         """Which list the page belongs to."""
@@ -158,10 +180,10 @@ class Feed:
             self._draft = Held(page.feed_id, None, self._new_list())
         current = self._draft or self.held
         if not page.reset and not _continues(current, page):
-            # Ask for the whole list. Ours stays in force meanwhile.
-            self._draft = None
-            self.held = self.held._replace(cursor=None)
+            self._start_over()
             raise FetchFault("a page that does not continue the list")
+        if page.more and (not page.entries or page.cursor == current.cursor):
+            raise FetchFault("a page that promises more and leads nowhere")
         return current
 
     def _new_list(self) -> RevocationSet:
@@ -199,10 +221,21 @@ class Feed:
         self.held, self._draft, self.complete = reached, None, True
         # The lag is measured on the service's own clock, so ours may differ from it by hours. A list never gets
         # younger by an older answer, and never older: whatever is in it stays in it.
+        self._as_of = page.as_of if self._as_of is None else max(self._as_of, page.as_of)
         lag = max(server_time(answer, wall) - page.as_of, 0)
         fresh_at = answer.arrived - lag
         self._fresh_at = fresh_at if self._fresh_at is None else max(self._fresh_at, fresh_at)
         return news
+
+
+def _keep_sessions(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
+    """Go on refusing the sessions that the former list refused. Another database may never have heard of them, as one
+    from a backup; but no session ever comes back, so nobody is refused wrongly.
+    """
+    entries = old.sessions()
+    while chunk := list(islice(entries, CHUNK)):
+        new.add_sessions(chunk)
+        yield
 
 
 def read_page(body: bytes) -> Page:

@@ -66,6 +66,11 @@ class Follower:
         self._events = events
         self._open_client = open_client
         self._now = now
+        self._steps: dict[str, Callable[[HttpClient], float]] = {}
+        if verifier is not None:
+            self._steps["keys"] = self._keys_step
+        if feed is not None:
+            self._steps["feed"] = self._feed_step
         self._schedule = KeySchedule()
         self._keys_at: str | None = None
         self._swept_at = now()
@@ -94,7 +99,7 @@ class Follower:
         """
         self.start()
         if not self.ready:
-            if self._first_try_failed():
+            if self._first_try_failed() or not self._running():
                 raise not_ready()
             return self._first
         self._judge()
@@ -135,13 +140,10 @@ class Follower:
 
     def start(self) -> None:
         """Start the threads of this process, unless they run."""
-        if self._workers and all(worker.alive for worker in self._workers.values()):
+        if self._running():
             return
         with self._lock:
-            steps = {"keys": self._keys_step} if self._verifier is not None else {}
-            if self._feed is not None:
-                steps["feed"] = self._feed_step
-            for name, step in steps.items():
+            for name, step in self._steps.items():
                 running = self._workers.get(name)
                 if running is None or not running.alive:
                     self._start_worker(name, step)
@@ -173,13 +175,27 @@ class Follower:
         self._found_this_process()
 
     def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
-        worker = Worker(f"watchword-guard-{name}", step, self._open_client(), self._events.defect)
+        worker = Worker(
+            f"watchword-guard-{name}",
+            step,
+            self._open_client(),
+            on_defect=self._events.defect,
+            on_death=self._unsettle,
+        )
         try:
             worker.start()
-        except RuntimeError as error:  # the interpreter is ending: go on with what is known
+        except RuntimeError as error:  # no thread is to be had now: the next check tries again
             self._events.defect(error)
             return
         self._workers[name] = worker
+
+    def _running(self) -> bool:
+        workers = self._workers
+        return len(workers) == len(self._steps) and all(worker.alive for worker in workers.values())
+
+    def _unsettle(self) -> None:
+        """A thread has died: let the next check look after it."""
+        self._standing.settled_until = NOT_NOW
 
     def _wake(self, name: str) -> None:
         worker = self._workers.get(name)
@@ -244,7 +260,8 @@ class Follower:
         with self._lock:
             self._schedule.failed(self._now(), jitter=_jitter(), was_announced=announced)
             failures = self._schedule.failures
-        self._events.emit("keys_failed", reason=str(fault), failures=failures)
+            keys = 0 if self._verifier is None else len(self._verifier.key_set)
+        self._events.emit("keys_failed", service=self._service.url, reason=str(fault), failures=failures, keys=keys)
         if not self.ready:
             self._first.finish()
 
@@ -268,6 +285,8 @@ class Follower:
         if not more:
             self._settle()
             self._sweep(feed)
+        elif self.ready:
+            self._judge()  # a list that does not come to its end is no news
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: Feed, client: HttpClient) -> bool:
@@ -288,7 +307,7 @@ class Follower:
         with self._lock:
             pause = feed.failed(fault, jitter=_jitter())
         if feed.failures == 1:
-            self._events.emit("feed_failed", reason=str(fault))
+            self._events.emit("feed_failed", service=self._service.url, reason=str(fault))
         if self.ready:
             self._judge()
         else:
@@ -320,13 +339,13 @@ class Follower:
     def _judge(self) -> None:
         """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
         if self._feed is None:
-            self._standing.settled_until = ALWAYS if self._workers else NOT_NOW
+            self._standing.settled_until = ALWAYS if self._running() else NOT_NOW
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0
             was, self._is_stale = self._is_stale, age > self._max_stale
             open_end = ALWAYS if self._policy == "open" else self._feed.fresh_until(self._max_stale)
-            self._standing.settled_until = open_end if self._workers else NOT_NOW
+            self._standing.settled_until = open_end if self._running() else NOT_NOW
             stale_now = self._is_stale
         # Outside the lock: what the operator's hook does is not ours to know.
         if stale_now and not was:

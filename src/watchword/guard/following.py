@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watchword.clock import Clock
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from watchword.guard.http_client import HttpClient
 
+_KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = 15.0
 """Seconds. Less makes no sense, since the service may be silent for 10."""
 
@@ -51,6 +53,8 @@ def follow(
         raise ValueError("guard: stale is open or closed")
     if not options.max_stale >= LEAST_MAX_STALE:
         raise ValueError(f"guard: max_stale is at least {LEAST_MAX_STALE:.0f} seconds")
+    if options.guard_key is not None and not _KEY.fullmatch(options.guard_key.strip()):
+        raise ValueError("guard: guard_key is what `watchword guards create` printed, one word without blanks")
     if keys_of is None and not revocations:
         return None
     service = ServiceAddress.checked(issuer, options.url)
@@ -58,7 +62,7 @@ def follow(
         standing,
         service,
         verifier=keys_of,
-        feed=Feed(service, options.guard_key) if revocations else None,
+        feed=Feed(service, options.guard_key and options.guard_key.strip()) if revocations else None,
         max_stale=options.max_stale,
         policy=options.stale,
         clock=clock,

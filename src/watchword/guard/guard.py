@@ -154,8 +154,8 @@ class Guard:
         self,
         authorization: Authorization,
         *,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
+        roles: Names = _NONE,
+        scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
         """Who sends a request with this Authorization header.
@@ -164,11 +164,13 @@ class Guard:
         key that is just being fetched; otherwise it does no I/O.
 
         :param authorization: the header's value, or all values if there may be several, or None; str or bytes.
-        :param roles: each of which the user must have; any iterable will do.
-        :param scopes: each of which the token must have; any iterable will do.
+        :param roles: each of which the user must have: several, or one text with spaces in between.
+        :param scopes: each of which the token must have, likewise.
         :param max_age: seconds that may have passed since the user logged in (RFC 9470).
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
+        if type(roles) is not frozenset or type(scopes) is not frozenset:
+            roles, scopes = names(roles), names(scopes)
         caller = self._by_header.recall(authorization, roles, scopes, max_age)
         return caller or _blocking(self._judge_header(authorization, (roles, scopes, max_age)))
 
@@ -176,11 +178,13 @@ class Guard:
         self,
         authorization: Authorization,
         *,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
+        roles: Names = _NONE,
+        scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, but waits without blocking the event loop (asyncio)."""
+        if type(roles) is not frozenset or type(scopes) is not frozenset:
+            roles, scopes = names(roles), names(scopes)
         caller = self._by_header.recall(authorization, roles, scopes, max_age)
         return caller or await _awaiting(self._judge_header(authorization, (roles, scopes, max_age)))
 
@@ -188,11 +192,13 @@ class Guard:
         self,
         token: str,
         *,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
+        roles: Names = _NONE,
+        scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, for a bare token."""
+        if type(roles) is not frozenset or type(scopes) is not frozenset:
+            roles, scopes = names(roles), names(scopes)
         caller = self._by_token.recall(token, roles, scopes, max_age)
         return caller or _blocking(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
 
@@ -200,11 +206,13 @@ class Guard:
         self,
         token: str,
         *,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
+        roles: Names = _NONE,
+        scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `verify`, but waits without blocking the event loop (asyncio)."""
+        if type(roles) is not frozenset or type(scopes) is not frozenset:
+            roles, scopes = names(roles), names(scopes)
         caller = self._by_token.recall(token, roles, scopes, max_age)
         return caller or await _awaiting(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
 

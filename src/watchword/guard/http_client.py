@@ -51,8 +51,11 @@ class HttpClient:
             return self._get(fetch, deadline)
         except FetchFault:
             raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise FetchFault(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            # Without its text: http.client shows the header that it did not like, and that may be the guard key.
+            raise FetchFault(type(error).__name__) from None
         finally:
             # Looked at last: a shut socket looks like an end of the answer.
             if self._aborted:

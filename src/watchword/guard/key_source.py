@@ -87,8 +87,11 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
         metadata = strict_json.read_object(answer.body, max_depth=_METADATA_DEPTH)
     except ValueError as error:
         raise FetchFault("the metadata is not a JSON object") from error
-    if metadata.get("issuer") != service.issuer:
-        raise FetchFault("the metadata is that of another issuer")
+    named = metadata.get("issuer")
+    if named != service.issuer:
+        # Mostly a slip in writing it down: a slash, a port, localhost for 127.0.0.1. So both are shown.
+        shown = f"{named!a:.200}" if isinstance(named, str) else "nobody"
+        raise FetchFault(f"the metadata there names the issuer {shown}, this guard was made for {service.issuer!a}")
     return service.key_set_url(metadata.get("jwks_uri"))
 
 

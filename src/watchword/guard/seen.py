@@ -13,6 +13,7 @@ from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
+from watchword.guard.requirement import Names, names
 from watchword.guard.standing import ALWAYS, Standing
 from watchword.tokens.cache import TokenCache
 from watchword.tokens.verify import Verifier, check_needs, revoked, untimely
@@ -23,21 +24,21 @@ _NONE: Final[frozenset[str]] = frozenset()
 class SeenCallers:
     """Tells who shows a token, and remembers it of the good ones. Threads may share it, without a lock."""
 
-    __slots__ = ("_cache", "_now", "_read", "_standing")
+    __slots__ = ("_cache", "_clock", "_now", "_standing")
 
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self._now = clock.now
-        # With its fraction it compares with whole seconds as well, and costs half as much. Where the clock was set
-        # back, and `now` therefore stands still, what cannot be recalled is looked at again by `now`.
-        self._read = clock.read if isinstance(clock, SystemClock) else clock.now
+        # The machine's clock is read as it is, which costs half of what `now` does. Where it was set back, so that
+        # `now` stands still, it is behind what it said last, and nothing is recalled.
+        self._clock = clock if type(clock) is SystemClock else _Told(clock)
         self._cache: TokenCache[_Seen] = TokenCache()
 
     def recall(
         self,
         shown: Authorization,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
+        roles: Names = _NONE,
+        scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller | None:
         """Who shows this and may have what is asked for, if that is certain at once; None: see what `verify` says."""
@@ -45,12 +46,14 @@ class SeenCallers:
             seen = self._cache.young.get(shown)  # type: ignore[arg-type]
         except TypeError:  # several headers
             return None
-        standing = self._standing
+        standing, clock = self._standing, self._clock
+        now = clock.read()
         if (
             seen is None
             or seen.verifier is not standing.verifier
             or (seen.list_state is not standing.revocations.state and not seen.passes(standing))
-            or not seen.valid_from <= self._read() < seen.valid_until
+            or not seen.valid_from <= now < seen.valid_until
+            or now < clock.said
             or (standing.settled_until is not ALWAYS and not standing.settled())
         ):
             return None
@@ -77,7 +80,6 @@ class SeenCallers:
             caller = self._verify_and_remember(shown, token, now)
         else:
             if not seen.valid_from <= now < seen.valid_until:
-                self._cache.drop(shown)  # type: ignore[arg-type]  # so that no clock that is set back revives it
                 raise untimely(now < seen.valid_from)
             if not seen.passes(standing):
                 raise revoked()
@@ -103,6 +105,16 @@ class SeenCallers:
         return caller
 
 
+class _Told:
+    """A clock that is somebody else's, by its whole seconds."""
+
+    __slots__ = ("read", "said")
+
+    def __init__(self, clock: Clock) -> None:
+        self.read = clock.now
+        self.said = 0.0
+
+
 class _Seen:
     """A caller, and what it was checked by."""
 
@@ -126,9 +138,9 @@ class _Seen:
         return True
 
 
-def _may(caller: Caller, roles: frozenset[str], scopes: frozenset[str], max_age: int | None, now: int) -> bool:
+def _may(caller: Caller, roles: Names, scopes: Names, max_age: int | None, now: int) -> bool:
     claims = caller.claims
-    enough = claims.scopes.issuperset(scopes) and claims.roles.issuperset(roles)
+    enough = claims.scopes.issuperset(names(scopes)) and claims.roles.issuperset(names(roles))
     return enough and (max_age is None or _recent(caller, now, max_age))
 
 

@@ -19,14 +19,27 @@ _ENDS_WITHIN = 1.0
 
 
 class Worker:
-    """A daemon thread for one step function: it never keeps a process from ending."""
+    """A daemon thread for one step function: it never keeps a process from ending.
 
-    def __init__(self, name: str, step: Step, client: HttpClient, on_defect: Callable[[Exception], None]) -> None:
+    :param on_defect: told of an error that no step should raise; the thread goes on.
+    :param on_death: called when the thread ends without having been stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Step,
+        client: HttpClient,
+        *,
+        on_defect: Callable[[Exception], None],
+        on_death: Callable[[], None],
+    ) -> None:
         self._step = step
         self._client = client
         self._on_defect = on_defect
+        self._on_death = on_death
         self._wake = threading.Event()
-        self._stopped = False
+        self._stopped = self._ended = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -53,7 +66,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._ended
 
     def _run(self) -> None:
         try:
@@ -61,7 +74,10 @@ class Worker:
                 self._wake.wait(self._guarded_step())
                 self._wake.clear()
         finally:
+            self._ended = True
             self._client.close()
+            if not self._stopped:
+                self._on_death()
 
     def _guarded_step(self) -> float:
         try:

@@ -8,6 +8,7 @@ emptied, when it has become too large.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Final, Literal, Protocol
 
@@ -88,6 +89,18 @@ class RevocationSet:
         value = (min_version, end)
         entries[mark] = self._shared.setdefault(value, value)
         self.state = object()  # last: who sees the new state sees the entry
+
+    def sessions(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """The revoked sessions, for `add_sessions` of another set. For the writer thread."""
+        return iter(self._sessions.items())
+
+    def add_sessions(self, entries: Iterable[tuple[int, tuple[int, int]]]) -> None:
+        """Refuse sessions that another set refuses, for as long as that does."""
+        for mark, value in entries:
+            known = self._sessions.get(mark)
+            if known is None or known[1] < value[1]:
+                self._sessions[mark] = self._shared.setdefault(value, value)
+        self.state = object()
 
     def refuses(self, claims: Marked) -> bool:
         """Whether the token's key, its session or its user's version has been revoked."""
