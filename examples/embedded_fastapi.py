@@ -1,7 +1,8 @@
 r"""An application that carries the service inside itself: one process, one command, nothing else to run.
 
 It needs `watchword[server]`, `fastapi` and `uvicorn`, listens on port 8000, and keeps users and keys in
-`watchword-data/` in the working directory. Its own routes check tokens without a network.
+`watchword-data/` in the working directory, as `make serve` does: users of one are users of the other. Its own routes
+check tokens without a network.
 
     .venv/bin/python examples/embedded_fastapi.py
 

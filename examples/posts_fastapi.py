@@ -31,8 +31,11 @@ Then, in a third terminal:
     []
 
 `.venv/bin/watchword users set-role ada admin` makes an admin, who may change everybody's posts from the next log-in on.
+Say it in the directory where the service runs, or with `--data-dir`. The token held now is refused from then on.
+
 http://127.0.0.1:8000/docs has an Authorize button, which works if the service was started with
-`make serve ARGS="--allowed-origins http://127.0.0.1:8000"`.
+`make serve ARGS="--allowed-origins http://127.0.0.1:8000"`. That is the origin as the address bar shows it:
+http://localhost:8000 is another. FastAPI's page loads Swagger UI from a CDN.
 """
 
 from __future__ import annotations
@@ -73,8 +76,8 @@ def open_database() -> Iterator[sqlite3.Connection]:
     try:
         with connection:
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS posts (id INTEGER PRIMARY KEY, author TEXT NOT NULL,"
-                " title TEXT NOT NULL, body TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS posts (id INTEGER PRIMARY KEY AUTOINCREMENT,"  # no id is used twice
+                " author TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL)"
             )
             yield connection
     finally:

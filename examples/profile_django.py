@@ -20,6 +20,14 @@ Then, in a third terminal:
 
     $ curl -s http://127.0.0.1:8000/api/statistics -H "Authorization: Bearer $TOKEN" -o /dev/null -w '%{http_code}\n'
     403
+
+    $ curl -s -X POST http://127.0.0.1:4000/logout -H "Authorization: Bearer $TOKEN"
+
+    $ sleep 1; curl -s http://127.0.0.1:8000/api/profile -H "Authorization: Bearer $TOKEN" | grep -o '"code":.*"'
+    "code":"token_revoked"
+
+`.venv/bin/watchword users set-role edsger admin`, in the directory where the service runs or with `--data-dir`, makes
+an admin, who sees /api/statistics from the next log-in on. The token held now is refused from then on.
 """
 
 from __future__ import annotations

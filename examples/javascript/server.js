@@ -24,6 +24,11 @@
 //
 //     $ curl -s -X POST http://127.0.0.1:4000/logout -H "Authorization: Bearer $TOKEN"
 //
+// GET /notes only verifies, and goes on until the token expires. DELETE /notes asks the service.
+//
+//     $ curl -s http://127.0.0.1:8000/notes -H "Authorization: Bearer $TOKEN"
+//     {"user":"01a1f7a0-ad3d-72f2-aa04-709828f888db","notes":[]}
+//
 //     $ curl -s -X DELETE http://127.0.0.1:8000/notes -H "Authorization: Bearer $TOKEN"
 //     {"code":"token_revoked","status":401}
 import process from "node:process";
@@ -35,9 +40,28 @@ import jwksRsa from "jwks-rsa";
 const AUTH_URL = process.env.AUTH_URL ?? "http://127.0.0.1:4000";
 const PORT = Number(process.env.PORT ?? 8000);
 
+// What is answered instead; the cause is for the log.
+class Refusal extends Error {
+  constructor(status, code, cause) {
+    super(code, { cause });
+    Object.assign(this, { status, code });
+  }
+}
+
+const unavailable = (cause) => {
+  throw new Refusal(503, "unavailable", cause);
+};
+
 // Who sends a request, as `request.auth`. Offline: the keys are fetched once and again when a new one appears.
 const caller = expressjwt({
-  secret: jwksRsa.expressJwtSecret({ jwksUri: `${AUTH_URL}/.well-known/jwks.json`, cache: true, rateLimit: true }),
+  secret: jwksRsa.expressJwtSecret({
+    jwksUri: `${AUTH_URL}/.well-known/jwks.json`,
+    cache: true,
+    rateLimit: true,
+    // A key that is not in the set makes a bad token. A set that cannot be fetched says nothing about the token.
+    handleSigningKeyError: (error, done) =>
+      done(error.name === "SigningKeyNotFoundError" ? null : new Refusal(503, "unavailable", error)),
+  }),
   algorithms: ["ES256"], // the one that the service signs with, and no other
   issuer: AUTH_URL,
   audience: AUTH_URL,
@@ -46,20 +70,17 @@ const caller = expressjwt({
 
 // Whether the token has been revoked since: only the service knows. It costs a request, so ask it where that matters.
 const notRevoked = async (request, response, next) => {
-  const answer = await fetch(`${AUTH_URL}/verify`, { headers: { authorization: request.get("authorization") } });
-  if (answer.ok) return next();
-  throw refusal(answer.status === 401 ? 401 : 503, answer.status === 401 ? (await answer.json()).code : "unavailable");
+  const headers = { authorization: request.get("authorization") };
+  const answer = await fetch(`${AUTH_URL}/verify`, { headers, signal: AbortSignal.timeout(5000) }).catch(unavailable);
+  if (answer.status === 200) return next();
+  if (answer.status !== 401) unavailable(`/verify answered ${answer.status}`);
+  throw new Refusal(401, (await answer.json().catch(unavailable)).code);
 };
 
 const role = (name) => (request, response, next) => {
-  if (!request.auth.roles?.includes(name)) throw refusal(403, "role_missing");
+  if (!request.auth.roles?.includes(name)) throw new Refusal(403, "role_missing");
   next();
 };
-
-const refusal = (status, code) => Object.assign(new Error(code), { status, code });
-
-// What express-jwt and jsonwebtoken say, in the words of the service.
-const CODES = { credentials_required: "token_missing", "jwt expired": "token_expired" };
 
 const app = express();
 const notes = new Map();
@@ -74,7 +95,7 @@ app.get("/notes", (request, response) => {
 
 app.post("/notes", express.json(), (request, response) => {
   const { text } = request.body ?? {};
-  if (typeof text !== "string") throw refusal(422, "invalid_input");
+  if (typeof text !== "string") throw new Refusal(422, "invalid_input");
   notes.set(request.auth.sub, [...(notes.get(request.auth.sub) ?? []), text]);
   response.status(201).json({ text });
 });
@@ -86,11 +107,25 @@ app.delete("/notes", notRevoked, (request, response) => {
 
 app.get("/statistics", role("admin"), (request, response) => response.json({ users: notes.size }));
 
+// What express-jwt and jsonwebtoken say, in the words of the service.
+const CODES = {
+  credentials_required: "token_missing",
+  credentials_bad_scheme: "token_missing", // `Basic …`, say
+  "jwt expired": "token_expired",
+};
+
+const refusal = (error) => {
+  if (error instanceof Refusal) return error;
+  if (error.name === "UnauthorizedError") {
+    return new Refusal(401, CODES[error.code] ?? CODES[error.message] ?? "token_invalid");
+  }
+  if (error.status < 500) return new Refusal(error.status, "invalid_input"); // express.json: no JSON, or too much of it
+  return new Refusal(500, "unexpected");
+};
+
 app.use((error, request, response, next) => {
   if (response.headersSent) return next(error);
-  const refused = error.name === "UnauthorizedError";
-  const status = refused ? 401 : (error.status ?? 500);
-  const code = refused ? (CODES[error.code] ?? CODES[error.message] ?? "token_invalid") : (error.code ?? "unexpected");
+  const { status, code } = refusal(error);
   const challenge = code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"';
   if (status === 401) response.set("WWW-Authenticate", challenge);
   if (status >= 500) console.error(error);

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run, Serve
-from watchword.cli.banner import program
+from watchword.cli.banner import banner, program
+from watchword.settings import load
 
+ROOT = Path(__file__).parents[2]
 JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 
 
@@ -74,12 +78,29 @@ def test_json_when_asked_for(serve: Serve) -> None:
     assert json.loads(line)["event"] == "started"
 
 
+def test_the_banners_user_is_that_of_the_readme(serve: Serve, tmp_path: Path) -> None:
+    """So that either may be followed first: the commands of both, in the order of the banner and then the README."""
+    url = serve().url
+    shown = banner(load({"public_url": url}, {}, tmp_path))
+    readme = (ROOT / "README.md").read_text("utf-8").replace("http://127.0.0.1:4000", url)
+    registering, by_banner = re.findall(r"curl -s \S+/(?:register|login) .*\\\n.*'$", shown, re.MULTILINE)
+    (by_readme,) = re.findall(r"curl -s \S+/login .*\\\n.*'(?= \|)", readme)
+    again = re.findall(r"curl -s \S+/register .*\\\n.*'$", readme, re.MULTILINE)
+    statuses = []
+    for command in (registering, *again, by_banner, by_readme):
+        line = f"{command} -o /dev/null -w '%{{http_code}}'"
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+        statuses.append(done.stdout)
+    assert statuses == ["201", "409", "200", "200"]
+
+
 def test_closed_registration_names_the_other_way(serve: Serve, tmp_path: Path) -> None:
     """The banner shows only what works."""
     ended = serve("--registration", "closed").stop()
     assert "/register" not in ended.out
     again = f"{sys.executable} -m watchword.cli"
-    assert f"    {again} users create ada --data-dir {tmp_path / 'watchword-data'}\n" in ended.out
+    here = tmp_path / "watchword-data"
+    assert f"    {again} users create ada --email ada@example.com --data-dir {here}\n" in ended.out
 
 
 def test_the_banner_names_the_program_as_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,19 @@ def test_C10_preflights(page: Client, path: str) -> None:
     assert "access-control-allow-methods" not in foreign.headers
 
 
+def test_C10_swagger_ui_of_an_allowed_page_gets_a_token(page: Client) -> None:
+    """The Authorize button of FastAPI's `/docs`: the preflight that it causes, then the request with its header."""
+    wanted = "authorization,x-requested-with,content-type"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
+    preflight = page.options("/token", headers={"Origin": ALLOWED, **asked})
+    assert (preflight.status_code, preflight.headers[CORS]) == (204, ALLOWED)
+    assert set(wanted.split(",")) <= set(preflight.headers["access-control-allow-headers"].lower().split(", "))
+    form = {"grant_type": "password", "username": page.register()["username"], "password": PASSWORD}
+    sent = {"Origin": ALLOWED, "X-Requested-With": "XMLHttpRequest", "Authorization": "Basic Og=="}
+    answer = page.post("/token", data=form, headers=sent)
+    assert (answer.status_code, answer.headers[CORS]) == (200, ALLOWED)
+
+
 def test_C10_without_allowed_origins_nobody_is_told_anything(client: Client) -> None:
     """By default no other page may read an answer, and no answer differs by origin."""
     answer = client.get("/profile", headers={"Origin": ALLOWED})

@@ -58,6 +58,14 @@ def test_only_the_author_or_an_admin_changes_a_post(posts: httpx2.Client, server
         assert posts.put(path, json=DRAFT, headers=bearer(token)).status_code == 404
 
 
+def test_no_id_is_used_twice(posts: httpx2.Client, server: Server) -> None:
+    """A link to a post that is gone never leads to somebody else's."""
+    token = log_in(server).token
+    gone = written(posts, token)["id"]
+    assert posts.delete(f"/posts/{gone}", headers=bearer(token)).status_code == 204
+    assert written(posts, token)["id"] > gone
+
+
 def test_nobody_writes_without_a_good_token(posts: httpx2.Client, server: Server) -> None:
     """No header, a tampered token, one from before the log-out; nothing is written."""
     ada = log_in(server)

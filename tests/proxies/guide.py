@@ -29,7 +29,8 @@ def configuration(guide: str, language: str, places: Places) -> str:
     ):
         assert shown in text, f"{guide} does not say {shown}"
         text = text.replace(shown, actual)
-    listening = re.compile(r"(listen |^:)8080\b", re.MULTILINE)
+    assert re.search(r"listen 127\.0\.0\.1:|^\tbind 127\.0\.0\.1$", text, re.MULTILINE), f"{guide} tries on loopback"
+    listening = re.compile(r"(listen 127\.0\.0\.1:|^:)8080\b", re.MULTILINE)
     text, replaced = listening.subn(lambda found: f"{found[1]}{places.proxy}", text)
     assert replaced == 1, f"{guide} listens on port 8080, once"
     return text

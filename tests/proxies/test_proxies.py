@@ -87,6 +87,14 @@ def test_the_application_learns_who_asks(behind: Behind) -> None:
     assert told["headers"]["authorization"] == f"Bearer {token}"
 
 
+def test_the_clients_query_is_no_part_of_the_question(behind: Behind) -> None:
+    """It is the application's: a role in it is not asked for, and whatever is in it reaches the application."""
+    for query in ("role=nobody", "scope=x&role=nobody", "page=2", "a=%zz", "role=a&role=b"):
+        assert behind.seen(f"/api/orders?{query}", behind.user.token)["path"] == f"/api/orders?{query}"
+        assert behind.get(f"/admin/?{query}", behind.user.token).status_code == 403
+        assert behind.get(f"/admin/?{query}", behind.admin.token).status_code == 200
+
+
 def test_what_a_client_says_about_itself_is_not_passed_on(behind: Behind) -> None:
     """Neither in our spelling nor with underscores, which some servers take for dashes; not even what is empty."""
     user_id, token = behind.user
@@ -100,6 +108,13 @@ def test_no_header_of_a_client_stands_for_a_token(behind: Behind, authorization:
     """Other schemes and an empty one, with forged headers beside: never let through."""
     headers = [("Authorization", authorization), *FORGED.items()]
     assert behind.get("/api/orders", headers=headers).status_code in {400, 401}
+
+
+def test_a_malformed_header_is_told_from_a_bad_token(behind: Behind) -> None:
+    """400 and 401, as the guide of nginx says which."""
+    for authorization, status in (("Bearer", 400), ("Bearer a b", 400), ("Bearer garbage", 401), ("Basic x", 401)):
+        answer = behind.get("/", headers=[("Authorization", authorization)])
+        assert answer.status_code == status, authorization
 
 
 def test_bodies_reach_the_application_whole(behind: Behind) -> None:

@@ -8,6 +8,7 @@ from tests.web.asking import Asker, dispatcher
 from watchword.web.origin import OriginRule
 
 APP = "https://app.example"
+SWAGGER = "authorization,content-type,x-requested-with"
 LOCAL = "http://127.0.0.1:4000"
 BODY = {"username": "a", "password": "b"}
 Headers = list[tuple[str, str]]
@@ -137,7 +138,15 @@ def test_c10_preflight_of_an_allowed_origin(ask: Asker) -> None:
     assert answer["access-control-allow-origin"] == APP
     assert answer["access-control-allow-credentials"] == "true"
     assert answer["access-control-allow-methods"] == "OPTIONS, POST"
-    assert answer["access-control-allow-headers"] == "Authorization, Content-Type"
+    assert answer["access-control-allow-headers"] == "Authorization, Content-Type, X-Requested-With"
+
+
+def test_c10_swagger_ui_of_an_allowed_origin_may_ask_for_a_token(ask: Asker) -> None:
+    """Its Authorize button sends X-Requested-With; a preflight that does not allow it fails in the browser."""
+    asked = [("origin", APP), ("access-control-request-method", "POST"), ("access-control-request-headers", SWAGGER)]
+    answer = ask("OPTIONS", "/login", asked)
+    assert answer.status == 204
+    assert set(SWAGGER.split(",")) <= set(answer["access-control-allow-headers"].lower().split(", "))
 
 
 @pytest.mark.parametrize(

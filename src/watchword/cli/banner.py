@@ -10,16 +10,17 @@ import sys
 
 from watchword.settings import Loaded, Settings
 
+# The user of the README, so that either may be followed first.
 _REGISTER = """\
     curl -s {url}/register -H 'Content-Type: application/json' \\
-         -d '{{"username": "ada", "password": "a long pass phrase"}}'
+         -d '{{"username": "ada", "email": "ada@example.com", "password": "plum-orbit-canvas"}}'
 """
 _CREATE = """\
-    {program} users create ada --data-dir {data_dir}
+    {program} users create ada --email ada@example.com --data-dir {data_dir}
 """
 _LOGIN = """\
     curl -s {url}/login -H 'Content-Type: application/json' \\
-         -d '{{"username": "ada", "password": "a long pass phrase"}}'
+         -d '{{"email": "ada@example.com", "password": "plum-orbit-canvas"}}'
 """
 _FORGERY = """\
   Tokens are signed with a shared secret (HS256): whoever can verify them can also forge them.

@@ -17,6 +17,9 @@ from watchword.web.route import Header
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
+# X-Requested-With, because Swagger UI (FastAPI's /docs) sends it to the token URL: without it the Authorize button
+# fails. It may be allowed, since nothing here takes it for proof of anything.
+_ALLOWED = b"Authorization, Content-Type, X-Requested-With"
 _PREFLIGHT_LIFE = b"600"
 VARY: Header = (b"vary", b"Origin")
 
@@ -93,7 +96,7 @@ class OriginRule:
             return ()
         return (
             (b"access-control-allow-methods", methods),
-            (b"access-control-allow-headers", b"Authorization, Content-Type"),
+            (b"access-control-allow-headers", _ALLOWED),
             (b"access-control-max-age", _PREFLIGHT_LIFE),
         )
 

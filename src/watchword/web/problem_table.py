@@ -56,8 +56,8 @@ PROBLEMS: dict[str, Problem] = {
     "scope_missing": Problem(
         403,
         "Scope missing",
-        "The token is genuine but lacks a scope that this needs; `WWW-Authenticate` names it. Ask for that scope when "
-        "you get the token.",
+        "The token is genuine but lacks a scope that this needs; an API's `WWW-Authenticate` names it. This service "
+        "gives its tokens no scopes yet: the API can ask for a role instead, which an administrator can grant.",
         "insufficient_scope",
     ),
     "role_missing": Problem(
