@@ -6,6 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +25,34 @@ def show(request: HttpRequest) -> JsonResponse:
 
 async def show_async(request: HttpRequest) -> JsonResponse:
     return JsonResponse(seen(request.caller))
+
+
+class Sync(View):
+    def get(self, request: HttpRequest) -> JsonResponse:
+        return show(request)
+
+
+class Async(View):
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        return await show_async(request)
+
+
+def of_class(shown: type[View], *decorators: Any) -> Any:
+    """A view of a class whose `dispatch` is decorated as our guide and Django's documentation say."""
+    return method_decorator(decorators, name="dispatch")(type(shown.__name__, (shown,), {})).as_view()
+
+
+def classes() -> Any:
+    """Each kind of class behind each kind of decorator; a decorator of Django's own on either side, too."""
+    for kind in (Sync, Async):
+        name = kind.__name__.lower()
+        yield path(f"{name}/needs", of_class(kind, guarded))
+        yield path(f"{name}/called", of_class(kind, guarded()))
+        yield path(f"{name}/maybe", of_class(kind, guarded(optional=True)))
+        yield path(f"{name}/admin", of_class(kind, guarded(roles="admin")))
+        yield path(f"{name}/outer", of_class(kind, never_cache, guarded()))
+        yield path(f"{name}/inner", of_class(kind, guarded(), csrf_exempt))
+        yield path(f"{name}/twice", of_class(kind, guarded(), guarded(roles="admin")))
 
 
 class Needs(APIView):
@@ -62,6 +93,7 @@ def whole_group(request: HttpRequest) -> Any:
 
 
 urlpatterns = [
+    *classes(),
     path("open", show),
     path("needs", guarded(show)),
     path("maybe", csrf_exempt(guarded(optional=True)(show_async))),

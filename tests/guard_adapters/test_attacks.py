@@ -25,6 +25,7 @@ from watchword.tokens import AccessClaims, RevocationSet, Verifier
 HERE = Path(__file__).parents[1] / "attacks"
 _asks: dict[str, in_process.Ask] = {}
 _guard: Guard
+_clock: FixedClock
 calls = 0
 
 
@@ -35,7 +36,7 @@ def _through_the_adapters(self: Verifier, token: Any, *, now: int, **how: Any) -
         calls += 1
         _guard._standing.verifier = Alone.with_all_of(self)
         _guard._standing.revocations = how.get("revocations") or RevocationSet()
-        _guard._by_header._now = _guard._by_header._read = FixedClock(now).now
+        _clock.advance(now - _clock.now())
         header = b"Bearer " + token.encode("utf-8", "surrogatepass")
         expected = _expected(header)
         for name, ask in _asks.items():
@@ -57,8 +58,9 @@ def _expected(header: bytes) -> tuple[int, str | None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def through_the_adapters() -> Iterator[None]:
-    global _guard  # noqa: PLW0603  one guard for all applications, which each attack gives its verifier
-    _guard = Issuer().guard()
+    global _guard, _clock  # noqa: PLW0603  one guard for all applications, which each attack gives its verifier
+    issuer = Issuer()
+    _guard, _clock = issuer.guard(), issuer.clock
     loop = asyncio.new_event_loop()
     for name, make in apps.ASGI.items():
         _asks[name] = in_process.asgi(make(_guard), loop)

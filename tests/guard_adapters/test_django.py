@@ -1,8 +1,8 @@
-"""What only the Django and REST framework adapters do. In process, through `django_site`."""
+"""What only the Django adapter does. In process, through `django_site`."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -82,6 +82,53 @@ def test_classes_are_guarded_by_djangos_method_decorator() -> None:
     assert view(RequestFactory().get("/", headers=ISSUER.headers("ada", roles=["admin"]))).status_code == 200
 
 
+NEEDING = ("needs", "called", "admin", "outer", "inner", "twice")
+ADMIN = ISSUER.token("ada", roles=["admin"])
+CLASSES = [
+    *((name, None, 401, "token_missing") for name in NEEDING),
+    *((name, "x", 401, "token_malformed") for name in (*NEEDING, "maybe")),
+    *((name, ISSUER.expired_token("ada"), 401, "token_expired") for name in (*NEEDING, "maybe")),
+    *((name, ISSUER.token("ada"), 403, "role_missing") for name in ("admin", "twice")),
+    *((name, ADMIN, 200, None) for name in (*NEEDING, "maybe")),
+    ("maybe", None, 200, None),
+]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("server", ["asgi", "wsgi"])
+def test_classes_are_guarded_under_every_server(server: str, kind: str) -> None:
+    """Django awaits what an async class's `dispatch` returns, which is no coroutine function itself."""
+    loop = asyncio.new_event_loop()
+    guard = ISSUER.guard()
+    ask = (
+        in_process.wsgi(django_site.wsgi(guard)) if server == "wsgi" else in_process.asgi(django_site.asgi(guard), loop)
+    )
+    for name, token, status, code in CLASSES:
+        answer = ask(f"/{kind}/{name}", [] if token is None else [f"Bearer {token}".encode()])
+        assert (answer.status, answer.code) == (status, code), (name, token)
+        if status == 200:
+            assert answer.user() == (None if token is None else "ada"), name
+    loop.close()
+
+
+async def test_an_async_class_is_checked_without_blocking_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a method that it does not have is asked for, and when it is asked which it has."""
+    from django.test import AsyncRequestFactory
+
+    from tests.guard_adapters.django_urls import Async, of_class
+    from watchword.guard.django import guarded
+    from watchword.guard.requirement import Requirement
+
+    def blocking(*_: Any) -> Any:
+        raise AssertionError("on the event loop")
+
+    monkeypatch.setattr(Requirement, "check", blocking)
+    view, requests = of_class(Async, guarded()), AsyncRequestFactory()
+    for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 200), ("POST", 405)):
+        assert (await view(requests.generic(method, "/", headers=ISSUER.headers("ada")))).status_code == status
+        assert (await view(requests.generic(method, "/"))).status_code == 401
+
+
 async def test_the_middleware_is_async_where_django_is() -> None:
     """No thread is taken: the whole chain of ours runs on the loop."""
     from django.http import HttpResponse
@@ -148,7 +195,68 @@ def test_settings_that_cannot_be_used_say_so(given: Any, message: str) -> None:
         get_guard()
 
 
-@pytest.mark.parametrize("given", [{"protect": ["api"]}, {"protect": ["/a"], "except": ["/*"]}, {"optional": "x"}])
+HALF = {"issuer": "https://a", "audience": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (HALF | {"protects": ["/admin"]}, "protects"),
+        (HALF | {"Protect": ["/admin"]}, "Protect"),
+        (HALF | {"secret": SECRET.encode(), "protected": ["/admin"]}, "protected"),
+        ({"guard": ISSUER.guard(), "Protect": ["/admin"]}, "'Protect'"),
+        ({"guard": ISSUER.guard(), "protect": ["/x"], "issuer": "https://a"}, "'issuer'"),
+        ({"guard": object(), "protect": ["/x"]}, "dotted name"),
+        ({"guard": "tests.guard_adapters.django_site.configure", "protect": ["/x"]}, "dotted name"),
+        ({"issuer": "nonsense", "audience": "x"}, "nonsense|http"),
+        ({"issuer": "https://a"}, "audience"),
+        ({"protect": ["/x"]}, "issuer"),
+        ({}, "issuer"),
+    ],
+)
+def test_a_site_with_a_mistake_in_its_guard_does_not_start(given: Any, message: str) -> None:
+    """Whether or not the first request is for a guarded path: a misspelt `protect` would guard none."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.test import override_settings
+
+    from watchword.guard.django import GuardMiddleware
+
+    with override_settings(WATCHWORD_GUARD=given), pytest.raises(ImproperlyConfigured, match=message):
+        GuardMiddleware(lambda request: None)
+    with override_settings(WATCHWORD_GUARD=given), pytest.raises(ImproperlyConfigured, match=message):
+        client().get("/open")
+
+
+def test_the_guard_is_made_at_the_start_and_starts_nothing_itself() -> None:
+    """Before a fork no thread may run; and a site starts while the service is away."""
+    from django.test import override_settings
+
+    from watchword.guard.django import GuardMiddleware, get_guard
+
+    before = threading.active_count()
+    with override_settings(WATCHWORD_GUARD={"issuer": "http://127.0.0.1:9", "audience": "x", "protect": ["/a"]}):
+        GuardMiddleware(lambda request: None)
+        assert threading.active_count() == before
+        assert get_guard().issuer == "http://127.0.0.1:9"
+
+
+def test_paths_may_be_one_text() -> None:
+    """With spaces in between, as scopes and roles."""
+    from django.test import override_settings
+
+    given = {"guard": ISSUER.guard(), "protect": "/group /maybe", "except": "/group/price  /group/one"}
+    with override_settings(WATCHWORD_GUARD=given):
+        statuses = [client().get(path).status_code for path in ("/group/bare", "/maybe", "/group/price", "/open")]
+    assert statuses == [401, 401, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"protect": ["api"]}, {"protect": ["/a"], "except": ["/*"]}, {"optional": "x"}, {"protect": "/a b"}),
+        *({"protect": ""}, {"protect": " "}, {"protect": "/a", "except": ""}),
+    ],
+)
 def test_paths_that_cannot_be_used_say_so_at_the_start(given: Any) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.test import override_settings
@@ -159,97 +267,15 @@ def test_paths_that_cannot_be_used_say_so_at_the_start(given: Any) -> None:
         GuardMiddleware(lambda request: None)
 
 
-# REST framework -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("given", [None, 1, [None]])
+def test_what_are_no_paths_at_all_says_so_at_the_start(given: Any) -> None:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.test import override_settings
 
+    from watchword.guard.django import GuardMiddleware
 
-def view_of(*permissions: Any, **more: Any) -> Any:
-    from rest_framework.response import Response
-    from rest_framework.views import APIView
-
-    def get(self: Any, request: Any) -> Any:
-        return Response({"user": request.user.pk if request.user else None})
-
-    return type("Shown", (APIView,), {"get": get, "permission_classes": permissions, **more}).as_view()
-
-
-def ask(view: Any, **headers: str) -> Any:
-    from django.test import RequestFactory
-
-    answer = view(RequestFactory().get("/", headers=headers))
-    return answer.render() if hasattr(answer, "render") else answer
-
-
-def test_the_frameworks_own_permission_works_and_gets_our_challenge() -> None:
-    from rest_framework.permissions import IsAdminUser, IsAuthenticated
-
-    view = view_of(IsAuthenticated)
-    refused = ask(view)
-    assert (refused.status_code, refused["WWW-Authenticate"]) == (401, 'Bearer realm="watchword"')
-    assert ask(view, **ISSUER.headers("ada")).data == {"user": "ada"}
-    assert ask(view_of(IsAdminUser), **ISSUER.headers("ada", roles=["admin"])).status_code == 403
-
-
-def test_a_refusal_has_one_form_whatever_was_asked_for() -> None:
-    from rest_framework.renderers import BrowsableAPIRenderer
-
-    from watchword.guard.drf import HasCaller
-
-    view = view_of(HasCaller, renderer_classes=(BrowsableAPIRenderer,))
-    refused = ask(view, Accept="text/html")
-    assert (refused.status_code, refused["Content-Type"]) == (401, "application/problem+json")
-    assert json.loads(refused.content)["code"] == "token_missing"
-    assert json.loads(ask(view, Accept="text/html", Authorization="Bearer x").content)["code"] == "token_malformed"
-
-
-def test_an_application_may_answer_refusals_its_own_way() -> None:
-    from rest_framework.response import Response
-
-    from watchword.guard.drf import HasCaller
-
-    def own(error: Any, _: Any) -> Any:
-        return Response({"mine": error.detail["code"]}, status=error.status_code)
-
-    refused = ask(view_of(HasCaller, get_exception_handler=lambda self: own))
-    assert (refused.status_code, json.loads(refused.content)) == (401, {"mine": "token_missing"})
-
-
-def test_permissions_combine() -> None:
-    from rest_framework.permissions import BasePermission
-
-    from watchword.guard.drf import has_roles, has_scopes
-
-    class FromInside(BasePermission):
-        def has_permission(self, request: Any, view: Any) -> bool:
-            return "X-Inside" in request.headers
-
-    either = view_of(FromInside | has_scopes("a b"))
-    assert ask(either, **{"X-Inside": "1"}).status_code == 200
-    assert ask(either, **ISSUER.headers(scopes=["a"])).status_code == 403
-    assert ask(either, **ISSUER.headers(scopes=["a", "b"])).status_code == 200
-    both = view_of(has_scopes("a") & has_roles("admin"))
-    assert ask(both, **ISSUER.headers(scopes=["a"])).status_code == 403
-    assert ask(both, **ISSUER.headers(scopes=["a"], roles=["admin"])).status_code == 200
-
-
-def test_a_caller_can_become_a_user_of_the_applications_own() -> None:
-    from rest_framework.permissions import IsAuthenticated
-
-    from watchword.guard.drf import CallerAuthentication
-
-    class Own(CallerAuthentication):
-        def user_of(self, caller: Any) -> Any:
-            user = super().user_of(caller)
-            assert str(user) == user.id == user.username == caller.user_id
-            return type("User", (), {"pk": f"own-{caller.user_id}", "is_authenticated": True})()
-
-    view = view_of(IsAuthenticated, authentication_classes=(Own,))
-    assert ask(view, **ISSUER.headers("ada")).data == {"user": "own-ada"}
-
-
-def test_when_the_guard_is_not_ready_it_is_503() -> None:
-    from watchword.guard.drf import HasCaller
-
-    django_site.configure(Guard("http://127.0.0.1:9", audience="x"))
-    refused = ask(view_of(HasCaller), **ISSUER.headers())
-    assert (refused.status_code, refused["Retry-After"]) == (503, "1")
-    assert json.loads(refused.content)["code"] == "guard_not_ready"
+    with (
+        override_settings(WATCHWORD_GUARD={"guard": ISSUER.guard(), "protect": given}),
+        pytest.raises(ImproperlyConfigured, match="WATCHWORD_GUARD"),
+    ):
+        GuardMiddleware(lambda request: None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.guard_adapters.in_process import answer_of, ask_asgi, http_scope
-from watchword.guard.asgi import GuardMiddleware, routed_path
+from watchword.guard.asgi import GuardMiddleware, guards, routed_paths
 from watchword.guard.paths import Paths
 from watchword.testing import Issuer
 
@@ -110,12 +112,85 @@ def test_no_way_of_reading_a_path_leads_under_the_prefix_unguarded(pieces: list[
 @pytest.mark.parametrize(
     ("path", "root_path", "expected"),
     [
-        *(("/api", "", "/api"), ("/svc/api", "/svc", "/api"), ("/svc/api", "/svc/", "/api"), ("/svc", "/svc", "/")),
-        *(("/svcapi", "/svc", "/svcapi"), ("/api", "/svc", "/api"), ("", "", "/")),
+        *(("/svc/api", "/svc", {"/api"}), ("/svc", "/svc", {"/"}), ("/svc/", "/svc/", {"/"}), ("", "/svc", {"/"})),
+        *(("/api", "/svc", {"/api"}), ("/svcapi", "/svc", {"/svcapi", "/api"})),
+        *(("/svc/api", "/svc/", {"/api", "/svc/api"}), ("/svc//api", "/svc/", {"/api", "//api"})),
+        *(("/x/svc/api", "/svc", {"/x/svc/api", "/api"}), ("/api", "/", {"/api"})),
     ],
 )
-def test_where_an_application_is_mounted_does_not_count(path: str, root_path: str, expected: str) -> None:
-    assert routed_path({"path": path, "root_path": root_path}) == expected
+def test_where_an_application_is_mounted_does_not_count(path: str, root_path: str, expected: set[str]) -> None:
+    """In whichever way it is taken off."""
+    assert routed_paths(path, root_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "guarded"),
+    [
+        *(("/api/x", "", True), ("/x", "", False), ("", "", False), ("/api/health", "", False)),
+        *(("/api/x", "/api/", True), ("/api/api/x", "/api/", True), ("/svc/api/x", "/svc/", True)),
+        *(("/svc/x", "/svc/", False), ("/x/svc/api/y", "/svc", True), ("/x/svc/y", "/svc", False)),
+        *(("/svc/api/health", "/svc", False), ("/api/health", "/svc/", False)),
+        *(("/api/api/health", "/api/", True), ("/svc/api/health", "/svc/", False)),
+    ],
+)
+def test_one_reading_is_enough_to_be_guarded_and_exceptions_need_all(path: str, root_path: str, guarded: bool) -> None:
+    """`/svc/api/health` is an exception as `/api/health`, and as it stands it is not under the prefix either."""
+    assert guards(Paths(["/api"], ["/api/health"]), {"path": path, "root_path": root_path}) is guarded
+
+
+def starlette_with_a_root_path(root_path: str) -> Any:
+    """Every path that begins with one of these is routed; the guard is inside, as `add_middleware` puts it."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def answer(_: object) -> PlainTextResponse:
+        return PlainTextResponse("in")
+
+    inner = Starlette(routes=[Route(path, answer) for path in ("/secret", "/api/secret", "/free")])
+    guarded = GuardMiddleware(inner, ISSUER.guard(), prefix="/api")
+    return lambda scope, receive, send: guarded({**scope, "root_path": root_path}, receive, send)
+
+
+def fastapi_with_a_root_path(root_path: str) -> Any:
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    app.root_path = root_path  # as by the constructor's parameter, which warns
+    for path in ("/secret", "/api/secret", "/free"):
+        app.get(path)(lambda: "in")
+    app.add_middleware(GuardMiddleware, guard=ISSUER.guard(), prefix="/api")
+    return app
+
+
+def litestar_with_a_root_path(root_path: str) -> Any:
+    from litestar import Litestar, get
+
+    @get(["/secret", "/api/secret", "/free"])
+    async def answer() -> str:
+        return "in"
+
+    guarded = GuardMiddleware(Litestar([answer], openapi_config=None), ISSUER.guard(), prefix="/api")  # type: ignore[arg-type]  # its own types of ASGI
+    return lambda scope, receive, send: guarded({**scope, "root_path": root_path}, receive, send)
+
+
+@pytest.mark.parametrize("make", [starlette_with_a_root_path, fastapi_with_a_root_path, litestar_with_a_root_path])
+@pytest.mark.parametrize(
+    ("root_path", "paths"),
+    [
+        ("/api/", ["/api/secret", "/api/api/secret", "/api//secret", "/api//api/secret"]),
+        ("/svc/", ["/api/secret", "/svc/api/secret", "/svc//api/secret"]),
+        ("/svc", ["/api/secret", "/svc/api/secret", "/x/svc/api/secret", "/svcapi/secret"]),
+        ("/", ["/api/secret", "//api/secret"]),
+    ],
+)
+async def test_no_root_path_leads_under_the_prefix_unguarded(make: Any, root_path: str, paths: list[str]) -> None:
+    """A framework's own reading of it included."""
+    app = make(root_path)
+    for path in paths:
+        answer = answer_of(await ask_asgi(app, http_scope(path)))
+        assert answer.status == 401, path
+    assert answer_of(await ask_asgi(app, http_scope("/free"))).status == 200
 
 
 async def test_mounted_twice_starlette_routes_what_is_guarded() -> None:
@@ -133,3 +208,11 @@ async def test_mounted_twice_starlette_routes_what_is_guarded() -> None:
         assert answer_of(await ask_asgi(app, http_scope(path))).status == status
     behind_a_proxy = http_scope("/outer/svc/api/x", root_path="/outer")
     assert answer_of(await ask_asgi(app, behind_a_proxy)).status == 401
+
+
+@given(PIECES, st.sampled_from(["", "/", "/svc", "/svc/", "/api", "/api/", "/x", "//"]))
+def test_the_quick_way_to_a_reading_is_no_other(pieces: list[str], root_path: str) -> None:
+    """Whether a request is guarded is what all readings say, also where they are not gone through."""
+    path, paths = "/" + "".join(pieces), Paths(["/api"], ["/api/x"])
+    slow = any(paths.guards(each) for each in routed_paths(path, root_path)) if root_path else paths.guards(path)
+    assert guards(paths, {"path": path, "root_path": root_path}) is slow

@@ -69,7 +69,7 @@ class GuardMiddleware:
         if kind != "http" and kind != "websocket":  # noqa: PLR1714  sooner done than a set is looked up
             await self._live(scope, receive, send)
             return
-        if self._paths is None or self._paths.guards(routed_path(scope)):
+        if self._paths is None or guards(self._paths, scope):
             # As `authorization_of` does it: a call less is a hundredth of what a small route takes.
             header: Any = None
             for name, value in scope["headers"]:
@@ -128,10 +128,29 @@ def authorization_of(scope: Scope) -> Authorization:
     return found
 
 
-def routed_path(scope: Scope) -> str:
-    """The path that the application routes by: without what it is mounted under, as Starlette and others do it."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+def guards(paths: Paths, scope: Scope) -> bool:
+    """Whether a request needs a check, whichever way the application behind takes off what it is mounted under.
+
+    An exception counts only if it is one in every reading.
+    """
+    path, root = scope["path"], scope.get("root_path", "")
+    if not root:
+        return paths.guards(path or "/")
+    if path.startswith(f"{root}/") and root[-1] != "/":  # mostly so, and then there is but one reading
+        return paths.guards(path[len(root) :])
+    return any(map(paths.guards, routed_paths(path, root)))
+
+
+def routed_paths(path: str, root: str) -> set[str]:
+    """What an application could route by: one path, unless `root` ends in `/` or is not what `path` begins with.
+
+    Starlette takes off `root` as it is, others without the slash at its end, Litestar all up to where it first stands.
+    """
+    anywhere = path.partition(root)[2] if root in path else path
+    return {_below(root, path), _below(root.rstrip("/"), path), f"/{anywhere.lstrip('/')}"}
+
+
+def _below(root: str, path: str) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         path = path[len(root) :]
     return path or "/"

@@ -8,14 +8,14 @@
         return JsonResponse({"for": request.caller.user_id})
 
 The settings: what `Guard` takes, by name; `secret` for a shared secret; or `guard`, a Guard or the dotted name of one.
-For the middleware `protect`, `optional` and `except`, lists of paths.
+For the middleware `protect`, `optional` and `except`: lists of paths, or texts with spaces between them.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -87,9 +87,7 @@ def guarded(
     needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
 
     def decorate(wrapped: Any) -> Any:
-        made = (
-            _async_view(wrapped, needs, optional) if iscoroutinefunction(wrapped) else _view(wrapped, needs, optional)
-        )
+        made = _async_view(wrapped, needs, optional) if _is_async(wrapped) else _view(wrapped, needs, optional)
         if not optional:
             made.csrf_exempt = True
         return made
@@ -118,6 +116,22 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
     return checked
 
 
+def _is_async(view: Any) -> bool:
+    """Whether what a view returns is awaited. A class's `dispatch` hands on coroutines and is no coroutine function."""
+    return iscoroutinefunction(view) or getattr(_owner(view), "view_is_async", False) is True
+
+
+def _owner(view: Any) -> Any:
+    """The object whose method this is, or None. `method_decorator` binds it in a partial, others may be around that."""
+    while view is not None:
+        view = getattr(view, "func", view)
+        owner = getattr(view, "__self__", None)
+        if owner is not None:
+            return owner
+        view = getattr(view, "__wrapped__", None)
+    return None
+
+
 class GuardMiddleware:
     """Guards what lies under the settings' `protect`; every request has a `caller`, which is None elsewhere.
 
@@ -137,6 +151,7 @@ class GuardMiddleware:
         self._protect = _paths(options, "protect")
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
+        get_guard()  # a mistake in the settings shows when the site starts; nothing runs or is fetched before a check
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request."""
@@ -195,10 +210,10 @@ def _options() -> dict[str, Any]:
 
 
 def _make(options: dict[str, Any]) -> Guard:
-    given = options.pop("guard", None)
-    if given is not None:
-        return cast(Guard, import_string(given) if isinstance(given, str) else given)
     arguments = {name: value for name, value in options.items() if name not in _FOR_MIDDLEWARE}
+    given = arguments.pop("guard", None)
+    if given is not None:
+        return _given(given, arguments)
     make: Any = Guard.shared_secret if "secret" in arguments else Guard
     try:
         return cast(Guard, make(**arguments))
@@ -206,12 +221,25 @@ def _make(options: dict[str, Any]) -> Guard:
         raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
 
 
+def _given(given: Any, beside: dict[str, Any]) -> Guard:
+    if beside:
+        raise ImproperlyConfigured(f"{_SETTING}: beside `guard` nothing is known of {', '.join(map(repr, beside))}")
+    guard = import_string(given) if isinstance(given, str) else given
+    if not isinstance(guard, Guard):
+        raise ImproperlyConfigured(f"{_SETTING}: `guard` is a Guard or the dotted name of one, unlike {given!r}")
+    return guard
+
+
 def _paths(options: dict[str, Any], name: str) -> Paths:
-    given = options.get(name, ())
     try:
-        return Paths([given] if isinstance(given, str) else given, options.get("except", ()))
-    except ValueError as error:
+        return Paths(_listed(options.get(name, ())), _listed(options.get("except", ())))
+    except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+
+
+def _listed(given: str | Iterable[str]) -> Iterable[str]:
+    """Paths, or one text with spaces in between; an empty text is a path that cannot be, and not no path at all."""
+    return (given.split() or [given]) if isinstance(given, str) else given
 
 
 def _forget(*, setting: str, **_: Any) -> None:

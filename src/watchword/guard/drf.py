@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 import msgspec
 from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]  # it publishes no types
 from rest_framework.exceptions import APIException  # type: ignore[import-untyped]
-from rest_framework.permissions import BasePermission  # type: ignore[import-untyped]
+from rest_framework.permissions import BasePermission, BasePermissionMetaclass  # type: ignore[import-untyped]
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
 from rest_framework.request import Request  # type: ignore[import-untyped]
 
@@ -83,11 +83,21 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
         return CallerUser(caller)
 
 
-class HasCaller(BasePermission):  # type: ignore[misc]  # an untyped class
+class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped class
+    """The kind of permissions that refuse by themselves, so that REST framework's `~` has nothing to turn round."""
+
+    def __invert__(cls) -> Any:  # noqa: N805  what REST framework's metaclass makes of permissions is classes
+        raise TypeError(
+            f"~{cls.__name__}: a permission of watchword.guard.drf refuses whoever lacks something, and would with `~` "
+            "refuse everybody; write a permission of your own that looks at request.auth.roles or request.auth.scopes"
+        )
+
+
+class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # an untyped class
     """Only for requests with a good token.
 
     It answers for itself: what it lacks is said with our codes and challenge. So nothing that stands behind it in
-    `A | B` is asked any more; put it last there.
+    `A | B` is asked any more; put it last there. And it cannot be negated: `~HasCaller` is a TypeError.
     """
 
     scopes: frozenset[str] = frozenset()

@@ -11,13 +11,14 @@ Litestar([orders], plugins=[auth])
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, cast
 
 from litestar import Request, Response
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, WebSocketException
+from litestar.exceptions import HTTPException, ImproperlyConfiguredException, WebSocketException
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -37,6 +38,11 @@ __all__ = ["LitestarGuard", "RequestRefused", "answer"]
 _SCHEME: Final = "Watchword"
 _BEARER: Final = "AccessToken"
 _NOT_IN_BODY: Final = frozenset({"content-type", "content-length"})
+
+_HINT: Final = (
+    "{handler} asks for a `caller` and there is none: give it guards=[auth.required()], "
+    "or where the caller is optional annotate `Caller | None`"
+)
 
 
 class RequestRefused(HTTPException):
@@ -154,9 +160,23 @@ def _mark(handler: HTTPRouteHandler) -> None:
         handler.security.append({})
 
 
-def provide_caller(request: Request[Any, Any, Any]) -> Caller | None:
-    """The caller, as the dependency `caller` of handlers."""
-    return cast("Caller | None", request.scope.get("caller"))
+def provide_caller(request: ASGIConnection[Any, Any, Any, Any]) -> Caller | None:
+    """The caller, as the dependency `caller` of handlers; of a WebSocket's too, which is a `request` to Litestar here.
+
+    :raises ImproperlyConfiguredException: there is none, and the handler does not take None. Litestar answers 500, as
+        it would in any case, but without saying why.
+    """
+    caller = cast("Caller | None", request.scope.get("caller"))
+    if caller is None and _needs_one(request.route_handler):
+        hint = _HINT.format(handler=request.route_handler)
+        logging.getLogger("watchword.guard").error(hint)
+        raise ImproperlyConfiguredException(hint)
+    return caller
+
+
+def _needs_one(handler: BaseRouteHandler) -> bool:
+    wanted = handler.parsed_fn_signature.parameters.get("caller")
+    return wanted is not None and wanted.is_subclass_of(Caller)
 
 
 def answer(request: Request[Any, Any, Any], error: RequestRefused) -> Response[bytes]:

@@ -55,6 +55,8 @@ class Paths:
 
 
 def _plain(path: str) -> str:
+    if not isinstance(path, str):
+        raise TypeError(f"guard: a path is a text, unlike {path!r}")
     if not path.startswith("/") or _AMBIGUOUS.search(path):
         raise ValueError(f"guard: a path to guard or to leave alone begins with one `/` and is plain, unlike {path!r}")
     return path

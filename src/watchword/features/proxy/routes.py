@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from watchword.errors import TokenError
+from watchword.errors import Refused, TokenError
 from watchword.tokens.claims import AccessClaims
 from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Call, Header, Reply, Route
+
+_QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -27,16 +31,27 @@ class ProxyRoutes:
             Route(method="GET", path="/verify", handler=self.verify, guard=AccessToken(),
                   summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                   problems=("role_missing", "scope_missing", "invalid_request"),
-                  query={"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}),
+                  query=_QUERY),
         )  # fmt: skip
 
     async def verify(self, call: Call) -> Reply:
         """`GET /verify?role=admin&scope=read`: several are separated by spaces, and each is needed."""
         claims = call.claims
-        query = decode_form(call.scope["query_string"], code="invalid_request")
-        _require(claims, roles=query.get("role", "").split(), scopes=query.get("scope", "").split())
+        asked = _asked(call.scope["query_string"])
+        _require(claims, roles=asked.get("role", []), scopes=asked.get("scope", []))
         roles, scopes = tuple(sorted(claims.roles)), tuple(sorted(claims.scopes))
         return Reply(Verified(claims.sub, roles, scopes), 200, _headers(claims.sub, roles, scopes))
+
+
+def _asked(query: bytes) -> dict[str, list[str]]:
+    """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everybody pass."""
+    asked = {name: value.split() for name, value in decode_form(query, code="invalid_request").items()}
+    if not asked.keys() <= _QUERY.keys():
+        raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
+    sent = query.count(b"&") + 1 if query else 0
+    if len(asked) < sent or not all(asked.values()):  # decode_form leaves out what has no value
+        raise Refused("A parameter has no value.", code="invalid_request")
+    return asked
 
 
 def _require(claims: AccessClaims, *, roles: list[str], scopes: list[str]) -> None:

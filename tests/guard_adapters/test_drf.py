@@ -1,0 +1,143 @@
+"""What only the REST framework adapter does. In process, through `django_site`."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.guard_adapters import django_site
+from watchword.guard import Guard
+from watchword.testing import Issuer
+
+ISSUER = Issuer()
+
+
+@pytest.fixture(autouse=True)
+def site() -> Iterator[None]:
+    django_site.configure(ISSUER.guard())
+    yield
+    django_site.configure(ISSUER.guard())  # whatever a test has set is gone
+
+
+def view_of(*permissions: Any, **more: Any) -> Any:
+    from rest_framework.response import Response
+    from rest_framework.views import APIView
+
+    def get(self: Any, request: Any) -> Any:
+        return Response({"user": request.user.pk if request.user else None})
+
+    return type("Shown", (APIView,), {"get": get, "permission_classes": permissions, **more}).as_view()
+
+
+def ask(view: Any, **headers: str) -> Any:
+    from django.test import RequestFactory
+
+    answer = view(RequestFactory().get("/", headers=headers))
+    return answer.render() if hasattr(answer, "render") else answer
+
+
+def test_the_frameworks_own_permission_works_and_gets_our_challenge() -> None:
+    from rest_framework.permissions import IsAdminUser, IsAuthenticated
+
+    view = view_of(IsAuthenticated)
+    refused = ask(view)
+    assert (refused.status_code, refused["WWW-Authenticate"]) == (401, 'Bearer realm="watchword"')
+    assert ask(view, **ISSUER.headers("ada")).data == {"user": "ada"}
+    assert ask(view_of(IsAdminUser), **ISSUER.headers("ada", roles=["admin"])).status_code == 403
+
+
+def test_a_refusal_has_one_form_whatever_was_asked_for() -> None:
+    from rest_framework.renderers import BrowsableAPIRenderer
+
+    from watchword.guard.drf import HasCaller
+
+    view = view_of(HasCaller, renderer_classes=(BrowsableAPIRenderer,))
+    refused = ask(view, Accept="text/html")
+    assert (refused.status_code, refused["Content-Type"]) == (401, "application/problem+json")
+    assert json.loads(refused.content)["code"] == "token_missing"
+    assert json.loads(ask(view, Accept="text/html", Authorization="Bearer x").content)["code"] == "token_malformed"
+
+
+def test_an_application_may_answer_refusals_its_own_way() -> None:
+    from rest_framework.response import Response
+
+    from watchword.guard.drf import HasCaller
+
+    def own(error: Any, _: Any) -> Any:
+        return Response({"mine": error.detail["code"]}, status=error.status_code)
+
+    refused = ask(view_of(HasCaller, get_exception_handler=lambda self: own))
+    assert (refused.status_code, json.loads(refused.content)) == (401, {"mine": "token_missing"})
+
+
+def test_permissions_combine() -> None:
+    from rest_framework.permissions import BasePermission
+
+    from watchword.guard.drf import has_roles, has_scopes
+
+    class FromInside(BasePermission):
+        def has_permission(self, request: Any, view: Any) -> bool:
+            return "X-Inside" in request.headers
+
+    either = view_of(FromInside | has_scopes("a b"))
+    assert ask(either, **{"X-Inside": "1"}).status_code == 200
+    assert ask(either, **ISSUER.headers(scopes=["a"])).status_code == 403
+    assert ask(either, **ISSUER.headers(scopes=["a", "b"])).status_code == 200
+    both = view_of(has_scopes("a") & has_roles("admin"))
+    assert ask(both, **ISSUER.headers(scopes=["a"])).status_code == 403
+    assert ask(both, **ISSUER.headers(scopes=["a"], roles=["admin"])).status_code == 200
+
+
+def test_a_permission_of_ours_cannot_be_negated() -> None:
+    """It would refuse everybody. It says so where it is written, and says what to write instead."""
+    from watchword.guard.drf import HasCaller, has_roles, has_scopes
+
+    class Own(HasCaller):
+        roles = frozenset({"admin"})
+
+    for permission in (HasCaller, Own, has_roles("admin"), has_scopes("a")):
+        with pytest.raises(TypeError, match=rf"~{permission.__name__}: .*request\.auth\.roles"):
+            operator.invert(permission)
+
+
+def test_what_is_written_in_place_of_a_negation() -> None:
+    from rest_framework.permissions import BasePermission, IsAdminUser
+
+    from watchword.guard.drf import HasCaller
+
+    class NotBanned(BasePermission):
+        def has_permission(self, request: Any, view: Any) -> bool:
+            return request.auth is not None and "banned" not in request.auth.roles
+
+    view = view_of(HasCaller & NotBanned & ~IsAdminUser)
+    assert ask(view).status_code == 401
+    assert ask(view, **ISSUER.headers("ada")).status_code == 200
+    assert ask(view, **ISSUER.headers("ada", roles=["banned"])).status_code == 403
+
+
+def test_a_caller_can_become_a_user_of_the_applications_own() -> None:
+    from rest_framework.permissions import IsAuthenticated
+
+    from watchword.guard.drf import CallerAuthentication
+
+    class Own(CallerAuthentication):
+        def user_of(self, caller: Any) -> Any:
+            user = super().user_of(caller)
+            assert str(user) == user.id == user.username == caller.user_id
+            return type("User", (), {"pk": f"own-{caller.user_id}", "is_authenticated": True})()
+
+    view = view_of(IsAuthenticated, authentication_classes=(Own,))
+    assert ask(view, **ISSUER.headers("ada")).data == {"user": "own-ada"}
+
+
+def test_when_the_guard_is_not_ready_it_is_503() -> None:
+    from watchword.guard.drf import HasCaller
+
+    django_site.configure(Guard("http://127.0.0.1:9", audience="x"))
+    refused = ask(view_of(HasCaller), **ISSUER.headers())
+    assert (refused.status_code, refused["Retry-After"]) == (503, "1")
+    assert json.loads(refused.content)["code"] == "guard_not_ready"
