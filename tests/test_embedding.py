@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from watchword import Settings, Watchword
+from watchword import app as app_module
 from watchword.errors import SettingsError, WatchwordError
 from watchword.guard import Guard
 
@@ -293,6 +295,35 @@ async def test_started_twice(tmp_path: Path) -> None:
         transport = httpx2.ASGITransport(app=auth)
         async with httpx2.AsyncClient(transport=transport, base_url=SITE) as client:
             assert (await client.get("/auth/livez")).status_code == 200
+    async with auth.lifespan():
+        pass
+
+
+async def test_started_twice_at_once(tmp_path: Path) -> None:
+    """⚑ Two lifespans begin before either has opened anything: one serves, the other hears of it."""
+    auth = auth_at(tmp_path)
+    serving, done = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with auth.lifespan():
+            serving.set()
+            await done.wait()
+
+    tasks = [asyncio.create_task(live()) for _ in range(2)]
+    await serving.wait()
+    done.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(str(each) for each in ended) == ["None", app_module._STARTED]
+
+
+async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
+    """The flag of the first does not stay up."""
+    auth = auth_at(tmp_path / "file" / "data")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        async with auth.lifespan():
+            pass
+    (tmp_path / "file").unlink()
     async with auth.lifespan():
         pass
 

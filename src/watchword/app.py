@@ -94,6 +94,7 @@ class Watchword:
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
+        self._started = False
         self._kernel: Kernel | None = None
         self._dispatcher: Dispatcher | None = None
         self._lifespan_protocol = Router(lifespan=self.lifespan)
@@ -122,15 +123,19 @@ class Watchword:
 
         :param app: the application that it is the lifespan of; not needed, but frameworks pass it.
         """
-        if self._kernel is not None:
+        if self._started:
             raise RuntimeError(_STARTED)
-        async with opened(self.settings, clock=self._clock) as kernel, _in_background(kernel):
-            self._kernel, self._dispatcher = kernel, dispatcher(kernel)
-            try:
-                yield
-            finally:
-                kernel.feed.stop()
-                self._kernel = self._dispatcher = None
+        self._started = True  # before anything is waited for, during which another could begin
+        try:
+            async with opened(self.settings, clock=self._clock) as kernel, _in_background(kernel):
+                self._kernel, self._dispatcher = kernel, dispatcher(kernel)
+                try:
+                    yield
+                finally:
+                    kernel.feed.stop()
+                    self._kernel = self._dispatcher = None
+        finally:
+            self._started = False
 
     def verify(self, token: str) -> AccessClaims:
         """The claims of a valid access token, as the service itself sees it: for `Guard.local`. Raises `TokenError`."""
@@ -188,13 +193,12 @@ async def opened(settings: Settings, *, clock: Clock | None = None, serves: bool
     _check_jwt_secret(settings)
     settings.database_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_private(settings.database_path)
-    secrets = settings.secret or (_kept_secret(settings),)
-    _check_apart(settings, secrets)
     database = await SQLite.open(settings.database_path, processes=settings.workers)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
+        secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed
         await migrate(database, now=clock.now())
-        yield await _assembled(settings, clock, database, hasher, Master(secrets), serves=serves)
+        yield await _assembled(settings, clock, database, hasher, secret, serves=serves)
     finally:
         hasher.close()
         await database.close()
@@ -227,9 +231,16 @@ def _check_private(path: Path) -> None:
                 raise SettingsError((Fault("WATCHWORD_DATABASE_URL", message, f"run: chmod 600 {each}"),))
 
 
-def _kept_secret(settings: Settings) -> bytes:
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return master.load_or_make(settings.data_dir)
+async def _master_of(settings: Settings, database: Database) -> Master:
+    """What was given, or what is kept beside the database; one is made only beside a database that has none yet."""
+    known = await master.known_to(database)
+    keep = master.load_or_make if known is None else master.load
+    secrets = settings.secret or (keep(settings.data_dir),)
+    _check_apart(settings, secrets)
+    found = Master(secrets)
+    if known is not None:
+        master.require_listed(found, known)
+    return found
 
 
 async def _assembled(
@@ -239,7 +250,7 @@ async def _assembled(
     await found_feed(database)
     keys = Keys(database, secret, settings, clock)
     if serves:
-        await resealing.take_over(secret, database, clock)
+        await resealing.start(secret, database, clock)
         await keys.open()
     issuer = Issuer(keys, settings)
     feed = Feed(database, clock, lambda: keys.ring.version)

@@ -21,7 +21,7 @@ from watchword.clock import FixedClock
 from watchword.guard.guard import Guard
 from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.revocations import NEVER, RevocationSet
-from watchword.tokens.sign import sign_access
+from watchword.tokens.sign import sign_access_unchecked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,8 @@ class Issuer:
         :param user_id: a new one if not given; so is `session_id`.
         :param expires_in: seconds from now; negative: expired that long ago.
         :param auth_time: when the user logged in, seconds since 1970; now if not given.
-        :param claims: further claims, or other values for the usual ones; `...` leaves a claim out.
+        :param claims: further claims, or other values for the usual ones; `...` leaves a claim out, also one that no
+            genuine token is without (`exp=...`).
         """
         now = self.clock.now()
         user_id = user_id or str(uuid.uuid4())
@@ -111,7 +112,9 @@ class Issuer:
             "amr": ["pwd"],
         }
         payload.update(claims)
-        return sign_access({name: value for name, value in payload.items() if value is not ...}, self._signing)
+        kept = {name: value for name, value in payload.items() if value is not ...}
+        # What every token has to have may be missing here: that, too, is to be tested.
+        return sign_access_unchecked(kept, self._signing)
 
     def expired_token(self, user_id: str | None = None, **given: Any) -> str:
         """A token that was good once and expired a second ago; takes what `token` takes."""
@@ -137,7 +140,7 @@ class Issuer:
         self._revocations.add("user", user_id, version, NEVER)
 
     def revoke_key(self) -> None:
-        """As in an emergency: everything signed so far is refused, and a new key signs from now on."""
+        """As in an emergency: everything signed with the current key is refused, and a new one signs from now on."""
         revoked = self._signing.kid
         self._revocations.add("key", revoked, 0, NEVER)
         self._keys = [key for key in self._keys if key.kid != revoked]

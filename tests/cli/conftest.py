@@ -59,6 +59,12 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
+def database(run: Run) -> None:
+    """An empty database in the directory of `run`: commands beside the service make none."""
+    assert run("migrate").code == 0
+
+
+@pytest.fixture
 def port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:

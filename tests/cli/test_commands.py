@@ -103,6 +103,41 @@ def test_migrate(run: Run, tmp_path: Path) -> None:
     assert run("migrate").code == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "users list", "users show ada", "users set-role ada admin", "guards create orders", "guards list", "keys list",
+        "keys rotate --yes", "keys revoke --all", "db restored --yes", "secret rotate", "backup file",
+    ],
+)  # fmt: skip
+def test_in_the_wrong_directory(run: Run, tmp_path: Path, command: str) -> None:
+    """⚑ Code 3 and where it looked. No empty database is made, in which a key was revoked or a guard made."""
+    secrets = ",".join(run("secret").out.strip() for _ in range(2))
+    for given in (
+        ({}, {"WATCHWORD_SECRET": secrets}) if command != "secret rotate" else ({"WATCHWORD_SECRET": secrets},)
+    ):
+        ended = run(*command.split(), **given)
+        assert (ended.code, ended.out) == (3, "")
+        place = tmp_path / "watchword-data" / "watchword.db"
+        assert ended.err.startswith(f"error: there is no database at {place}\nhint: run this where the service runs")
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["users list", "migrate", "users create ada --password-stdin", "keys revoke --all"])
+def test_a_lost_master_secret_is_missed_and_not_replaced(run: Run, tmp_path: Path, command: str) -> None:
+    """⚑ Whether the file was lost or the service has WATCHWORD_SECRET: said, and nothing is written beside it."""
+    assert run("migrate", WATCHWORD_SECRET=run("secret").out.strip()).code == 0
+    before = sorted(path.name for path in (tmp_path / "watchword-data").iterdir())
+    ended = run(*command.split(), stdin=PASSWORD)
+    file = tmp_path / "watchword-data" / "master.secret"
+    assert (ended.code, ended.out) == (78, "")
+    assert ended.err == (
+        f"error: WATCHWORD_SECRET is not set, and {file} is missing\n"
+        "hint: restore that file from where you keep it, or set WATCHWORD_SECRET to what the service has\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "watchword-data").iterdir()) == before
+
+
 def test_users_from_creation_to_disabling(run: Run) -> None:
     """The whole life of a user, told to a program."""
     user = made(run, "ada", "--email", "ada@example.com", "--role", "admin")
@@ -118,6 +153,7 @@ def test_users_from_creation_to_disabling(run: Run) -> None:
     assert json.loads(run("users", "enable", "ada", "--json").out)["disabled_at"] is None
 
 
+@pytest.mark.usefixtures("database")
 def test_no_accounts_out_of_the_box(run: Run) -> None:
     """A fresh installation has no user; the first admin is made on the command line (D15)."""
     assert json.loads(run("users", "list", "--json").out) == {"items": [], "next_cursor": None}
@@ -138,6 +174,7 @@ def test_list(run: Run) -> None:
     assert f"--after {ids[1]}" in plain.err
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("command", [["show"], ["disable"], ["enable"], ["set-role", "--none"]])
 def test_nobody_by_that_name(run: Run, command: list[str]) -> None:
     """Code 3, whatever was asked for, and whatever was typed."""
@@ -148,6 +185,7 @@ def test_nobody_by_that_name(run: Run, command: list[str]) -> None:
         assert "hint: " in ended.err
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "said"),
     [

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Run
 
 
+@pytest.mark.usefixtures("database")
 def test_a_key_from_making_to_revoking(run: Run) -> None:
     """Alone on standard output, so that it can be piped into a file; never shown again."""
     made = run("guards", "create", "orders")
@@ -31,6 +32,7 @@ def test_a_key_from_making_to_revoking(run: Run) -> None:
     assert item["revoked_at"].endswith("Z")
 
 
+@pytest.mark.usefixtures("database")
 def test_for_programs(run: Run) -> None:
     """`--json`: the key once, and nothing on standard error."""
     made = run("guards", "create", "orders", "--json")
@@ -44,6 +46,7 @@ def test_for_programs(run: Run) -> None:
     assert (again["name"], again["id"] == said["id"]) == ("orders", False)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_name_in_use(run: Run) -> None:
     """Two keys of one name could not be told apart when one has to be revoked."""
     run("guards", "create", "orders")
@@ -52,6 +55,7 @@ def test_a_name_in_use(run: Run) -> None:
     assert "error: There is a guard key named orders already; revoke it first" in again.err
 
 
+@pytest.mark.usefixtures("database")
 def test_a_name_that_nobody_has(run: Run) -> None:
     """Code 3, and a hint that fits."""
     ended = run("guards", "revoke", "nobody")
@@ -61,6 +65,7 @@ def test_a_name_that_nobody_has(run: Run) -> None:
     )
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("name", ["a b", "ö", "x" * 65, ""])
 def test_a_name_that_is_none(run: Run, name: str) -> None:
     ended = run("guards", "create", name)

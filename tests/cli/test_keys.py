@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import httpx2
@@ -18,6 +19,7 @@ from tests.e2e.server import UNLIMITED, Server
 
 __all__ = ["serve"]
 JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
+OLD, NEW = (sha256(name).hexdigest() for name in (b"old", b"new"))
 WITHIN = 1.0
 
 
@@ -169,19 +171,51 @@ def test_a_command_beside_a_service_with_other_settings_makes_no_key(serve: Serv
     assert {key["algorithm"] for key in listed(server).values()} == {"EdDSA"}
 
 
-def test_a_shared_secret_has_no_keys_to_rotate(run: Run) -> None:
-    """Said, instead of a key that signs nothing."""
-    ended = run("keys", "rotate", "--yes", WATCHWORD_JWT_SECRET=JWT_SECRET)
-    assert (ended.code, "no active signing key" in ended.err) == (1, True)
-    assert "WATCHWORD_JWT_SECRET" in run("keys", "list", WATCHWORD_JWT_SECRET=JWT_SECRET).err
+def test_a_shared_secret_has_no_keys_to_rotate_or_revoke(serve: Serve) -> None:
+    """⚑ Said, also while keys from before are there: who revokes every key is not to think that tokens are refused."""
+    server = serve(**UNLIMITED)
+    until(lambda: len(kids(server)) == 2, 5)
+    server.stop()
+    before = listed(server)
+    signing, upcoming = sorted(before, key=lambda kid: str(before[kid]["status"]))
+    server._environment["WATCHWORD_JWT_SECRET"] = JWT_SECRET
+    for arguments, said in ((["rotate", "--yes"], "nothing to rotate"), (["revoke", "--all"], "stay good")):
+        ended = server.command("keys", *arguments)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert said in ended.stderr
+        assert "hint: give the service and every API that verifies another one" in ended.stderr
+        assert listed(server) == before
+    done = server.command("keys", "revoke", signing)
+    assert (done.returncode, "warning: access tokens are signed with WATCHWORD_JWT_SECRET" in done.stderr) == (0, True)
+    assert listed(server)[signing]["status"] == "revoked"
+    assert "WATCHWORD_JWT_SECRET" in server.command("keys", "list").stderr
+    assert upcoming in listed(server)
 
 
+def test_while_the_algorithm_is_changed_the_key_of_the_settings_is_rotated(serve: Serve) -> None:
+    """⚑ And not the one that happens to be younger: the setting may be back at what it was."""
+    server = serve(**UNLIMITED)
+    until(lambda: len(kids(server)) == 2, 5)
+    signing, upcoming = pair(server)
+    server.stop()
+    server._environment["WATCHWORD_ALGORITHM"] = "EdDSA"
+    time.sleep(1.1)  # times are whole seconds
+    server.start()
+    until(lambda: len(kids(server)) == 4, 5)
+    done = server.command("keys", "rotate", "--yes", "--json", "--algorithm", "ES256")
+    answer = json.loads(done.stdout)
+    assert (answer["signing"], answer["retired"]) == (upcoming, signing)
+
+
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["keys", "revoke"], 2, "say which key"),
         (["keys", "revoke", "x", "--all"], 2, "say which key"),
         (["keys", "revoke", "unknown"], 3, "there is no signing key 'unknown'"),
+        (["keys", "revoke", "--all"], 1, "nothing was revoked"),
+        (["keys", "rotate"], 1, "no active signing key"),
         (["keys"], 2, "Usage"),
         (["db"], 2, "Usage"),
         (["db", "restored"], 2, "--yes"),
@@ -251,6 +285,52 @@ def test_j12_a_wrong_master_secret_is_refused(run: Run) -> None:
             assert ended.code == 78, (command, ended.err)
             assert "hint: " in ended.err
     assert run("keys", "list", WATCHWORD_SECRET=right).code == 0
+
+
+def test_a_list_in_the_wrong_order_is_refused_unless_it_is_meant(run: Run) -> None:
+    """⚑ Otherwise everything would be sealed with the old secret again, and the new one called superfluous."""
+    old, new = (run("secret").out.strip() for _ in range(2))
+    assert run("migrate", WATCHWORD_SECRET=old).code == 0
+    assert run("secret", "rotate", WATCHWORD_SECRET=f"{new},{old}").code == 0
+    ended = run("secret", "rotate", WATCHWORD_SECRET=f"{old},{new}")
+    assert (ended.code, ended.out) == (78, "")
+    assert "wrong order?" in ended.err
+    assert "--go-back" in ended.err
+    assert run("users", "list", WATCHWORD_SECRET=new).code == 0, "the new one is in force as before"
+    assert run("secret", "rotate", WATCHWORD_SECRET=f"{new},{old}").code == 0
+    assert run("secret", "rotate", "--go-back", WATCHWORD_SECRET=f"{old},{new}").code == 0
+    assert run("users", "list", WATCHWORD_SECRET=old).code == 0
+    assert run("secret", "rotate", WATCHWORD_SECRET=f"{new},{old}").code == 78
+
+
+@pytest.fixture
+def overtaken(tmp_path: Path) -> Iterator[Server]:
+    """A service with the old secret alone. What it refuses with 503 is a fault, and has its traceback in the log."""
+    server = Server(tmp_path, **UNLIMITED, WATCHWORD_SECRET=OLD)
+    yield server
+    server.kill()
+
+
+def test_a_service_that_a_new_secret_has_overtaken_says_so_and_signs_no_more(overtaken: Server) -> None:
+    """⚑ `secret rotate` and `keys revoke --all` while it runs with the old secret alone: 503, not its own 401s."""
+    server = overtaken
+    with server.client() as client:
+        client.newcomer()
+        server._environment["WATCHWORD_SECRET"] = f"{NEW},{OLD}"
+        for command in (["secret", "rotate"], ["keys", "revoke", "--all"]):
+            assert server.command(*command).returncode == 0
+        until(lambda: httpx2.get(f"{server.url}/readyz").status_code == 503, 3)
+        assert httpx2.get(f"{server.url}/readyz").json()["checks"]["keys"] is False
+        until(lambda: client.post("/refresh").status_code == 503, 3)
+        for _ in range(3):
+            server.command("users", "create", f"u{time.monotonic_ns()}", "--password-stdin", stdin="plum-orbit-canvas")
+        time.sleep(WITHIN)
+        log = server.log()
+        assert log.count("master_replaced") == 1
+        assert "first in its list, and start it again" in log
+        server.stop()
+        server.start()
+        assert client.post("/refresh").status_code == 200, "the refresh token was not used up"
 
 
 # --- A restored backup ----------------------------------------------------------------------------------------------

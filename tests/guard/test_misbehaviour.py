@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -167,8 +168,8 @@ def test_a_guard_key_as_it_stands_in_a_file_will_do(service: Service) -> None:
 
 def test_what_http_client_says_of_a_header_is_not_repeated(service: Service) -> None:
     fetch = Fetch(f"{service.url}{KEYS}", 1024, 5.0, (("authorization", "Bearer wwg_secret\n"),))
-    with pytest.raises(FetchFault) as caught:
-        HttpClient().get(fetch)
+    with closing(HttpClient()) as client, pytest.raises(FetchFault) as caught:
+        client.get(fetch)
     assert str(caught.value) == "ValueError"
 
 

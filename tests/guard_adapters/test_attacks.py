@@ -58,7 +58,7 @@ def _expected(header: bytes) -> tuple[int, str | None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def through_the_adapters() -> Iterator[None]:
-    global _guard, _clock  # noqa: PLW0603  one guard for all applications, which each attack gives its verifier
+    global _guard, _clock
     issuer = Issuer()
     _guard, _clock = issuer.guard(), issuer.clock
     loop = asyncio.new_event_loop()

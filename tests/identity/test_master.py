@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -159,14 +161,39 @@ async def test_another_master_secret_is_refused(open_kernel: Opener, jwt_secret:
         assert await recorded(kernel, "ww_meta") == before
 
 
-async def test_a_lost_secret_file_is_not_replaced_in_silence(open_kernel: Opener, tmp_path: Path) -> None:
-    """Without its file an existing database does not start on a fresh secret."""
-    async with open_kernel():
+@pytest.mark.parametrize("serves", [True, False])
+async def test_a_lost_secret_file_is_not_replaced_in_silence(
+    open_kernel: Opener, tmp_path: Path, *, serves: bool
+) -> None:
+    """⚑ Without its file an existing database does not start on a fresh secret; none is made, and the file is named.
+
+    One that was made would belong to nothing, and be kept with the backups.
+    """
+    async with open_kernel(secret=(OLD,)):
         pass
-    (tmp_path / SECRET_FILE).unlink()
-    with pytest.raises(SettingsError):
-        async with open_kernel():
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(SettingsError) as caught:
+        async with open_kernel(serves=serves):
             pass
+    assert f"{tmp_path / SECRET_FILE} is missing" in caught.value.message
+    assert "restore that file" in hint_of(caught)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+async def test_with_another_master_secret_the_schema_stays_as_it_is(open_kernel: Opener) -> None:
+    """⚑ Not even a migration is applied."""
+    async with open_kernel(secret=(OLD,)) as kernel:
+        pass
+    with closing(sqlite3.connect(kernel.settings.database_path)) as file:
+        file.executescript(
+            "DROP INDEX ww_signing_keys_next;DELETE FROM ww_schema WHERE version = (SELECT max(version) FROM ww_schema)"
+        )
+        before = file.execute("SELECT * FROM ww_schema").fetchall()
+    with pytest.raises(SettingsError):
+        async with open_kernel(secret=(NEW,)):
+            pass
+    with closing(sqlite3.connect(kernel.settings.database_path)) as file:
+        assert file.execute("SELECT * FROM ww_schema").fetchall() == before
 
 
 async def test_secrets_rotate_all_the_way(open_kernel: Opener) -> None:

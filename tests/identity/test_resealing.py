@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 
@@ -125,10 +126,69 @@ async def test_an_old_secret_is_needed_as_long_as_a_session_was_not_refreshed_si
         clock.advance(1)
         assert await rotate(kernel) == Resealed(0, 0, None)
     async with open_kernel(secret=(OLD, NEW)):
-        pass  # somebody goes back: from then on refresh tokens are the old secret's again
+        pass  # in the wrong order: from then on refresh tokens are the old secret's again
     async with open_kernel(secret=(NEW, OLD)) as kernel:
         await log_in(kernel)
         assert (await rotate(kernel)).sessions == 2, "alice's, refreshed under the new secret, may be from before too"
+
+
+async def test_a_list_in_the_wrong_order_does_not_take_over(
+    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ OLD,NEW after NEW has superseded OLD: it can be used, and is warned about; what is sealed stays as it is.
+
+    It was sealed with OLD again in silence, and NEW was called superfluous: dropped, it logged people out.
+    """
+    warned: list[dict[str, object]] = []
+    monkeypatch.setattr(resealing, "_log", SimpleNamespace(warning=lambda event, **more: warned.append(more)))
+    async with open_kernel(secret=(OLD,)) as kernel:
+        await join(kernel)
+        token = (await log_in(kernel)).tokens.refresh_token
+    async with open_kernel(secret=(NEW, OLD)) as kernel:
+        assert warned == []
+        token = (await refresh(kernel, token)).refresh_token
+        before = await sealed_by(kernel)
+        old_id, new_id = kernel.master.ids[1], kernel.master.ids[0]
+    async with open_kernel(secret=(OLD, NEW)) as kernel:
+        assert [(line["first"], line["in_force"]) for line in warned] == [(old_id, new_id)]
+        assert await sealed_by(kernel) == before == {new_id}
+        claims_of(kernel, await refresh(kernel, token))
+        with pytest.raises(SettingsError, match="wrong order") as caught:
+            await rotate(kernel)
+        assert f"(id {old_id}) that another one (id {new_id})" in caught.value.faults[0].message
+        assert "--go-back" in caught.value.faults[0].hint
+        assert await sealed_by(kernel) == before
+    async with open_kernel(secret=(NEW,)):
+        assert len(warned) == 1
+
+
+async def test_who_says_so_goes_back(open_kernel: Opener) -> None:
+    """And then the other one is the superseded: each way it has to be said."""
+    for secrets in ((OLD,), (NEW, OLD), (NEWEST, NEW, OLD)):
+        async with open_kernel(secret=secrets):
+            pass
+    async with open_kernel(secret=(OLD, NEWEST), serves=False) as kernel:
+        with pytest.raises(SettingsError, match="wrong order"):
+            await rotate(kernel)
+        done = await resealing.rotate(kernel.master, kernel.database, kernel.clock, go_back=True)
+        assert (done.values, await sealed_by(kernel)) == (1, {kernel.master.ids[0]})
+        assert await rotate(kernel) == Resealed(0, 0, None)
+    async with open_kernel(secret=(NEWEST, OLD), serves=False) as kernel:
+        with pytest.raises(SettingsError, match="wrong order"):
+            await rotate(kernel)
+    async with open_kernel(secret=(OLD,)):
+        pass
+
+
+async def test_a_prepared_list_supersedes_nothing(open_kernel: Opener) -> None:
+    """The guide's first step lists the new secret second: only what was in force can be superseded."""
+    async with open_kernel(secret=(OLD,)):
+        pass
+    async with open_kernel(secret=(OLD, NEW)) as kernel:
+        await rotate(kernel)
+    async with open_kernel(secret=(NEW, OLD)) as kernel:
+        await rotate(kernel)
+        assert await sealed_by(kernel) == {kernel.master.ids[0]}
 
 
 async def test_taking_over_is_on_record_once(open_kernel: Opener) -> None:

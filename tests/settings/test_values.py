@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from watchword.settings import Limit, values
+from watchword.errors import SettingsError
+from watchword.settings import Limit, Settings, values
 from watchword.settings.values import Unfit
 
 SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
@@ -220,6 +221,15 @@ def test_weak_secrets(text: str, said: str) -> None:
         values.secrets(text)
     assert said in refused.value.message
     assert text not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize("text", [",", " , ,", " "])
+def test_a_list_without_a_secret(text: str) -> None:
+    """⚑ Given and empty is a slip, of a template for one; taken for not given, another secret would be made."""
+    with pytest.raises(Unfit, match="lists no secret"):
+        values.secrets(text)
+    with pytest.raises(SettingsError):
+        Settings(secret=text)
 
 
 def test_short_jwt_secret() -> None:

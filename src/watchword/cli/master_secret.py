@@ -11,8 +11,11 @@ from watchword.identity.resealing import Resealed
 from watchword.settings import Settings
 
 
-def rotate(settings: Settings, *, as_json: bool) -> None:
-    """Seal everything with the first listed secret; say which of the others are still needed."""
+def rotate(settings: Settings, *, go_back: bool, as_json: bool) -> None:
+    """Seal everything with the first listed secret; say which of the others are still needed.
+
+    :param go_back: also if another listed one has taken over from it before.
+    """
     if len(settings.secret or ()) < 2:  # noqa: PLR2004 - the new one and the old one
         raise Trouble(
             "WATCHWORD_SECRET does not list two secrets, so there is nothing to rotate",
@@ -21,7 +24,8 @@ def rotate(settings: Settings, *, as_json: bool) -> None:
         )
 
     async def work(kernel: Kernel) -> tuple[Resealed, tuple[str, ...]]:
-        return await resealing.rotate(kernel.master, kernel.database, kernel.clock), kernel.master.ids
+        done = await resealing.rotate(kernel.master, kernel.database, kernel.clock, go_back=go_back)
+        return done, kernel.master.ids
 
     done, (current, *earlier) = with_kernel(settings, work)
     until = None if done.until is None else rfc3339(done.until)

@@ -31,7 +31,7 @@ def migrate(settings: Settings) -> None:
     async def nothing(_: Kernel) -> None:
         return None
 
-    with_kernel(settings, nothing)
+    with_kernel(settings, nothing, makes=True)
     print("The database has this version's schema.")
 
 
@@ -52,7 +52,7 @@ def create(
     async def work(kernel: Kernel) -> User:
         return await kernel.users.create(username=username, email=email, password=password, roles=roles, peer=LOCAL)
 
-    _print_user(with_kernel(settings, work), as_json=as_json)
+    _print_user(with_kernel(settings, work, makes=True), as_json=as_json)
 
 
 def show_list(settings: Settings, *, limit: int, after: str, search: str, as_json: bool) -> None:
@@ -111,14 +111,29 @@ def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: 
     _print_user(with_kernel(settings, work), as_json=as_json)
 
 
-def with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]]) -> T:
-    """Open the database that the settings name, do the work, close it."""
+def with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]], *, makes: bool = False) -> T:
+    """Open the database that the settings name, do the work, close it.
+
+    :param makes: make the database if there is none, as the first command of all may have to.
+    """
+    if not makes:
+        require_database(settings)
 
     async def main() -> T:
         async with opened(settings, serves=False) as kernel:
             return await work(kernel)
 
     return asyncio.run(main())
+
+
+def require_database(settings: Settings) -> None:
+    """In the wrong directory there is none: one that was made now, empty, would take anything and say that it is done.
+
+    :raises Trouble: there is no database where the settings say.
+    """
+    if not settings.database_path.exists():
+        hint = "run this where the service runs, or name the place with --data-dir or --database-url"
+        raise Trouble(f"there is no database at {settings.database_path}", hint, MISSING)
 
 
 async def _find(kernel: Kernel, who: str) -> User:

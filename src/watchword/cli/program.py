@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -88,7 +87,7 @@ def migrate(*, flags: dict[str, object]) -> None:
 @takes_settings(*STORAGE)
 def backup(
     *,
-    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.", metavar="FILE")],
+    file: Annotated[str, typer.Argument(help="The file to make; it must not exist.", metavar="FILE")],
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.cli.asking import confirm
-from watchword.cli.people import print_json, with_kernel
+from watchword.cli.people import print_json, require_database, with_kernel
 from watchword.identity import restoring
 from watchword.identity.kernel import Kernel
 from watchword.identity.restoring import Restored
@@ -19,6 +19,7 @@ What the backup does not know, nobody can tell you. Since it was made, somebody 
 
 def note(settings: Settings, *, yes: bool, as_json: bool) -> None:
     """Refuse everything issued before, and say what was done and what cannot be known."""
+    require_database(settings)
     confirm("This ends every session: everybody logs in again. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> Restored:

@@ -24,6 +24,11 @@ from watchword.tokens.rotation import (
 
 _HEADS = ("kid", "algorithm", "status", "created", "activated", "retired", "published until")
 _SHARED = "tokens are signed with WATCHWORD_JWT_SECRET, which is in no list; these keys sign nothing"
+_STAYS_GOOD = "access tokens are signed with WATCHWORD_JWT_SECRET, and stay good: revoking a key does not touch them"
+_REPLACE_IT = (
+    "give the service and every API that verifies another one; until then `watchword db restored` refuses every token,"
+    " and everybody logs in again"
+)
 _MEANING = (
     "a verifier that keeps the key set longer than that, and does not look again when it meets an unknown key, refuses"
     " new tokens until it does; wait until {}, or go on if no such verifier matters to you"
@@ -47,9 +52,11 @@ def show_list(settings: Settings, *, as_json: bool) -> None:
 
 def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
     """Let the next key sign now."""
+    if settings.jwt_secret is not None:
+        raise Trouble(f"there is nothing to rotate: {_SHARED}", _REPLACE_IT, FAULT)
 
     async def work(kernel: Kernel) -> tuple[str, KeyState, int]:
-        active, upcoming = _pair(await kernel.keys.store.published())
+        active, upcoming = _pair(await kernel.keys.store.published(), settings.algorithm)
         now = kernel.clock.now()
         if upcoming is None or not published_long_enough(upcoming, now):
             _warn_of_the_unknown(upcoming, now)
@@ -67,6 +74,8 @@ def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
 
 def revoke(settings: Settings, kid: str | None, *, as_json: bool) -> None:
     """Refuse what a key has signed; None: what every published key has signed."""
+    if settings.jwt_secret is not None:
+        _say_what_stays_good(every=kid is None)
 
     async def work(kernel: Kernel) -> Revoked:
         return await kernel.keys.store.revoke(None if kid is None else (kid,), peer=LOCAL)
@@ -75,11 +84,23 @@ def revoke(settings: Settings, kid: str | None, *, as_json: bool) -> None:
         done = with_kernel(settings, work)
     except NotFound as error:
         raise Trouble(f"there is no signing key {kid!a}", "watchword keys list shows them", MISSING) from error
+    if kid is None and not done.kids:
+        raise Trouble("no key is published: nothing was revoked", "watchword keys list shows what there is", FAULT)
+    _print_revoked(done, kid, as_json=as_json)
+
+
+def _say_what_stays_good(*, every: bool) -> None:
+    if every:  # who says so wants every token refused, and would take a list of keys for that
+        raise Trouble(_STAYS_GOOD, _REPLACE_IT, FAULT)
+    warn(_STAYS_GOOD, _REPLACE_IT)
+
+
+def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"revoked": done.kids, "signing": done.signing})
         return
     if not done.kids:
-        print("It was revoked already." if kid is not None else "No key is published.")
+        print("It was revoked already.")
     for revoked in done.kids:
         print(f"Key {revoked} is revoked: running services and guards refuse its tokens within a second.")
     for signing in done.signing:
@@ -90,12 +111,15 @@ def revoke(settings: Settings, kid: str | None, *, as_json: bool) -> None:
         )
 
 
-def _pair(keys: list[KeyState]) -> tuple[KeyState, KeyState | None]:
-    """The key that signs, and the one that is to. While an algorithm is being changed, the newer one counts."""
+def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | None]:
+    """The key that signs, and the one that is to.
+
+    While the algorithm is being changed there are two: that of the settings counts, or else the newer one.
+    """
     signing = [key for key in keys if key.status == "active"]
     if not signing:
         raise Trouble("there is no active signing key", "the service makes one when it starts", FAULT)
-    active = max(signing, key=lambda key: key.activated_at or 0)
+    active = max(signing, key=lambda key: (key.algorithm == algorithm, key.activated_at or 0))
     upcoming = (key for key in keys if key.status == "next" and key.algorithm == active.algorithm)
     return active, next(upcoming, None)
 

@@ -27,7 +27,7 @@ def list_keys(*, as_json: Json = False, flags: dict[str, object]) -> None:
 
 
 @keys.command("rotate", epilog=CODES_HELP)
-@takes_settings(*STORAGE)
+@takes_settings(*STORAGE, "jwt_secret", "algorithm")
 def rotate_keys(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object]) -> None:
     """Let the next key sign now. Tokens signed so far stay good. Asks first if others may not know the next key yet."""
     from watchword.cli import signing_keys
@@ -36,7 +36,7 @@ def rotate_keys(*, yes: Yes = False, as_json: Json = False, flags: dict[str, obj
 
 
 @keys.command("revoke", epilog=CODES_HELP)
-@takes_settings(*STORAGE)
+@takes_settings(*STORAGE, "jwt_secret")
 def revoke_key(
     *,
     kid: Annotated[str | None, typer.Argument(help="Which key, as `watchword keys list` shows it.")] = None,
@@ -65,11 +65,18 @@ def fresh_secret(context: typer.Context) -> None:
 
 @secret.command("rotate", epilog=CODES_HELP)
 @takes_settings(*STORAGE)
-def rotate_secret(*, as_json: Json = False, flags: dict[str, object]) -> None:
+def rotate_secret(
+    *,
+    go_back: Annotated[
+        bool, typer.Option("--go-back", help="Also if another secret of the list has taken over from the first before.")
+    ] = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
     """Seal everything with the first secret of the list, and say which of the others are still needed."""
     from watchword.cli import master_secret
 
-    master_secret.rotate(load_settings(flags).settings, as_json=as_json)
+    master_secret.rotate(load_settings(flags).settings, go_back=go_back, as_json=as_json)
 
 
 @db.command(epilog=CODES_HELP)

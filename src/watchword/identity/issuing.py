@@ -43,6 +43,12 @@ class Issuer:
         self._audience = settings.audience
         self.lifetime = int(settings.access_lifetime.total_seconds())
 
+    def require_key(self) -> None:
+        """Raises `StorageUnavailable` when nothing could be signed: asked before anything is stored, since a refresh
+        token that was used up for no answer would later count as stolen.
+        """
+        self._keys.ring.to_sign_with()
+
     def expires_at(self, grant: Grant) -> int:
         """When the access token of a grant expires."""
         return min(grant.issued_at + self.lifetime, grant.not_after)
@@ -51,7 +57,7 @@ class Issuer:
         """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits.
 
         Without a scope, or without a role, the claim is left out: an empty string is no scope (RFC 6749 section 3.3),
-        and validators of RFC 9068 refuse both.
+        and validators of RFC 9068 refuse both. Raises `StorageUnavailable` when there is no key to sign with.
         """
         claims: dict[str, Any] = {
             "iss": self._issuer,
@@ -70,4 +76,4 @@ class Issuer:
             claims["scope"] = grant.scope
         if grant.roles:
             claims["roles"] = grant.roles
-        return sign_access(claims, self._keys.ring.signing)
+        return sign_access(claims, self._keys.ring.to_sign_with())

@@ -15,7 +15,7 @@ import structlog
 from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
 from watchword.identity.key_store import ABOUT, KeyStore
-from watchword.identity.master import Master
+from watchword.identity.master import Master, check_value
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
 from watchword.tokens.jwks import public_key_set
@@ -27,6 +27,9 @@ _log = structlog.get_logger("watchword.keys")
 _OF_THE_PUBLISHED = "FROM ww_signing_keys WHERE status IN ('next', 'active', 'retired') ORDER BY created_at, kid"
 _FINGERPRINT = f"SELECT kid, status {_OF_THE_PUBLISHED}"
 _ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {_OF_THE_PUBLISHED}"
+
+_REPLACED = "another master secret has taken over in the database, and this process was started without it"
+_START_AGAIN = "give this process the secret that has taken over, first in its list, and start it again"
 
 Fingerprint = tuple[tuple[str, str], ...]
 """(kid, status) of every published key: nothing else of a row ever changes what the ring is."""
@@ -54,6 +57,16 @@ class KeyRing:
         self.published = public_key_set(verification if published is None else published)
         self.version = sha256(self.published).hexdigest()[:32]
         self.algorithms = tuple(sorted({key.algorithm for key in verification}))
+        # Else nobody would accept what it signs, and neither would we.
+        self.signs = self.key_set.find(signing.kid) is not None
+
+    def to_sign_with(self) -> SigningKey:
+        """The key that signs. Raises `StorageUnavailable` when it is published no more: it was revoked, and this
+        process cannot read the one that signs in its place.
+        """
+        if not self.signs:
+            raise StorageUnavailable("There is no signing key just now.")
+        return self.signing
 
 
 class Keys:
@@ -75,8 +88,15 @@ class Keys:
         self._algorithm = settings.algorithm if shared is None else None
         self._every = None if settings.key_rotation is None else int(settings.key_rotation.total_seconds())
         self._seen: Fingerprint | None = None
+        self._unreadable: Fingerprint | None = None
+        self._master_listed = True
         self._reloading = asyncio.Lock()
         self._public: dict[str, VerificationKey] = {}
+
+    @property
+    def usable(self) -> bool:
+        """Whether what is signed here is accepted, and the database's master secret is one of ours."""
+        return self.ring.signs and self._master_listed
 
     async def open(self) -> None:
         """Take what signs and what is published from the database; the active key is made when there is none.
@@ -90,30 +110,51 @@ class Keys:
         """Read the keys again; whether what signs or what is published has changed.
 
         Called four times a second under load: nearly always it compares two or three short rows and unseals nothing. A
-        key that cannot be read, because this process was not started with the secret that sealed it, is reported once;
-        the one that signed so far goes on, since it stays published for a day. Raises `StorageUnavailable`.
+        key that cannot be read, because this process was not started with the secret that sealed it, is reported once
+        and tried again; the one that signed so far goes on as long as it is published, for a day after an ordinary
+        rotation, and not at all after an emergency. Raises `StorageUnavailable`.
         """
         async with self._reloading:  # or what was read first could be put in force last
+            await self._compare_master()
             return await self._reload()
+
+    async def _compare_master(self) -> None:
+        """Another secret may have taken over while this process ran: it has to be started again, with that one."""
+        kept = await check_value(self._database)
+        listed = kept is None or kept in self._master.check_values()
+        if self._master_listed and not listed:
+            # Neither text names the setting: the log would hide what stands behind its name.
+            _log.error("master_replaced", reason=_REPLACED, hint=_START_AGAIN)
+        self._master_listed = listed
 
     async def _reload(self) -> bool:
         if self._seen == _fingerprint(await self._database.all(_FINGERPRINT)):
             return False
-        before = self.ring
-        rows, signing = await self._rows(), before.signing
+        before, rows = self.ring, await self._rows()
         try:
-            signing = self._unsealed(rows)
+            self._use(rows, self._unsealed(rows))
         except SettingsError as error:
-            _log.error("signing_key_unreadable", error=error.message, still_signing=signing.kid)
-        self._use(rows, signing)
+            self._go_on_without(rows, error)
         return self.ring.version != before.version or self.ring.signing.kid != before.signing.kid
+
+    def _go_on_without(self, rows: list[Row], error: SettingsError) -> None:
+        """What verifies is as the rows say, what signs is as before; said once, and looked at again each time."""
+        if self._unreadable == _fingerprint(rows):
+            return
+        self._use(rows, self.ring.signing)
+        self._seen, self._unreadable = None, _fingerprint(rows)
+        (fault,) = error.faults
+        still = self.ring.signing.kid if self.ring.signs else None
+        _log.error("signing_key_unreadable", reason=fault.message, hint=_START_AGAIN, still_signing=still)
 
     async def follow_schedule(self) -> bool:
         """Do what is due by now; whether the ring has changed. Any number of processes may do so at once.
 
         Raises `StorageUnavailable`.
         """
-        await self.store.follow(Schedule(self._algorithm, self._every))
+        await self._compare_master()
+        if self._master_listed:  # a key that was sealed now could be read by nobody who was started since
+            await self.store.follow(Schedule(self._algorithm, self._every))
         return await self.reload()
 
     async def _rows(self) -> list[Row]:
@@ -145,7 +186,7 @@ class Keys:
         shared = signing.verification_key.symmetric
         self.ring = KeyRing(signing, (signing.verification_key,) if shared else published, published=published)
         self._public = public
-        self._seen = _fingerprint(rows)
+        self._seen, self._unreadable = _fingerprint(rows), None
 
 
 def _fingerprint(rows: list[Row]) -> Fingerprint:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from watchword.errors import Fault, SettingsError
 from watchword.settings.values import secrets as read_secrets
 from watchword.storage.database import Database
+from watchword.storage.migrate import status
 
 SECRET_BYTES = 32
 SECRET_FILE = "master.secret"  # noqa: S105 - the name of a file
@@ -102,6 +103,23 @@ def _mismatch(message: str) -> SettingsError:
     return SettingsError((Fault("WATCHWORD_SECRET", message, hint),))
 
 
+async def check_value(database: Database) -> str | None:
+    """What the database keeps of the secret that it is sealed with; None: nothing."""
+    row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=CHECK_NAME)
+    return None if row is None else str(row["value"])
+
+
+async def known_to(database: Database) -> str | None:
+    """`check_value`, also of a database that has no schema yet. Raises `SchemaMismatch` if it is not ours to use."""
+    return await check_value(database) if (await status(database)).version else None
+
+
+def require_listed(master: Master, known: str | None) -> None:
+    """Raises `SettingsError` when the database was made under another secret than these."""
+    if known not in master.check_values():
+        raise _mismatch("this database was made under another master secret")
+
+
 async def check(master: Master, database: Database) -> None:
     """Leave a check value in a new database; refuse to go on with a database made under another secret.
 
@@ -113,9 +131,20 @@ async def check(master: Master, database: Database) -> None:
         name=CHECK_NAME,
         value=current,
     )
-    row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=CHECK_NAME)
-    if row is None or row["value"] not in master.check_values():
-        raise _mismatch("this database was made under another master secret")
+    require_listed(master, await check_value(database))
+
+
+def load(data_dir: Path) -> bytes:
+    """The master secret that is kept beside a database which was made under it.
+
+    Raises `SettingsError` when the file is missing, is readable by others or is not a secret.
+    """
+    path = data_dir / SECRET_FILE
+    if not path.exists():
+        message = f"is not set, and {path} is missing"
+        hint = "restore that file from where you keep it, or set WATCHWORD_SECRET to what the service has"
+        raise SettingsError((Fault("WATCHWORD_SECRET", message, hint),))
+    return _read(path)
 
 
 def load_or_make(data_dir: Path) -> bytes:
@@ -126,7 +155,12 @@ def load_or_make(data_dir: Path) -> bytes:
     """
     path = data_dir / SECRET_FILE
     if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(path)
+    return _read(path)
+
+
+def _read(path: Path) -> bytes:
     if path.stat().st_mode & 0o077:
         raise SettingsError(
             (Fault("WATCHWORD_SECRET", f"{path} can be read by other users", f"run: chmod 600 {path}"),)

@@ -77,11 +77,13 @@ class Refresher:
         """The session as it is after this exchange, to be signed.
 
         Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
-        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended).
+        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended), and
+        `StorageUnavailable` before anything is changed when there is no key to sign with.
         """
         token = opaque.decode_refresh(presented, self._keys)
         if token is None:
             raise Unauthenticated("This is not a refresh token of this service.", code="refresh_token_invalid")
+        self._issuer.require_key()
         handle = opaque.fingerprint(token.handle)
         now = self._clock.now()
 

@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import structlog
+
 from watchword.clock import Clock
+from watchword.errors import Fault, SettingsError
 from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.key_store import ABOUT
-from watchword.identity.master import CHECK_NAME, Master
+from watchword.identity.master import CHECK_NAME, Master, check_value
 from watchword.storage.database import Database, Tx
 
+_log = structlog.get_logger("watchword.keys")
+
 _SINCE_NAME = "master_since"
+_SUPERSEDED = "master_superseded:"
+"""With its check value behind it: the name of the row that tells of a secret which another took over from."""
+
+_SUPERSEDE = f"""
+INSERT INTO ww_meta (name, value) SELECT '{_SUPERSEDED}' || value, :now FROM ww_meta
+WHERE name = :name AND value <> :current ON CONFLICT (name) DO NOTHING
+"""
 
 
 class SealedColumn(NamedTuple):
@@ -29,6 +41,9 @@ class SealedColumn(NamedTuple):
     column: str
     about: str
 
+
+_PUT_FIRST = "put the secret in force first in the list"
+_OR_GO_BACK = f"{_PUT_FIRST}; to go back to the earlier one after all: watchword secret rotate --go-back"
 
 SEALED = (SealedColumn("ww_signing_keys", "kid", "sealed_private", ABOUT),)
 """Every column of the schema whose name begins with `sealed_`."""
@@ -47,15 +62,35 @@ class Resealed(NamedTuple):
     until: int | None
 
 
-async def take_over(master: Master, database: Database, clock: Clock) -> int:
-    """Seal everything with the current master secret; how many values that were. Each start of the service does so.
+async def start(master: Master, database: Database, clock: Clock) -> None:
+    """What a service does before it serves: its first secret takes over, unless the list is in the wrong order.
 
+    Such a list can be used, and nobody is logged out by it; but what the newer secret has made is left alone.
+    Raises `SettingsError` as `take_over` does.
+    """
+    if await take_over(master, database, clock) is not None:
+        return
+    # Refresh tokens are the earlier secret's again from now on: which of the two is still needed is counted anew.
+    await database.run("DELETE FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
+    in_force = await _in_force(master, database)
+    _log.warning("master_list_in_wrong_order", first=master.ids[0], in_force=in_force, hint=_PUT_FIRST)
+
+
+async def take_over(master: Master, database: Database, clock: Clock, *, go_back: bool = False) -> int | None:
+    """Seal everything with the first master secret; how many values that were. Each start of the service does so.
+
+    None, and nothing is changed, when another one has taken over from it before: only who says so goes back to it.
     Raises `SettingsError`, and changes nothing, when a value was sealed by a secret that is not listed.
     """
     now = clock.now()
     current, *_ = master.check_values()
 
-    async def unit(tx: Tx) -> int:
+    async def unit(tx: Tx) -> int | None:
+        if go_back:
+            await tx.run("DELETE FROM ww_meta WHERE name = :name", name=_SUPERSEDED + current)
+        elif await tx.one("SELECT value FROM ww_meta WHERE name = :name", name=_SUPERSEDED + current) is not None:
+            return None
+        await tx.run(_SUPERSEDE, name=CHECK_NAME, current=current, now=str(now))
         count = sum([await _reseal(tx, master, column) for column in SEALED])
         taken = await tx.run(
             "UPDATE ww_meta SET value = :value WHERE name = :name AND value <> :value", name=CHECK_NAME, value=current
@@ -71,12 +106,19 @@ async def take_over(master: Master, database: Database, clock: Clock) -> int:
     return await database.transact(unit)
 
 
-async def rotate(master: Master, database: Database, clock: Clock) -> Resealed:
+async def rotate(master: Master, database: Database, clock: Clock, *, go_back: bool = False) -> Resealed:
     """Take over, and tell whether the earlier secrets are still needed. May be called again, to ask just that.
 
-    When it is called first, every process is taken to use the current secret already. Raises `SettingsError`.
+    When it is called first, every process is taken to use the current secret already.
+
+    :param go_back: the first secret takes over although another one has taken over from it before.
+    :raises SettingsError: the list is in the wrong order, or a value was sealed by a secret that is not listed.
     """
-    count = await take_over(master, database, clock)
+    count = await take_over(master, database, clock, go_back=go_back)
+    if count is None:
+        in_force = await _in_force(master, database)
+        message = f"begins with a secret (id {master.ids[0]}) that another one (id {in_force}) has superseded"
+        raise SettingsError((Fault("WATCHWORD_SECRET", f"{message}: wrong order?", _OR_GO_BACK),))
     now = clock.now()
     await database.run(
         "INSERT INTO ww_meta (name, value) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING",
@@ -92,6 +134,12 @@ async def rotate(master: Master, database: Database, clock: Clock) -> Resealed:
         now=now,
     )
     return Resealed(count, left["sessions"], left["until"])
+
+
+async def _in_force(master: Master, database: Database) -> str:
+    """The id of the listed secret that the database is sealed with."""
+    ids = dict(zip(master.check_values(), master.ids, strict=True))
+    return ids.get(await check_value(database) or "", "unknown")
 
 
 async def _reseal(tx: Tx, master: Master, where: SealedColumn) -> int:

@@ -116,7 +116,11 @@ class Sessions:
         )
 
     async def open(self, tx: Tx, opening: Opening, *, version: int, roles: tuple[str, ...], now: int) -> Live:
-        """Insert a session, in the log-in's unit: a new id and a new secret handle, always."""
+        """Insert a session, in the log-in's unit: a new id and a new secret handle, always.
+
+        Raises `StorageUnavailable` when there is no key to sign its tokens with.
+        """
+        self._issuer.require_key()
         refresh = RefreshToken(os.urandom(opaque.HANDLE_BYTES), 0)
         session_id = new_id()
         expires_at = now + self._lifetime

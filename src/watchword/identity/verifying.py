@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.clock import Clock
-from watchword.identity.key_ring import Keys
+from watchword.identity.key_ring import KeyRing, Keys
 from watchword.identity.revocation import Follower
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims
@@ -18,36 +18,39 @@ class AccessVerifier:
     def __init__(self, keys: Keys, follower: Follower, settings: Settings, clock: Clock) -> None:
         self._keys = keys
         self._settings = settings
-        self._ring = keys.ring
-        self._verifier = self._made()
+        self._current = self._made()
         self._revocations = follower.revocations
         self._clock = clock
 
     def verify(self, token: str) -> AccessClaims:
         """The claims of a valid access token. Raises `TokenError`."""
-        if self._keys.ring is not self._ring:
-            self._follow_keys()
-        return self._verifier.verify(token, now=self._clock.now(), revocations=self._revocations)
+        return self._verifier().verify(token, now=self._clock.now(), revocations=self._revocations)
 
     def verify_expired(self, token: str) -> AccessClaims:
         """The claims of a genuine token that may have expired or been revoked: for ending its session, nothing else.
 
         Raises `TokenError`.
         """
-        if self._keys.ring is not self._ring:
-            self._follow_keys()
-        return self._verifier.verify_genuine(token)
+        return self._verifier().verify_genuine(token)
 
-    def _follow_keys(self) -> None:
-        """The keys have changed: another verifier, with nothing remembered of the old keys' tokens."""
-        self._ring = self._keys.ring
-        self._verifier = self._made()
+    def _verifier(self) -> Verifier:
+        """When the keys have changed: another one, with nothing remembered of the old keys' tokens.
 
-    def _made(self) -> Verifier:
+        Ring and verifier are replaced together, in one assignment: a host verifies in several threads at once, and
+        none may meet the new ring beside the old verifier.
+        """
+        ring, verifier = self._current
+        if self._keys.ring is ring:
+            return verifier
+        self._current = made = self._made()
+        return made[1]
+
+    def _made(self) -> tuple[KeyRing, Verifier]:
+        ring = self._keys.ring
         policy = Policy(
             issuer=self._settings.public_url,
             audience=self._settings.audience,
-            algorithms=self._ring.algorithms,
+            algorithms=ring.algorithms,
             max_lifetime=MAX_LIFETIME,
         )
-        return Verifier(policy, self._ring.key_set)
+        return ring, Verifier(policy, ring.key_set)

@@ -228,6 +228,8 @@ def secrets(text: str) -> tuple[bytes, ...]:
     """Master secrets: base64url of at least 32 random bytes each, current first."""
     hint = "make one with: watchword secret"
     found = tuple(_secret(part.strip(), hint) for part in text.split(",") if part.strip())
+    if not found:
+        raise Unfit("is given and lists no secret", f"{hint}, or leave it out")
     if len(set(found)) != len(found):
         raise Unfit("lists the same secret twice", "list each secret once, the current one first")
     if len(found) > _MOST_SECRETS:

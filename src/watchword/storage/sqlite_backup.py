@@ -8,6 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+_unfinished: set[Path] = set()
+"""What this process is writing just now: whoever ends it in the middle removes that first."""
+
+
+def remove_unfinished() -> None:
+    """Remove what `copy_to` has begun: for a signal handler that is about to end the process."""
+    for path in tuple(_unfinished):
+        with suppress(OSError):
+            path.unlink()
+
 
 def copy_to(connection: sqlite3.Connection, target: Path) -> int:
     """Write a copy of the connection's database; how many bytes it has. Blocks its thread, and no writer.
@@ -22,9 +32,10 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> int:
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already")
     unfinished = target.with_name(f".{target.name}.{token_hex(8)}")
-    # VACUUM INTO accepts an empty file, so the copy is never readable by others, not even at first.
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    _unfinished.add(unfinished)
     try:
+        # VACUUM INTO accepts an empty file, so the copy is never readable by others, not even at first.
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # One read transaction: WAL mode shows it one state, however much is written meanwhile. What was deleted is not
         # copied, and the copy needs no log beside it.
         connection.execute("VACUUM INTO :path", {"path": os.path.abspath(unfinished)}).fetchall()
@@ -34,6 +45,7 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> int:
     finally:
         with suppress(FileNotFoundError):
             unfinished.unlink()
+        _unfinished.discard(unfinished)
     _sync(target.parent, os.O_RDONLY)
     return size
 

@@ -9,6 +9,9 @@ import pytest
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api
 from watchword.errors import StorageUnavailable
+from watchword.identity.audit import LOCAL
+from watchword.identity.key_store import KeyStore
+from watchword.identity.master import Master
 from watchword.storage import sqlite
 
 
@@ -85,6 +88,31 @@ async def test_a_lost_write_is_looked_into_once_a_second(api: Api) -> None:
     writer.failed = True
     assert not await api.kernel.database.writable()
     assert len(probes) == 1
+
+
+async def test_readyz_is_503_when_what_it_signs_is_accepted_by_nobody(api: Api) -> None:
+    """⚑ Its key was revoked, and the next is sealed with a secret that this process was not started with."""
+    kernel = api.kernel
+    assert (await api.get("/readyz")).json()["checks"]["keys"] is True
+    other = KeyStore(kernel.database, Master((b"x" * 32,)), kernel.clock)
+    await other.revoke(None, peer=LOCAL)
+    await kernel.keys.reload()
+    answer = await api.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["keys"]) == (503, False)
+    await api.register("bob")
+    refused = await api.post("/login", json={"username": "bob", "password": PASSWORD})
+    assert (refused.status_code, refused.json()["code"]) == (503, StorageUnavailable.code)
+
+
+async def test_readyz_is_503_when_another_master_secret_has_taken_over(api: Api) -> None:
+    """⚑ Before any key has changed: what others make from now on cannot be read here."""
+    value = "UPDATE ww_meta SET value = :value WHERE name = 'master_check'"
+    row = await api.kernel.database.one("SELECT value FROM ww_meta WHERE name = 'master_check'")
+    assert row is not None
+    for check, ready in (("another", False), (row["value"], True)):
+        await api.kernel.database.run(value, value=check)
+        await api.kernel.keys.reload()
+        assert (await api.get("/readyz")).json()["checks"]["keys"] is ready
 
 
 async def test_readyz_is_503_when_revocations_are_not_followed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

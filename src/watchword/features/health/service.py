@@ -21,13 +21,14 @@ class Health:
     async def checks(self) -> dict[str, bool]:
         """Each part's name, and whether it works.
 
-        `writes`: the last one was stored, as far as is known. `revocations`: this process knows what was revoked.
+        `writes`: the last one was stored, as far as is known. `keys`: what this process signs is accepted, and its
+        master secrets are those of the database. `revocations`: this process knows what was revoked.
         """
         return {
             "database": await self._database_answers(),
             "writes": await self._database.writable(),
             "migrations": await self._is_migrated(),
-            "keys": bool(self._keys.ring.algorithms),
+            "keys": self._keys.usable,
             "revocations": self._follower.silence <= _LONGEST_SILENCE,
         }
 
