@@ -154,12 +154,21 @@ def retry_after(answer: bytes) -> float | None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used, its threads included."""
+    """Return the processor time that a process has used, its threads and its worker processes included."""
     if not pid:
         return 0.0
     with open(f"/proc/{pid}/stat", "rb") as stat:
         fields = stat.read().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, workers_of(pid)))
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that a process has started; none where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as children:
+            return [int(child) for child in children.read().split()]
+    except FileNotFoundError:
+        return []
 
 
 def machine_seconds() -> float:

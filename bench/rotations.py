@@ -181,7 +181,8 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     """Rotate through the service's own code with 32 in flight."""
     database = await SQLite.open(path)
     settings, clock = Settings(data_dir=path.parent), SystemClock()
-    issuer = Issuer(SimpleNamespace(signing=None), settings)  # type: ignore[arg-type]  # nothing is signed here
+    ring = SimpleNamespace(to_sign_with=lambda: None)  # nothing is signed here
+    issuer = Issuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
     follower = Follower(database, clock, lambda: None)  # nobody follows
     callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, follower, settings, clock))
     garbage.settle()  # as the service does when it has started

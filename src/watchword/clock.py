@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
-_STEP_BACK = 10
+STEP_BACK: Final = 10
+"""Seconds by which the machine's clock may be set back without being followed."""
 
 
 class Clock(Protocol):
@@ -33,16 +34,14 @@ class SystemClock:
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self.read = read
         """The clock as it is, with its fraction: it does not stand still."""
-        self.said = 0.0
-        """The latest time that `now` has said; `read` below it is a clock that was set back."""
         self._latest = 0
 
     def now(self) -> int:
         """Whole seconds since 1970 UTC."""
         now, latest = int(self.read()), self._latest
-        if now == latest or 0 < latest - now <= _STEP_BACK:
+        if now == latest or 0 < latest - now <= STEP_BACK:
             return latest
-        self._latest, self.said = now, float(now)
+        self._latest = now
         return now
 
 

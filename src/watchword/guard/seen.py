@@ -7,9 +7,10 @@ in the token's own lifetime; and where the list has changed, the token is looked
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from watchword.clock import Clock, SystemClock
+from watchword.clock import STEP_BACK, Clock, SystemClock
 from watchword.errors import TokenError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
@@ -24,14 +25,18 @@ _NONE: Final[frozenset[str]] = frozenset()
 class SeenCallers:
     """Tells who shows a token, and remembers it of the good ones. Threads may share it, without a lock."""
 
-    __slots__ = ("_cache", "_clock", "_now", "_standing")
+    __slots__ = ("_cache", "_margin", "_now", "_read", "_standing")
+
+    _read: Callable[[], float]
 
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self._now = clock.now
-        # The machine's clock is read as it is, which costs half of what `now` does. Where it was set back, so that
-        # `now` stands still, it is behind what it said last, and nothing is recalled.
-        self._clock = clock if type(clock) is SystemClock else _Told(clock)
+        # The machine's clock is read as it is, which costs half of what `now` does. It does not stand still where it is
+        # set back a little, so in the last seconds of its life, to which that could lead back, no token is recalled.
+        self._read, self._margin = clock.now, 0
+        if type(clock) is SystemClock:
+            self._read, self._margin = clock.read, STEP_BACK
         self._cache: TokenCache[_Seen] = TokenCache()
 
     def recall(
@@ -46,14 +51,12 @@ class SeenCallers:
             seen = self._cache.young.get(shown)  # type: ignore[arg-type]
         except TypeError:  # several headers
             return None
-        standing, clock = self._standing, self._clock
-        now = clock.read()
+        standing = self._standing
         if (
             seen is None
             or seen.verifier is not standing.verifier
             or (seen.list_state is not standing.revocations.state and not seen.passes(standing))
-            or not seen.valid_from <= now < seen.valid_until
-            or now < clock.said
+            or not seen.valid_from <= self._read() < seen.recalled_until
             or (standing.settled_until is not ALWAYS and not standing.settled())
         ):
             return None
@@ -101,32 +104,23 @@ class SeenCallers:
         state, verifier = revocations.state, self._standing.verifier
         caller = Caller.of(verifier.verify(token, now=now, revocations=revocations))
         if isinstance(verifier, Verifier) and isinstance(shown, str | bytes):
-            self._cache.put(shown, _Seen(caller, verifier, state))
+            self._cache.put(shown, _Seen(caller, verifier, state, self._margin))
         return caller
-
-
-class _Told:
-    """A clock that is somebody else's, by its whole seconds."""
-
-    __slots__ = ("read", "said")
-
-    def __init__(self, clock: Clock) -> None:
-        self.read = clock.now
-        self.said = 0.0
 
 
 class _Seen:
     """A caller, and what it was checked by."""
 
-    __slots__ = ("caller", "list_state", "valid_from", "valid_until", "verifier")
+    __slots__ = ("caller", "list_state", "recalled_until", "valid_from", "valid_until", "verifier")
 
-    def __init__(self, caller: Caller, verifier: Verifier, list_state: object) -> None:
+    def __init__(self, caller: Caller, verifier: Verifier, list_state: object, margin: int) -> None:
         self.caller = caller
         self.verifier = verifier
         self.list_state = list_state
         valid_from, valid_until = verifier.validity(caller.claims)
         # As the clock's reading is: floats are compared twice as fast with each other as with integers, and are exact.
         self.valid_from, self.valid_until = float(valid_from), float(valid_until)
+        self.recalled_until = self.valid_until - margin
 
     def passes(self, standing: Standing) -> bool:
         """Whether the list of revocations lets it pass."""
