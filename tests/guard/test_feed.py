@@ -140,17 +140,19 @@ def test_a_page_that_does_not_continue_makes_us_ask_for_everything() -> None:
     assert sessions(feed) == set("abc")
 
 
-def test_users_of_another_database_are_not_those_of_ours() -> None:
-    """Their versions may be lower there. Sessions go on being refused, for as long as the former list refused them."""
+def test_what_was_refused_is_refused_as_long_under_another_feed() -> None:
+    """Also users, of whom a backup may know nothing: those whom it knows have versions above a million then."""
     feed = Feed(SERVICE)
     take(feed, page(2, ("user", "u", 7), ("session", "a", None, NOW + 60), reset=True))
     take(feed, page(1, ("session", "a", None, NOW + 30), feed="b", reset=True))
-    assert not feed.held.revocations._users
+    assert feed.held.revocations._users == {mark_of("u"): (7, NOW + 900)}
     assert feed.held.revocations._sessions[mark_of("a")] == (0, NOW + 60)
     feed.sweep(NOW + 61)
     take(feed, page(2, feed="b") | {"as_of": NOW + 61})
     feed.sweep(NOW + 61)
     assert not sessions(feed)
+    take(feed, page(3, ("user", "u", 9), feed="b"))
+    assert feed.held.revocations._users == {mark_of("u"): (9, NOW + 900)}
 
 
 def test_a_long_list_is_kept_in_chunks() -> None:

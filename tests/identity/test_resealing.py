@@ -133,7 +133,7 @@ async def test_an_old_secret_is_needed_as_long_as_a_session_was_not_refreshed_si
 
 
 async def test_a_list_in_the_wrong_order_does_not_take_over(
-    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+    open_kernel: Opener, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """⚑ OLD,NEW after NEW has superseded OLD: it can be used, and is warned about; what is sealed stays as it is.
 
@@ -153,6 +153,9 @@ async def test_a_list_in_the_wrong_order_does_not_take_over(
         assert [(line["first"], line["in_force"]) for line in warned] == [(old_id, new_id)]
         assert await sealed_by(kernel) == before == {new_id}
         claims_of(kernel, await refresh(kernel, token))
+        clock.advance(40 * DAY)
+        await kernel.keys.follow_schedule()
+        assert await sealed_by(kernel) == {new_id}, "no key is made that the right secret alone could not open"
         with pytest.raises(SettingsError, match="wrong order") as caught:
             await rotate(kernel)
         assert f"(id {old_id}) that another one (id {new_id})" in caught.value.faults[0].message

@@ -158,21 +158,6 @@ def test_an_emergency_promotes_the_next_key_however_young() -> None:
     assert due([upcoming], NOW, ES) == (Promote(upcoming.kid, None), Make("ES256", "next"))
 
 
-def test_a_time_far_ahead_stops_nothing() -> None:
-    """⚑ A clock that once was years ahead has left it: waiting for it to come would be one key for ever."""
-    upcoming = key("next", 2 * DAY)
-    for ahead, overdue in ((DAY, False), (DAY + 1, True), (3650 * DAY, True)):
-        active = key("active", 60 * DAY, activated_at=NOW + ahead)
-        steps = due([active, upcoming], NOW, ES)
-        assert (steps == (Promote(upcoming.kid, active.kid), Make("ES256", "next"))) is overdue
-        old, young = key("active", MONTH), key("next", created_at=NOW + ahead)
-        assert published_long_enough(young, NOW) is overdue
-        assert bool(due([old, young], NOW, ES)) is overdue
-        left = key("next", algorithm="EdDSA", created_at=NOW + ahead)
-        ours = key("active", DAY)
-        assert (Remove(left.kid, "next") in due([ours, upcoming, left], NOW, ES)) is overdue
-
-
 def test_off_keeps_a_next_key_in_reserve_and_never_promotes_it() -> None:
     """`off` means by hand: the key for that, and for emergencies, is published all the time."""
     active, upcoming = key("active", 300 * DAY), key("next", 300 * DAY)

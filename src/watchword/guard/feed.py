@@ -129,7 +129,7 @@ class Feed:
             self._add(target.revocations, page.entries[start : start + CHUNK])
             yield
         if not page.more and target is self._draft:
-            yield from _keep_sessions(self.held.revocations, target.revocations)
+            yield from _keep(self.held.revocations, target.revocations)
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
@@ -228,13 +228,13 @@ class Feed:
         return news
 
 
-def _keep_sessions(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
-    """Go on refusing the sessions that the former list refused. Another database may never have heard of them, as one
-    from a backup; but no session ever comes back, so nobody is refused wrongly.
+def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
+    """Go on refusing what the former list refused. Another database may never have heard of it, as one from a backup;
+    but ids never come back, and users who do have far higher versions then, so nobody is refused wrongly.
     """
-    entries = old.sessions()
+    entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):
-        new.add_sessions(chunk)
+        new.add_marks(chunk)
         yield
 
 

@@ -195,7 +195,8 @@ class Follower:
 
     def _unsettle(self) -> None:
         """A thread has died: let the next check look after it."""
-        self._standing.settled_until = NOT_NOW
+        with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
+            self._standing.settled_until = NOT_NOW
 
     def _wake(self, name: str) -> None:
         worker = self._workers.get(name)
@@ -339,7 +340,8 @@ class Follower:
     def _judge(self) -> None:
         """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
         if self._feed is None:
-            self._standing.settled_until = ALWAYS if self._running() else NOT_NOW
+            with self._lock:
+                self._standing.settled_until = ALWAYS if self._running() else NOT_NOW
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0

@@ -89,7 +89,7 @@ class Keys:
         self._every = None if settings.key_rotation is None else int(settings.key_rotation.total_seconds())
         self._seen: Fingerprint | None = None
         self._unreadable: Fingerprint | None = None
-        self._master_listed = True
+        self._master_listed = self._master_first = True
         self._reloading = asyncio.Lock()
         self._public: dict[str, VerificationKey] = {}
 
@@ -126,6 +126,7 @@ class Keys:
             # Neither text names the setting: the log would hide what stands behind its name.
             _log.error("master_replaced", reason=_REPLACED, hint=_START_AGAIN)
         self._master_listed = listed
+        self._master_first = kept is None or kept == self._master.check_values()[0]
 
     async def _reload(self) -> bool:
         if self._seen == _fingerprint(await self._database.all(_FINGERPRINT)):
@@ -153,7 +154,7 @@ class Keys:
         Raises `StorageUnavailable`.
         """
         await self._compare_master()
-        if self._master_listed:  # a key that was sealed now could be read by nobody who was started since
+        if self._master_first:  # a key that was sealed by another secret could be read by nobody who has the right one
             await self.store.follow(Schedule(self._algorithm, self._every))
         return await self.reload()
 

@@ -83,23 +83,18 @@ class RevocationSet:
         mark = mark_of(subject)
         # Rounded up, so that few different values exist; the entry stays up to a minute longer, which hurts nobody.
         end = NEVER if kind == "key" else -(-expires_at // _ROUND_TO) * _ROUND_TO
-        known = entries.get(mark)
-        if known is not None:
-            min_version, end = max(min_version, known[0]), max(end, known[1])
-        value = (min_version, end)
-        entries[mark] = self._shared.setdefault(value, value)
+        self._widen(entries, mark, min_version, end)
         self.state = object()  # last: who sees the new state sees the entry
 
-    def sessions(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """The revoked sessions, for `add_sessions` of another set. For the writer thread."""
-        return iter(self._sessions.items())
+    def passing(self) -> Iterator[tuple[Kind, int, tuple[int, int]]]:
+        """The entries that end some day, those of sessions and users, for `add_marks`. For the writer thread."""
+        yield from (("session", mark, value) for mark, value in self._sessions.items())
+        yield from (("user", mark, value) for mark, value in self._users.items())
 
-    def add_sessions(self, entries: Iterable[tuple[int, tuple[int, int]]]) -> None:
-        """Refuse sessions that another set refuses, for as long as that does."""
-        for mark, value in entries:
-            known = self._sessions.get(mark)
-            if known is None or known[1] < value[1]:
-                self._sessions[mark] = self._shared.setdefault(value, value)
+    def add_marks(self, entries: Iterable[tuple[Kind, int, tuple[int, int]]]) -> None:
+        """Refuse what another set refuses, for as long as that does."""
+        for kind, mark, value in entries:
+            self._widen(self._entries(kind), mark, *value)
         self.state = object()
 
     def refuses(self, claims: Marked) -> bool:
@@ -117,6 +112,13 @@ class RevocationSet:
         self._users = {mark: entry for mark, entry in self._users.items() if entry[1] > now}
         self._shared = {value: value for value in self._shared.values() if value[1] > now}
         return before - len(self)
+
+    def _widen(self, entries: dict[int, tuple[int, int]], mark: int, min_version: int, end: int) -> None:
+        known = entries.get(mark)
+        if known is not None:
+            min_version, end = max(min_version, known[0]), max(end, known[1])
+        value = (min_version, end)
+        entries[mark] = self._shared.setdefault(value, value)
 
     def _entries(self, kind: str) -> dict[int, tuple[int, int]]:
         if kind == "session":

@@ -41,10 +41,6 @@ BESIDE_EACH_OTHER: Final = HOUR
 """Seconds for which the keys of two algorithms stay active side by side: while a changed setting reaches one process
 after the other, each needs its own, and none must retire that of another."""
 
-FARTHEST_AHEAD: Final = DAY
-"""Seconds: a time beyond is none of ours. A clock that once was far ahead has left it there, and waiting until then
-could be waiting for years: what is to happen so many seconds after it is overdue."""
-
 Status = Literal["next", "active", "retired", "removed", "revoked"]
 PUBLISHED: Final[tuple[Status, ...]] = ("next", "active", "retired")
 
@@ -115,7 +111,7 @@ def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Step, .
 
 def published_long_enough(key: KeyState, now: int) -> bool:
     """Whether everybody who verifies has had the time to learn of a key before it signs."""
-    return _has_passed(PUBLISHED_BEFORE_USE, key.created_at, now)
+    return now - key.created_at >= PUBLISHED_BEFORE_USE
 
 
 def published_until(key: KeyState) -> int | None:
@@ -152,7 +148,7 @@ def _farewell(
     for key in others:
         if key.status == "active" and _has_signed_for(key, BESIDE_EACH_OTHER, now):
             steps.append(Retire(key.kid))
-        elif key.status == "next" and _has_passed(BESIDE_EACH_OTHER, key.created_at, now):
+        elif key.status == "next" and now - key.created_at >= BESIDE_EACH_OTHER:
             steps.append(Remove(key.kid, "next"))
     return tuple(steps)
 
@@ -166,11 +162,7 @@ def _removals(keys: list[KeyState], now: int) -> tuple[Remove, ...]:
 
 
 def _has_signed_for(key: KeyState, seconds: int, now: int) -> bool:
-    return key.activated_at is not None and _has_passed(seconds, key.activated_at, now)
-
-
-def _has_passed(seconds: int, since: int, now: int) -> bool:
-    return now - since >= seconds or since - now > FARTHEST_AHEAD
+    return key.activated_at is not None and now - key.activated_at >= seconds
 
 
 def _first(keys: list[KeyState], status: Status) -> KeyState | None:
