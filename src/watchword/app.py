@@ -75,7 +75,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Watchword:
 
 
 def from_environment() -> Watchword:
-    """The service as the environment configures it: what each of several worker processes calls."""
+    """The service as the environment configures it, for an ASGI server of your own."""
     return create_app(load({}, os.environ, Path.cwd()).settings)
 
 
@@ -239,7 +239,7 @@ async def _master_of(settings: Settings, database: Database) -> Master:
     _check_apart(settings, secrets)
     found = Master(secrets)
     if known is not None:
-        master.require_listed(found, known)
+        master.follow(found, known)
     return found
 
 
@@ -289,7 +289,7 @@ async def _assembled(
 
 @contextlib.asynccontextmanager
 async def _in_background(kernel: Kernel) -> AsyncIterator[None]:
-    """What goes on beside requests: following the feed, sweeping. A fault is logged and the next turn tries again."""
+    """Follow the feed, rotate keys and sweep beside the requests. A fault is logged; the next turn tries again."""
     faults = Faults(_log, every=FAULTS_SECONDS)
     tasks = [asyncio.create_task(each(kernel, faults)) for each in (_follow, _rotate, _sweep)]
     try:

@@ -19,7 +19,7 @@
 
 Each has a stable snake_case `code` and a `message` that is safe to show to anybody. The cause for the log travels as
 `__cause__` or in `cause`, never in the message. This module knows no HTTP: which status a code becomes is written
-in `watchword.web.problems`.
+in `watchword.web.problem_table`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TokenError(WatchwordError):
     """A token that is not accepted. No claims travel with it.
 
     `code` is one of `token_missing, token_malformed, token_invalid, token_expired, token_not_yet_valid,
-    token_revoked, scope_missing, role_missing`.
+    token_revoked, scope_missing, role_missing, reauthentication_required`.
     """
 
     code = "token_invalid"

@@ -25,7 +25,6 @@ _REFRESH_PADDING = "=" * (-_REFRESH_CHARS % 4)
 GUARD_PREFIX = "wwg_"
 _SECRET_BYTES = 32
 _SECRET_CHARS = 43
-MAX_GENERATION = 2**32 - 1
 
 
 class RefreshToken(NamedTuple):

@@ -235,7 +235,7 @@ def _time_read(node: ast.Attribute) -> set[str]:
 
 
 def statuses_in_tables(tree: Path) -> Iterator[str]:
-    """Which status an error becomes is written in `web/problems.py` and in route tables only."""
+    """Which status an error becomes is written in `web/problem_table.py` and in route tables only."""
     for _, path, syntax in modules(tree):
         if _STATUS_FILES.fullmatch(path.relative_to(tree).as_posix()):
             continue

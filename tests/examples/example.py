@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.e2e.listening import listening, said
 from tests.e2e.server import clean_environment, free_port
 from tests.e2e.test_transcript import Step, masked
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVICE = "http://127.0.0.1:4000"
 APPLICATION = "http://127.0.0.1:8000"
-START_SECONDS = 20
-STOP_SECONDS = 10
 SHELL_SECONDS = 40
 _COMMENT = re.compile(r"^// ?", re.MULTILINE)
 _MARK = "--- end of step ---"
@@ -39,38 +36,11 @@ def running(name: str, folder: Path, service: str, dotenv: str = "") -> Iterator
         (folder / ".env").write_text(dotenv)
     path = EXAMPLES / name
     program = "node" if path.suffix == ".js" else sys.executable
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, path], cwd=folder, env=environment, stdout=log, stderr=log)
-    try:
-        _wait(process, port, folder)
+    with listening([program, path], folder, port, environment=environment) as process:
         yield f"http://127.0.0.1:{port}"
         assert process.poll() is None, "it has ended by itself"
         assert "Traceback" not in said(folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
     assert "Traceback" not in said(folder), said(folder)
-
-
-def said(folder: Path) -> str:
-    """What the example has printed so far."""
-    return (folder / "log").read_text("utf-8", "replace")
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError(said(folder))
 
 
 def told(name: str) -> list[Step]:

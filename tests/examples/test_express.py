@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,9 @@ import pytest
 
 from tests.e2e.client import bearer
 from tests.e2e.fixtures import Serve
+from tests.e2e.listening import listening, said
 from tests.e2e.server import Server, free_port
-from tests.examples.example import EXAMPLES, SERVICE, running, said
+from tests.examples.example import EXAMPLES, SERVICE, running
 from tests.interop import npm
 from tests.proxies.conftest import log_in
 from tests.tutorials.reading import tampered
@@ -85,26 +84,11 @@ def as_printed(serve: Serve, tmp_path: Path) -> Iterator[tuple[Server, httpx2.Cl
         whole = whole.replace(shown, actual)
     (tmp_path / "server.mjs").write_text(whole)
     (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(["node", "server.mjs"], cwd=tmp_path, stdout=log, stderr=log)
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as api:
-            deadline = time.monotonic() + 20
-            while not _answers(api):
-                assert process.poll() is None, said(tmp_path)
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            yield service, api
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(api: httpx2.Client) -> bool:
-    try:
-        return api.get("/notes").status_code == 401
-    except httpx2.TransportError:
-        return False
+    with (
+        listening(["node", "server.mjs"], tmp_path, port),
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as api,
+    ):
+        yield service, api
 
 
 def test_the_guides_snippets_as_printed(as_printed: tuple[Server, httpx2.Client]) -> None:

@@ -6,9 +6,7 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 
 import uvicorn
 
+from tests.e2e.listening import listening, said
 from tests.e2e.server import clean_environment, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -94,14 +93,8 @@ def on_werkzeug(app: Any) -> Iterator[Api]:
             pass
 
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Silent)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield Api(server.server_port)
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
+    with _in_a_thread(server) as api:
+        yield api
 
 
 @contextlib.contextmanager
@@ -114,6 +107,12 @@ def on_wsgiref(app: Any) -> Iterator[Api]:
             pass
 
     server = make_server("127.0.0.1", 0, app, handler_class=Silent)
+    with _in_a_thread(server) as api:
+        yield api
+
+
+@contextlib.contextmanager
+def _in_a_thread(server: Any) -> Iterator[Api]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -134,30 +133,9 @@ def as_process(folder: Path, *command: str, issuer: str, audience: str) -> Itera
         "PYTHONPATH": os.fspath(ROOT),
     }
     line = [sys.executable, "-m", *(part.format(port=port) for part in command)]
-    log = folder / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(line, cwd=ROOT, env=environment, stdout=out, stderr=out)
-    try:
-        _wait_for(port, process, log)
+    with listening(line, folder, port, environment=environment, where=ROOT):
         yield Api(port)
-        assert "Traceback" not in log.read_text("utf-8", "replace"), log.read_text("utf-8", "replace")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    process.kill()
-    raise AssertionError(log.read_text("utf-8", "replace"))
+        assert "Traceback" not in said(folder), said(folder)
 
 
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--limit-request-field_size", "16380")

@@ -22,6 +22,7 @@ from tests.identity.scenes import (
 from watchword.clock import FixedClock
 from watchword.errors import SettingsError, Unauthenticated
 from watchword.identity import resealing
+from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
 from watchword.identity.resealing import SEALED, Resealed
 from watchword.storage.migrate import bundled
@@ -102,6 +103,19 @@ async def test_a_command_with_another_order_of_secrets_changes_nothing(open_kern
         assert (await recorded(kernel, "ww_signing_keys"), await recorded(kernel, "ww_meta")) == before
     async with open_kernel(secret=(OLD,)):
         pass
+
+
+async def test_a_command_with_a_secret_that_has_not_taken_over_makes_keys_that_the_service_reads(
+    open_kernel: Opener,
+) -> None:
+    """⚑ The shell has NEW,OLD already, the running service OLD alone: what signs from now on must open for both."""
+    async with open_kernel(secret=(OLD,)) as kernel, open_kernel(secret=(NEW, OLD), serves=False) as command:
+        await command.keys.store.revoke(None, peer=LOCAL)
+        assert await kernel.keys.reload() is True
+        assert kernel.keys.usable
+        assert await sealed_by(kernel) == {kernel.master.ids[0]}
+    async with open_kernel(secret=(NEW, OLD)) as kernel:
+        assert await sealed_by(kernel) == {kernel.master.ids[0]}
 
 
 async def test_an_old_secret_is_needed_as_long_as_a_session_was_not_refreshed_since(

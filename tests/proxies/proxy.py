@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.listening import listening
 from tests.proxies.guide import Places, configuration
-
-START_SECONDS = 20
-STOP_SECONDS = 10
 
 
 @contextmanager
@@ -36,7 +31,7 @@ def nginx(folder: Path, places: Places) -> Iterator[None]:
         f"http {{\n    access_log off;\n{temporary}\n    include {folder}/site.conf;\n}}\n"
     )
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with _running(command, folder, places.proxy, stop=signal.SIGQUIT):
+    with listening(command, folder, places.proxy, stop=signal.SIGQUIT):
         yield
 
 
@@ -49,34 +44,6 @@ def caddy(folder: Path, places: Places) -> Iterator[None]:
     closed = "{\n\tadmin off\n\tpersist_config off\n}\n\n"
     (folder / "Caddyfile").write_text(closed + configuration("caddy.md", "caddyfile", places))
     command = [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    with _running(command, folder, places.proxy, stop=signal.SIGTERM):
-        yield
-
-
-@contextmanager
-def _running(command: list[str], folder: Path, port: int, *, stop: signal.Signals) -> Iterator[None]:
     environment = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    try:
-        _wait(process, folder, port)
+    with listening(command, folder, places.proxy, environment=environment):
         yield
-    finally:
-        process.send_signal(stop)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError((folder / "log").read_text("utf-8", "replace"))

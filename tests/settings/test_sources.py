@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -213,7 +212,6 @@ def test_dotenv_may_be_a_folder(tmp_path: Path) -> None:
     assert load({}, {}, tmp_path).settings.port == 4000
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
 def test_no_fault_repeats_a_secret(tmp_path: Path) -> None:
     """Whatever is wrong with a secret, the report does not hold it (J8)."""
     for text in ("tooshort-secret", SECRET + "!", SECRET[:20], f"{SECRET},{SECRET}"):

@@ -88,7 +88,7 @@ async def _copied(source: Path, file: Path) -> _Copied:
 def _kept_in(settings: Settings, known: str | None) -> str:
     """Where the secret is that this database was made with; both places if that cannot be told."""
     file = settings.data_dir / SECRET_FILE
-    if known is not None and known in Master(settings.secret or ()).check_values():
+    if known is not None and settings.secret and known in Master(settings.secret).check_values():
         return "WATCHWORD_SECRET"
     with suppress(SettingsError, OSError):
         if known is not None and known in Master((master.load(settings.data_dir),)).check_values():

@@ -169,10 +169,9 @@ class Guard:
         :param max_age: seconds that may have passed since the user logged in (RFC 9470).
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        if type(roles) is not frozenset or type(scopes) is not frozenset:
-            roles, scopes = names(roles), names(scopes)
-        caller = self._by_header.recall(authorization, roles, scopes, max_age)
-        return caller or _blocking(self._judge_header(authorization, (roles, scopes, max_age)))
+        needs = names(roles), names(scopes), max_age
+        caller = self._by_header.recall(authorization, *needs)
+        return caller or _blocking(self._judge_header(authorization, needs))
 
     async def check_async(
         self,
@@ -183,10 +182,9 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, but waits without blocking the event loop (asyncio)."""
-        if type(roles) is not frozenset or type(scopes) is not frozenset:
-            roles, scopes = names(roles), names(scopes)
-        caller = self._by_header.recall(authorization, roles, scopes, max_age)
-        return caller or await _awaiting(self._judge_header(authorization, (roles, scopes, max_age)))
+        needs = names(roles), names(scopes), max_age
+        caller = self._by_header.recall(authorization, *needs)
+        return caller or await _awaiting(self._judge_header(authorization, needs))
 
     def verify(
         self,
@@ -197,10 +195,9 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, for a bare token."""
-        if type(roles) is not frozenset or type(scopes) is not frozenset:
-            roles, scopes = names(roles), names(scopes)
-        caller = self._by_token.recall(token, roles, scopes, max_age)
-        return caller or _blocking(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
+        needs = names(roles), names(scopes), max_age
+        caller = self._by_token.recall(token, *needs)
+        return caller or _blocking(self._judge(token, token, self._by_token, needs))
 
     async def verify_async(
         self,
@@ -211,10 +208,9 @@ class Guard:
         max_age: int | None = None,
     ) -> Caller:
         """As `verify`, but waits without blocking the event loop (asyncio)."""
-        if type(roles) is not frozenset or type(scopes) is not frozenset:
-            roles, scopes = names(roles), names(scopes)
-        caller = self._by_token.recall(token, roles, scopes, max_age)
-        return caller or await _awaiting(self._judge(token, token, self._by_token, (roles, scopes, max_age)))
+        needs = names(roles), names(scopes), max_age
+        caller = self._by_token.recall(token, *needs)
+        return caller or await _awaiting(self._judge(token, token, self._by_token, needs))
 
     def require(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Requirement:
         """What a route needs, as an object that adapters hold. Without arguments: any valid token."""

@@ -73,4 +73,6 @@ class Requirement:
 
 def names(given: Names) -> frozenset[str]:
     """Scopes or roles as a set."""
+    if type(given) is frozenset:
+        return given
     return frozenset(given.split() if isinstance(given, str) else given)

@@ -87,9 +87,7 @@ class SeenCallers:
             if not seen.passes(standing):
                 raise revoked()
             caller = seen.caller
-        check_needs(caller.claims, roles=roles, scopes=scopes)
-        if max_age is not None and not _recent(caller, now, max_age):
-            raise TokenError("This needs a more recent log-in.", code="reauthentication_required")
+        _check(caller, roles, scopes, max_age, now)
         return caller
 
     def _find(self, shown: Authorization) -> _Seen | None:
@@ -133,12 +131,16 @@ class _Seen:
 
 
 def _may(caller: Caller, roles: Names, scopes: Names, max_age: int | None, now: int) -> bool:
-    claims = caller.claims
-    enough = claims.scopes.issuperset(names(scopes)) and claims.roles.issuperset(names(roles))
-    return enough and (max_age is None or _recent(caller, now, max_age))
+    try:
+        _check(caller, names(roles), names(scopes), max_age, now)
+    except TokenError:
+        return False
+    return True
 
 
-def _recent(caller: Caller, now: int, max_age: int) -> bool:
+def _check(caller: Caller, roles: frozenset[str], scopes: frozenset[str], max_age: int | None, now: int) -> None:
+    check_needs(caller.claims, roles=roles, scopes=scopes)
     # A token that does not say when its user logged in cannot show that it was recently.
     auth_time = caller.claims.auth_time
-    return auth_time is not None and now - auth_time <= max_age
+    if max_age is not None and (auth_time is None or now - auth_time > max_age):
+        raise TokenError("This needs a more recent log-in.", code="reauthentication_required")

@@ -14,7 +14,7 @@ import structlog
 
 from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
-from watchword.identity.key_store import ABOUT, KeyStore
+from watchword.identity.key_store import ABOUT, OF_THE_PUBLISHED, KeyStore
 from watchword.identity.master import Master, check_value
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
@@ -24,9 +24,8 @@ from watchword.tokens.rotation import Schedule
 
 _log = structlog.get_logger("watchword.keys")
 
-_OF_THE_PUBLISHED = "FROM ww_signing_keys WHERE status IN ('next', 'active', 'retired') ORDER BY created_at, kid"
-_FINGERPRINT = f"SELECT kid, status {_OF_THE_PUBLISHED}"
-_ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {_OF_THE_PUBLISHED}"
+_FINGERPRINT = f"SELECT kid, status {OF_THE_PUBLISHED}"
+_ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {OF_THE_PUBLISHED}"
 
 _REPLACED = "another master secret has taken over in the database, and this process was started without it"
 _START_AGAIN = "give this process the secret that has taken over, first in its list, and start it again"
@@ -89,7 +88,7 @@ class Keys:
         self._every = None if settings.key_rotation is None else int(settings.key_rotation.total_seconds())
         self._seen: Fingerprint | None = None
         self._unreadable: Fingerprint | None = None
-        self._master_listed = self._master_first = True
+        self._master_listed = True
         self._reloading = asyncio.Lock()
         self._public: dict[str, VerificationKey] = {}
 
@@ -121,12 +120,11 @@ class Keys:
     async def _compare_master(self) -> None:
         """Another secret may have taken over while this process ran: it has to be started again, with that one."""
         kept = await check_value(self._database)
-        listed = kept is None or kept in self._master.check_values()
+        listed = kept is None or self._master.follow(kept)
         if self._master_listed and not listed:
             # Neither text names the setting: the log would hide what stands behind its name.
             _log.error("master_replaced", reason=_REPLACED, hint=_START_AGAIN)
         self._master_listed = listed
-        self._master_first = kept is None or kept == self._master.check_values()[0]
 
     async def _reload(self) -> bool:
         if self._seen == _fingerprint(await self._database.all(_FINGERPRINT)):
@@ -153,8 +151,9 @@ class Keys:
 
         Raises `StorageUnavailable`.
         """
-        await self._compare_master()
-        if self._master_first:  # a key that was sealed by another secret could be read by nobody who has the right one
+        async with self._reloading:
+            await self._compare_master()
+        if self._master_listed:  # a key that was sealed now could be read by nobody who was started since
             await self.store.follow(Schedule(self._algorithm, self._every))
         return await self.reload()
 

@@ -19,12 +19,12 @@ from watchword.identity.master import Master
 from watchword.identity.revocation import Entry
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.keys import SigningKey
-from watchword.tokens.rotation import KeyState, Make, Promote, Remove, Retire, Schedule, Step, due
+from watchword.tokens.rotation import PUBLISHED, KeyState, Make, Promote, Remove, Retire, Schedule, Step, due
 
 ABOUT = "signing key {}"
 """What a sealed private key is bound to: its row's `kid`."""
 
-_PUBLISHED = "status IN ('next', 'active', 'retired')"
+OF_THE_PUBLISHED = f"FROM ww_signing_keys WHERE status IN {PUBLISHED} ORDER BY created_at, kid"
 _STATE = "kid, algorithm, status, created_at, activated_at, retired_at"
 _MOST_ROUNDS = 4
 
@@ -88,9 +88,7 @@ class KeyStore:
 
     async def published(self) -> list[KeyState]:
         """The keys that are next, active or retired, oldest first."""
-        rows = await self._database.all(
-            f"SELECT {_STATE} FROM ww_signing_keys WHERE {_PUBLISHED} ORDER BY created_at, kid"
-        )
+        rows = await self._database.all(f"SELECT {_STATE} {OF_THE_PUBLISHED}")
         return [state_of(row) for row in rows]
 
     async def all(self) -> list[StoredKey]:
@@ -209,7 +207,7 @@ async def revoke_in(
     Raises `NotFound`.
     """
     if kids is None:
-        rows = await tx.all(f"SELECT kid FROM ww_signing_keys WHERE {_PUBLISHED} ORDER BY created_at, kid")
+        rows = await tx.all(f"SELECT kid {OF_THE_PUBLISHED}")
         kids = tuple(row["kid"] for row in rows)
     revoked: list[str] = []
     unmanned: set[str] = set()

@@ -38,11 +38,15 @@ def _derive(secret: bytes, label: str) -> bytes:
 class Master:
     """One to three master secrets, current first: new values are made with the current one, old ones still read.
 
+    What is sealed is sealed with the one that the database is sealed with, as long as that is not the current one yet:
+    other processes may not know any other. See `follow`.
+
     :param secrets: each at least 32 bytes.
     """
 
     def __init__(self, secrets: tuple[bytes, ...]) -> None:
         self._secrets = secrets
+        self._in_force = secrets[0]
 
     def __repr__(self) -> str:
         return f"Master({len(self._secrets)} secrets)"
@@ -56,10 +60,11 @@ class Master:
 
         The text is `<id of the secret>.<base64url of nonce and ciphertext>`.
         """
-        secret = self._secrets[0]
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + AESGCM(_derive(secret, "seal")).encrypt(nonce, value, about.encode())
-        return f"{_secret_id(secret)}.{urlsafe_b64encode(sealed).decode()}"
+        return _sealed(self._in_force, value, about)
+
+    def reseal(self, text: str, *, about: str) -> str:
+        """What `seal` made, sealed with the current secret. Raises `SettingsError` as `unseal` does."""
+        return _sealed(self._secrets[0], self.unseal(text, about=about), about)
 
     def unseal(self, text: str, *, about: str) -> bytes:
         """Decrypt what `seal` made, under whichever listed secret made it.
@@ -90,6 +95,20 @@ class Master:
         """What the database keeps to recognise the secret: says nothing about it."""
         return tuple(_derive(secret, "check").hex() for secret in self._secrets)
 
+    def follow(self, known: str) -> bool:
+        """Seal with the secret that has this check value from now on; whether it is listed."""
+        for secret, value in zip(self._secrets, self.check_values(), strict=True):
+            if value == known:
+                self._in_force = secret
+                return True
+        return False
+
+
+def _sealed(secret: bytes, value: bytes, about: str) -> str:
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = nonce + AESGCM(_derive(secret, "seal")).encrypt(nonce, value, about.encode())
+    return f"{_secret_id(secret)}.{urlsafe_b64encode(sealed).decode()}"
+
 
 def _secret_id(secret: bytes) -> str:
     return _derive(secret, "id")[:6].hex()
@@ -114,9 +133,9 @@ async def known_to(database: Database) -> str | None:
     return await check_value(database) if (await status(database)).version else None
 
 
-def require_listed(master: Master, known: str | None) -> None:
-    """Raises `SettingsError` when the database was made under another secret than these."""
-    if known not in master.check_values():
+def follow(master: Master, known: str | None) -> None:
+    """Seal as the database is sealed. Raises `SettingsError` when it was made under another secret than these."""
+    if known is None or not master.follow(known):
         raise _mismatch("this database was made under another master secret")
 
 
@@ -131,7 +150,7 @@ async def check(master: Master, database: Database) -> None:
         name=CHECK_NAME,
         value=current,
     )
-    require_listed(master, await check_value(database))
+    follow(master, await check_value(database))
 
 
 def load(data_dir: Path) -> bytes:

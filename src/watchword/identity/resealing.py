@@ -103,7 +103,10 @@ async def take_over(master: Master, database: Database, clock: Clock, *, go_back
             await audit.record(tx, "master_secret_rotated", at=now, peer=LOCAL, detail=detail)
         return count
 
-    return await database.transact(unit)
+    count = await database.transact(unit)
+    if count is not None:
+        master.follow(current)
+    return count
 
 
 async def rotate(master: Master, database: Database, clock: Clock, *, go_back: bool = False) -> Resealed:
@@ -151,7 +154,7 @@ async def _reseal(tx: Tx, master: Master, where: SealedColumn) -> int:
         about = where.about.format(key)
         count += await tx.run(
             f"UPDATE {where.table} SET {where.column} = :new WHERE {where.key} = :key AND {where.column} = :old",
-            new=master.seal(master.unseal(sealed, about=about), about=about),
+            new=master.reseal(sealed, about=about),
             key=key,
             old=sealed,
         )

@@ -23,7 +23,6 @@ from watchword.storage.database import Database, Row, Tx, Unit
 
 T = TypeVar("T")
 
-ADMIN = "admin"
 _COLUMNS = (
     "id, username, email, email_verified_at, roles, token_version, created_at, updated_at, last_login_at, disabled_at"
 )

@@ -7,9 +7,8 @@ from watchword.identity.key_ring import KeyRing, Keys
 from watchword.identity.revocation import Follower
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.rotation import LONGEST_TOKEN
 from watchword.tokens.verify import Policy, Verifier
-
-MAX_LIFETIME = 24 * 3600
 
 
 class AccessVerifier:
@@ -51,6 +50,6 @@ class AccessVerifier:
             issuer=self._settings.public_url,
             audience=self._settings.audience,
             algorithms=ring.algorithms,
-            max_lifetime=MAX_LIFETIME,
+            max_lifetime=LONGEST_TOKEN,
         )
         return ring, Verifier(policy, ring.key_set)

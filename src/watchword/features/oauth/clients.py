@@ -55,7 +55,7 @@ def check_client(authorization: str | None, client_id: str | None, client_secret
 def _basic(authorization: str) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise Refused("The token endpoint knows no such Authorization scheme.", code="invalid_client")
+        raise Refused("This endpoint knows no such Authorization scheme.", code="invalid_client")
     try:
         name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
