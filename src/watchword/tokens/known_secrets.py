@@ -1,34 +1,25 @@
-"""Shared secrets that everybody knows: our own list of the words and literals of tutorials, READMEs and templates.
+"""Shared secrets that are public: our own list of the words and literals of tutorials, READMEs and templates.
 
-A secret is refused when it is one of the literals, or when known words, runs along an alphabet or a keyboard, and
-repetitions leave too little of it that has to be guessed: so the tutorial's text is found also when it is repeated,
-joined with dashes, put in capitals, padded with digits, or written as hex or base64. A random secret of 32 bytes is
-never so, in whatever form it is written.
+A shared secret is refused when it is short, uses few different bytes, repeats itself, is one of the literals, or is put
+together from the words alone. This catches a copied secret. It does not judge how random a secret is: make one with
+`watchword secret`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from base64 import b32decode, b64decode
-from collections.abc import Iterator
-from functools import cache
 from typing import Final
 
 from watchword.errors import InvalidKey
-from watchword.tokens.secret_strength import ENOUGH_BITS, guessing_bits, is_climbing, is_progression
 
 MIN_SECRET_BYTES: Final = 32
-_MIN_DIFFERENT_BYTES: Final = 6  # of 40 random digits, so few are different once in 10^10 times
-_DEEPEST: Final = 2  # base64 of hex of words
-_HEX: Final = re.compile(r"(0x)?([0-9a-fA-F]{2}[:\s-]?)+")
+_MIN_DIFFERENT_BYTES: Final = 7  # 40 random digits have fewer than 7 different ones once in 400,000 times
+_MAX_CHECKED: Final = 512  # bytes; a longer text made of words so far is as well known
 
-# One per line of thought: what quick starts say, what templates ship, what people type instead.
+# What quick starts say, what templates ship, what people type instead.
 _WORDS: Final = frozenset(
     """
     a an and any as at be by can do for from here i in is it me my mine not of on one only or our out s so some
     something that the this to too up use used using very we will with you your yours
-    0 1 2 3 4 5 6 7 8 9 32 64 128 256 384 512 2020 2021 2022 2023 2024 2025 2026 2048
     abc abcd abcde abcdef abcdefgh abcdefghijklmnopqrstuvwxyz admin administrator api apikey app application asdf
     asdfghjkl at auth authentication backend bar base64 baz bit bits byte bytes cat change changed changeit changeme
     changethis char character characters class code config correct cryptographically default demo dev develop
@@ -44,7 +35,7 @@ _WORDS: Final = frozenset(
     text token tokens top topsecret tutorial unguessable unsafe user value web word words world xxx xxxx yes yoursecret
     shhhhh shhhhhhh keyboardcat todo tbd fixme null none undefined true false nil iron man winter summer company
     signed verify verification access refresh bearer hunter2 trustno1 iloveyou dragon sunshine princess welcome login
-    0123456789 1234567890 123456789 12345678 1234567 123456 12345 1234 0123456789abcdef fedcba9876543210 deadbeef
+    0123456789abcdef fedcba9876543210 deadbeef
     cafebabe feedface now ok custom generation generator never ever always anyone everyone authorization supabase
     firebase fallback salt pepper cookie cookies csrf dotnet csharp asp core identity issuer audience microservice
     gateway new old own share same both different each unique complex algorithm minimum maximum size ultra bezkoder
@@ -64,7 +55,7 @@ _WORDS: Final = frozenset(
     """.split()  # noqa: SIM905 - hundreds of quoted words would be harder to read
 )
 
-# Whole literals, in small letters and digits only, that look random and are in everybody's search results.
+# Whole literals, in small letters and digits only, that look random and are on many web pages.
 _LITERALS: Final = frozenset(
     """
     09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
@@ -93,11 +84,11 @@ _LITERALS: Final = frozenset(
     2b7e151628aed2a6abf7158809cf4f3c
     """.split()  # noqa: SIM905 - as above
 )
-_TEXT: Final = frozenset(range(32, 127)) | frozenset(b"\t\r\n")
+_LONGEST_WORD: Final = max(map(len, _WORDS))
 
 
 def check_shared_secret(secret: bytes) -> None:
-    """Refuse a shared secret that can be guessed. To be called where secrets are configured.
+    """Refuse a shared secret that is known or repeats itself. To be called where secrets are set.
 
     :raises InvalidKey: not bytes, shorter than 32 bytes, a repetition, few different bytes, or known from tutorials.
     """
@@ -107,64 +98,30 @@ def check_shared_secret(secret: bytes) -> None:
         raise InvalidKey(f"The shared secret has {len(secret)} bytes; it needs at least {MIN_SECRET_BYTES}.")
     if len(set(secret)) < _MIN_DIFFERENT_BYTES or _is_repetition(secret):
         raise InvalidKey("The shared secret repeats itself, so it can be guessed.")
-    if is_known(secret):
+    if _is_known(secret):
         raise InvalidKey("The shared secret is made of what tutorials use, so it can be guessed.")
 
 
-def is_known(secret: bytes) -> bool:
-    """Whether the secret, or what it is the hex, base32 or base64 of, is known or leaves too little to guess."""
-    return any(map(_is_guessable, _readings(bytes(secret), _DEEPEST)))
+def _is_known(secret: bytes) -> bool:
+    text = secret[:_MAX_CHECKED].decode("latin-1").strip()
+    if not (text.isascii() and text.replace("\n", " ").isprintable()):
+        return False  # random bytes, in which a few letters are no words
+    plain = "".join(filter(str.isalnum, text.lower()))
+    return plain in _LITERALS or _is_made_of_words(plain, cut=len(secret) > _MAX_CHECKED)
 
 
-def _readings(secret: bytes, deep: int) -> Iterator[bytes]:
-    """The secret, and what it may be an encoding of."""
-    yield secret
-    if deep and secret and _is_text(secret):
-        for decoded in _decoded(secret.decode("ascii").strip()):
-            yield from _readings(decoded, deep - 1)
-
-
-def _decoded(text: str) -> Iterator[bytes]:
-    if _HEX.fullmatch(text):
-        yield bytes.fromhex(re.sub(r"[:\s-]", "", text.removeprefix("0x")))
-    bare = text.rstrip("=")
-    for decode, block, form in ((_base64, 4, bare), (b32decode, 8, bare.upper())):
-        try:
-            yield decode(form + "=" * (-len(form) % block))
-        except ValueError:
-            continue
-
-
-def _base64(text: str) -> bytes:
-    return b64decode(text, altchars=b"-_" if "-" in text or "_" in text else None, validate=True)
+def _is_made_of_words(plain: str, *, cut: bool) -> bool:
+    if sum(map(str.isdecimal, plain)) * 2 > len(plain):
+        return False  # digits between words say little, but a text of digits may be random
+    ends = {0}  # where a sequence of words and digits that begins at the beginning can end
+    for end in range(1, len(plain) + 1):
+        if (end - 1 in ends and plain[end - 1].isdecimal()) or any(
+            start in ends and plain[start:end] in _WORDS for start in range(max(0, end - _LONGEST_WORD), end)
+        ):
+            ends.add(end)
+    return len(plain) - max(ends) < (_LONGEST_WORD if cut else 1)
 
 
 def _is_repetition(secret: bytes) -> bool:
     # A text that occurs in its own doubling at an offset other than 0 and its length is a repetition of that offset.
-    period = (secret + secret).find(secret, 1)
-    return period < min(len(secret), MIN_SECRET_BYTES // 2)
-
-
-def _is_guessable(secret: bytes) -> bool:
-    if is_progression(secret):
-        return True
-    if not secret or not _is_text(secret):
-        return False
-    text = secret.decode("ascii")
-    plain = "".join(char for char in text if char.isalnum()).lower()
-    if plain in _LITERALS or plain in _digests():
-        return True
-    return is_climbing(text.strip()) or guessing_bits(text, _WORDS) < ENOUGH_BITS
-
-
-@cache
-def _digests() -> frozenset[str]:
-    """The hashes of single words, which some take for a random secret."""
-    kinds = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-    return frozenset(
-        hashlib.new(kind, word.encode(), usedforsecurity=False).hexdigest() for word in ("", *_WORDS) for kind in kinds
-    )
-
-
-def _is_text(secret: bytes) -> bool:
-    return all(byte in _TEXT for byte in secret)
+    return (secret + secret).find(secret, 1) <= MIN_SECRET_BYTES // 2
