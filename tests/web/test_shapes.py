@@ -1,84 +1,44 @@
-"""From JSON to types: unknown fields at every level, and a plain sentence for every faulty field (H12)."""
+"""From JSON to types: a plain sentence for every faulty field, unknown ones included (H12)."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from enum import Enum
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 from msgspec import UNSET, Meta, UnsetType
 
-from tests.web.asking import Asker, LogIn, Nested, dispatcher
+from tests.web.asking import Asker, LogIn, dispatcher
 from watchword.errors import InvalidInput
-from watchword.web.shapes import converter
-
-
-class Colour(Enum):
-    RED = "red"
-    BLUE = "blue"
+from watchword.web.shapes import converter, form_converter
 
 
 class Everything(msgspec.Struct):
-    text: Annotated[str, Meta(min_length=2, max_length=4)] = "ab"
-    one: Annotated[str, Meta(min_length=1)] = "a"
-    form: Annotated[str, Meta(pattern="^[a-z]+$")] = "a"
-    number: Annotated[int, Meta(ge=1, le=9)] = 1
-    between: Annotated[float, Meta(gt=0, lt=1)] = 0.5
-    even: Annotated[int, Meta(multiple_of=2)] = 2
-    flag: bool = True
+    text: Annotated[str, Meta(description="x")] = "a"
     maybe: str | None = None
     left_out: Annotated[str, Meta(description="x")] | UnsetType = UNSET
-    at: datetime | None = None
-    id: UUID | None = None
-    colour: Colour = Colour.RED
-    kind: Literal["a", "b"] = "a"
-    names: Annotated[list[str], Meta(max_length=2)] = []
-    either: int | list[int] = 1
-    renamed: Annotated[int, Meta(ge=1)] = msgspec.field(default=1, name="otherName")
+    either: Annotated[str, Meta(description="x")] | UnsetType | None = UNSET
+    renamed: str = msgspec.field(default="a", name="otherName")
 
 
 TABLE: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
-    ({"text": "a"}, [("text", "too_short", "This must have at least 2 characters.")]),
-    ({"one": ""}, [("one", "too_short", "This must have at least 1 character.")]),
-    ({"text": "abcde"}, [("text", "too_long", "This may have at most 4 characters.")]),
     ({"text": 5}, [("text", "wrong_type", "This must be text.")]),
+    ({"text": True}, [("text", "wrong_type", "This must be text.")]),
     ({"text": ["a"]}, [("text", "wrong_type", "This must be text.")]),
+    ({"text": {"a": "b"}}, [("text", "wrong_type", "This must be text.")]),
     ({"text": None}, [("text", "null", "This may not be null.")]),
-    ({"form": "A1"}, [("form", "pattern", "This is not of the expected form.")]),
-    ({"number": 0}, [("number", "out_of_range", "This must be at least 1.")]),
-    ({"number": 10}, [("number", "out_of_range", "This may be at most 9.")]),
-    ({"number": "5"}, [("number", "wrong_type", "This must be a whole number.")]),
-    ({"number": 1.5}, [("number", "wrong_type", "This must be a whole number.")]),
-    ({"number": True}, [("number", "wrong_type", "This must be a whole number.")]),
-    ({"between": 0}, [("between", "out_of_range", "This must be more than 0.")]),
-    ({"between": 1}, [("between", "out_of_range", "This must be less than 1.")]),
-    ({"between": "x"}, [("between", "wrong_type", "This must be a number.")]),
-    ({"even": 3}, [("even", "out_of_range", "This must be a multiple of 2.")]),
-    ({"flag": 1}, [("flag", "wrong_type", "This must be true or false.")]),
-    ({"flag": "true"}, [("flag", "wrong_type", "This must be true or false.")]),
     ({"maybe": 1}, [("maybe", "wrong_type", "This must be text.")]),
     ({"left_out": 1}, [("left_out", "wrong_type", "This must be text.")]),
     ({"left_out": None}, [("left_out", "null", "This may not be null.")]),
-    ({"at": "yesterday"}, [("at", "invalid", "This must be a time such as 2026-01-31T12:00:00Z.")]),
-    ({"id": "x"}, [("id", "invalid", "This must be a UUID.")]),
-    ({"colour": "green"}, [("colour", "not_allowed", "This must be one of: red, blue.")]),
-    ({"kind": "c"}, [("kind", "not_allowed", "This must be one of: a, b.")]),
-    ({"kind": 1}, [("kind", "wrong_type", "This must be one of: a, b.")]),
-    ({"names": "a"}, [("names", "wrong_type", "This must be a list.")]),
-    ({"names": ["a", 1]}, [("names.1", "wrong_type", "This must be text.")]),
-    ({"names": ["a", "b", "c"]}, [("names", "too_long", "This may have at most 2 entries.")]),
-    ({"either": "a"}, [("either", "wrong_type", "This must be a whole number or a list.")]),
-    ({"otherName": 0}, [("otherName", "out_of_range", "This must be at least 1.")]),
-    ({"renamed": 1}, [("renamed", "unknown_field", "There is no field of this name here.")]),
+    ({"either": 1}, [("either", "wrong_type", "This must be text.")]),
+    ({"otherName": 0}, [("otherName", "wrong_type", "This must be text.")]),
+    ({"renamed": "a"}, [("renamed", "unknown_field", "There is no field of this name here.")]),
     ({"is_admin": True}, [("is_admin", "unknown_field", "There is no field of this name here.")]),
     (
-        {"text": 1, "number": 0, "x": 1},
+        {"text": 1, "otherName": None, "x": 1},
         [
             ("text", "wrong_type", "This must be text."),
-            ("number", "out_of_range", "This must be at least 1."),
+            ("otherName", "null", "This may not be null."),
             ("x", "unknown_field", "There is no field of this name here."),
         ],
     ),
@@ -93,17 +53,25 @@ def test_each_faulty_field_is_told(value: dict[str, Any], errors: list[tuple[str
 
 
 def test_what_fits_is_converted() -> None:
-    made = converter(Everything)({"text": "abc", "otherName": 3, "at": "2026-01-31T12:00:00Z", "either": [1]})
-    assert (made.text, made.renamed, made.at.year, made.either, made.left_out) == ("abc", 3, 2026, [1], UNSET)
+    made = converter(Everything)({"text": "abc", "otherName": "d", "either": None})
+    assert (made.text, made.renamed, made.either, made.left_out) == ("abc", "d", None, UNSET)
+
+
+def test_a_form_ignores_what_it_does_not_know() -> None:
+    """RFC 6749 section 3.2. What is missing is named all the same."""
+    assert form_converter(Everything)({"text": "abc", "x": "1"}).text == "abc"
+    with pytest.raises(InvalidInput) as refused:
+        form_converter(LogIn)({"x": "1"})
+    assert [one.field for one in refused.value.errors] == ["username", "password"]
 
 
 def test_a_missing_field_is_required() -> None:
     with pytest.raises(InvalidInput) as refused:
-        converter(LogIn)({"remember": None})
+        converter(LogIn)({"device": None})
     assert [(one.field, one.code) for one in refused.value.errors] == [
         ("username", "required"),
         ("password", "required"),
-        ("remember", "null"),
+        ("device", "null"),
     ]
 
 
@@ -114,18 +82,11 @@ def test_a_body_that_is_no_object(value: object) -> None:
     assert [one.field for one in refused.value.errors] == ["body"]
 
 
-def test_h12_unknown_fields_are_refused_at_every_level() -> None:
-    """H12: the type says nothing about them, and they are refused all the same."""
-    convert = converter(Nested)
-    assert convert({"items": [{"name": "a"}], "extra": {"k": {"name": "b"}}}).extra["k"].name == "b"
-    for value, field in (
-        ({"items": [{"name": "a", "role": "admin"}]}, "items.0.role"),
-        ({"items": [{"name": "a"}, {"name": "b", "role": "admin"}]}, "items.1.role"),
-        ({"items": [], "extra": {"k": {"name": "b", "x": 1}}}, "extra.k.x"),
-    ):
-        with pytest.raises(InvalidInput) as refused:
-            convert(value)
-        assert [(one.field, one.code) for one in refused.value.errors] == [(field, "unknown_field")]
+@pytest.mark.parametrize("kind", [int, bool, list[str], dict[str, str], str | int, LogIn, Any])
+def test_a_body_with_a_field_that_is_not_text_is_refused_when_the_route_is_made(kind: Any) -> None:
+    body = msgspec.defstruct("Body", [("field", kind)])
+    with pytest.raises(TypeError, match=r"Body\.field is not text"):
+        converter(body)
 
 
 @pytest.mark.parametrize(
@@ -140,21 +101,21 @@ def test_h12_mass_assignment_is_422(name: str) -> None:
 
 def test_a_type_that_checks_itself_is_refused_as_a_whole() -> None:
     class Pair(msgspec.Struct):
-        low: int
-        high: int
+        low: str
+        high: str
 
         def __post_init__(self) -> None:
             if self.low > self.high:
                 raise ValueError("low > high in /srv/app")
 
     with pytest.raises(InvalidInput) as refused:
-        converter(Pair)({"low": 2, "high": 1})
+        converter(Pair)({"low": "2", "high": "1"})
     assert [(one.field, one.code) for one in refused.value.errors] == [("body", "invalid")]
     assert "/srv" not in refused.value.errors[0].message
 
 
 def test_messages_never_repeat_what_was_sent() -> None:
     with pytest.raises(InvalidInput) as refused:
-        converter(Everything)({"text": "hunter2hunter2", "form": "hunter2", "kind": "hunter2", "at": "hunter2"})
-    assert len(refused.value.errors) == 4
+        converter(Everything)({"text": {"hunter2": "hunter2"}, "maybe": ["hunter2"], "x": "hunter2"})
+    assert len(refused.value.errors) == 3
     assert not any("hunter2" in one.message for one in refused.value.errors)
