@@ -14,6 +14,7 @@ from watchword.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 _SKIPPED = {".git", ".venv", ".venv-peers", "node_modules", "watchword-data", "results"}
+_TEST = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # An index to install from, or an address inside one; written so that this file does not hold one itself.
 _REGISTRY = re.compile(
@@ -101,3 +102,26 @@ def test_make_explains_itself() -> None:
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "make serve" in done.stdout
     assert "make test" in done.stdout
+
+
+def test_every_item_of_the_checklist_has_its_test() -> None:
+    """`docs/security/checklist.md` names tests that exist, and says so of each item that is not built."""
+    rows = re.findall(
+        r"^\| ([A-J]-?\d.*?) \|.*\| (.+?) \|$", (ROOT / "docs/security/checklist.md").read_text("utf-8"), re.MULTILINE
+    )
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in _TEST.findall(path.read_text("utf-8"))}
+    assert len(rows) > 90
+    for item, shown_by in rows:
+        named = re.findall(r"`(test_\w+)`", shown_by)
+        assert named or shown_by.startswith("Not built"), item
+        assert there.issuperset(named), (item, set(named) - there)
+
+
+def test_code_and_documents_name_items_of_the_checklist_only() -> None:
+    """An id such as A13 in a comment is one that a reader can look up."""
+    known = set(
+        re.findall(r"^\| ([A-J]-?\d+) \|", (ROOT / "docs/security/checklist.md").read_text("utf-8"), re.MULTILINE)
+    )
+    for path in (ROOT / "src").rglob("*.py"):
+        for line in re.findall(r"checklist ([A-J]-?\d+(?:, [A-J]-?\d+)*)", path.read_text("utf-8")):
+            assert known.issuperset(line.split(", ")), (path, line)

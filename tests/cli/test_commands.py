@@ -154,7 +154,7 @@ def test_users_from_creation_to_disabling(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_no_accounts_out_of_the_box(run: Run) -> None:
+def test_D15_no_accounts_out_of_the_box(run: Run) -> None:
     """A fresh installation has no user; the first admin is made on the command line (D15)."""
     assert json.loads(run("users", "list", "--json").out) == {"items": [], "next_cursor": None}
 

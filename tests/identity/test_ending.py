@@ -1,4 +1,4 @@
-"""The table "Ending things" of `tokens-and-sessions.md`, event by event, and what each writes in one transaction."""
+"""What ends when, event by event, and what each writes in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verifying access tokens, in the order that `tokens-and-sessions.md` lays down.
+"""Verifying access tokens, in one fixed order.
 
     size → characters and two dots → header → refused parameters → typ → alg → kid → the key's algorithm → canonical
     base64url → length of the signature → signature → payload → types → iss, aud, exp, nbf, iat, longest life

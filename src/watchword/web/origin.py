@@ -48,7 +48,7 @@ def _own(public_url: str) -> frozenset[bytes]:
 
 
 class OriginRule:
-    """Who may send what reads or sets a cookie (tokens-and-sessions.md, "Two doors"; OWASP CSRF sheet; F3, F5, C10).
+    """Who may send what reads or sets a cookie (OWASP CSRF sheet; checklist F3, F5, C10).
 
     :param public_url: where people reach us.
     :param allowed_origins: other origins of ours, `https://app.example`, compared byte for byte.
