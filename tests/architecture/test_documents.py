@@ -125,3 +125,11 @@ def test_code_and_documents_name_items_of_the_checklist_only() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         for line in re.findall(r"checklist ([A-J]-?\d+(?:, [A-J]-?\d+)*)", path.read_text("utf-8")):
             assert known.issuperset(line.split(", ")), (path, line)
+
+
+def test_the_index_lists_every_page() -> None:
+    """`docs/README.md` leads to each page; decisions are listed by their folder."""
+    docs = ROOT / "docs"
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}
+    listed = set(_LINK.findall((docs / "README.md").read_text("utf-8")))
+    assert {page for page in pages if not page.startswith("decisions/")} == listed - {"decisions/"}
