@@ -1,6 +1,6 @@
-"""The time. Nobody else in the package reads it.
+"""The time. Nothing else in the package reads it.
 
-Times are whole seconds since 1970 UTC (NumericDate, RFC 7519 section 2). A `Clock` is passed to whoever needs one;
+Times are whole seconds since 1970 UTC (NumericDate, RFC 7519 section 2). What needs a `Clock` is given one;
 tests pass a `FixedClock`, which stands still until it is told to move.
 """
 

@@ -17,7 +17,7 @@
         ├── UniqueViolation     a unique index refused the row
         └── SchemaMismatch      the database belongs to another version of Watchword
 
-Each has a stable snake_case `code` and a `message` that is safe to show to anybody. The cause for the log travels as
+Each has a stable snake_case `code` and a `message` that is safe to show to anyone. The cause for the log travels as
 `__cause__` or in `cause`, never in the message. This module knows no HTTP: which status a code becomes is written
 in `watchword.web.problem_table`.
 """
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 class WatchwordError(Exception):
     """The root of the tree.
 
-    :param message: one sentence that may be shown to anybody.
+    :param message: one sentence that may be shown to anyone.
     :param code: stable snake_case name of what happened; a class has a default.
     """
 
@@ -88,7 +88,7 @@ class FieldError:
 
 
 class InvalidInput(WatchwordError):
-    """A request of the right shape whose values are not acceptable; one entry per field."""
+    """A request of the right shape with values that are not acceptable; one entry per field."""
 
     code = "invalid_input"
 

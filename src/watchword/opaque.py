@@ -46,7 +46,7 @@ def encode_refresh(token: RefreshToken, key: bytes) -> str:
 def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
     """Read a refresh token, or None when it is not one of ours.
 
-    The MAC is tried against each listed key (current first), so a master secret is replaced without logging anybody
+    The MAC is tried against each listed key (current first), so a master secret is replaced without logging anyone
     out. It is what lets garbage be refused without asking the database.
     """
     if len(text) != _REFRESH_LENGTH or not text.startswith(REFRESH_PREFIX):

@@ -1,4 +1,4 @@
-"""For the tests of APIs behind a guard: an issuer in memory, whose clock can be moved. No network, no service.
+"""For the tests of APIs behind a guard: an issuer in memory, with a clock that can be moved. No network, no service.
 
     def test_admins_may_delete(watchword_issuer):
         app = make_app(guard=watchword_issuer.guard())
@@ -121,7 +121,7 @@ class Issuer:
         return self.token(user_id, **({"expires_in": -1} | given))
 
     def forged_token(self, user_id: str | None = None, **given: Any) -> str:
-        """A token with the right claims and key id that somebody else signed."""
+        """A token with the right claims and key id that another signed."""
         parts = self.token(user_id, **given).split(".")
         other = Issuer(self.issuer, audience=self.audience, algorithm=self._algorithm, clock=self.clock)
         return ".".join([*parts[:2], other.token(user_id, **given).split(".")[2]])
@@ -155,7 +155,7 @@ class Issuer:
 
 
 def _fixture() -> Callable[..., Any]:
-    """The pytest fixture, where there is pytest: these tests may be anybody's."""
+    """The pytest fixture, where there is pytest: these may be the tests of any project."""
     try:
         import pytest
     except ImportError:

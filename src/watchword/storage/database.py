@@ -53,7 +53,7 @@ class Database(Protocol):
         ...
 
     async def scan(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read what is not a look-up by key (lists, searches, exports) without holding up anybody."""
+        """Read what is not a look-up by key (lists, searches, exports) without holding up other requests."""
         ...
 
     async def run(self, sql: str, /, **values: Value) -> int:
@@ -68,7 +68,7 @@ class Database(Protocol):
         ...
 
     async def changed(self) -> bool:
-        """Whether anybody may have written since the last call: a cheap hint for followers, never a promise."""
+        """Return whether there may have been a write since the last call: a cheap hint, never a promise."""
         ...
 
     async def writable(self) -> bool:

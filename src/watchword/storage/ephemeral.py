@@ -22,7 +22,7 @@ class Counted(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One of a quota: whose counter, how long its window is in seconds, how many fit into it."""
+    """One of a quota: the counter, the length of its window in seconds, how many fit into it."""
 
     name: str
     lifetime: int

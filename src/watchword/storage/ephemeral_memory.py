@@ -1,11 +1,11 @@
 """Short-lived state in this process's memory: for tests and for a single process. A restart forgets it.
 
-**Bounded, and what somebody who floods it with names can do.** Entries are kept in *classes* by the kind of their name
+**Bounded, and what a flood of names can do.** Entries are kept in *classes* by the kind of their name
 and by lifetime (up to 1 s, 2 s, 4 s, …), each with room for `capacity` entries in the order in which they came, which
 is nearly the order in which they end. A full class drops what has ended and then its oldest entry. Hence:
 
 * Memory stays below classes in use x capacity x about 500 bytes. Kinds come from the program and lifetimes from the
-  settings, a handful of each; nobody outside chooses one.
+  settings, a handful of each; no client chooses one.
 * A flood of names of one kind, or with one lifetime, cannot push out another kind or counters with a shorter life: the
   counters of addresses are out of reach of a flood of accounts.
 * A counter exists while something is counted on it, not for having been asked: an attempt that is refused makes none,

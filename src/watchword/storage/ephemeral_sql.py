@@ -23,7 +23,7 @@ _COUNT = """
     RETURNING amount, expires_at"""
 _LOOK = "SELECT name, amount, expires_at FROM ww_ephemeral WHERE expires_at > :now AND name IN ({})"
 _GIVE_BACK = "UPDATE ww_ephemeral SET amount = amount - 1 WHERE name = :name AND expires_at = :until"
-# After the UPDATE, which has locked the row: nobody can count on it in between.
+# After the UPDATE, which has locked the row: no one can count on it in between.
 _FORGET = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at = :until AND amount <= 0"
 # The time is asked twice: a row that was counted on again between the two looks is alive, and must stay (E-12).
 _SWEEP = """
@@ -112,7 +112,7 @@ class SQLEphemeral:
 
 
 class _Passed(Exception):
-    """Somebody else took the last one since we looked: raised inside the unit, it undoes what the unit counted."""
+    """Another request took the last one since we looked: raised inside the unit, it undoes what the unit counted."""
 
     def __init__(self, full: Full) -> None:
         super().__init__()

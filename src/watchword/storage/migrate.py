@@ -1,7 +1,7 @@
 """Bring a database to the schema of this version: `migrations/NNNN_name.sql`, in order, forward only.
 
 Each migration is one unit, so it happens as a whole or not at all. The row in `ww_schema` is its first statement:
-whoever else starts at the same moment waits for that row (or for SQLite's write lock) and then finds it taken.
+another process that starts at the same moment waits for that row (or for SQLite's write lock) and then finds it taken.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def migrate(
         return ()
     await _make_table(database)
     applied = [migration for migration in missing if await _apply(database, migration, now)]
-    await status(database, migrations=known)  # somebody newer may have overtaken us
+    await status(database, migrations=known)  # a newer version may have overtaken us
     return tuple(applied)
 
 

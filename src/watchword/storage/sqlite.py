@@ -22,7 +22,7 @@ from watchword.storage.sqlite_faults import code, is_busy, is_fault_of_the_file,
 from watchword.storage.sqlite_units import Writer
 from watchword.threads import Threads
 
-PATIENCE = 5.0  # seconds that anybody waits for a lock before it is "not available"
+PATIENCE = 5.0  # seconds that a request waits for a lock before it is "not available"
 T = TypeVar("T")
 
 _PROBE_SECONDS = 1.0
@@ -90,7 +90,7 @@ class SQLite:
         return await self.transact(unit)
 
     async def transact(self, unit: Unit[T]) -> T:
-        """Run a unit together with whoever else is waiting, and answer once it is durable.
+        """Run a unit together with those that wait, and return once it is durable.
 
         Raises what the unit raises; `UniqueViolation`; `StorageUnavailable`; `RuntimeError` if the unit awaits anything
         but `tx`. A statement that fails ends its unit even if the unit catches the error, as on PostgreSQL.
@@ -99,7 +99,7 @@ class SQLite:
         return await self._writer.transact(unit)
 
     async def changed(self) -> bool:
-        """Whether anybody, in this process or another, has committed since the last call; True at first."""
+        """Return whether any process has committed since the last call; True at first."""
         rows = await self._read("PRAGMA data_version", {})
         before, self._seen = self._seen, int(str(rows[0][0]))
         return self._seen != before
@@ -144,7 +144,7 @@ class SQLite:
             try:
                 return self._rows(sql, values)
             except sqlite3.Error as error:
-                # Readers wait for nobody in WAL mode but another process that recovers or closes the log.
+                # Readers wait in WAL mode only for another process that recovers or closes the log.
                 give_up_at = give_up_at or monotonic() + self._patience
                 if not is_busy(error) or monotonic() >= give_up_at:
                     raise self._meaning(error) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 _unfinished: set[Path] = set()
-"""What this process is writing just now: whoever ends it in the middle removes that first."""
+"""What this process is writing just now: a signal handler that ends it removes that first."""
 
 
 def remove_unfinished() -> None:
@@ -39,7 +39,7 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> int:
         # One read transaction: WAL mode shows it one state, however much is written meanwhile. What was deleted is not
         # copied, and the copy needs no log beside it.
         connection.execute("VACUUM INTO :path", {"path": os.path.abspath(unfinished)}).fetchall()
-        _sync(unfinished, os.O_RDWR)  # SQLite does not, for a file that nobody knows yet
+        _sync(unfinished, os.O_RDWR)  # SQLite does not, for a file that it has not opened
         size = unfinished.stat().st_size
         _name(unfinished, target)
     finally:

@@ -42,7 +42,7 @@ def code(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether somebody else held the lock: trying again later may work."""
+    """Return whether another process held the lock: trying again later may work."""
     return code(error) in _BUSY
 
 

@@ -6,7 +6,7 @@ wait. A *group* is one SQLite transaction; each unit in it has a savepoint of it
     queue → BEGIN IMMEDIATE → unit, unit, unit (on the loop, never interleaved) → COMMIT (in a thread) → answers
 
 * A unit's coroutine is driven from start to end without a pause, so nothing else runs in between.
-* Nobody touches the connection while COMMIT runs, and nobody is answered before it has returned: not even a unit that
+* Nothing touches the connection while COMMIT runs; no request is answered before it has returned: not even a unit that
   failed, since what it saw may have been written by a neighbour in the same group.
 * All of it belongs to a task of this writer. A request that is cancelled only stops waiting.
 """
@@ -92,12 +92,12 @@ class _Request:
     def __init__(self, unit: Unit[Any], answer: asyncio.Future[Any]) -> None:
         self.unit = unit
         self.answer = answer
-        self.context = contextvars.copy_context()  # the unit runs in its requester's, whoever's turn it is
+        self.context = contextvars.copy_context()  # the unit runs in the context of its request
         self.result: Any = None
         self.error: BaseException | None = None
 
     def settle(self) -> None:
-        """Tell the requester, if he still waits."""
+        """Tell the requester, if they still wait."""
         if self.answer.done():
             return
         if self.error is None:
@@ -129,7 +129,7 @@ class Writer:
         self._cursor: sqlite3.Cursor | None = None
         self._closed = False
         self.inside_unit = False
-        self.failed = False  # a group was lost; stays so until somebody who has looked into it says otherwise
+        self.failed = False  # a group was lost; stays so until a check that has looked into it says otherwise
 
     async def open(self) -> None:
         """Open the connection now, so that a bad path is found at start. Raises `StorageUnavailable`."""
@@ -156,14 +156,14 @@ class Writer:
         self._thread.close()
 
     async def _work(self) -> None:
-        """Groups, until nobody waits. Ends by itself, so that an idle database has no task."""
+        """Run groups until no unit waits. Ends by itself, so that an idle database has no task."""
         group: list[_Request] = []
         try:
             while self._queue:
                 await self._write(group)
                 group.clear()
                 await self._let_others_in()
-        except BaseException as error:  # a cancelled loop, or a fault in this file: strand nobody
+        except BaseException as error:  # a cancelled loop, or a fault in this file: strand no request
             connection, self._connection, self._cursor = self._connection, None, None
             self._abandon(group, error)
             self._thread.post(close, connection)  # behind a commit that may still be under way
@@ -193,7 +193,7 @@ class Writer:
         return None
 
     async def _begun(self) -> sqlite3.Connection:
-        """The connection with a write transaction open. Waiting for somebody's lock happens in the thread."""
+        """The connection with a write transaction open. Waiting for another's lock happens in the thread."""
         connection = self._connection or await self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")

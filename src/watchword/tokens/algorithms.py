@@ -34,7 +34,7 @@ class Algorithm:
 
     @property
     def symmetric(self) -> bool:
-        """Whether whoever can verify can also sign."""
+        """Return whether a key that verifies can also sign."""
         return self.scheme == "HMAC"
 
     def fits(self, kty: str, curve: str | None) -> bool:

@@ -116,7 +116,7 @@ def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
 def thumbprint(members: Mapping[str, str]) -> str:
     """RFC 7638: base64url of SHA-256 over the required members, in lexicographic order, without blanks.
 
-    Of a shared secret it is a hash of the secret (section 7 warns of it): it tells nobody who holds a token more than
+    Of a shared secret it is a hash of the secret (section 7 warns of it): it tells no one who holds a token more than
     the token's own MAC does, and a secret that could be guessed from either is refused.
     """
     required = {name: members[name] for name in _THUMBPRINT_MEMBERS[members["kty"]]}

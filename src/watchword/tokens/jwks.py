@@ -1,4 +1,4 @@
-"""JWK sets (RFC 7517 section 5): publishing our own, reading somebody's.
+"""JWK sets (RFC 7517 section 5): publish our own, read another's.
 
 A set that came over the network is read leniently where that is safe: a key that we cannot use is passed over, since
 issuers publish encryption keys and new algorithms beside the key that we need. It is refused as a whole where one

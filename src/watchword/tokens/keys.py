@@ -38,7 +38,7 @@ class _Immutable:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        # Neither a pickle nor a copy.copy of a key: both are ways for it to end up where nobody looks for keys.
+        # Neither a pickle nor a copy.copy of a key: both are ways for it to end up where no one looks for keys.
         raise TypeError(f"{type(self).__name__} cannot be pickled or copied")
 
 
@@ -73,7 +73,7 @@ class VerificationKey(_Immutable):
 
     @property
     def symmetric(self) -> bool:
-        """Whether whoever holds this key can sign with it as well."""
+        """Return whether a holder of this key can sign with it as well."""
         return False
 
     @classmethod
@@ -133,7 +133,7 @@ class SharedSecretKey(VerificationKey):
 
     @property
     def symmetric(self) -> bool:
-        """True: whoever can verify can also sign."""
+        """Return True: a holder who can verify can also sign."""
         return True
 
 

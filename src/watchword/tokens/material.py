@@ -142,7 +142,7 @@ def looks_like_key_file(secret: bytes, *, unwrap: int = 2) -> bool:
 
 
 def _is_ssh(text: bytes) -> bool:
-    # As a line of authorized_keys, or the blob inside it, whose leading length the caller has stripped of its zeros.
+    # As a line of authorized_keys, or the blob inside it, with the zeros of its leading length stripped by the caller.
     return text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")) or text[1:].startswith(
         (b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-")
     )

@@ -56,7 +56,7 @@ class RevocationSet:
     A million entries take about 90 MB, most of it the integers.
 
     `state` is another object after each `add`, and none of another set's: a token that was not refused under it is
-    not refused while it is the same. Whoever keeps that must have read it *before* asking.
+    not refused while it is the same. A caller that keeps the state must have read it *before* asking.
     """
 
     __slots__ = ("_keys", "_sessions", "_shared", "_users", "state")
@@ -81,7 +81,7 @@ class RevocationSet:
         """
         entries = self._entries(kind)
         mark = mark_of(subject)
-        # Rounded up, so that few different values exist; the entry stays up to a minute longer, which hurts nobody.
+        # Rounded up, so that few different values exist; the entry stays up to a minute longer, which does no harm.
         end = NEVER if kind == "key" else -(-expires_at // _ROUND_TO) * _ROUND_TO
         self._widen(entries, mark, min_version, end)
         self.state = object()  # last: who sees the new state sees the entry

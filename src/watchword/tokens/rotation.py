@@ -4,12 +4,12 @@
       └─────────┴──────────┴──────→ revoked      in an emergency, by hand, at once
 
 * **next** is published and not used yet. There is always one: it is made as soon as there is an active key, so that
-  whoever keeps the key set for a day knows it long before it signs, also when an emergency makes it sign today.
+  a verifier that keeps the key set for a day knows it long before it signs, also when an emergency makes it sign today.
 * **active** signs. One per algorithm.
 * **retired** signs no more and is published until every token that it signed has expired.
 * **removed** is a row that remembers, nothing else.
 
-Nothing here does anything. Whoever does what is due may be killed between two steps, or be overtaken by another
+Nothing here does anything. A process that does what is due may be killed between two steps, or be overtaken by another
 process that read the same rows: what is due next follows from what is there then.
 """
 
@@ -115,7 +115,7 @@ def published_long_enough(key: KeyState, now: int) -> bool:
 
 
 def published_until(key: KeyState) -> int | None:
-    """When a retired key leaves, or left, the published set; None for one whose time has not been set."""
+    """When a retired key leaves, or left, the published set; None where no time has been set."""
     return None if key.retired_at is None else key.retired_at + PUBLISHED_AFTER_USE
 
 
