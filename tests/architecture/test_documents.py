@@ -46,7 +46,7 @@ DESIGNED = {
     "register_limit": "20/1h",
     "registration": "open",
     "allowed_origins": "",
-    "trusted_proxies": "0",
+    "trusted_proxies": "",
     "password_grant": "on",
     "docs": "",
 }

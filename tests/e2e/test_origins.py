@@ -198,7 +198,7 @@ def test_public_documents_may_be_read_by_any_page(page: Client) -> None:
 
 def test_F1_the_cookie_over_https(serve: Serve) -> None:
     """Behind a TLS proxy: `__Host-`, Secure, HttpOnly, SameSite=Strict, Path=/, no Domain; HSTS on every answer."""
-    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_DOCS="on")
+    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_TRUSTED_PROXIES="0", WATCHWORD_DOCS="on")
     with server.client() as client:
         name = client.register()["username"]
         answer = client.post("/login", json={"username": name, "password": PASSWORD})

@@ -158,7 +158,7 @@ def _megabytes(pid: int) -> float:
 
 def test_E7_beyond_loopback_a_guard_with_its_key(serve: Serve) -> None:
     """Public URL https, a key made by the command; without it the feed is closed, with a revoked one it closes."""
-    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example")
+    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_TRUSTED_PROXIES="0")
     made = server.command("guards", "create", "orders")
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()

@@ -151,7 +151,7 @@ def test_everything_moves_under_a_prefix(serve: Serve) -> None:
 
 def test_docs_can_be_off(serve: Serve) -> None:
     """With a public URL beyond loopback there is no document unless it is asked for."""
-    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example")
+    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_TRUSTED_PROXIES="0")
     with server.client(inspected=False) as client:
         assert client.get("/docs").status_code == 404
         assert client.get("/openapi.json").status_code == 404

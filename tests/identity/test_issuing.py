@@ -81,7 +81,9 @@ async def test_E7_an_expired_token_still_says_whose_session_to_end(kernel: Kerne
 
 async def test_the_settings_name_issuer_audience_and_life(open_kernel: Opener) -> None:
     """The public URL byte for byte, the audience that was given, the life that was given."""
-    async with open_kernel(public_url="https://id.example.org/auth", audience="api", access_lifetime="5m") as kernel:
+    async with open_kernel(
+        public_url="https://id.example.org/auth", trusted_proxies=1, audience="api", access_lifetime="5m"
+    ) as kernel:
         await join(kernel)
         claims = part((await log_in(kernel)).tokens.access_token, 1)
         assert (claims["iss"], claims["aud"]) == ("https://id.example.org/auth", "api")

@@ -133,9 +133,13 @@ def test_a_binary_jwt_secret_is_kept() -> None:
         ({"host": "::1", "port": 1}, "http://[::1]:1", ""),
         ({"host": "LocalHost"}, "http://localhost:4000", ""),
         ({"path_prefix": "/api"}, "http://127.0.0.1:4000/api", "/api"),
-        ({"public_url": "https://x.example/auth"}, "https://x.example/auth", "/auth"),
-        ({"public_url": "https://x.example/auth", "path_prefix": "/"}, "https://x.example/auth", ""),
-        ({"public_url": "https://x.example", "host": "0.0.0.0"}, "https://x.example", ""),
+        ({"public_url": "https://x.example/auth", "trusted_proxies": 1}, "https://x.example/auth", "/auth"),
+        (
+            {"public_url": "https://x.example/auth", "path_prefix": "/", "trusted_proxies": 1},
+            "https://x.example/auth",
+            "",
+        ),
+        ({"public_url": "https://x.example", "host": "0.0.0.0", "trusted_proxies": 0}, "https://x.example", ""),
     ],
 )
 def test_public_url_and_prefix_follow_from_each_other(given: Any, public_url: str, prefix: str) -> None:
@@ -147,8 +151,8 @@ def test_public_url_and_prefix_follow_from_each_other(given: Any, public_url: st
 def test_docs_are_on_for_loopback_only() -> None:
     """Documentation is for whoever develops, unless asked for."""
     assert Settings(public_url="http://localhost:4000").docs
-    assert not Settings(public_url="https://x.example").docs
-    assert Settings(public_url="https://x.example", docs=True).docs
+    assert not Settings(public_url="https://x.example", trusted_proxies=0).docs
+    assert Settings(public_url="https://x.example", trusted_proxies="off", docs=True).docs
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "auth.internal"])
@@ -187,12 +191,20 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"port": 0}, "PORT", "1 to 65535"),
         ({"port": "65536"}, "PORT", "1 to 65535"),
         ({"trusted_proxies": -1}, "TRUSTED_PROXIES", "0 to 16"),
+        ({"trusted_proxies": 17}, "TRUSTED_PROXIES", "0 to 16"),
+        ({"trusted_proxies": "yes"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
+        ({"trusted_proxies": "nginx"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
+        ({"trusted_proxies": "10.1.2.3/8"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
+        ({"trusted_proxies": "10.0.0.0/33"}, "TRUSTED_PROXIES", "neither a number nor a network"),
+        ({"trusted_proxies": "0.0.0.0/0"}, "TRUSTED_PROXIES", "everyone"),
+        ({"trusted_proxies": "10.0.0.0/8,::/0"}, "TRUSTED_PROXIES", "everyone"),
+        ({"public_url": "https://x.example"}, "TRUSTED_PROXIES", "set it to 1 with nginx or Caddy"),
         ({"password_hash": "md5"}, "PASSWORD_HASH", "argon2id, bcrypt"),
         ({"registration": "maybe"}, "REGISTRATION", "open, closed"),
         ({"login_limit": "ten"}, "LOGIN_LIMIT", "10/15m"),
         ({"allowed_origins": "*"}, "ALLOWED_ORIGINS", "by name"),
         (
-            {"allowed_origins": "http://a.example", "public_url": "https://x.example"},
+            {"allowed_origins": "http://a.example", "public_url": "https://x.example", "trusted_proxies": 1},
             "ALLOWED_ORIGINS",
             "https://a.example",
         ),
@@ -292,3 +304,25 @@ def test_the_master_secret_is_not_shared(shared: str | bytes) -> None:
         assert "WATCHWORD_SECRET" in found["WATCHWORD_JWT_SECRET"]
         assert "watchword secret" in found["WATCHWORD_JWT_SECRET"]
     Settings(secret=OTHER_TEXT, jwt_secret=shared)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (2, "2"),
+        ("10.0.0.0/8, fd00::/8,10.0.0.0/8", "10.0.0.0/8,fd00::/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        (["10.0.0.0/8", "::1"], "10.0.0.0/8,::1/128"),
+        ("off", "0"),
+        ([], "0"),
+    ],
+)
+def test_proxies_are_a_number_or_networks(given: Any, read: str) -> None:
+    """What was read is shown, and reads as the same again."""
+    settings = Settings(public_url="https://x.example", trusted_proxies=given)
+    assert settings.shown()["trusted_proxies"] == read
+    assert Settings(trusted_proxies=settings.trusted_proxies).trusted_proxies == settings.trusted_proxies
+
+
+def test_without_https_no_decision_about_proxies_is_asked_for() -> None:
+    assert Settings().trusted_proxies == 0

@@ -216,7 +216,7 @@ ROUTES = (
 
 
 def dispatcher(
-    *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: int = 0,
+    *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: Any = 0,
     log: Any = None,
 ) -> Asker:  # fmt: skip
     return Asker(

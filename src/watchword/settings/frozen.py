@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from watchword.errors import Fault, SettingsError
 from watchword.settings.rules import complete
 from watchword.settings.table import BY_NAME, SETTINGS
-from watchword.settings.values import Limit, base64url, duration_text, is_loopback
+from watchword.settings.values import Limit, Network, base64url, duration_text, is_loopback
 
 MASK = "********"
 _PATH_FIELDS = ("database_path",)
@@ -45,7 +45,7 @@ class Given(TypedDict, total=False):
     audit_retention: timedelta | int | str | None
     registration: str
     allowed_origins: tuple[str, ...] | list[str] | str
-    trusted_proxies: int | str
+    trusted_proxies: int | tuple[Network, ...] | list[str] | str
     password_grant: bool | str
     docs: bool | str | None
     workers: int | str
@@ -90,7 +90,7 @@ class Settings:
     audit_retention: timedelta | None
     registration: Literal["open", "closed"]
     allowed_origins: tuple[str, ...]
-    trusted_proxies: int
+    trusted_proxies: int | tuple[Network, ...]
     password_grant: bool
     docs: bool
     workers: int

@@ -100,6 +100,22 @@ def _origins(draft: Draft) -> None:
             draft.fault("allowed_origins", f"{each} is http, the service https", f"use {secure}")
 
 
+def _trusted_proxies(draft: Draft) -> None:
+    """https means that a proxy stands in front: unnamed, it would be taken for the one client that everyone shares."""
+    values = draft.values
+    if values["trusted_proxies"] is not None:
+        return
+    values["trusted_proxies"] = 0
+    if (values["public_url"] or "").startswith("https:"):
+        draft.fault(
+            "trusted_proxies",
+            "is needed with an https public URL: without it all clients behind your proxy share one address and its"
+            " limits",
+            "set it to 1 with nginx or Caddy in front; to the proxies' networks, such as 10.0.0.0/8, where many come"
+            " and go (Kubernetes, a load balancer); to 0 only if clients connect to this process directly",
+        )
+
+
 def _database(draft: Draft) -> None:
     values = draft.values
     url: str | None = values["database_url"]
@@ -209,6 +225,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
     (("host", "public_url"), _bind),
     (("host", "port", "public_url", "path_prefix", "audience", "docs"), _addresses),
     (("host", "port", "path_prefix", "public_url", "allowed_origins"), _origins),
+    (("public_url", "trusted_proxies", "host", "port", "path_prefix"), _trusted_proxies),
     (("data_dir", "database_url"), _database),
     (("redis_url",), _redis),
     (("jwt_secret", "algorithm"), _algorithm),

@@ -16,6 +16,7 @@ SECRET_BYTES = 32
 _FEWEST_DISTINCT = 8  # 32 random bytes have fewer distinct values with a probability below 2^-100
 _LONGEST_QUOTE = 60
 _MOST_SECRETS = 3  # a refresh token's MAC is tried against each
+_MOST_HOPS = 16
 _UNITS = {"": SECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,9}[smhd]?)")
@@ -25,6 +26,7 @@ _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 
 Reader = Callable[[str], object]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Unfit(ValueError):
@@ -125,6 +127,29 @@ def switch(text: str) -> bool:
     if word not in _ON | _OFF:
         raise Unfit(f"{_quoted(text)} is neither on nor off", "write on or off")
     return word in _ON
+
+
+def proxies(text: str) -> int | tuple[Network, ...]:
+    """How many reverse proxies stand in front (`1`), or their networks (`10.0.0.0/8,fd00::/8`); `off` is 0."""
+    word = text.strip().lower()
+    if word == "off" or re.fullmatch(r"[+-]?[0-9]+", word):
+        count = number(0, _MOST_HOPS)(word)
+        assert isinstance(count, int)
+        return count
+    return tuple(dict.fromkeys(_network(part.strip()) for part in word.split(",") if part.strip()))
+
+
+def _network(text: str) -> Network:
+    hint = f"write a number of proxies from 0 to {_MOST_HOPS}, or their networks such as 10.0.0.0/8,fd00::/8"
+    try:
+        found = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Unfit(f"{_quoted(text)} is neither a number nor a network", hint) from None
+    if str(found.network_address) != str(ipaddress.ip_address(text.partition("/")[0])):
+        raise Unfit(f"{_quoted(text)} is an address within a network", f"write {found}, or the address alone")
+    if found.prefixlen == 0:
+        raise Unfit(f"{_quoted(text)} is everyone: any client could then choose its address", hint)
+    return found
 
 
 def host(text: str) -> str:
