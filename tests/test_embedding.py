@@ -26,11 +26,12 @@ from watchword import Settings, Watchword
 from watchword import app as app_module
 from watchword.errors import SettingsError, WatchwordError
 from watchword.guard import Guard
+from watchword.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 SITE = "http://127.0.0.1:8000"
 PASSWORD = "plum-orbit-canvas"
-UNLIMITED = {"login_limit": "off", "login_address_limit": "off", "login_account_limit": "off", "register_limit": "off"}
+UNLIMITED: dict[str, Any] = {setting.name: "off" for setting in SETTINGS if setting.name.endswith("_limit")}
 
 
 def auth_at(folder: Path, public_url: str = f"{SITE}/auth", **more: Any) -> Watchword:

@@ -24,7 +24,7 @@ from watchword.identity.kernel import Kernel
 from watchword.identity.key_ring import Keys
 from watchword.identity.login import LogIn
 from watchword.identity.master import Master
-from watchword.identity.revocation import Follower, found_feed
+from watchword.identity.revocation import Follower, found_feed, note_access_life
 from watchword.identity.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
@@ -261,11 +261,18 @@ async def _assembled(
         "login_address": settings.login_address_limit,
         "login_account": settings.login_account_limit,
         "register": settings.register_limit,
+        "session": settings.session_limit,
+        "session_address": settings.session_address_limit,
+        "change": settings.change_limit,
+        "change_address": settings.change_address_limit,
+        "conflict": settings.conflict_limit,
     }
     throttle = Throttle(database, ephemeral, limits, clock)
-    users = Users(database, hasher, follower, settings, clock)
+    users = Users(database, hasher, follower, throttle, settings, clock)
     await users.learn_kinds()
     await follower.catch_up()
+    if serves:
+        await note_access_life(database, issuer.lifetime)
     session_store = Sessions(database, ephemeral, secret, issuer, follower, settings, clock)
     return Kernel(
         settings=settings,
@@ -327,9 +334,14 @@ async def _rotate(kernel: Kernel, faults: Faults) -> None:
 
 
 async def _sweep(kernel: Kernel, faults: Faults) -> None:
+    patrol = sweeping.Patrol(kernel.database)
+
+    async def sweep_idle(kernel: Kernel) -> None:
+        await patrol.turn(kernel.clock.now())
+
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        for sweep in (_sweep_rows, _sweep_ephemeral, _sweep_list):
+        for sweep in (_sweep_rows, sweep_idle, _sweep_ephemeral, _sweep_list):
             try:
                 await sweep(kernel)
             except Exception as error:  # noqa: BLE001 - ending here, unseen, would be to grow for ever

@@ -13,16 +13,12 @@ from pathlib import Path
 import httpx2
 
 from tests.e2e.client import Client
+from watchword.settings.table import SETTINGS
 
 COMMAND = Path(sys.executable).with_name("watchword")
 START_SECONDS = 30
 STOP_SECONDS = 20
-UNLIMITED = {
-    "WATCHWORD_LOGIN_LIMIT": "off",
-    "WATCHWORD_LOGIN_ADDRESS_LIMIT": "off",
-    "WATCHWORD_LOGIN_ACCOUNT_LIMIT": "off",
-    "WATCHWORD_REGISTER_LIMIT": "off",
-}
+UNLIMITED = {setting.variable: "off" for setting in SETTINGS if setting.name.endswith("_limit")}
 
 
 class Server:

@@ -15,9 +15,10 @@ from watchword.app import dispatcher, opened
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
 from watchword.settings import Settings
+from watchword.settings.table import SETTINGS
 
 URL = "http://127.0.0.1:4000"
-UNLIMITED = {"login_limit": "off", "login_address_limit": "off", "login_account_limit": "off", "register_limit": "off"}
+UNLIMITED = {setting.name: "off" for setting in SETTINGS if setting.name.endswith("_limit")}
 LAPTOP = {"User-Agent": "laptop"}
 
 

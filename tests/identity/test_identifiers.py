@@ -26,7 +26,9 @@ from watchword.identity.identifiers import email, typed, username
     ("a@bu\u0308cher.example", "a@bücher.example", "a@xn--bcher-kva.example"),
     ("a@xn--bcher-kva.example", "a@bücher.example", "a@xn--bcher-kva.example"),
     ("o'neil@example.org", "o'neil@example.org", "o'neil@example.org"),
-    ("a@example.test", "a@example.test", "a@example.test"),
+    (" a@example.org", "a@example.org", "a@example.org"),
+    ("a@example.org ", "a@example.org", "a@example.org"),
+    ("\u00a0a@example.org\u3000\t\n\u200b", "a@example.org", "a@example.org"),
 ])  # fmt: skip
 def test_H7_an_address_is_normalised_before_it_is_checked(text: str, shown: str, key: str) -> None:
     """Full-width at sign, Kelvin sign, long s and international domains lead to one key; dots and plus signs stay."""
@@ -38,9 +40,9 @@ def test_H7_an_address_is_normalised_before_it_is_checked(text: str, shown: str,
 @pytest.mark.parametrize("text", [
     "", "@", "a@", "@example.org", "a", "a@b@c.org", "a@example.org,b@example.org", "a@example.org;b@example.org",
     "a@example.org b@example.org", "a@exam＠ple.org", '"a b"@example.org', '"a"@example.org', "a b@example.org",
-    "Alice <a@example.org>", "a@example.org\n", "a@example.org\r\nBcc: x@y.org",
+    "Alice <a@example.org>", "a@exam\nple.org", "a@example.org\r\nBcc: x@y.org",
     "a\x00@example.org", "a@example\x00.org",
-    " a@example.org", "a@example.org ", "a@[127.0.0.1]", "a@[IPv6:::1]", ".a@example.org", "a.@example.org",
+    "a@ example.org", "a @example.org", "a@[127.0.0.1]", "a@[IPv6:::1]", ".a@example.org", "a.@example.org",
     "a..b@example.org", "a@-example.org", "a@example..org", "a@example.org.",
     "(comment)a@example.org", "a@exa_mple.org",
     "ü@example.org", "\u0131@example.org", "a@\u202eexample.org", "a\u200b@example.org",
@@ -89,8 +91,8 @@ def test_H9_a_username_is_found_however_it_is_written(text: str, key: str) -> No
 
 @pytest.mark.parametrize(("text", "code"), [
     ("", "length"), ("x" * 65, "length"), ("\ufdfa" * 4, "length"),
-    ("a@b", "characters"), ("a＠b", "characters"), ("a﹫b", "characters"), ("a b", "characters"), (" a", "characters"),
-    ("a\n", "characters"), ("a\x00", "characters"), ("a/b", "characters"),
+    ("a@b", "characters"), ("a＠b", "characters"), ("a﹫b", "characters"), ("a b", "characters"),
+    ("a\nb", "characters"), ("a\x00", "characters"), ("a/b", "characters"),
     ("a\\b", "characters"), ("a:b", "characters"),
     ("a,b", "characters"), ("a'b", "characters"), ('a"b', "characters"),
     ("<a>", "characters"), ("a\u200bb", "characters"),
@@ -101,6 +103,8 @@ def test_H9_a_username_is_found_however_it_is_written(text: str, key: str) -> No
     ("аlice", "mixed_scripts"), ("alicе", "mixed_scripts"), ("pаypal", "mixed_scripts"), ("αlice", "mixed_scripts"),
     ("alice\u0660", "mixed_scripts"), ("a\u06f1", "mixed_scripts"), ("太郎a", "mixed_scripts"),
     ("たろう김", "mixed_scripts"),
+    ("01a1f7a0-ad3d-72f2-aa04-709828f888db", "reserved"), ("01A1F7A0-AD3D-72F2-AA04-709828F888DB", "reserved"),
+    ("０１a1f7a0-ad3d-72f2-aa04-709828f888db", "reserved"), ("01a1f7a0ad3d72f2aa04709828f888db", "reserved"),
     ("me", "reserved"), ("ME", "reserved"), ("ｍｅ", "reserved"), ("Null", "reserved"), ("watchword", "reserved"),
 ])  # fmt: skip
 def test_H9_a_username_that_could_pass_for_another_is_refused(text: str, code: str) -> None:
@@ -111,7 +115,7 @@ def test_H9_a_username_that_could_pass_for_another_is_refused(text: str, code: s
     assert [(error.field, error.code) for error in caught.value.errors] == [("username", code)]
 
 
-@pytest.mark.parametrize("text", ["a@b@c", "a b", "", "@", "＠", "me", "\x00", "'; DROP TABLE ww_users;--", "x" * 5000])
+@pytest.mark.parametrize("text", ["a@b@c", "a b", "", "@", "＠", "\x00", "'; DROP TABLE ww_users;--", "x" * 5000])
 def test_what_can_be_neither_is_found_by_nobody(text: str) -> None:
     """Typing it is a failed log-in like any other: no exception, and a key that no identifier can have."""
     found = typed(text)
@@ -140,3 +144,42 @@ def test_usernames_with_one_key_differ_in_case_and_width_only(text: str) -> None
         return
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     assert found.key == folded
+
+
+@pytest.mark.parametrize(
+    "domain", ["x.local", "LOCALHOST", "mail.internal", "nas.lan", "x.test", "host", "a.home.arpa"]
+)
+def test_a_closed_networks_address_is_accepted_where_the_operator_says_so(domain: str) -> None:
+    """Refused by default, with the setting's name; accepted with it, and found at log-in whatever the setting is."""
+    with pytest.raises(InvalidInput) as caught:
+        email(f"Ada@{domain}")
+    assert [error.code for error in caught.value.errors] == ["private_domain"]
+    assert "WATCHWORD_PRIVATE_EMAIL" in caught.value.errors[0].message
+    found = email(f"Ada@{domain}", private=True)
+    assert (found.text, found.key) == (f"Ada@{domain.lower()}", f"ada@{domain.lower()}")
+    assert typed(f"ada@{domain}").key == found.key
+
+
+@pytest.mark.parametrize(
+    "text", ["a@-x.local", "a b@x.local", "a@x..local", "a@.local", "a@[127.0.0.1]", "a@" + "b" * 64]
+)
+def test_what_is_no_address_is_none_in_a_closed_network_either(text: str) -> None:
+    """The setting opens domains, not the rules of addresses."""
+    with pytest.raises(InvalidInput):
+        email(text, private=True)
+
+
+@pytest.mark.parametrize("around", [" {}", "{} ", "\t{}\r\n", "\u00a0{}\u3000", "\ufeff{}", "{}\u200b", "\u2028{}"])
+@pytest.mark.parametrize("name", ["ada", "ada@example.org"])
+def test_what_nobody_sees_at_the_ends_is_left_out_wherever_a_name_is_typed(name: str, around: str) -> None:
+    """Copied with a space, it is the same name when it is registered and when it is used to log in."""
+    made = email(name) if "@" in name else username(name)
+    again = email(around.format(name)) if "@" in name else username(around.format(name))
+    assert again == made
+    assert typed(around.format(name)) == made
+
+
+def test_a_name_that_may_no_longer_be_chosen_is_still_found() -> None:
+    """There may be somebody of that name from before."""
+    assert typed("01a1f7a0-ad3d-72f2-aa04-709828f888db").key == "01a1f7a0-ad3d-72f2-aa04-709828f888db"
+    assert typed("me").key == "me"

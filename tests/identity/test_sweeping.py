@@ -26,7 +26,7 @@ from tests.identity.scenes import (
 )
 from watchword.clock import FixedClock
 from watchword.errors import Unauthenticated
-from watchword.identity import audit, sweeping
+from watchword.identity import audit, revocation, sweeping
 from watchword.identity.kernel import Kernel
 from watchword.identity.revocation import SKEW
 from watchword.storage.database import Tx
@@ -108,13 +108,14 @@ async def test_e12_a_sweep_never_shortens_an_entry(kernel: Kernel, clock: FixedC
     await log_in(kernel)
     held = claims_of(kernel, await log_in(kernel))
     await kernel.sessions.log_out(claims=held, presented=None, peer=HOME)
-    # An administrator had given tokens two days of life for a while.
-    until = clock.now() + 2 * DAY
+    # An administrator had given tokens a day of life for a while, as the service noted when it started.
+    until = clock.now() + DAY
+    await revocation.note_access_life(kernel.database, DAY)
     await kernel.database.run("UPDATE ww_sessions SET access_until = :until WHERE id = :id", until=until, id=held.sid)
-    clock.advance(2 * DAY - 1)
+    clock.advance(DAY - 1)
     await sweeping.sweep(kernel.database, clock.now())
     await kernel.users.disable(user.id, peer=HOME)
-    assert (await entries(kernel))[-1]["expires_at"] == until + SKEW
+    assert (await entries(kernel))[-1]["expires_at"] >= until + SKEW
 
 
 async def test_e12_a_live_session_survives_every_sweep(kernel: Kernel, clock: FixedClock) -> None:

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from tests.identity.scenes import HOME, PASSWORD, Opener, claims_of, join, log_in, recorded
+from tests.identity.scenes import DAY, HOME, PASSWORD, Opener, claims_of, join, log_in, recorded
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyAttempts, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.features.passwords.service import Passwords
+from watchword.identity import sweeping
 from watchword.identity.identifiers import typed
 from watchword.identity.kernel import Kernel
 
@@ -148,15 +149,19 @@ async def test_a_new_address_needs_the_password(kernel: Kernel) -> None:
     assert (await accounts.change(caller, username="alicia", email=None, password=None, peer=HOME)).token_version == 1
 
 
-async def test_closing_an_account_needs_the_password_and_leaves_nothing(kernel: Kernel) -> None:
-    """User and sessions are gone, the record of it stays."""
+async def test_closing_an_account_needs_the_password_and_leaves_nothing(kernel: Kernel, clock: FixedClock) -> None:
+    """The user is gone at once, the ended sessions after a day, the record of it stays."""
     user = await join(kernel, password=PASSWORD)
     accounts = Accounts(kernel)
     caller = claims_of(kernel, await log_in(kernel))
     with pytest.raises(Unauthenticated):
         await accounts.close(caller, password="wrong-wrong", peer=HOME)
     await accounts.close(caller, password=PASSWORD, peer=HOME)
-    assert (await recorded(kernel, "ww_users"), await recorded(kernel, "ww_sessions")) == ([], [])
+    assert await recorded(kernel, "ww_users") == []
+    assert [row["end_reason"] for row in await recorded(kernel, "ww_sessions")] == ["deleted"]
+    clock.advance(2 * DAY)
+    await sweeping.sweep(kernel.database, clock.now())
+    assert await recorded(kernel, "ww_sessions") == []
     last = (await recorded(kernel, "ww_audit"))[-1]
     assert (last["event"], last["user_id"]) == ("user_deleted", user.id)
     with pytest.raises(Unauthenticated):

@@ -13,7 +13,6 @@ from watchword.app import opened
 from watchword.cli.exits import MISSING, USAGE, Trouble
 from watchword.cli.show import print_table
 from watchword.clock import rfc3339
-from watchword.errors import InvalidInput
 from watchword.identity import identifiers
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
@@ -137,16 +136,34 @@ def require_database(settings: Settings) -> None:
 
 
 async def _find(kernel: Kernel, who: str) -> User:
-    """By id, username or e-mail address, whichever it is."""
-    user = await kernel.users.find(who)
-    if user is None:
-        try:
-            user = await kernel.users.find_by(identifiers.typed(who))
-        except InvalidInput:
-            user = None
-    if user is None:
+    """By id, username or e-mail address, whichever it is. `id:…` and `username:…` say which.
+
+    A username of an older version may look like an id. What could mean two users is refused: a command that disables
+    must not hit another one than was meant.
+    """
+    kind, colon, rest = who.strip().partition(":")
+    if colon and kind in _KINDS:
+        found = await _KINDS[kind](kernel, rest)
+    else:
+        of_that_id, named = await _by_id(kernel, who.strip()), await _by_name(kernel, who)
+        if of_that_id is not None and named is not None and of_that_id.id != named.id:
+            hint = f"write id:{of_that_id.id} or username:{named.username}"
+            raise Trouble(f"{who!a} is the id of one user and the username of another", hint, USAGE)
+        found = of_that_id or named
+    if found is None:
         raise Trouble(f"there is no user {who!a}", "watchword users list shows who there is", MISSING)
-    return user
+    return found
+
+
+async def _by_id(kernel: Kernel, who: str) -> User | None:
+    return await kernel.users.find(who)
+
+
+async def _by_name(kernel: Kernel, who: str) -> User | None:
+    return await kernel.users.find_by(identifiers.typed(who))
+
+
+_KINDS = {"id": _by_id, "username": _by_name, "email": _by_name}
 
 
 def _password_from_stdin() -> str:

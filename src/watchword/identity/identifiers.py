@@ -5,10 +5,11 @@ Two people must never share a key, and one person must not need to remember how 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from watchword.errors import FieldError, InvalidInput
 
@@ -25,6 +26,13 @@ _SCRIPT_OF = {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC"}
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
+_AROUND = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200e\u200f\u2060\ufeff"
+_LIKE_AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+_PRIVATE = frozenset(SPECIAL_USE_DOMAIN_NAMES) | {
+    *("local", "localhost", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
+    *("test", "invalid"),
+}
+_PUBLIC = ".example.org"
 _RESERVED = frozenset({"me", "self", "null", "undefined", "anonymous", "watchword"})
 
 
@@ -37,6 +45,19 @@ class Identifier(NamedTuple):
 
 
 def username(text: str) -> Identifier:
+    """A username that somebody chooses now: not reserved, and nothing that a command would take for an id.
+
+    Raises `InvalidInput`.
+    """
+    chosen = _username(text)
+    if chosen.key in _RESERVED:
+        raise _invalid("username", "reserved", "This username is reserved.")
+    if _LIKE_AN_ID.fullmatch(chosen.key):
+        raise _invalid("username", "reserved", "A username cannot look like an id.")
+    return chosen
+
+
+def _username(text: str) -> Identifier:
     """A username: letters and digits of one script, `.`, `_`, `-`; NFKC and case-folded for look-up (RFC 8265).
 
     No `@`, so that it can never be taken for an address. Raises `InvalidInput`.
@@ -48,44 +69,61 @@ def username(text: str) -> Identifier:
         raise _invalid("username", "characters", "A username has only letters, digits, '.', '_' and '-'.")
     if not shown.isascii() and not _one_script(shown):
         raise _invalid("username", "mixed_scripts", "A username has letters of one script only.")
-    key = unicodedata.normalize("NFKC", shown.casefold())
-    if key in _RESERVED:
-        raise _invalid("username", "reserved", "This username is reserved.")
-    return Identifier("username", shown, key)
+    return Identifier("username", shown, unicodedata.normalize("NFKC", shown.casefold()))
 
 
-def email(text: str) -> Identifier:
+def email(text: str, *, private: bool = False) -> Identifier:
     """An e-mail address: normalised first, then checked; look-up is by lower-cased local part and IDNA domain.
 
     Dots and plus signs in the local part are left alone: whether they matter is the provider's business.
-    Raises `InvalidInput`.
+
+    :param private: accept domains of closed networks too: `.local`, `.internal`, `localhost`, any without a dot.
+    :raises InvalidInput:
     """
     normal = _normal(text)
     if len(normal) > EMAIL_MAX or normal.count("@") != 1:
         raise _invalid("email", "email", "This is not an e-mail address.")
+    closed = _is_private(normal.rpartition("@")[2].lower())
+    # The library refuses such domains whatever it is told; below a public one it checks all the rest.
+    below = _PUBLIC if closed else ""
     try:
-        checked = validate_email(normal, check_deliverability=False, allow_smtputf8=False, test_environment=True)
+        checked = validate_email(normal + below, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError as error:
         raise _invalid("email", "email", f"This is not an e-mail address: {error}") from error
+    if closed and not private:
+        message = "This address is of a closed network. The operator can accept these with WATCHWORD_PRIVATE_EMAIL."
+        raise _invalid("email", "private_domain", message)
     key = f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
-    return Identifier("email", checked.normalized, key)
+    return Identifier("email", checked.normalized.removesuffix(below), key.removesuffix(below))
 
 
 def typed(text: str) -> Identifier:
     """What somebody typed to log in: an address if it has an `@` once normalised, else a username.
 
+    What may no longer be chosen is still found: there may be somebody of that name.
     Never raises: what cannot be either is looked up as it stands and found by nobody.
     """
     is_email = "@" in _normal(text)
     try:
-        return email(text) if is_email else username(text)
+        return email(text, private=True) if is_email else _username(text)
     except InvalidInput:
         return Identifier("email" if is_email else "username", text, f"\x1f{text}")
 
 
+def tidy(text: str) -> str:
+    """The text without what nobody sees at its ends, which copying and phones' keyboards add."""
+    return text.strip(_AROUND)
+
+
 def _normal(text: str) -> str:
-    """NFKC; a text that is too long for anything stays as it is, and too long."""
-    return text if len(text) > _RAW_MAX else unicodedata.normalize("NFKC", text)
+    """NFKC, and tidy; a text that is too long for anything stays as it is, and too long."""
+    tidied = tidy(text)
+    return tidied if len(tidied) > _RAW_MAX else tidy(unicodedata.normalize("NFKC", tidied))
+
+
+def _is_private(domain: str) -> bool:
+    """Whether a domain means something inside one network only, or nothing anywhere (RFC 6761, 6762, 8375)."""
+    return "." not in domain or any(domain == each or domain.endswith(f".{each}") for each in _PRIVATE)
 
 
 def _may_be_in_username(character: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from watchword.identity.key_ring import Keys
 from watchword.settings import Settings
+from watchword.tokens.keys import SigningKey
 from watchword.tokens.sign import sign_access
 
 FIRST_PARTY = "watchword"
@@ -43,21 +44,26 @@ class Issuer:
         self._audience = settings.audience
         self.lifetime = int(settings.access_lifetime.total_seconds())
 
-    def require_key(self) -> None:
-        """Raises `StorageUnavailable` when nothing could be signed: asked before anything is stored, since a refresh
-        token that was used up for no answer would later count as stolen.
+    def require_key(self) -> SigningKey:
+        """Return the key that signs now, and that signs what comes of it, whatever becomes of the ring meanwhile.
+
+        Asked before anything is stored: a refresh token that was used up for no answer would later count as stolen.
+        Raises `StorageUnavailable` when nothing could be signed.
         """
-        self._keys.ring.to_sign_with()
+        return self._keys.ring.to_sign_with()
 
     def expires_at(self, grant: Grant) -> int:
         """When the access token of a grant expires."""
         return min(grant.issued_at + self.lifetime, grant.not_after)
 
-    def access_token(self, grant: Grant) -> str:
+    def access_token(self, grant: Grant, key: SigningKey | None = None) -> str:
         """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits.
 
         Without a scope, or without a role, the claim is left out: an empty string is no scope (RFC 6749 section 3.3),
-        and validators of RFC 9068 refuse both. Raises `StorageUnavailable` when there is no key to sign with.
+        and validators of RFC 9068 refuse both. What is put in is bounded where it is set, so that no token is too long
+        to be read: with a key nothing here can fail, since it stands between the commit of a rotation and its answer.
+
+        :param key: from `require_key`, asked before the commit; without one it is asked now, and may raise.
         """
         claims: dict[str, Any] = {
             "iss": self._issuer,
@@ -76,4 +82,4 @@ class Issuer:
             claims["scope"] = grant.scope
         if grant.roles:
             claims["roles"] = grant.roles
-        return sign_access(claims, self._keys.ring.to_sign_with())
+        return sign_access(claims, key or self.require_key())

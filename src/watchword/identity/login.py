@@ -18,9 +18,10 @@ from watchword.identity import audit, identifiers, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
+from watchword.identity.roles import granted
 from watchword.identity.session_row import Live
 from watchword.identity.sessions import Opening, Sessions, Tokens, record_ends, require_live
-from watchword.identity.throttle import Throttle, log_in_takes
+from watchword.identity.throttle import Throttle, log_in_takes, session_takes
 from watchword.identity.users import User, Users
 from watchword.storage.database import Database, Tx
 from watchword.tokens.claims import AccessClaims
@@ -104,6 +105,7 @@ class LogIn:
             if proof is None or candidate is None:
                 await self._failed("log_in", candidate, peer)
                 raise _refused()
+            await self._count(candidate, peer)
             live = await self._open(candidate, proof, peer, client_id, replacing)
             if live is None:
                 raise _refused()
@@ -121,8 +123,18 @@ class LogIn:
             if proof is None or candidate is None:
                 await self._failed("confirm", candidate, peer)
                 raise _refused()
+            await self._count(candidate, peer)
             attempt.succeeded = True
         return candidate
+
+    async def _count(self, candidate: Candidate, peer: Peer) -> None:
+        """What a right proof leads to is stored, and hashed for, each time: that is limited too.
+
+        Asked after the proof, so that a full limit tells nothing to those who do not have it; and before the attempt
+        has succeeded, so that going on all the same uses up the limits of attempts. Raises `TooManyAttempts`.
+        """
+        user = candidate.user.id
+        await self._throttle.take(*session_takes(peer.address, user), peer=peer, user=user)
 
     async def _candidate(self, identifier: Identifier) -> Candidate | None:
         column = "id" if identifier.kind == "id" else f"{identifier.kind}_key"
@@ -163,7 +175,7 @@ class LogIn:
             if proof.upgrade is not None:
                 await _upgrade(tx, candidate, proof.upgrade)
             live = await self._sessions.open(
-                tx, opening, version=seen["token_version"], roles=tuple(seen["roles"].split()), now=now
+                tx, opening, version=seen["token_version"], roles=granted(seen["roles"]), now=now
             )
             entries = await self._sessions.end_surplus(tx, user.id, now)
             await record_ends(tx, "session_ended", entries, peer=peer, now=now, reason="too_many")
@@ -179,7 +191,7 @@ class LogIn:
 
         live, entries = await self._database.transact(unit)
         if entries:
-            await self._follower.catch_up()
+            await self._follower.take(entries)
         return live
 
     async def change_password(
@@ -193,23 +205,23 @@ class LogIn:
         now = self._clock.now()
         opening = Opening(user.id, client_id, "", ("pwd",), peer)
 
-        async def unit(tx: Tx) -> Live:
+        async def unit(tx: Tx) -> tuple[Live, list[Entry]]:
             await require_live(tx, caller, now)
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
             if seen is None:
                 raise _refused()
             entries = await self._users.set_password(tx, user.id, password_hash, now=now, reason="password_changed")
             live = await self._sessions.open(
-                tx, opening, version=seen["token_version"] + 1, roles=tuple(seen["roles"].split()), now=now
+                tx, opening, version=seen["token_version"] + 1, roles=granted(seen["roles"]), now=now
             )
             await audit.record(
                 tx, "password_changed", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
             )
             await revocation.publish(tx, *entries)
-            return live
+            return live, entries
 
-        live = await self._database.transact(unit)
-        await self._follower.catch_up()
+        live, entries = await self._database.transact(unit)
+        await self._follower.take(entries)
         return self._logged_in(user, live)
 
     def _logged_in(self, user: User, live: Live) -> LoggedIn:

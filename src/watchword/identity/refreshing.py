@@ -4,11 +4,13 @@ What a presented token means is decided in `refresh_rule`; this module does what
 
 A token that is worth nothing can be presented for ever, by anybody who has it. So what is written for a refusal that
 changes nothing is bounded by the sessions that there are: each kind of refusal of a session has one audit record an
-hour, the log a line a second, and a handle that no session has is not written down at all.
+hour, as have grace answers elsewhere, which one client can bring about at will. The log has a line a second, and a
+handle that no session has is not written down at all.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -27,6 +29,7 @@ from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
 from watchword.tally import Tally
+from watchword.tokens.keys import SigningKey
 
 _log = structlog.get_logger("watchword.sessions")
 
@@ -45,6 +48,12 @@ class _Refused(NamedTuple):
     published: bool = False
     user_id: str | None = None
     session_id: str | None = None
+
+
+class _Grace(NamedTuple):
+    """A grace answer to a client elsewhere, to be recorded once it is stored."""
+
+    live: Live
 
 
 class Refresher:
@@ -78,16 +87,17 @@ class Refresher:
 
         Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
         `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended), and
-        `StorageUnavailable` before anything is changed when there is no key to sign with.
+        `StorageUnavailable` or `Forbidden` before anything is changed when there is no key to sign with, or more roles
+        than a token holds.
         """
         token = opaque.decode_refresh(presented, self._keys)
         if token is None:
             raise Unauthenticated("This is not a refresh token of this service.", code="refresh_token_invalid")
-        self._issuer.require_key()
+        key = self._issuer.require_key()
         handle = opaque.fingerprint(token.handle)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> Live | _Refused:
+        async def unit(tx: Tx) -> Live | _Grace | _Refused:
             row = await tx.one(
                 ROTATE,
                 now=now,
@@ -100,24 +110,32 @@ class Refresher:
                 agent=peer.agent,
             )
             if row is not None:
-                return live_of(row, token.handle)
-            return await self._not_rotated(tx, token, handle, client_id, peer, now)
+                return live_of(row, token.handle, key)
+            return await self._not_rotated(tx, token, handle, client_id, peer, now, key)
 
         outcome = await self._database.transact(unit)
         if isinstance(outcome, Live):
             return outcome
+        if isinstance(outcome, _Grace):
+            return await self._noted(outcome.live, peer, now)
         self._refusals[outcome.code].add(code=outcome.code, address=peer.address, request_id=peer.request_id)
         if outcome.published:
-            await self._follower.catch_up()
+            await self._follower.take(())
         else:
-            await self._record(outcome, peer, now)
+            await self._record(outcome.code, outcome.user_id, outcome.session_id, peer, now)
         raise Unauthenticated(outcome.message, code=outcome.code)
 
-    async def _record(self, refused: _Refused, peer: Peer, now: int) -> None:
-        """The audit record of a refusal that changed nothing, unless there is one already."""
-        if refused.session_id is None:
+    async def _noted(self, live: Live, peer: Peer, now: int) -> Live:
+        """A grace answer elsewhere is recorded; that this fails just now is no reason to keep it from the client."""
+        with suppress(StorageUnavailable):
+            await self._record("grace_elsewhere", live.grant.user_id, live.grant.session_id, peer, now)
+        return live
+
+    async def _record(self, outcome: str, user_id: str | None, session_id: str | None, peer: Peer, now: int) -> None:
+        """The audit record of what changed nothing that lasts, unless there is one already."""
+        if session_id is None:
             return
-        name = f"refresh_refused:{refused.session_id} {refused.code}"
+        name = f"refresh_refused:{session_id} {outcome}"
         if not await is_first(self._ephemeral, name, lifetime=RECORD_EVERY, now=now):
             return
 
@@ -127,16 +145,16 @@ class Refresher:
                 "refresh",
                 at=now,
                 peer=peer,
-                outcome=refused.code,
-                user=refused.user_id,
-                session=refused.session_id,
+                outcome=outcome,
+                user=user_id,
+                session=session_id,
             )
 
         await self._database.transact(unit)
 
     async def _not_rotated(
-        self, tx: Tx, token: RefreshToken, handle: str, client_id: str, peer: Peer, now: int
-    ) -> Live | _Refused:
+        self, tx: Tx, token: RefreshToken, handle: str, client_id: str, peer: Peer, now: int, key: SigningKey
+    ) -> Live | _Grace | _Refused:
         """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
         if row is None:
@@ -147,9 +165,9 @@ class Refresher:
         step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
         match step:
             case Step.GRACE:
-                return await _grace(tx, row, token, peer, now, elsewhere=elsewhere)
+                return await _grace(tx, row, token, key, elsewhere=elsewhere)
             case Step.ROLLED_BACK:
-                return await self._serve_after_rollback(tx, row, token, peer, now)
+                return await self._serve_after_rollback(tx, row, token, peer, now, key)
             case Step.REUSE:
                 return await _end_reused(tx, row, token, peer, now)
             case Step.SUPERSEDED:
@@ -160,7 +178,9 @@ class Refresher:
                 # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
-    async def _serve_after_rollback(self, tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int) -> Live:
+    async def _serve_after_rollback(
+        self, tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int, key: SigningKey
+    ) -> Live:
         """The database was restored to an older state than the holder's token: the honest newest holder continues."""
         until = now + self._issuer.lifetime
         restored = await tx.one(
@@ -188,7 +208,7 @@ class Refresher:
             detail={"stored": str(row["generation"]), "presented": str(token.generation)},
         )
         _log.warning("storage_rollback", session_id=row["id"], stored=row["generation"], presented=token.generation)
-        return live_of(restored, token.handle)
+        return live_of(restored, token.handle, key)
 
 
 _ENDED = _Refused("session_ended", "This session has ended. Log in again.")
@@ -206,14 +226,13 @@ def _refused(refused: _Refused, row: Row) -> _Refused:
     return refused._replace(user_id=row["user_id"], session_id=row["id"])
 
 
-async def _grace(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int, *, elsewhere: bool) -> Live:
+async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, elsewhere: bool) -> Live | _Grace:
     """The same successor again. Nothing was stored of it: it follows from the presented handle and the row."""
-    if elsewhere:
-        await tx.run("UPDATE ww_sessions SET grace_elsewhere = grace_elsewhere + 1 WHERE id = :id", id=row["id"])
-        await audit.record(
-            tx, "refresh", at=now, peer=peer, outcome="grace_elsewhere", user=row["user_id"], session=row["id"]
-        )
-    return live_of(row, token.handle)
+    live = live_of(row, token.handle, key)
+    if not elsewhere:
+        return live
+    await tx.run("UPDATE ww_sessions SET grace_elsewhere = grace_elsewhere + 1 WHERE id = :id", id=row["id"])
+    return _Grace(live)
 
 
 async def _end_reused(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int) -> _Refused:

@@ -6,18 +6,21 @@ lock makes commit order equal sequence order: a reader that has seen n has seen 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from watchword.clock import Clock, monotonic
+from watchword.errors import StorageError
 from watchword.ids import new_id
 from watchword.storage.database import Database, Tx
 from watchword.tokens.revocations import NEVER, RevocationSet
+from watchword.tokens.rotation import LONGEST_TOKEN
 
 SKEW = 120
 """Seconds an entry outlives the last token that it can hit, for clocks that are behind."""
 
 _PAGE = 10_000
+_ACCESS_LIFE = "access_life"
 
 
 class Entry(NamedTuple):
@@ -79,16 +82,28 @@ async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str
 
 
 async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[Entry]:
-    """What to publish so that every token of the user older than `version` is refused.
+    """What to publish so that every token of the user older than `version` is refused. There always is an entry.
 
-    The entry lives until the latest access token that was issued to any of the sessions has expired, whatever the
-    life setting is now.
+    It lives as long as a token that was issued just now by any process may. The user's sessions are not asked: there
+    may be any number of them.
     """
-    row = await tx.one("SELECT MAX(access_until) AS until FROM ww_sessions WHERE user_id = :user", user=user_id)
-    until = None if row is None else row["until"]
-    if until is None or until + SKEW <= now:
-        return []
-    return [Entry("user", user_id, version, until + SKEW)]
+    row = await tx.one("SELECT value FROM ww_meta WHERE name = :name", name=_ACCESS_LIFE)
+    life = LONGEST_TOKEN if row is None else int(row["value"])
+    return [Entry("user", user_id, version, now + life + SKEW)]
+
+
+async def note_access_life(database: Database, seconds: int) -> None:
+    """Keep the longest life that access tokens were ever given here. Each process does so before it serves.
+
+    It never falls: shortening the setting does not shorten tokens that are out already, nor those of a process that
+    still runs with the longer one.
+    """
+    await database.run(
+        "INSERT INTO ww_meta (name, value) VALUES (:name, :life) ON CONFLICT (name) DO UPDATE SET value = :life"
+        " WHERE CAST(ww_meta.value AS BIGINT) < CAST(:life AS BIGINT)",
+        name=_ACCESS_LIFE,
+        life=str(seconds),
+    )
 
 
 class Follower:
@@ -113,6 +128,21 @@ class Follower:
         """Seconds since the list was last known to be complete."""
         return monotonic() - self._heard_at
 
+    async def take(self, entries: Iterable[Entry]) -> None:
+        """Refuse what this process has just committed, now, and tell those who wait. Raises nothing.
+
+        It stands between a commit and its answer: if the list cannot be read at this moment, the next poll does.
+        """
+        for entry in entries:
+            self._add(entry.kind, entry.subject, entry.min_version, entry.expires_at)
+        try:
+            await self.catch_up()
+        except StorageError:
+            self._behind = True
+
+    def _add(self, kind: Any, subject: str, min_version: int | None, expires_at: int | None) -> None:
+        self.revocations.add(kind, subject, min_version or 0, NEVER if expires_at is None else expires_at)
+
     async def catch_up(self) -> None:
         """Read what came after the last entry seen. Raises `StorageUnavailable`."""
         asked_at = monotonic()
@@ -127,8 +157,7 @@ class Follower:
             if feed_id != self._feed_id:
                 return  # another catch-up, which overlapped with this one at an await, has begun again
             for row in rows:
-                until = NEVER if row["expires_at"] is None else row["expires_at"]
-                self.revocations.add(row["kind"], row["subject"], row["min_version"] or 0, until)
+                self._add(row["kind"], row["subject"], row["min_version"], row["expires_at"])
                 # Two catch-ups may overlap at an await; adding twice is harmless, going back is not.
                 self._cursor = max(self._cursor, row["seq"])
             if rows:

@@ -8,8 +8,10 @@ from watchword.identity.addresses import neighbourhood
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import Grant
 from watchword.identity.refresh_rule import SessionState
+from watchword.identity.roles import granted
 from watchword.opaque import RefreshToken
 from watchword.storage.database import Row
+from watchword.tokens.keys import SigningKey
 
 _USER = "SELECT {} FROM ww_users WHERE ww_users.id = ww_sessions.user_id"
 LIVE = f"""id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at,
@@ -33,11 +35,15 @@ FROM ww_sessions WHERE handle_hash = :handle
 
 
 class Live(NamedTuple):
-    """A session that has just been opened or refreshed; `tokens` are signed from it, outside the unit."""
+    """A session that has just been opened or refreshed; `tokens` are signed from it, outside the unit.
+
+    :param key: what signs them, known to be there before anything was stored.
+    """
 
     grant: Grant
     refresh: RefreshToken
     idle_expires_at: int
+    key: SigningKey
 
 
 def is_elsewhere(row: Row, peer: Peer) -> bool:
@@ -59,9 +65,9 @@ def state_of(row: Row) -> SessionState:
     )
 
 
-def live_of(row: Row, handle: bytes) -> Live:
-    """From a row's first twelve columns, those of `LIVE`."""
+def live_of(row: Row, handle: bytes, key: SigningKey) -> Live:
+    """From a row's first twelve columns, those of `LIVE`. Raises `Forbidden` for roles that no token can hold."""
     grant = Grant(
-        row[1], row[0], row[2], row[3], tuple(row[11].split()), row[10], row[5], tuple(row[4].split()), row[7], row[9]
+        row[1], row[0], row[2], row[3], granted(row[11]), row[10], row[5], tuple(row[4].split()), row[7], row[9]
     )
-    return Live(grant, RefreshToken(handle, row[6]), row[8])
+    return Live(grant, RefreshToken(handle, row[6]), row[8], key)

@@ -31,7 +31,12 @@ INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_t
     idle_expires_at, expires_at, access_until, grace_elsewhere, address, agent)
 VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
 """
-
+_ANOTHER = "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL AND id <> :keep LIMIT 1"
+_LIVE_CALLER = """
+SELECT ww_sessions.id FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
+WHERE ww_sessions.id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now
+    AND disabled_at IS NULL AND token_version <= CAST(:version AS BIGINT)
+"""
 
 MAX_SESSIONS = 100
 """Live sessions of one user; the next log-in ends the oldest."""
@@ -107,7 +112,7 @@ class Sessions:
         """Sign what the client receives. The access token's times are the row's."""
         now = self._clock.now()
         return Tokens(
-            self._issuer.access_token(live.grant),
+            self._issuer.access_token(live.grant, live.key),
             # A grace answer may carry a token that has just expired; the refresh token beside it is what counts then.
             max(0, self._issuer.expires_at(live.grant) - now),
             opaque.encode_refresh(live.refresh, self._keys[0]),
@@ -120,7 +125,7 @@ class Sessions:
 
         Raises `StorageUnavailable` when there is no key to sign its tokens with.
         """
-        self._issuer.require_key()
+        key = self._issuer.require_key()
         refresh = RefreshToken(os.urandom(opaque.HANDLE_BYTES), 0)
         session_id = new_id()
         expires_at = now + self._lifetime
@@ -152,17 +157,17 @@ class Sessions:
             issued_at=now,
             not_after=min(now + self._issuer.lifetime, expires_at),
         )
-        return Live(grant, refresh, idle_expires_at)
+        return Live(grant, refresh, idle_expires_at, key)
 
     async def end_surplus(self, tx: Tx, user_id: str, now: int) -> list[revocation.Entry]:
         """End a user's oldest live sessions beyond a hundred, in the log-in's unit; what to publish.
 
-        Log-ins that succeed have no limit: without this, one account could make the list of its own sessions, and the
-        feed of whoever ends them all, as long as it likes.
+        Otherwise one account could make the list of its own sessions, and the feed of whoever ends them all, as long
+        as it likes.
         """
         rows = await tx.all(
             "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL"
-            " ORDER BY created_at DESC, id DESC LIMIT :some OFFSET :most",
+            " ORDER BY id DESC LIMIT :some OFFSET :most",
             user=user_id,
             some=_SURPLUS_AT_ONCE,
             most=MAX_SESSIONS,
@@ -222,7 +227,7 @@ class Sessions:
         handle = None if presented is None else self.session_handle(presented)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> bool:
+        async def unit(tx: Tx) -> list[revocation.Entry]:
             entries = []
             if claims is not None and claims.sid is not None:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
@@ -230,10 +235,9 @@ class Sessions:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
             await record_ends(tx, "logged_out", entries, peer=peer, now=now)
             await revocation.publish(tx, *entries)
-            return bool(entries)
+            return entries
 
-        if await self._database.transact(unit):
-            await self._follower.catch_up()
+        await self._follower.take(await self._database.transact(unit))
 
     async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
         """The user's live sessions in the order in which they were opened."""
@@ -253,7 +257,7 @@ class Sessions:
         """End one of the caller's own sessions. Raises `NotFound` for anybody else's and for one that has ended."""
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> None:
+        async def unit(tx: Tx) -> list[revocation.Entry]:
             await require_live(tx, caller, now)
             row = await tx.one(
                 "SELECT id FROM ww_sessions WHERE id = :id AND user_id = :user", id=session_id, user=caller.sub
@@ -265,17 +269,22 @@ class Sessions:
                 tx, "session_ended", at=now, peer=peer, actor=caller.sub, user=caller.sub, session=session_id
             )
             await revocation.publish(tx, *entries)
+            return entries
 
-        await self._database.transact(unit)
-        await self._follower.catch_up()
+        await self._follower.take(await self._database.transact(unit))
 
     async def end_others(self, caller: AccessClaims, *, peer: Peer) -> int:
-        """End all of the caller's sessions but the one that asks; how many there were."""
+        """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
         now = self._clock.now()
+        if await self._database.one(_ANOTHER, user=caller.sub, keep=caller.sid or "") is None:
+            await self._look_at(caller, now)
+            return 0
 
-        async def unit(tx: Tx) -> int:
+        async def unit(tx: Tx) -> list[revocation.Entry]:
             await require_live(tx, caller, now)
             ended = await revocation.end_sessions(tx, caller.sub, reason="ended", now=now, keep=caller.sid)
+            if not ended:
+                return []
             await audit.record(
                 tx,
                 "other_sessions_ended",
@@ -288,11 +297,17 @@ class Sessions:
             )
             # Most of a long list were last used days ago: there is no token left to refuse.
             await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
-            return len(ended)
+            return ended
 
         ended = await self._database.transact(unit)
-        await self._follower.catch_up()
-        return ended
+        await self._follower.take(entry for entry in ended if (entry.expires_at or 0) > now)
+        return len(ended)
+
+    async def _look_at(self, caller: AccessClaims, now: int) -> None:
+        """`require_live` where nothing is to be changed: writes nothing. Raises `Unauthenticated`."""
+        found = await self._database.one(_LIVE_CALLER, id=caller.sid, user=caller.sub, version=caller.ver, now=now)
+        if found is None:
+            raise _over()
 
 
 async def record_ends(
@@ -331,4 +346,8 @@ async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
         )
     )
     if session is None:
-        raise Unauthenticated("This session has ended or this token was revoked.", code="token_revoked")
+        raise _over()
+
+
+def _over() -> Unauthenticated:
+    return Unauthenticated("This session has ended or this token was revoked.", code="token_revoked")

@@ -1,7 +1,7 @@
 """Sweeping: what can no longer matter is deleted, in small batches, with a pause after each for whoever waits.
 
 Nothing is decided by whether it has run. A sweep goes on until nothing is left: a ceiling for each turn would be what
-somebody has to exceed for the database to grow without end.
+somebody has to exceed for the database to grow without end. No statement visits more rows than a batch has.
 """
 
 from __future__ import annotations
@@ -15,24 +15,37 @@ from watchword.storage.database import Database, Row, Tx
 ROWS = 500
 """Rows of one batch."""
 
+BATCHES = 20
+"""Batches of one turn of the patrol."""
+
 _PAUSE = 0.01
 _RETENTION = 24 * 3600
 """Seconds that an ended session stays, for its owner's questions and for `refresh_token_reused` to be told apart."""
 
 _FORGET_REVOCATIONS = """
 DELETE FROM ww_revocations WHERE seq IN
-    (SELECT seq FROM ww_revocations WHERE expires_at <= :now ORDER BY seq LIMIT :rows)
+    (SELECT seq FROM ww_revocations WHERE expires_at <= :now ORDER BY expires_at LIMIT :rows)
 """
-# Not before its last access token has expired: a revocation's expiry is computed from these rows.
-_DEAD = """
-access_until + :retention <= :now
-    AND (ended_at + :retention <= :now OR expires_at + :retention <= :now OR idle_expires_at + :retention <= :now)
+# Not before its last access token has expired: until then the row tells how long what refuses it has to stay.
+_DEAD = "access_until + :retention <= :now AND {} + :retention <= :now"
+# Each walks an index and visits what it finds: rows that live are not looked at, however many there are.
+_FIND_ENDED = """
+SELECT id, ended_at AS at FROM ww_sessions WHERE ended_at IS NOT NULL AND (ended_at, id) > (:at, :after)
+    AND ended_at <= :now - :retention ORDER BY ended_at, id LIMIT :rows
 """
-# Finding dead sessions goes through all of them, once, and holds up nobody in a scan; deleting is by key.
-_FIND_SESSIONS = f"SELECT id FROM ww_sessions WHERE id > :after AND {_DEAD} ORDER BY id LIMIT :rows"
-_FORGET_SESSION = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD}"
+_FIND_EXPIRED = """
+SELECT id, expires_at AS at FROM ww_sessions WHERE ended_at IS NULL AND (expires_at, id) > (:at, :after)
+    AND expires_at <= :now - :retention ORDER BY expires_at, id LIMIT :rows
+"""
+_FORGET_ENDED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('ended_at')}"
+_FORGET_EXPIRED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('expires_at')}"
+# Every refresh moves the end of idleness, so no index holds it: these are found by going round, some at each turn.
+_WALK = """
+SELECT id, idle_expires_at AS at FROM ww_sessions WHERE id > :after ORDER BY id LIMIT :rows
+"""
+_FORGET_IDLE = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('idle_expires_at')}"
 # Ids are in the order in which they were made, so the oldest records are the first of them.
-_FIND_RECORDS = "SELECT id, at FROM ww_audit ORDER BY id LIMIT :rows"
+_FIND_RECORDS = "SELECT id, at FROM ww_audit WHERE id > '' ORDER BY id LIMIT :rows"
 
 
 async def sweep(database: Database, now: int, *, audit_retention: timedelta | None = None) -> int:
@@ -61,14 +74,45 @@ async def in_batches(batch: Callable[[], Awaitable[int]], rows: int) -> int:
 
 
 async def _forget_sessions(database: Database, now: int) -> int:
-    deleted, after, rows = 0, "", ROWS
+    ended = await _forget(database, _FIND_ENDED, _FORGET_ENDED, now)
+    return ended + await _forget(database, _FIND_EXPIRED, _FORGET_EXPIRED, now)
+
+
+async def _forget(database: Database, find: str, forget: str, now: int) -> int:
+    deleted, at, after, rows = 0, -1, "", ROWS
     while rows >= ROWS:
-        dead = await database.scan(_FIND_SESSIONS, after=after, now=now, rows=ROWS, retention=_RETENTION)
-        deleted += await _delete(database, _FORGET_SESSION, dead, now=now, retention=_RETENTION)
+        dead = await database.scan(find, at=at, after=after, now=now, rows=ROWS, retention=_RETENTION)
+        deleted += await _delete(database, forget, dead, now=now, retention=_RETENTION)
         rows = len(dead)
-        after = str(dead[-1]["id"]) if dead else after
+        if dead:
+            at, after = int(dead[-1]["at"]), str(dead[-1]["id"])
         await asyncio.sleep(_PAUSE)
     return deleted
+
+
+class Patrol:
+    """Goes round all sessions and deletes those that nobody has refreshed for too long; it remembers its place.
+
+    A user has a hundred that have not ended, at most, and each goes when it expires in any case: so a turn may end
+    before it has seen everything.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._after = ""
+
+    async def turn(self, now: int) -> int:
+        """Look at the next ten thousand rows or so; how many were deleted. Raises `StorageUnavailable`."""
+        deleted = 0
+        for _ in range(BATCHES):
+            rows = await self._database.scan(_WALK, after=self._after, rows=ROWS)
+            idle = [row for row in rows if row["at"] + _RETENTION <= now]
+            deleted += await _delete(self._database, _FORGET_IDLE, idle, now=now, retention=_RETENTION)
+            self._after = str(rows[-1]["id"]) if len(rows) == ROWS else ""
+            if not self._after:
+                break
+            await asyncio.sleep(_PAUSE)
+        return deleted
 
 
 async def _forget_records(database: Database, until: int) -> int:

@@ -194,6 +194,22 @@ def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
     return (Take("login_address", place), Take("login", f"{place} {account}"), Take("login_account", account))
 
 
+def session_takes(address: str, account: str) -> tuple[Take, ...]:
+    """What a proof that was right counts against: the address, the account. Each may open a session, or change one."""
+    return (Take("session_address", network(address)), Take("session", account))
+
+
+def change_takes(address: str, account: str) -> tuple[Take, ...]:
+    """What a change of one's own account counts against: the address, the account."""
+    return (Take("change_address", network(address)), Take("change", account))
+
+
+def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
+    """What being told that a name is taken counts against: the address, and the account if one asks."""
+    place = Take("conflict", network(address))
+    return (place,) if account is None else (place, Take("conflict", f"account {account}"))
+
+
 def register_takes(address: str) -> tuple[Take, ...]:
     """What one attempt to register counts against: the address."""
     return (Take("register", network(address)),)

@@ -13,10 +13,12 @@ import msgspec
 from watchword.clock import Clock
 from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, UniqueViolation
 from watchword.identity import audit, identifiers, password_policy, revocation
-from watchword.identity.audit import Peer
+from watchword.identity.audit import LOCAL, Peer
 from watchword.identity.hashing import Hasher, kind_of
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
+from watchword.identity.roles import checked as checked_roles
+from watchword.identity.throttle import Throttle, change_takes, conflict_takes
 from watchword.ids import new_id
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx, Unit
@@ -58,8 +60,15 @@ class Users:
     """The users of one database."""
 
     def __init__(
-        self, database: Database, hasher: Hasher, follower: Follower, settings: Settings, clock: Clock
+        self,
+        database: Database,
+        hasher: Hasher,
+        follower: Follower,
+        throttle: Throttle,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
+        self._throttle = throttle
         self._database = database
         self._hasher = hasher
         self._follower = follower
@@ -114,6 +123,7 @@ class Users:
         :param password: None makes a user whom no password can log in.
         :raises InvalidInput: with every field that is not acceptable.
         :raises Conflict: `username_taken` or `email_taken`.
+        :raises TooManyAttempts: when that was answered too often already, whatever would be answered now.
         """
         named = self._named(username, email, password)
         password_hash = None if password is None else await self._hasher.hash(password, address=peer.address)
@@ -123,7 +133,7 @@ class Users:
             named["username"].text if "username" in named else None,
             named["email"].text if "email" in named else None,
             None,
-            _sorted_roles(roles),
+            checked_roles(roles),
             1,
             now,
             now,
@@ -135,7 +145,7 @@ class Users:
             await _insert(tx, user, named, password_hash)
             await audit.record(tx, "user_created", at=now, peer=peer, actor=actor or user.id, user=user.id)
 
-        await self._write(unit)
+        await self._claim_names(unit, peer, None)
         return user
 
     def _named(self, username: str | None, email: str | None, password: str | None) -> dict[str, Identifier]:
@@ -146,7 +156,7 @@ class Users:
             if text is None:
                 continue
             try:
-                named[kind] = identifiers.username(text) if kind == "username" else identifiers.email(text)
+                named[kind] = self._identifier(kind, text)
             except InvalidInput as error:
                 errors.extend(error.errors)
         if username is None and email is None:
@@ -156,6 +166,11 @@ class Users:
         if errors:
             raise InvalidInput(*errors)
         return named
+
+    def _identifier(self, kind: str, text: str) -> Identifier:
+        if kind == "username":
+            return identifiers.username(text)
+        return identifiers.email(text, private=self._settings.private_email)
 
     def _password_faults(self, password: str, names: tuple[str, ...], field: str) -> list[FieldError]:
         return password_policy.faults(
@@ -197,16 +212,21 @@ class Users:
     ) -> User:
         """Change the username, the e-mail address or both; None leaves one as it is.
 
-        A new address is unverified and refuses the tokens issued before it; sessions are kept.
+        A new address is unverified and refuses the tokens issued before it; sessions are kept. What is so already is
+        no change, and with nothing to change nothing is written.
 
         :param guard: awaited with the unit's `tx` first; raises when the caller's session is no longer live.
+        :raises Conflict: `username_taken` or `email_taken`.
+        :raises TooManyAttempts: too many changes, or too often was something taken.
         """
-        named = self._named_change(username, email)
+        named = self._named_change(user, username, email)
+        if not named:
+            return user
+        await self._throttle.take(*change_takes(peer.address, user.id), peer=peer, user=user.id)
         now = self._clock.now()
-        new_email = named.get("email")
-        renewed = new_email is not None and new_email.text != user.email
+        renewed = "email" in named
 
-        async def unit(tx: Tx) -> User:
+        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
             await guard(tx)
             changes = ["updated_at = :now"]
             values: dict[str, str | int | None] = {"now": now, "id": user.id}
@@ -224,17 +244,26 @@ class Users:
             await audit.record(
                 tx, "user_changed", at=now, peer=peer, actor=user.id, user=user.id, detail={"fields": " ".join(named)}
             )
+            entries: list[Entry] = []
             if renewed:
                 entries = await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
                 await revocation.publish(tx, *entries)
-            return changed
+            return changed, entries
 
-        return await self._write(unit)
+        changed, entries = await self._claim_names(unit, peer, user.id)
+        await self._follower.take(entries)
+        return changed
 
-    def _named_change(self, username: str | None, email: str | None) -> dict[str, Identifier]:
-        if username is None and email is None:
-            return {}
-        return self._named(username, email, None)
+    def _named_change(self, user: User, username: str | None, email: str | None) -> dict[str, Identifier]:
+        """What differs from what is stored, normalised. A name of an older version's rules may be said again."""
+        old = {"username": user.username, "email": user.email}
+        wanted = {
+            kind: text
+            for kind, text in (("username", username), ("email", email))
+            if text is not None and identifiers.tidy(text) != old[kind]
+        }
+        named = self._named(wanted.get("username"), wanted.get("email"), None) if wanted else {}
+        return {kind: identifier for kind, identifier in named.items() if identifier.text != old[kind]}
 
     async def disable(self, user_id: str, *, peer: Peer, actor: str | None = None) -> User:
         """Disable a user: every session ends, every token is refused. Raises `NotFound`."""
@@ -251,7 +280,7 @@ class Users:
 
         Raises `NotFound`, `InvalidInput`.
         """
-        text = " ".join(_sorted_roles(roles))
+        text = " ".join(checked_roles(roles))
         return await self._revise(user_id, "roles = :roles", "roles_changed", peer, actor, roles=text)
 
     async def _revise(
@@ -267,7 +296,7 @@ class Users:
     ) -> User:
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> User:
+        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
             row = await tx.one(
                 f"UPDATE ww_users SET {change}, updated_at = :now, token_version = token_version + 1"
                 f" WHERE id = :id RETURNING {_COLUMNS}",
@@ -283,23 +312,29 @@ class Users:
             entries = await revocation.refuse_user(tx, user_id, user.token_version, now=now)
             await audit.record(tx, event, at=now, peer=peer, actor=actor, user=user_id)
             await revocation.publish(tx, *entries)
-            return user
+            return user, entries
 
-        return await self._write(unit)
+        user, entries = await self._database.transact(unit)
+        await self._follower.take(entries)
+        return user
 
     async def delete(self, user: User, *, peer: Peer, guard: Unit[None]) -> None:
-        """Delete a user with all sessions; the id is never used again. `guard` as in `change_identifiers`."""
+        """Delete a user and end all sessions; the id is never used again. `guard` as in `change_identifiers`.
+
+        The sessions that ever were are swept as all that have ended: however many, they hold up nobody here.
+        """
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> None:
+        async def unit(tx: Tx) -> list[Entry]:
             await guard(tx)
             await revocation.end_sessions(tx, user.id, reason="deleted", now=now)
             entries = await revocation.refuse_user(tx, user.id, user.token_version + 1_000_000, now=now)
             await tx.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
             await audit.record(tx, "user_deleted", at=now, peer=peer, actor=user.id, user=user.id)
             await revocation.publish(tx, *entries)
+            return entries
 
-        await self._write(unit)
+        await self._follower.take(await self._database.transact(unit))
 
     async def learn_kinds(self) -> None:
         """Tell the hasher which kinds of hash the database holds; the preferred kind is always among them."""
@@ -312,14 +347,29 @@ class Users:
     async def _kind_is_missing(self, kind: str) -> bool:
         return await self._database.one("SELECT kind FROM ww_password_kinds WHERE kind = :kind", kind=kind) is None
 
-    async def _write(self, unit: Unit[T]) -> T:
+    async def _claim_names(self, unit: Unit[T], peer: Peer, account: str | None) -> T:
+        """Run a unit that takes names, where "this is taken" is answered: how often that is told has one limit.
+
+        It is asked before the unit: a limit that is used up refuses free names too, else that would be the answer.
+        Commands on this machine are the operator's, and not limited.
+        """
+        if peer is LOCAL:
+            return await self._named_uniquely(unit)
+        takes = conflict_takes(peer.address, account)
+        async with self._throttle.attempt(*takes, peer=peer, user=account) as attempt:
+            try:
+                attempt.succeeded = True  # nothing was told, whatever else becomes of it
+                return await self._named_uniquely(unit)
+            except Conflict:
+                attempt.succeeded = False
+                raise
+
+    async def _named_uniquely(self, unit: Unit[T]) -> T:
         try:
-            result = await self._database.transact(unit)
+            return await self._database.transact(unit)
         except UniqueViolation as error:
             code, what = _TAKEN.get(error.index, ("conflict", "value"))
             raise Conflict(f"This {what} is taken.", code=code) from error
-        await self._follower.catch_up()
-        return result
 
 
 _KNOW_KIND = "INSERT INTO ww_password_kinds (kind, sample) VALUES (:kind, :sample) ON CONFLICT (kind) DO NOTHING"
@@ -341,15 +391,6 @@ async def _insert(tx: Tx, user: User, named: dict[str, Identifier], password_has
         now=user.created_at,
         set_at=None if password_hash is None else user.created_at,
     )
-
-
-def _sorted_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
-    for role in roles:
-        if not role or not role.isascii() or not all(c.isalnum() or c in "_-.:" for c in role) or len(role) > 64:  # noqa: PLR2004
-            raise InvalidInput(
-                FieldError("roles", "characters", "A role has letters, digits, '_', '-', '.', ':'; at most 64.")
-            )
-    return tuple(sorted(set(roles)))
 
 
 def _escape_like(text: str) -> str:

@@ -42,6 +42,12 @@ class Given(TypedDict, total=False):
     login_address_limit: Limit | str | None
     login_account_limit: Limit | str | None
     register_limit: Limit | str | None
+    session_limit: Limit | str | None
+    session_address_limit: Limit | str | None
+    change_limit: Limit | str | None
+    change_address_limit: Limit | str | None
+    conflict_limit: Limit | str | None
+    private_email: bool | str
     audit_retention: timedelta | int | str | None
     registration: str
     allowed_origins: tuple[str, ...] | list[str] | str
@@ -87,6 +93,12 @@ class Settings:
     login_address_limit: Limit | None
     login_account_limit: Limit | None
     register_limit: Limit | None
+    session_limit: Limit | None
+    session_address_limit: Limit | None
+    change_limit: Limit | None
+    change_address_limit: Limit | None
+    conflict_limit: Limit | None
+    private_email: bool
     audit_retention: timedelta | None
     registration: Literal["open", "closed"]
     allowed_origins: tuple[str, ...]

@@ -14,6 +14,9 @@ from watchword.errors import Fault, SettingsError
 from watchword.settings.table import BY_NAME, SETTINGS
 from watchword.settings.values import Unfit, is_among, is_loopback
 
+LONGEST_ISSUER = LONGEST_AUDIENCE = 255
+"""Characters: what the verifiers of tokens accept as `iss` and `aud`."""
+
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
 _POSTGRES = ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "cockroachdb")
@@ -87,6 +90,14 @@ def _addresses(draft: Draft) -> None:
         values["audience"] = values["public_url"]
     if values["docs"] is None:
         values["docs"] = is_loopback(urlsplit(values["public_url"]).hostname or "")
+
+
+def _claims(draft: Draft) -> None:
+    """What every token says must be what every verifier reads, and leave room for the roles."""
+    for name, longest in (("public_url", LONGEST_ISSUER), ("audience", LONGEST_AUDIENCE)):
+        length = len(draft.values[name] or "")
+        if length > longest:
+            draft.fault(name, f"has {length} characters", f"every token holds it: use at most {longest}")
 
 
 def _origins(draft: Draft) -> None:
@@ -224,6 +235,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
     (("allowed_origins",), _absent_lists),
     (("host", "public_url"), _bind),
     (("host", "port", "public_url", "path_prefix", "audience", "docs"), _addresses),
+    (("host", "port", "path_prefix", "public_url", "audience"), _claims),
     (("host", "port", "path_prefix", "public_url", "allowed_origins"), _origins),
     (("public_url", "trusted_proxies", "host", "port", "path_prefix"), _trusted_proxies),
     (("data_dir", "database_url"), _database),

@@ -121,6 +121,13 @@ PROBLEMS: dict[str, Problem] = {
     "conflict": Problem(
         409, "Conflict", "This clashes with what is stored now. Read the current state and decide again."
     ),
+    "too_many_roles": Problem(
+        403,
+        "Too many roles",
+        "The account has more roles than an access token can hold, so no token is issued. An administrator sets fewer: "
+        "`watchword users set-role NAME ROLE …`.",
+        "access_denied",
+    ),
     "registration_closed": Problem(
         403,
         "Registration closed",

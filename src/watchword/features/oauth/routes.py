@@ -48,7 +48,7 @@ class TokenRoutes:
             Route(method="POST", path="/token", handler=self.token, guard=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
                   limit="login", problems=("invalid_grant", "invalid_client", "invalid_request",
-                                           "unsupported_grant_type", "overloaded")),
+                                           "unsupported_grant_type", "overloaded", "too_many_roles")),
         )  # fmt: skip
 
     async def token(self, call: Call) -> Reply:

@@ -42,10 +42,11 @@ class PasswordRoutes:
         return (
             Route(method="POST", path="/login", handler=self.log_in, guard=Browser(), body=LogIn,
                   summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
-                  problems=("invalid_credentials", "overloaded")),
+                  problems=("invalid_credentials", "overloaded", "too_many_roles")),
             Route(method="POST", path="/profile/password", handler=self.change, guard=AccessToken(),
                   body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
-                  answers={200: SignedIn}, limit="login", problems=("invalid_credentials", "overloaded")),
+                  answers={200: SignedIn}, limit="login",
+                  problems=("invalid_credentials", "overloaded", "too_many_roles")),
         )  # fmt: skip
 
     async def log_in(self, call: Call) -> Reply:

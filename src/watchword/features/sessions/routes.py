@@ -59,7 +59,7 @@ class SessionRoutes:
             Route(method="POST", path="/refresh", handler=self.refresh, guard=Browser(),
                   summary="The next access token, from the refresh cookie", answers={200: Refreshed},
                   problems=("refresh_token_missing", "refresh_token_invalid", "session_ended", "refresh_superseded",
-                            "refresh_token_reused", "cookie_repeated")),
+                            "refresh_token_reused", "cookie_repeated", "too_many_roles")),
             Route(method="POST", path="/logout", handler=self.log_out, guard=Browser(),
                   summary="End this session; works with an expired access token", answers={204: None},
                   problems=("token_malformed", "token_invalid", "cookie_repeated")),

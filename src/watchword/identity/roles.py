@@ -1,0 +1,41 @@
+"""Roles: how one is written, and how many a user may have, so that every token that says them can be read."""
+
+from __future__ import annotations
+
+from watchword.errors import FieldError, Forbidden, InvalidInput
+
+MOST_ROLES = 32
+"""With the longest of everything else such a token has less than the 8 KiB that our own verifiers read."""
+
+LONGEST_ROLE = 64
+_MARKS = frozenset("_-.:")
+
+
+def checked(roles: tuple[str, ...]) -> tuple[str, ...]:
+    """Return these roles sorted, each once. Raises `InvalidInput` for one that cannot be, and for too many."""
+    if not all(map(_may_be, roles)):
+        message = f"A role has letters, digits, '_', '-', '.', ':'; at most {LONGEST_ROLE}."
+        raise InvalidInput(FieldError("roles", "characters", message))
+    found = tuple(sorted(set(roles)))
+    if len(found) > MOST_ROLES:
+        message = f"These are {len(found)} roles; a user has at most {MOST_ROLES}, since every access token holds them."
+        raise InvalidInput(FieldError("roles", "too_many", message))
+    return found
+
+
+def granted(stored: str) -> tuple[str, ...]:
+    """Return the roles that a token is to say, from the user's row.
+
+    Raises `Forbidden` (`too_many_roles`) for a row of an older version that holds more than fit: inside the unit that
+    would have used up a refresh token, so that nothing of it is stored. Leaving some out instead could open what a
+    role is there to close.
+    """
+    roles = tuple(stored.split())
+    if len(roles) > MOST_ROLES:
+        message = f"This account has {len(roles)} roles and a token holds {MOST_ROLES}. An administrator can set fewer."
+        raise Forbidden(message, code="too_many_roles")
+    return roles
+
+
+def _may_be(role: str) -> bool:
+    return 1 <= len(role) <= LONGEST_ROLE and role.isascii() and all(c.isalnum() or c in _MARKS for c in role)
