@@ -66,10 +66,14 @@ def _ask(page: Client, path: str, headers: dict[str, str]) -> tuple[int, str]:
 )
 @pytest.mark.parametrize("path", UNSAFE)
 def test_F3_F5_C10_other_origins_are_refused(page: Client, path: str, origin: str) -> None:
-    """Log-in, refresh and log-out alike: scheme, host and port must be ours or listed; `null` never is."""
+    """Log-in, refresh and log-out alike: scheme, host and port must be ours or listed; `null` never is.
+
+    A page of this machine may read why, never with credentials.
+    """
     answer = page.post(path, json=_body(path), headers={"Origin": origin})
     refused(answer, 403, "origin_refused")
-    assert CORS not in answer.headers
+    assert answer.headers.get(CORS) == (origin if origin in {"http://127.0.0.1", "http://127.0.0.1:1"} else None)
+    assert "access-control-allow-credentials" not in answer.headers
     assert "set-cookie" not in answer.headers
     assert "origin" in answer.headers["vary"].lower()
 
@@ -224,3 +228,31 @@ def test_F1_the_cookie_on_loopback(client: Client) -> None:
     line = client.post("/login", json={"username": name, "password": PASSWORD}).headers["set-cookie"]
     assert line.startswith(f"{COOKIE}=wwr_")
     assert set(line.split("; ")[2:]) == {"Path=/", "HttpOnly", "SameSite=Strict"}
+
+
+def test_a_page_of_this_machine_gets_tokens_but_never_through_the_cookie(client: Client, server: Server) -> None:
+    """FastAPI's `/docs` on another port: Authorize works unasked; who is logged in here stays out of reach."""
+    neighbour = {"Origin": "http://localhost:8000"}
+    name = client.register()["username"]
+    client.log_in(name)
+    cookie = {"Cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
+    form = {"grant_type": "password", "username": name, "password": PASSWORD}
+    answer = client.post("/token", data=form, headers=neighbour)
+    assert (answer.status_code, answer.headers[CORS]) == (200, "http://localhost:8000")
+    assert "access-control-allow-credentials" not in answer.headers
+    refused(client.post("/refresh", headers=neighbour), 403, "origin_refused")
+    refused(client.post("/logout", headers=neighbour), 403, "origin_refused")
+    shown = {**neighbour, **bearer(answer.json()["access_token"])}
+    assert client.post("/logout", headers=shown).status_code == 204
+    client.cookies.clear()  # a page without credentials cannot, so that the browser's session goes on
+    assert client.post("/refresh", headers=cookie).status_code == 200
+
+
+def test_a_refused_origin_is_logged_once_with_the_line_to_set(serve: Serve) -> None:
+    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_ALLOWED_ORIGINS=ALLOWED)
+    asked = {"Origin": "http://127.0.0.1:8000", "Access-Control-Request-Method": "POST"}
+    with server.client(inspected=False) as page:
+        for _ in range(3):
+            assert page.options("/token", headers=asked).status_code == 403
+    assert server.log().count("origin_refused") == 1
+    assert f"WATCHWORD_ALLOWED_ORIGINS={ALLOWED},http://127.0.0.1:8000" in server.log()

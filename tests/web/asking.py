@@ -219,15 +219,16 @@ def dispatcher(
     *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: Any = 0,
     log: Any = None,
 ) -> Asker:  # fmt: skip
+    log = log or Silent()
     return Asker(
         Dispatcher(
             routes or ROUTES,
             prefix=prefix,
             public_url=public_url,
             verify=verify,
-            origins=OriginRule(public_url, allowed),
+            origins=OriginRule(public_url, allowed, log),
             trusted_proxies=proxies,
-            log=log or Silent(),
+            log=log,
         )
     )
 

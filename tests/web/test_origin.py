@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.web.asking import Asker, dispatcher
+from tests.web.asking import Asker, Silent, dispatcher
 from watchword.web.origin import OriginRule
 
 APP = "https://app.example"
@@ -115,6 +117,97 @@ def test_f4_a_cookie_route_without_a_body_takes_none_or_json(ask: Asker) -> None
     assert ask("POST", "/refresh", [("content-length", "2"), ("content-type", "application/json")], b"{}").status == 200
     chunked = [("transfer-encoding", "chunked"), ("content-type", "text/plain")]
     assert ask("POST", "/refresh", chunked, b"a").status == 415
+
+
+# On loopback: pages that other programs of this machine serve
+
+
+NEIGHBOURS = ["http://localhost:5173", "http://127.0.0.1:8000", "http://[::1]:3000", "https://localhost:8443",
+              "http://127.0.0.2", "http://app.localhost:3000", "http://localhost"]  # fmt: skip
+NO_NEIGHBOURS = ["http://192.168.1.5:8000", "http://localhost.evil.example", "http://127.0.0.1.nip.io:4000", "null", "",
+                 "http://127.0.0.1:8000/", "http://LOCALHOST:8000", "http://evil@localhost", "http://localhost:80",
+                 "http://localhost:99999", "http://localhost:x", "localhost", "file://", "http://[::1", "http://\u00e9",
+                 "chrome-extension://localhost"]  # fmt: skip
+
+
+def _cors_of(answer: Any) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in answer.headers if name.startswith(b"access-control-")}
+
+
+@pytest.mark.parametrize("origin", NEIGHBOURS)
+def test_on_loopback_a_neighbour_may_use_everything_but_the_cookie(origin: str) -> None:
+    """FastAPI's `/docs` on another port asks for a token; what reads a cookie stays closed, and no credentials."""
+    ask = dispatcher(public_url=LOCAL)
+    asked = [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", SWAGGER)]
+    preflight = ask("OPTIONS", "/token", asked)
+    assert (preflight.status, preflight["access-control-allow-origin"]) == (204, origin)
+    assert set(SWAGGER.split(",")) <= set(preflight["access-control-allow-headers"].lower().split(", "))
+    for answer in (preflight, ask("GET", "/open", [("origin", origin)])):
+        assert _cors_of(answer)["access-control-allow-origin"] == origin
+        assert "access-control-allow-credentials" not in _cors_of(answer)
+        assert answer["vary"] == "Origin"
+    for path in ("/login", "/refresh"):
+        refused = ask("POST", path, [("origin", origin), ("content-type", "application/json")], b"{}")
+        assert (refused.status, refused.code, refused.every("set-cookie")) == (403, "origin_refused", [])
+        assert refused["access-control-allow-origin"] == origin  # so that the page can say why
+
+
+@pytest.mark.parametrize("origin", NO_NEIGHBOURS)
+def test_on_loopback_nobody_else_is_a_neighbour(origin: str) -> None:
+    ask = dispatcher(public_url=LOCAL)
+    asked = [("origin", origin.encode()), ("access-control-request-method", "POST")]
+    preflight = ask("OPTIONS", "/token", asked)
+    assert (preflight.status, preflight.code) == (403, "origin_refused")
+    for answer in (preflight, ask("GET", "/open", [("origin", origin.encode())])):
+        assert _cors_of(answer) == {}
+
+
+@pytest.mark.parametrize("origin", NEIGHBOURS)
+def test_beyond_loopback_no_page_of_the_users_machine_is_a_neighbour(origin: str) -> None:
+    for ask in (dispatcher(), dispatcher(allowed=[APP])):
+        asked = [("origin", origin), ("access-control-request-method", "POST")]
+        assert ask("OPTIONS", "/token", asked).status == 403
+        assert _cors_of(ask("GET", "/open", [("origin", origin)])) == {}
+
+
+# What the log says
+
+
+def test_a_refused_origin_is_logged_once_with_the_line_to_set() -> None:
+    log = Silent()
+    ask = dispatcher(allowed=[APP], log=log)
+    for origin in ("https://orders.example:8443", "https://orders.example:8443", "https://b.example"):
+        ask("OPTIONS", "/token", [("origin", origin), ("access-control-request-method", "POST")])
+        ask.post("/login", BODY, [("origin", origin)])
+    assert [name for name, _ in log.lines] == ["origin_refused", "origin_refused"]
+    assert [more["origin"] for _, more in log.lines] == ["https://orders.example:8443", "https://b.example"]
+    assert f"WATCHWORD_ALLOWED_ORIGINS={APP},https://orders.example:8443" in log.lines[0][1]["hint"]
+
+
+def test_what_passes_is_not_logged() -> None:
+    log = Silent()
+    ask = dispatcher(allowed=[APP], log=log)
+    evil = ("origin", "https://evil.example")
+    ask("POST", "/refresh", [evil, ("authorization", "Bearer a.b.c")])
+    ask("GET", "/open", [evil])
+    ask("OPTIONS", "/login", [("origin", APP), ("access-control-request-method", "POST")])
+    assert log.lines == []
+
+
+def test_the_log_names_a_bounded_number_of_origins_and_nothing_that_is_none() -> None:
+    log = Silent()
+    ask = dispatcher(log=log)
+    made_up = ["https://a b.example", "x" * 5000, "https://" + "a" * 5000, "https://x/\r\nforged: line", "", "\u00ff"]
+    for origin in (*made_up, *(f"https://site-{number}.example" for number in range(500)), "null"):
+        ask("POST", "/refresh", [("origin", origin.encode("latin-1"))])
+    assert 10 <= len(log.lines) <= 60
+    assert all(more["origin"].startswith("https://site-") for _, more in log.lines)
+
+
+def test_a_page_without_an_origin_is_told_to_the_log_as_such() -> None:
+    log = Silent()
+    dispatcher(log=log)("POST", "/refresh", [("origin", "null")])
+    assert "cannot be allowed" in log.lines[0][1]["hint"]
 
 
 # CORS

@@ -21,7 +21,7 @@ from watchword.tally import Faults, Tally
 from watchword.web import access, bodies
 from watchword.web.forms import decode_form
 from watchword.web.headers import default_headers, overlaid
-from watchword.web.origin import OriginRule
+from watchword.web.origin import VARY, OriginRule
 from watchword.web.peers import ClientAddresses, client_agent, header_map
 from watchword.web.problems import JSON_TYPE, Problems
 from watchword.web.route import (
@@ -184,11 +184,9 @@ class Dispatcher:
         """The origin rule and the JSON rule of routes that read or set the cookie (F3, F4, F5, F8)."""
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
-            try:
-                self._origins.check(headers)
-            except Refused:
+            if not self._origins.passes(headers):
                 if not access.shows_bearer(headers):
-                    raise
+                    self._origins.check(headers)
                 # No foreign page can show a token that it does not have, but it could lend itself a browser's cookie.
                 call.scope = {**call.scope, "headers": [one for one in call.scope["headers"] if one[0] != b"cookie"]}
             if not takes_body and b"content-type" in headers and bodies.has_body(headers):
@@ -302,7 +300,7 @@ class Dispatcher:
         if not body:
             headers = [header for header in headers if header[0] != b"content-type"]
         if self._origins.varies:
-            headers = overlaid(tuple(headers), self._origins.cors(asked))
+            headers = overlaid(tuple(headers), self._origins.cors(asked)) if b"origin" in asked else [*headers, VARY]
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         if scope["method"] == "HEAD" or not body:
             return start, _EMPTY_BODY

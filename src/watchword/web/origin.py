@@ -7,9 +7,14 @@ rule, who is told so by CORS) must be one, or they drift apart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+
+from watchword.clock import monotonic
 from watchword.errors import Forbidden
 from watchword.settings import is_loopback
 from watchword.web.route import Header
@@ -21,6 +26,10 @@ _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authent
 # fails. It may be allowed, since nothing here takes it for proof of anything.
 _ALLOWED = b"Authorization, Content-Type, X-Requested-With"
 _PREFLIGHT_LIFE = b"600"
+_MOST_TOLD = 50  # origins that the log names in an hour: anyone can make up as many as they like
+_TOLD_SECONDS = 3600.0
+_LONGEST = 300  # of an origin: a host name has at most 253 letters
+_WRITTEN = re.compile(rb"https?://[a-z0-9._\[\]:-]+")
 VARY: Header = (b"vary", b"Origin")
 
 
@@ -47,43 +56,85 @@ def _own(public_url: str) -> frozenset[bytes]:
     return frozenset({own.encode(), *(f"{parts.scheme}://{name}{port}".encode() for name in _LOOPBACK)})
 
 
+def _host(origin: bytes) -> str | None:
+    """The host of an origin as browsers write it; None for anything else."""
+    if len(origin) > _LONGEST or not _WRITTEN.fullmatch(origin):
+        return None
+    text = origin.decode("ascii")
+    try:
+        return urlsplit(text).hostname if origin_of(text) == text else None
+    except ValueError:
+        return None
+
+
 class OriginRule:
     """Who may send what reads or sets a cookie (OWASP CSRF sheet; checklist F3, F5, C10).
 
     :param public_url: where people reach us.
     :param allowed_origins: other origins of ours, `https://app.example`, compared byte for byte.
+    :param log: a structlog logger; an origin that is refused is named there once.
     :raises ValueError: for an allowed origin that is no origin (a path, `*`, `null`).
     """
 
-    def __init__(self, public_url: str, allowed_origins: Iterable[str] = ()) -> None:
+    def __init__(self, public_url: str, allowed_origins: Iterable[str] = (), log: Any = None) -> None:
         allowed = tuple(allowed_origins)
         for origin in allowed:
             if origin != origin_of(origin):
                 raise ValueError(f"not an origin as browsers write it: {origin!r}; meant {origin_of(origin)!r}?")
-        self._own = _own(public_url)
-        self._accepted = self._own | {origin.encode() for origin in allowed}
-        self._cors = {origin.encode(): _cors_headers(origin.encode()) for origin in allowed}
-        self.varies = bool(allowed)  # whether answers differ by Origin at all
+        self._accepted = _own(public_url) | {origin.encode() for origin in allowed}
+        self._cors = {origin.encode(): _cors_headers(origin.encode(), cookie=True) for origin in allowed}
+        self._neighbours = is_loopback(urlsplit(public_url).hostname or "")
+        self.varies = bool(allowed) or self._neighbours  # whether answers differ by Origin at all
+        self._refused = _RefusedOrigins(allowed, structlog.get_logger("watchword.web") if log is None else log)
 
-    def check(self, headers: Mapping[bytes, bytes]) -> None:
+    def accepts(self, origin: bytes, *, cookie: bool) -> bool:
+        """Whether pages of this origin may use us: ours and the allowed ones always.
+
+        On loopback also every other page of this machine, but for what a cookie decides (`cookie`): browsers send
+        cookies to every port, so a page of some program on another port could act for the user who is logged in here.
+        """
+        if origin in self._accepted:
+            return True
+        return not cookie and self._neighbours and is_loopback(_host(origin) or "")
+
+    def passes(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> bool:
+        """Whether a request with these headers comes from no foreign page."""
+        return self._fault(headers, cookie=cookie) is None
+
+    def check(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> None:
         """Let pass our own pages, allowed ones, and what is no browser; for unsafe methods on cookie routes.
 
+        :param cookie: False for a request in which no cookie counts.
         :raises Forbidden: `origin_refused`.
         """
+        fault = self._fault(headers, cookie=cookie)
+        if fault is not None:
+            self._refused.add(headers.get(b"origin"))
+            raise Forbidden(fault, code="origin_refused")
+
+    def _fault(self, headers: Mapping[bytes, bytes], *, cookie: bool) -> str | None:
         origin = headers.get(b"origin")
         if origin is not None:
-            if origin in self._accepted:
-                return
-            raise Forbidden("This request comes from a web page of another origin.", code="origin_refused")
+            accepted = self.accepts(origin, cookie=cookie)
+            return None if accepted else "This request comes from a web page of another origin."
         site = headers.get(b"sec-fetch-site")
         if site is not None and site not in (b"same-origin", b"none"):
-            raise Forbidden("This request comes from a web page of another site.", code="origin_refused")
+            return "This request comes from a web page of another site."
+        return None
 
     def cors(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
         """The CORS headers of an answer: who may read it, and `Vary` whenever that depends on the asker."""
         if not self.varies:
             return ()
-        return self._cors.get(headers.get(b"origin", b""), (VARY,))
+        origin = headers.get(b"origin")
+        if origin is None:
+            return _ONLY_VARY
+        known = self._cors.get(origin)
+        if known is not None:
+            return known
+        if self.accepts(origin, cookie=False):
+            return _cors_headers(origin, cookie=False)
+        return _ONLY_VARY
 
     def preflight(self, headers: Mapping[bytes, bytes], methods: bytes) -> tuple[Header, ...]:
         """The headers of the answer to a preflight.
@@ -91,8 +142,8 @@ class OriginRule:
         :param methods: of this path, comma separated.
         :raises Forbidden: `origin_refused`, for an origin that is neither ours nor allowed.
         """
-        self.check(headers)
-        if headers.get(b"origin") not in self._cors:
+        self.check(headers, cookie=False)
+        if b"origin" not in headers:
             return ()
         return (
             (b"access-control-allow-methods", methods),
@@ -101,10 +152,49 @@ class OriginRule:
         )
 
 
-def _cors_headers(origin: bytes) -> tuple[Header, ...]:
+class _RefusedOrigins:
+    """Tells the log of each refused origin once, with the line that would allow it: the page shows a bare failure."""
+
+    def __init__(self, allowed: tuple[str, ...], log: Any) -> None:
+        self._allowed = allowed
+        self._log = log
+        self._told: set[bytes] = set()
+        self._since = 0.0
+
+    def add(self, origin: bytes | None) -> None:
+        if origin is None or origin in self._told:
+            return
+        hint = self._hint(origin)
+        if hint is None:
+            return
+        if len(self._told) >= _MOST_TOLD:
+            if monotonic() - self._since < _TOLD_SECONDS:
+                return
+            self._told.clear()
+        if not self._told:
+            self._since = monotonic()
+        self._told.add(origin)
+        self._log.warning("origin_refused", origin=origin.decode("ascii"), hint=hint)
+
+    def _hint(self, origin: bytes) -> str | None:
+        """What to do about it; None for what no browser sends."""
+        if origin == b"null":
+            return "this page has no origin (a file, a sandboxed frame) and cannot be allowed: serve it from an address"
+        if _host(origin) is None:
+            return None
+        allowed = ",".join((*self._allowed, origin.decode("ascii")))
+        return f"if this page is yours, set WATCHWORD_ALLOWED_ORIGINS={allowed}"
+
+
+_ONLY_VARY: tuple[Header, ...] = (VARY,)
+
+
+def _cors_headers(origin: bytes, *, cookie: bool) -> tuple[Header, ...]:
+    """Without `cookie` browsers let the page read nothing that was asked for with cookies."""
+    credentials: tuple[Header, ...] = ((b"access-control-allow-credentials", b"true"),) if cookie else ()
     return (
         (b"access-control-allow-origin", origin),
-        (b"access-control-allow-credentials", b"true"),
+        *credentials,
         (b"access-control-expose-headers", _EXPOSED),
         VARY,
     )
