@@ -42,6 +42,7 @@ from watchword.tokens.claims import AccessClaims
 from watchword.tokens.known_secrets import check_shared_secret
 from watchword.web.cookies import RefreshCookie
 from watchword.web.dispatch import Dispatcher
+from watchword.web.docs import icon_route
 from watchword.web.feature import Feature
 from watchword.web.openapi import docs_routes
 from watchword.web.origin import OriginRule
@@ -168,9 +169,14 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
     settings = kernel.settings
     composed = features(kernel)
     routes = [route for feature in composed for route in feature.routes]
-    routes += problem_routes(settings.public_url)
+    routes += [icon_route(), *problem_routes(settings.public_url)]
     if settings.docs:
-        routes += docs_routes(composed, prefix=settings.path_prefix, public_url=settings.public_url)
+        routes += docs_routes(
+            composed,
+            prefix=settings.path_prefix,
+            public_url=settings.public_url,
+            registration=settings.registration == "open",
+        )
     return Dispatcher(
         routes,
         prefix=settings.path_prefix,

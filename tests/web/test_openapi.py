@@ -10,16 +10,18 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.web.asking import PUBLIC_URL, ROUTES, Asker, LogIn, Shown, TokenForm, dispatcher, route
+from watchword.web.docs import icon_route
 from watchword.web.feature import Feature
 from watchword.web.openapi import docs_routes, openapi_document
 from watchword.web.problem_pages import problem_routes
-from watchword.web.route import AccessToken, Browser, Route
+from watchword.web.route import AccessToken, Browser, Credential, Route
 
 EXTRA = (
     route("GET", "/typed/{id}", guard=AccessToken(roles=("admin",), scopes=("x",)), answers={200: Shown},
           problems=("not_found",)),
-    route("POST", "/made", body=LogIn, guard=Browser(), answers={201: Shown, 204: None}, limit="login",
+    route("POST", "/made", body=LogIn, guard=Browser(), answers={201: Shown, 204: None}, limit="login", step=1,
           problems=("username_taken", "not_found")),
+    route("POST", "/out", guard=Browser(), answers={204: None}, credential=Credential.ACCESS_TOKEN, step=2),
     route("GET", "/list", answers={200: list[Shown]}),
     route("GET", "/readyz", answers={200: Shown, 503: Shown}),
 )  # fmt: skip
@@ -59,7 +61,7 @@ def test_every_documented_route_is_in_it_and_no_other() -> None:
 def test_what_a_route_takes_and_answers() -> None:
     written = document()
     made = written["paths"]["/made"]["post"]
-    assert made["tags"] == ["extra"]
+    assert made["tags"] == ["first steps"]
     reference = made["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schema = written["components"]["schemas"][reference.rpartition("/")[2]]
     assert schema["additionalProperties"] is False
@@ -79,8 +81,9 @@ def test_what_a_route_takes_and_answers() -> None:
 def test_security_follows_the_guard() -> None:
     paths = document()["paths"]
     assert paths["/open"]["get"]["security"] == []
-    assert {"access_token": []} in paths["/profile"]["get"]["security"]
-    assert {"refresh_cookie": []} in paths["/refresh"]["post"]["security"]
+    assert paths["/profile"]["get"]["security"] == [{"access_token": []}]
+    assert paths["/out"]["post"]["security"] == [{"access_token": []}, {}]  # sent where there is one
+    assert "`__Host-watchword_refresh`" in paths["/refresh"]["post"]["description"]
 
 
 def test_swaggers_authorize_button_finds_the_token_endpoint() -> None:
@@ -90,9 +93,36 @@ def test_swaggers_authorize_button_finds_the_token_endpoint() -> None:
         ("https://a.example/auth", "", "/auth/token"),  # mounted: the path is not ours
     ):
         schemes = document(public_url, prefix)["components"]["securitySchemes"]
-        assert schemes["password"]["flows"]["password"]["tokenUrl"] == url
+        assert list(schemes) == ["access_token"]
+        assert schemes["access_token"]["flows"]["password"]["tokenUrl"] == url
+        assert schemes["access_token"]["description"]
     bare = document(features=(Feature("one", (route("GET", "/open"),)),))
-    assert "password" not in bare["components"]["securitySchemes"]
+    assert bare["components"]["securitySchemes"]["access_token"]["scheme"] == "bearer"
+
+
+def test_reading_begins_with_the_first_steps() -> None:
+    written = document()
+    steps = [
+        (method, path)
+        for path, methods in written["paths"].items()
+        for method, one in methods.items()
+        if one["tags"] == ["first steps"]
+    ]
+    assert steps == [("post", "/made"), ("post", "/out")]
+    assert [one["name"] for one in written["tags"]] == ["first steps", "sample", "extra"]
+    assert list(written["paths"])[:2] == ["/made", "/out"]
+
+
+def test_what_to_do_first_is_said_in_three_sentences() -> None:
+    for registration, features, words in (
+        (True, FEATURES, ("Make an account with `POST /register`, then press **Authorize**", "/problems")),
+        (False, FEATURES, ("Ask an administrator for an account, then press **Authorize**", "/problems")),
+        (True, FEATURES[1:], ("log in with `POST /login`", "paste")),
+    ):
+        made = openapi_document(features, prefix="", public_url=PUBLIC_URL, registration=registration)
+        beginning = made["info"]["description"]
+        assert len(re.findall(r"\.(?: |$)", beginning)) == 3
+        assert all(word in beginning for word in words)
 
 
 def test_the_oauth_door_shows_its_own_error() -> None:
@@ -117,7 +147,7 @@ def test_form_fields_are_described() -> None:
 @pytest.fixture(scope="module")
 def ask() -> Asker:
     routes: tuple[Route, ...] = docs_routes(FEATURES, prefix="/api", public_url="http://127.0.0.1:4000")
-    return dispatcher(*routes, prefix="/api", public_url="http://127.0.0.1:4000")
+    return dispatcher(*routes, icon_route(), prefix="/api", public_url="http://127.0.0.1:4000")
 
 
 def test_the_document_is_served(ask: Asker) -> None:
@@ -140,30 +170,34 @@ def test_c11_the_page_runs_only_our_files(ask: Asker) -> None:
     page = answer.body.decode()
     assert "//" not in page.replace("<!doctype html>", "")
     assert not re.search(r"<script>|<style|style=| on\w+=", page)
-    for name in re.findall(r'(?:src|href)="(docs/[^"]+)"', page):
+    names = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(names) == 6
+    for name in names:
         assert ask("GET", f"/api/{name}").status == 200, name
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("init.js", "text/javascript; charset=utf-8"),
+        ("docs.js", "text/javascript; charset=utf-8"),
+        ("docs.css", "text/css; charset=utf-8"),
         ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
         ("swagger-ui.css", "text/css; charset=utf-8"),
-        ("favicon-32x32.png", "image/png"),
+        ("../icon.svg", "image/svg+xml"),
     ],
 )
 def test_files_have_types_and_can_be_cached(ask: Asker, name: str, kind: str) -> None:
-    answer = ask("GET", f"/api/docs/{name}")
+    path = f"/api/docs/{name}".replace("docs/../", "")
+    answer = ask("GET", path)
     assert (answer.status, answer["content-type"]) == (200, kind)
     assert answer["cache-control"] == "public, max-age=600"
-    again = ask("GET", f"/api/docs/{name}", [("if-none-match", answer["etag"])])
+    again = ask("GET", path, [("if-none-match", answer["etag"])])
     assert (again.status, again.body) == (304, b"")
-    assert ask("GET", f"/api/docs/{name}", [("if-none-match", '"other"')]).status == 200
+    assert ask("GET", path, [("if-none-match", '"other"')]).status == 200
 
 
 def test_nobody_elses_validator_is_asked(ask: Asker) -> None:
-    assert b'validatorUrl: "none"' in ask("GET", "/api/docs/init.js").body
+    assert b'validatorUrl: "none"' in ask("GET", "/api/docs/docs.js").body
 
 
 @pytest.mark.parametrize(

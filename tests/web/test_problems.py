@@ -174,7 +174,31 @@ def test_c4_the_oauth_door_speaks_rfc_6749(error: WatchwordError, status: int, n
     assert answer["content-type"] == "application/json"
     assert answer["cache-control"] == "no-store"
     if name == "invalid_client":
-        assert answer["www-authenticate"].startswith("Basic ")
+        assert answer["www-authenticate"].startswith("Bearer ")
+
+
+BASIC = ("authorization", "Basic Zm9vOmJhcg==")
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme"),
+    [
+        ([BASIC], "Basic"),
+        ([("authorization", "basic Zm9vOmJhcg==")], "Basic"),
+        ([BASIC, ("sec-fetch-mode", "navigate")], "Basic"),
+        ([], "Bearer"),
+        ([("authorization", "Bearer abc")], "Bearer"),
+        ([BASIC, ("x-requested-with", "XMLHttpRequest")], "Bearer"),
+        ([BASIC, ("sec-fetch-mode", "cors")], "Bearer"),
+        ([BASIC, ("sec-fetch-mode", "same-origin")], "Bearer"),
+    ],
+)
+def test_the_challenge_is_basic_only_for_a_client_that_used_it(headers: list[tuple[str, str]], scheme: str) -> None:
+    """RFC 6749 section 5.2. A browser answers Basic with a sign-in box of its own, also over a page's script."""
+    for error in (Refused("no", code="invalid_client"), Unauthenticated("no", code="guard_key_invalid")):
+        ask = dispatcher(route("POST", "/x", raising(error), speech=Speech.OAUTH))
+        answer = ask("POST", "/x", headers)
+        assert (answer.status, answer["www-authenticate"].partition(" ")[0]) == (401, scheme)
 
 
 def test_an_error_description_holds_what_rfc_6749_allows() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from watchword.errors import Refused, TokenError, WatchwordError
-from watchword.web.problems import PLAIN_CHALLENGE
+from watchword.web.problems import PLAIN_CHALLENGE, problem_of
 from watchword.web.route import AccessToken, Guard, Header, Scope
 
 if TYPE_CHECKING:
@@ -76,6 +76,17 @@ def check(claims: AccessClaims, *, roles: frozenset[str], scopes: frozenset[str]
         raise TokenError("The access token lacks a scope that this needs.", code="scope_missing")
     if not roles <= claims.roles:
         raise TokenError("The access token lacks a role that this needs.", code="role_missing")
+
+
+def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> Header | None:
+    """`Basic` for a client that showed itself by Basic and was not accepted (RFC 6749 section 5.2), else None.
+
+    Never to a script in a browser: the browser would answer with its own sign-in box, over the page.
+    """
+    if problem_of(error)[1].oauth != "invalid_client" or headers.get(b"authorization", b"")[:5].lower() != b"basic":
+        return None
+    by_script = b"x-requested-with" in headers or headers.get(b"sec-fetch-mode", b"navigate") != b"navigate"
+    return None if by_script else (b"www-authenticate", b'Basic realm="watchword"')
 
 
 def challenge(error: WatchwordError, guard: Guard) -> Header | None:

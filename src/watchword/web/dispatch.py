@@ -222,7 +222,7 @@ class Dispatcher:
         except bodies.ClientGone:
             return
         except WatchwordError as error:
-            reply, body = self._refusal(error, entry, request_id)
+            reply, body = self._refusal(error, entry, request_id, headers)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the worker survives and the caller hears of it
             reply, body = self._crash(error, entry, request_id)
         start, end = self._answer(scope, reply, body, entry, headers, request_id)
@@ -257,9 +257,13 @@ class Dispatcher:
             return Reply(None, 204, self._origins.preflight(headers, allow))
         return Reply(None, 204, ((b"allow", allow),))
 
-    def _refusal(self, error: WatchwordError, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
+    def _refusal(
+        self, error: WatchwordError, entry: _Entry | None, request_id: str, asked: Mapping[bytes, bytes]
+    ) -> tuple[Reply, bytes]:
         speech = Speech.PROBLEM if entry is None else entry.speech
         challenge = access.challenge(error, Anyone() if entry is None else entry.guard)
+        if speech is Speech.OAUTH and challenge is None:
+            challenge = access.client_challenge(error, asked)
         reply = self._problems.reply(error, speech=speech, request_id=request_id, challenge=challenge)
         if isinstance(error, Overloaded):
             # Foreseen, and many at a time: no traceback and no line each, or the log would be part of the overload.

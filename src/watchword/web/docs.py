@@ -1,7 +1,7 @@
 """`GET /openapi.json` and `GET /docs`: Swagger UI from the files of an installed package, served by ourselves.
 
 No CDN, no inline script, no validator of somebody else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
-package is imported, it is only where the files lie (`swagger_ui/static`).
+package is imported, it is only where the files lie (`swagger_ui/static`). What we add lies in `web/assets`.
 """
 
 from __future__ import annotations
@@ -20,42 +20,31 @@ from watchword.web.headers import DOCS_POLICY
 from watchword.web.route import Anyone, Call, Handler, Header, Reply, Route
 
 _PACKAGE = "swagger_ui"
-_FILES = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "favicon-32x32.png": "image/png",
-}
+_CSS = "text/css; charset=utf-8"
+_SCRIPT = "text/javascript; charset=utf-8"
+_FILES = {"swagger-ui.css": _CSS, "swagger-ui-bundle.js": _SCRIPT}
+_OURS = {"docs.css": _CSS, "docs.js": _SCRIPT}
+_ASSETS = Path(__file__).with_name("assets")
 _HTML = "text/html; charset=utf-8"
+# Beside the page, so that relative names work under every prefix and mount point.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Watchword API</title>
-<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="icon" type="image/svg+xml" href="icon.svg">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/docs.css">
 </head>
 <body>
-<div id="swagger-ui"><noscript>This page needs JavaScript. The document itself is
-<a href="openapi.json">openapi.json</a>.</noscript></div>
+<main id="swagger-ui"><noscript>This page needs JavaScript. The document itself is
+<a href="openapi.json">openapi.json</a>.</noscript></main>
 <script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/init.js"></script>
+<script src="docs/docs.js"></script>
 </body>
 </html>
-"""
-# Beside the page, so that relative names work under every prefix and mount point.
-_INIT = """"use strict";
-window.addEventListener("load", () => {
-  window.ui = SwaggerUIBundle({
-    url: new URL("openapi.json", document.baseURI).href,
-    dom_id: "#swagger-ui",
-    deepLinking: true,
-    validatorUrl: "none",
-    persistAuthorization: false,
-    presets: [SwaggerUIBundle.presets.apis],
-    layout: "BaseLayout",
-  });
-});
 """
 
 
@@ -76,11 +65,15 @@ def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
         return tuple(routes)
     policy = ((b"content-security-policy", DOCS_POLICY),)
     routes.append(_get("/docs", _HTML, _fixed(_asset(_PAGE.encode()), policy), "This interface, to read and to try"))
-    script = _FILES["swagger-ui-bundle.js"]
-    routes.append(_get("/docs/init.js", script, _fixed(_asset(_INIT.encode())), "Starts Swagger UI"))
-    for name, kind in _FILES.items():
-        routes.append(_get(f"/docs/{name}", kind, _from_file(folder / name), "A file of Swagger UI"))
+    for place, names in ((folder, _FILES), (_ASSETS, _OURS)):
+        for name, kind in names.items():
+            routes.append(_get(f"/docs/{name}", kind, _from_file(place / name), "A file of the page"))
     return tuple(routes)
+
+
+def icon_route() -> Route:
+    """`GET /icon.svg`, for the tabs of all our pages."""
+    return _get("/icon.svg", "image/svg+xml", _from_file(_ASSETS / "icon.svg"), "Our icon")
 
 
 def _get(path: str, media_type: str, handler: Handler, summary: str) -> Route:

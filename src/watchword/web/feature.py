@@ -13,4 +13,5 @@ class Feature:
 
     name: str
     routes: tuple[Route, ...]
+    about: str = ""  # one sentence, for the documentation
     password_flow: str | None = None  # path of the token endpoint, where it takes OAuth's password grant

@@ -15,43 +15,84 @@ from watchword.web.cookies import LOOPBACK_NAME, SECURE_NAME
 from watchword.web.docs import document_routes
 from watchword.web.feature import Feature
 from watchword.web.problem_table import PROBLEMS
-from watchword.web.problems import OAuthError, ProblemBody
-from watchword.web.route import AccessToken, Browser, Route, Speech
+from watchword.web.problems import OAuthError, ProblemBody, printable
+from watchword.web.route import AccessToken, Browser, Credential, Route, Speech
 
 _REF = "#/components/schemas/{name}"
 _TOKEN_CODES = ("token_missing", "token_malformed", "token_invalid", "token_expired", "token_revoked")
+FIRST_STEPS = "first steps"
 _ALWAYS = ("invalid_request", "internal_error", "overloaded", "storage_unavailable")
 
 
-def docs_routes(features: Sequence[Feature], *, prefix: str, public_url: str) -> tuple[Route, ...]:
+def docs_routes(
+    features: Sequence[Feature], *, prefix: str, public_url: str, registration: bool = True
+) -> tuple[Route, ...]:
     """`GET /openapi.json`, `GET /docs` and what the page loads, for the routes of these features."""
-    return document_routes(openapi_document(features, prefix=prefix, public_url=public_url))
+    return document_routes(openapi_document(features, prefix=prefix, public_url=public_url, registration=registration))
 
 
-def openapi_document(features: Sequence[Feature], *, prefix: str, public_url: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these features, as what `json.dumps` takes; one tag per feature.
+def openapi_document(
+    features: Sequence[Feature], *, prefix: str, public_url: str, registration: bool = True
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of these features, as what `json.dumps` takes.
 
+    It begins with the routes that a reader needs first; the others follow, one tag per feature.
     The server is given as a path, so that the document is right under every name of loopback and behind every proxy.
+
+    :param registration: whether people may make their own accounts.
     """
-    tagged = [(feature.name, route) for feature in features for route in feature.routes if route.documented]
-    documented = [route for _, route in tagged]
-    schemas, components = _schemas(documented)
-    password_paths = [prefix + feature.password_flow for feature in features if feature.password_flow is not None]
-    write = _Writer(schemas, public_url, password=bool(password_paths))
+    tagged = _in_reading_order(features)
+    schemas, components = _schemas([route for _, route in tagged])
+    write = _Writer(schemas, public_url)
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for tag, route in tagged:
         path = route.path if route.root else prefix + route.path
         paths[path][route.method.lower()] = write.operation(tag, route)
+    server = _server(public_url, prefix)
+    password_paths = [prefix + feature.password_flow for feature in features if feature.password_flow is not None]
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Watchword", "version": __version__},
-        "servers": [{"url": _server(public_url, prefix)}],
-        "paths": dict(sorted(paths.items())),
-        "components": {
-            "schemas": components,
-            "securitySchemes": _security_schemes(public_url, _server(public_url, prefix), password_paths),
+        "info": {
+            "title": "Watchword",
+            "version": __version__,
+            "description": _beginning(registration=registration, password=bool(password_paths), public_url=public_url),
         },
+        "servers": [{"url": server}],
+        "tags": _tags(features, {tag for tag, _ in tagged}),
+        "paths": dict(paths),
+        "components": {"schemas": components, "securitySchemes": _security_schemes(tagged, server, password_paths)},
     }
+
+
+def _in_reading_order(features: Sequence[Feature]) -> list[tuple[str, Route]]:
+    """Every documented route with its tag: the first steps by their number, then feature by feature."""
+    tagged = [(feature.name, route) for feature in features for route in feature.routes if route.documented]
+    steps = [(FIRST_STEPS, route) for _, route in tagged if route.step is not None]
+    steps.sort(key=lambda each: each[1].step or 0)
+    return steps + [(tag, route) for tag, route in tagged if route.step is None]
+
+
+def _tags(features: Sequence[Feature], used: set[str]) -> list[dict[str, str]]:
+    tags = {FIRST_STEPS: "From an account to a session and its end."}
+    tags |= {feature.name: feature.about for feature in features}
+    return [{"name": name, "description": about} for name, about in tags.items() if name in used]
+
+
+def _beginning(*, registration: bool, password: bool, public_url: str) -> str:
+    """Three sentences for a reader who has just opened the page."""
+    account = "Make an account with `POST /register`" if registration else "Ask an administrator for an account"
+    log_in = (
+        "press **Authorize** and log in with its name and password"
+        if password
+        else "log in with `POST /login`, press **Authorize** and paste the `access_token` of the answer"
+    )
+    return (
+        f"{account}, then {log_in}. "
+        "From then on this page shows your access token to every route that wants one: try `GET /profile`, and "
+        "`POST /logout` when you are done. "
+        f"What goes wrong is answered with a `code`, and [a page for each]({public_url.rstrip('/')}/problems) "
+        "says what to do."
+    )
 
 
 def _server(public_url: str, prefix: str) -> str:
@@ -69,19 +110,28 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, dict[str, Any]], dict[s
     types.update(dict.fromkeys([*bodies, *forms, *answers]))
     written, components = msgspec.json.schema_components(list(types), ref_template=_REF)
     schemas = dict(zip(types, written, strict=True))
+    for form in forms:
+        shown = [msgspec.to_builtins(route.example) for route in routes if route.form is form and route.example]
+        _fill_in(components[schemas[form]["$ref"].rpartition("/")[2]], {k: v for one in shown for k, v in one.items()})
     for body in bodies:  # the server refuses unknown fields, whatever the Struct says about them
         name = schemas[body]["$ref"].rpartition("/")[2]
         components[name]["additionalProperties"] = False
     return schemas, components
 
 
+def _fill_in(form: dict[str, Any], example: Mapping[str, Any]) -> None:
+    """Show the values of an example, and other fields as empty: Swagger UI would send the word "string" in them."""
+    for name, field in form["properties"].items():
+        field["examples"] = [example.get(name, "")]
+
+
 class _Writer:
     """Writes operations. Holds what they share: the schemas, and what the problems' types start with."""
 
-    def __init__(self, schemas: Mapping[Any, dict[str, Any]], public_url: str, *, password: bool) -> None:
+    def __init__(self, schemas: Mapping[Any, dict[str, Any]], public_url: str) -> None:
         self._schemas = schemas
         self._pages = public_url.rstrip("/") + "/problems/"
-        self._password = password
+        self._cookie = SECURE_NAME if public_url.startswith("https:") else LOOPBACK_NAME
 
     def operation(self, tag: str, route: Route) -> dict[str, Any]:
         """The Operation Object of a route."""
@@ -89,49 +139,52 @@ class _Writer:
             "operationId": _operation_id(route),
             "summary": route.summary,
             "tags": [tag],
-            "security": self._security(route),
+            "security": _security(route),
             "responses": {**self._refusals(route), **self._answers(route)},
         }
         parameters = _parameters(route)
         if parameters:
             written["parameters"] = parameters
+        if isinstance(route.guard, Browser):
+            # No security scheme: browsers send the cookie by themselves, and let no page set it by hand.
+            written["description"] = f"Uses the cookie `{self._cookie}`, which browsers send by themselves."
         taken = route.body or route.form
         if taken is not None:
             media_type = "application/json" if route.form is None else "application/x-www-form-urlencoded"
-            written["requestBody"] = {"required": True, "content": {media_type: {"schema": self._schemas[taken]}}}
+            content = {"schema": self._schemas[taken], **_example(route.example)}
+            written["requestBody"] = {"required": True, "content": {media_type: content}}
         return written
-
-    def _security(self, route: Route) -> list[dict[str, list[str]]]:
-        if isinstance(route.guard, AccessToken):
-            return [{"access_token": []}, {"password": []}] if self._password else [{"access_token": []}]
-        if isinstance(route.guard, Browser):
-            return [{"refresh_cookie": []}, {}]  # read where there is one: log-in ends the session that it replaces
-        return []
 
     def _answers(self, route: Route) -> dict[str, Any]:
         answers: dict[str, Any] = {}
         for status, kind in (route.answers or {200: None}).items():
             answer: dict[str, Any] = {"description": http.HTTPStatus(status).phrase, "headers": _REQUEST_ID}
             if kind is not None:
-                answer["content"] = {route.media_type.partition(";")[0]: {"schema": self._schemas[kind]}}
+                content = {"schema": self._schemas[kind], **_example(route.shown.get(status))}
+                answer["content"] = {route.media_type.partition(";")[0]: content}
             answers[str(status)] = answer
         return answers
 
     def _refusals(self, route: Route) -> dict[str, Any]:
         """One response per status, with an example per code."""
         if route.speech is Speech.OAUTH:
-            content = {"application/json": {"schema": self._schemas[OAuthError]}}
+            examples = {code: self._oauth_example(code) for code in route.problems}
+            content = {"application/json": {"schema": self._schemas[OAuthError], "examples": examples}}
             return {"default": {"description": "An error of RFC 6749 section 5.2", "content": content}}
         by_status: dict[int, list[str]] = defaultdict(list)
         for code in implied_codes(route):
             by_status[PROBLEMS[code].status].append(code)
         return {str(status): self._refusal(codes) for status, codes in sorted(by_status.items())}
 
+    def _oauth_example(self, code: str) -> dict[str, Any]:
+        problem = PROBLEMS[code]
+        said = msgspec.to_builtins(OAuthError(problem.oauth, printable(problem.about)))
+        return {"summary": problem.title, "value": said}
+
     def _refusal(self, codes: list[str]) -> dict[str, Any]:
         examples = {code: {"summary": PROBLEMS[code].title, "value": self._example(code)} for code in codes}
         return {
             "description": ", ".join(f"`{code}`" for code in codes),
-            "headers": _REQUEST_ID,
             "content": {"application/problem+json": {"schema": self._schemas[ProblemBody], "examples": examples}},
         }
 
@@ -182,16 +235,33 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
 
 
-def _security_schemes(public_url: str, server: str, password_paths: Sequence[str]) -> dict[str, Any]:
-    schemes: dict[str, Any] = {
-        "access_token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        "refresh_cookie": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": SECURE_NAME if public_url.startswith("https:") else LOOPBACK_NAME,
-        },
-    }
+def _example(value: Any) -> dict[str, Any]:
+    return {} if value is None else {"example": msgspec.to_builtins(value)}
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """What a route takes from `Authorization`; with `{}` beside it where it may be left out."""
+    if isinstance(route.guard, AccessToken):
+        return [{Credential.ACCESS_TOKEN.value: []}]
+    return [] if route.credential is None else [{route.credential.value: []}, {}]
+
+
+def _security_schemes(
+    tagged: Sequence[tuple[str, Route]], server: str, password_paths: Sequence[str]
+) -> dict[str, Any]:
+    """The access token, by log-in where there is a password grant; and the key of a guard, which people do not have."""
+    schemes: dict[str, Any] = {Credential.ACCESS_TOKEN.value: _pasted("The `access_token` that a log-in answered.")}
     for path in password_paths[:1]:  # what makes Swagger UI's Authorize button ask for name and password
         token_url = server.rstrip("/") + path
-        schemes["password"] = {"type": "oauth2", "flows": {"password": {"tokenUrl": token_url, "scopes": {}}}}
+        flow = {"tokenUrl": token_url, "refreshUrl": token_url, "scopes": {}}
+        about = "Log in with a username or an e-mail address and the password. There is no client to name."
+        schemes[Credential.ACCESS_TOKEN.value] = {
+            "type": "oauth2", "description": about, "flows": {"password": flow},
+        }  # fmt: skip
+    if any(route.credential is Credential.GUARD_KEY for _, route in tagged):
+        schemes[Credential.GUARD_KEY.value] = _pasted("The key of a guard, made by `watchword guards create NAME`.")
     return schemes
+
+
+def _pasted(about: str) -> dict[str, str]:
+    return {"type": "http", "scheme": "bearer", "description": about}

@@ -120,9 +120,7 @@ class Problems:
         status = HTTPStatus.BAD_REQUEST if asked_wrongly else problem.status
         if errors:
             detail = "; ".join(f"{one.field}: {one.message}" for one in errors)
-        body = OAuthError(problem.oauth, _printable(detail))
-        if problem.oauth == "invalid_client" and challenge is None:
-            challenge = (b"www-authenticate", b'Basic realm="watchword"')
+        body = OAuthError(problem.oauth, printable(detail))
         return Reply(_encode(body), status, (_JSON_HEADER, *_headers(error, status, challenge)))
 
 
@@ -149,7 +147,7 @@ def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tu
 def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:
     """`Retry-After` and the structured fields of draft-ietf-httpapi-ratelimit-headers-10 (checklist C6)."""
     after = max(error.retry_after, 1)
-    name = _printable(error.limit)  # an sf-string has the same letters as an error_description
+    name = printable(error.limit)  # an sf-string has the same letters as an error_description
     return (
         (b"retry-after", b"%d" % after),
         (b"ratelimit-policy", f'"{name}";q={error.quota};w={error.window}'.encode()),
@@ -157,6 +155,6 @@ def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`error_description` may hold %x20-21 / %x23-5B / %x5D-7E only."""
     return "".join(letter if " " <= letter <= "~" and letter not in '"\\' else "'" for letter in text)

@@ -41,6 +41,13 @@ class Browser:
 Guard = Anyone | AccessToken | Browser
 
 
+class Credential(Enum):
+    """What a handler itself reads from `Authorization: Bearer` where it is shown, under a guard that asks for none."""
+
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a kind
+    GUARD_KEY = "guard_key"
+
+
 class Speech(Enum):
     """How a route's errors read: RFC 9457 problems, or RFC 6749's `{"error", "error_description"}`."""
 
@@ -90,6 +97,10 @@ class Route:
     :param query: name → description of what may stand in the query string.
     :param problems: codes this route answers with beyond those its guard, body and limit imply.
     :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
+    :param credential: what the handler reads from `Authorization` by itself, so that the documentation can send it.
+    :param step: place among the first steps, with which the documentation begins; None for a route of the rest.
+    :param example: a body or form that this route accepts as it stands.
+    :param shown: status → an example of the answer.
     """
 
     method: str
@@ -103,6 +114,10 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     limit: str | None = None
+    credential: Credential | None = None
+    step: int | None = None
+    example: msgspec.Struct | None = None
+    shown: Mapping[int, Any] = field(default_factory=dict)
     speech: Speech = Speech.PROBLEM
     media_type: str = "application/json"
     root: bool = False  # stands outside the path prefix (well-known documents)

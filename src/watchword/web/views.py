@@ -15,6 +15,10 @@ def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+SOME_ACCESS_TOKEN = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTk3ZjFhMiJ9.c2lnbmF0dXJl"  # noqa: S105 - an example
+SOME_REFRESH_TOKEN = "wwr_Xo8Yt1qzQm7bB2n5c9d4e6f8g0hJkLmNpQrStUvWxYz"  # noqa: S105 - the same
+
+
 class UserView(msgspec.Struct, frozen=True):
     """A user, as he and administrators see him. Times are RFC 3339 UTC."""
 
@@ -42,6 +46,18 @@ class UserView(msgspec.Struct, frozen=True):
         )
 
 
+SOME_USER = UserView(
+    id="0197f1a2-5b6c-7d8e-9f00-112233445566",
+    username="testuser",
+    email="test@example.com",
+    email_verified=False,
+    roles=(),
+    created_at=datetime(2026, 11, 28, 9, 30, tzinfo=UTC),
+    updated_at=datetime(2026, 11, 28, 9, 30, tzinfo=UTC),
+    last_login_at=None,
+)
+
+
 class SignedIn(msgspec.Struct, frozen=True):
     """The browser door's answer: the refresh token is in the cookie, never here. `expires_in` is in seconds."""
 
@@ -54,3 +70,6 @@ class SignedIn(msgspec.Struct, frozen=True):
     def of(cls, user: User, tokens: Tokens) -> SignedIn:
         """The answer to a log-in."""
         return cls(tokens.access_token, "Bearer", tokens.expires_in, UserView.of(user))
+
+
+SOME_SIGNED_IN = SignedIn(SOME_ACCESS_TOKEN, "Bearer", 900, SOME_USER)

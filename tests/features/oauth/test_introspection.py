@@ -230,7 +230,8 @@ async def test_C9_the_caller_has_to_be_a_guard(api: Api) -> None:
     for headers, form in shown:
         answer = await api.post("/introspect", data={"token": somebody.access, **form}, headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client"), (headers, form)
-        assert answer.headers["www-authenticate"].startswith("Basic")
+        scheme = "Basic" if headers.get("Authorization", "").startswith("Basic") else "Bearer"
+        assert answer.headers["www-authenticate"].startswith(scheme)
         assert "active" not in answer.text
     await api.kernel.guard_keys.revoke("orders", peer=HOME)
     answer = await api.post("/introspect", data={"token": somebody.access}, headers=bearer(key))

@@ -87,5 +87,7 @@ async def test_without_the_password_grant_nothing_offers_it(tmp_path: Path) -> N
     """`WATCHWORD_PASSWORD_GRANT=off`: the document has no password flow, the metadata no such grant."""
     async with served(tmp_path, password_grant="off") as api:
         document = (await api.get("/openapi.json")).json()
-        assert set(document["components"]["securitySchemes"]) == {"access_token", "refresh_cookie"}
+        schemes = document["components"]["securitySchemes"]
+        assert set(schemes) == {"access_token", "guard_key"}
+        assert (schemes["access_token"]["type"], schemes["access_token"]["scheme"]) == ("http", "bearer")
         assert "password" not in (await api.get("/.well-known/openid-configuration")).json()["grant_types_supported"]

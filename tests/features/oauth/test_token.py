@@ -112,7 +112,9 @@ async def test_other_clients_are_refused(api: Api, headers: dict[str, str]) -> N
     form = {"grant_type": "password", "username": name, "password": PASSWORD}
     answer = await api.post("/token", data=form, headers=headers)
     _error(answer, 401, "invalid_client")
-    assert answer.headers["www-authenticate"].startswith("Basic")
+    assert answer.headers["www-authenticate"].startswith(
+        "Basic" if headers["Authorization"].startswith("Basic") else "Bearer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,9 @@ async def test_other_clients_are_refused(api: Api, headers: dict[str, str]) -> N
 )
 async def test_other_clients_in_the_form_are_refused(api: Api, more: dict[str, str]) -> None:
     """The same, when they name themselves in the body."""
-    _error(await _password(api, "nobody", **more), 401, "invalid_client")
+    answer = await _password(api, "nobody", **more)
+    _error(answer, 401, "invalid_client")
+    assert answer.headers["www-authenticate"].startswith("Bearer")  # Basic would open a browser's own sign-in box
 
 
 async def test_J2_only_a_form_is_read(api: Api) -> None:

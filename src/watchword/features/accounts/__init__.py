@@ -11,4 +11,4 @@ from watchword.web.feature import Feature
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
     """What this feature declares."""
-    return Feature("accounts", AccountRoutes(Accounts(kernel), cookie).table())
+    return Feature("accounts", AccountRoutes(Accounts(kernel), cookie).table(), "The account of the user who asks.")

@@ -11,21 +11,22 @@ from watchword.errors import FieldError, InvalidInput
 from watchword.features.accounts.service import Accounts
 from watchword.web.cookies import RefreshCookie
 from watchword.web.route import AccessToken, Anyone, Call, Reply, Route
-from watchword.web.views import UserView
+from watchword.web.views import SOME_USER, UserView
 
 Username = Annotated[str, Meta(description="1 to 64 letters, digits, '.', '_', '-'.", examples=["testuser"])]
 Email = Annotated[str, Meta(description="An e-mail address.", examples=["test@example.com"])]
 NewPassword = Annotated[
     str, Meta(description="At least 8 characters, not a common one.", examples=["plum-orbit-canvas"])
 ]
+OwnPassword = Annotated[str, Meta(description="The current password.", examples=["plum-orbit-canvas"])]
 
 
-class Register(msgspec.Struct, forbid_unknown_fields=True):
+class Register(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A username, an e-mail address or both, and a password."""
 
-    password: NewPassword
     username: Username | UnsetType = UNSET
     email: Email | UnsetType = UNSET
+    password: NewPassword
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,13 +34,19 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
     username: Username | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    password: str | UnsetType = UNSET
+    password: OwnPassword | UnsetType = UNSET
 
 
 class Close(msgspec.Struct, forbid_unknown_fields=True):
     """The password, to be sure."""
 
-    password: str
+    password: OwnPassword
+
+
+# What the documentation fills in: the account that its first step makes.
+_NEW = Register(username="testuser", email="test@example.com", password="plum-orbit-canvas")  # noqa: S106
+_RENAMED = Change(username="testuser2")
+_CLOSING = Close(password="plum-orbit-canvas")  # noqa: S106
 
 
 class AccountRoutes:
@@ -55,14 +62,16 @@ class AccountRoutes:
         return (
             Route(method="POST", path="/register", handler=self.register, guard=Anyone(), body=Register,
                   summary="Make an account", answers={201: UserView}, limit="register",
+                  step=1, example=_NEW, shown={201: SOME_USER},
                   problems=("username_taken", "email_taken", "registration_closed", "overloaded")),
             Route(method="GET", path="/profile", handler=self.show, guard=bearer,
-                  summary="The caller's own account", answers={200: UserView}),
+                  summary="The caller's own account", answers={200: UserView}, step=3, shown={200: SOME_USER}),
             Route(method="PATCH", path="/profile", handler=self.change, guard=bearer, body=Change,
                   summary="Change username or e-mail address", answers={200: UserView}, limit="login",
+                  example=_RENAMED, shown={200: SOME_USER},
                   problems=("username_taken", "email_taken", "invalid_credentials", "overloaded")),
             Route(method="DELETE", path="/profile", handler=self.close, guard=bearer, body=Close,
-                  summary="Close the account", answers={204: None}, limit="login",
+                  summary="Close the account", answers={204: None}, limit="login", example=_CLOSING,
                   problems=("invalid_credentials", "overloaded")),
         )  # fmt: skip
 

@@ -10,4 +10,4 @@ from watchword.web.feature import Feature
 
 def feature(kernel: Kernel) -> Feature:
     """What this feature declares."""
-    return Feature("health", HealthRoutes(Health(kernel)).table())
+    return Feature("health", HealthRoutes(Health(kernel)).table(), "For load balancers and orchestrators.")

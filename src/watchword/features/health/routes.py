@@ -30,13 +30,16 @@ class HealthRoutes:
     def table(self) -> tuple[Route, ...]:
         """Every route of this feature."""
         readiness = {200: Readiness, 503: Readiness}
+        parts = ("database", "writes", "migrations", "keys", "revocations")
+        shown = {200: Readiness("ok", dict.fromkeys(parts, True)),
+                 503: Readiness("unavailable", {part: part != "writes" for part in parts})}  # fmt: skip
         return (
             Route(method="GET", path="/livez", handler=self.live, guard=Anyone(), summary="Whether the process lives",
-                  answers={200: Alive}),
+                  answers={200: Alive}, shown={200: Alive("ok")}),
             Route(method="GET", path="/readyz", handler=self.ready, guard=Anyone(),
-                  summary="Whether requests can be served", answers=readiness),
+                  summary="Whether requests can be served", answers=readiness, shown=shown),
             Route(method="GET", path="/healthz", handler=self.ready, guard=Anyone(),
-                  summary="The same as /readyz", answers=readiness),
+                  summary="The same as /readyz", answers=readiness, shown=shown),
         )  # fmt: skip
 
     async def live(self, _: Call) -> Reply:

@@ -10,6 +10,8 @@ from watchword.features.oauth.service import PASSWORD, TokenEndpoint
 from watchword.identity.kernel import Kernel
 from watchword.web.feature import Feature
 
+_ABOUT = "The same in the words of OAuth 2.0: for libraries and for machines."
+
 
 def feature(kernel: Kernel) -> Feature:
     """What this feature declares."""
@@ -17,4 +19,4 @@ def feature(kernel: Kernel) -> Feature:
     tokens = TokenRoutes(endpoint).table()
     inspection = InspectionRoutes(TokenInspection(kernel)).table()
     flow = "/token" if PASSWORD in endpoint.grants else None
-    return Feature("oauth", tokens + inspection + MetadataRoutes(kernel).table(), password_flow=flow)
+    return Feature("oauth", tokens + inspection + MetadataRoutes(kernel).table(), _ABOUT, password_flow=flow)

@@ -45,11 +45,11 @@ def check_client(authorization: str | None, client_id: str | None, client_secret
     if authorization is not None:
         name, secret = _basic(authorization)
         if secret or client_secret:
-            raise Refused("This client has no secret.", code="invalid_client")
+            raise Refused("This client has no secret. Leave it out.", code="invalid_client")
         if name:
             named.add(name)
     if client_secret or named != {FIRST_PARTY}:
-        raise Refused("There is no such client.", code="invalid_client")
+        raise Refused("There is no such client. Leave client_id and client_secret out.", code="invalid_client")
 
 
 def _basic(authorization: str) -> tuple[str, str]:

@@ -10,7 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 from watchword.features.oauth.clients import read_credentials
 from watchword.features.oauth.inspection import Introspection, TokenInspection
 from watchword.features.oauth.routes import authorization, given
-from watchword.web.route import Anyone, Call, Reply, Route, Speech
+from watchword.identity.issuing import FIRST_PARTY
+from watchword.web.route import Anyone, Call, Credential, Reply, Route, Speech
+from watchword.web.views import SOME_ACCESS_TOKEN, SOME_USER
 
 
 class TokenToInspect(msgspec.Struct):
@@ -20,6 +22,14 @@ class TokenToInspect(msgspec.Struct):
     token_type_hint: str | UnsetType = UNSET
     client_id: str | UnsetType = UNSET
     client_secret: str | UnsetType = UNSET
+
+
+_TOKEN = TokenToInspect(token=SOME_ACCESS_TOKEN)
+_OWN_TOKEN = TokenToInspect(token=SOME_ACCESS_TOKEN, client_id=FIRST_PARTY)
+_ACTIVE = Introspection(
+    active=True, client_id=FIRST_PARTY, username=SOME_USER.username, token_type="Bearer", exp=1_795_859_100,  # noqa: S106
+    iat=1_795_858_200, sub=SOME_USER.id, aud=("https://auth.example.com",), iss="https://auth.example.com",
+)  # fmt: skip
 
 
 class InspectionRoutes:
@@ -33,10 +43,11 @@ class InspectionRoutes:
         return (
             Route(method="POST", path="/introspect", handler=self.introspect, guard=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="What a token is worth now; needs a guard key",
-                  answers={200: Introspection}, problems=("invalid_client", "invalid_request")),
+                  answers={200: Introspection}, credential=Credential.GUARD_KEY, example=_TOKEN,
+                  shown={200: _ACTIVE}, problems=("invalid_client", "invalid_request")),
             Route(method="POST", path="/revoke", handler=self.revoke, guard=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="End the session behind a token", answers={200: None},
-                  problems=("invalid_client", "invalid_request")),
+                  credential=Credential.GUARD_KEY, example=_OWN_TOKEN, problems=("invalid_client", "invalid_request")),
         )  # fmt: skip
 
     async def introspect(self, call: Call) -> Reply:

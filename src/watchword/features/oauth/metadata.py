@@ -37,6 +37,21 @@ class KeySetDocument(msgspec.Struct, frozen=True):
     keys: tuple[dict[str, str], ...]
 
 
+_KEY_SET = KeySetDocument(
+    (
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "vv1d918Z7CWjYKowsTWJcIueRNZBNqUm48VF3x3Vge8",
+            "y": "kPAdwcdHG0rEs-GldlFCkHCTcJq72M3RFp1oq_A-14I",
+            "kid": "0197f1a2-8d00-7123-9abc-334455667788",
+            "use": "sig",
+            "alg": "ES256",
+        },
+    )
+)
+
+
 class MetadataRoutes:
     """The documents. They change with the settings and the keys only, so no request makes them."""
 
@@ -54,6 +69,7 @@ class MetadataRoutes:
             introspection_endpoint=f"{issuer}/introspect",
             introspection_endpoint_auth_methods_supported=("client_secret_basic", "client_secret_post"),
         )
+        self._shown = metadata
         self._metadata = msgspec.json.encode(metadata)
         self._keys = kernel.keys
         self._inserted = urlsplit(issuer).path
@@ -64,7 +80,7 @@ class MetadataRoutes:
         routes = [
             Route(method="GET", path="/.well-known/jwks.json", handler=self.key_set, guard=Anyone(),
                   summary="The public keys that verify access tokens", answers={200: KeySetDocument},
-                  media_type="application/jwk-set+json"),
+                  shown={200: _KEY_SET}, media_type="application/jwk-set+json"),
             self._document("/.well-known/oauth-authorization-server"),
             self._document("/.well-known/openid-configuration"),
         ]  # fmt: skip
@@ -83,6 +99,7 @@ class MetadataRoutes:
             guard=Anyone(),
             summary="Authorization server metadata",
             answers={200: Metadata},
+            shown={200: self._shown},
             root=root,
             documented=not root,
         )

@@ -11,12 +11,13 @@ from watchword.errors import Refused
 from watchword.features.oauth.clients import check_client
 from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
+from watchword.web.views import SOME_ACCESS_TOKEN, SOME_REFRESH_TOKEN
 
 
 class TokenRequest(msgspec.Struct):
     """RFC 6749 sections 4.3.2 and 6. Unknown fields are ignored, as section 3.2 asks."""
 
-    grant_type: Annotated[str, Meta(description="`password` or `refresh_token`.", examples=["password"])]
+    grant_type: Annotated[str, Meta(description="`password` or `refresh_token`.")]
     username: Annotated[str, Meta(description="A username or an e-mail address.")] | UnsetType = UNSET
     password: str | UnsetType = UNSET
     refresh_token: str | UnsetType = UNSET
@@ -36,6 +37,11 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     scope: str
 
 
+_PASSWORD_REQUEST = TokenRequest(grant_type=PASSWORD, username="testuser", password="plum-orbit-canvas")  # noqa: S106
+_REFRESH_REQUEST = TokenRequest(grant_type=REFRESH, refresh_token=SOME_REFRESH_TOKEN)
+_TOKENS = TokenAnswer(SOME_ACCESS_TOKEN, "Bearer", 900, SOME_REFRESH_TOKEN, 604_800, "")
+
+
 class TokenRoutes:
     """The routes of `TokenEndpoint`."""
 
@@ -44,11 +50,13 @@ class TokenRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Every route of the endpoint."""
+        example = _PASSWORD_REQUEST if PASSWORD in self._endpoint.grants else _REFRESH_REQUEST
         return (
             Route(method="POST", path="/token", handler=self.token, guard=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
-                  limit="login", problems=("invalid_grant", "invalid_client", "invalid_request",
-                                           "unsupported_grant_type", "overloaded", "too_many_roles")),
+                  example=example, shown={200: _TOKENS}, limit="login",
+                  problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
+                            "overloaded", "too_many_roles")),
         )  # fmt: skip
 
     async def token(self, call: Call) -> Reply:

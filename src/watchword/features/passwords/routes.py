@@ -12,22 +12,28 @@ from watchword.features.passwords.service import Passwords
 from watchword.identity.login import LoggedIn
 from watchword.web.cookies import RefreshCookie
 from watchword.web.route import AccessToken, Browser, Call, Reply, Route
-from watchword.web.views import SignedIn
+from watchword.web.views import SOME_SIGNED_IN, SignedIn
 
 
-class LogIn(msgspec.Struct, forbid_unknown_fields=True):
+class LogIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A username or an e-mail address, and the password."""
 
-    password: Annotated[str, Meta(examples=["plum-orbit-canvas"])]
     username: Annotated[str, Meta(examples=["testuser"])] | UnsetType = UNSET
-    email: Annotated[str, Meta(examples=["test@example.com"])] | UnsetType = UNSET
+    email: Annotated[str, Meta(description="Instead of `username`.")] | UnsetType = UNSET
+    password: Annotated[str, Meta(examples=["plum-orbit-canvas"])]
 
 
 class ChangePassword(msgspec.Struct, forbid_unknown_fields=True):
     """The current password and the one to set."""
 
-    current_password: str
-    new_password: Annotated[str, Meta(description="At least 8 characters, not a common one.")]
+    current_password: Annotated[str, Meta(examples=["plum-orbit-canvas"])]
+    new_password: Annotated[
+        str, Meta(description="At least 8 characters, not a common one.", examples=["quiet-harbor-lantern"])
+    ]
+
+
+_LOG_IN = LogIn(username="testuser", password="plum-orbit-canvas")  # noqa: S106 - an example
+_CHANGE = ChangePassword(current_password="plum-orbit-canvas", new_password="quiet-harbor-lantern")  # noqa: S106
 
 
 class PasswordRoutes:
@@ -42,10 +48,11 @@ class PasswordRoutes:
         return (
             Route(method="POST", path="/login", handler=self.log_in, guard=Browser(), body=LogIn,
                   summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
+                  step=2, example=_LOG_IN, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
             Route(method="POST", path="/profile/password", handler=self.change, guard=AccessToken(),
                   body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
-                  answers={200: SignedIn}, limit="login",
+                  answers={200: SignedIn}, limit="login", example=_CHANGE, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
         )  # fmt: skip
 

@@ -8,4 +8,4 @@ from watchword.web.feature import Feature
 
 def feature() -> Feature:
     """What this feature declares."""
-    return Feature("proxy", ProxyRoutes().table())
+    return Feature("proxy", ProxyRoutes().table(), "For reverse proxies: nginx, Caddy, Traefik.")

@@ -10,6 +10,7 @@ from watchword.errors import Refused, TokenError
 from watchword.tokens.claims import AccessClaims
 from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Call, Header, Reply, Route
+from watchword.web.views import SOME_USER
 
 _QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
 
@@ -30,6 +31,7 @@ class ProxyRoutes:
         return (
             Route(method="GET", path="/verify", handler=self.verify, guard=AccessToken(),
                   summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
+                  shown={200: Verified(SOME_USER.id, ("admin",), ())},
                   problems=("role_missing", "scope_missing", "invalid_request"),
                   query=_QUERY),
         )  # fmt: skip

@@ -10,4 +10,8 @@ from watchword.web.feature import Feature
 
 def feature(kernel: Kernel) -> Feature:
     """What this feature declares."""
-    return Feature("revocations", RevocationRoutes(Revocations(kernel)).table())
+    return Feature(
+        "revocations",
+        RevocationRoutes(Revocations(kernel)).table(),
+        "For guards: APIs that verify tokens by themselves.",
+    )

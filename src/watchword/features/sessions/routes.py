@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,8 +12,8 @@ from watchword.identity.sessions import SessionView
 from watchword.web.access import bearer_token
 from watchword.web.cookies import RefreshCookie
 from watchword.web.forms import decode_form
-from watchword.web.route import AccessToken, Browser, Call, Reply, Route
-from watchword.web.views import instant
+from watchword.web.route import AccessToken, Browser, Call, Credential, Reply, Route
+from watchword.web.views import SOME_ACCESS_TOKEN, instant
 
 _ID_LENGTH = 36
 
@@ -45,6 +45,18 @@ class SessionList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+_REFRESHED = Refreshed(SOME_ACCESS_TOKEN, "Bearer", 900)
+_SESSION = SessionItem(
+    id="0197f1a2-7c00-7abc-8def-223344556677",
+    created_at=datetime(2026, 11, 28, 9, 30, tzinfo=UTC),
+    last_used_at=datetime(2026, 11, 28, 10, 15, tzinfo=UTC),
+    expires_at=datetime(2026, 12, 5, 10, 15, tzinfo=UTC),
+    address="203.0.113.9",
+    agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    current=True,
+)
+
+
 class SessionRoutes:
     """The routes of `OwnSessions`."""
 
@@ -58,18 +70,22 @@ class SessionRoutes:
         return (
             Route(method="POST", path="/refresh", handler=self.refresh, guard=Browser(),
                   summary="The next access token, from the refresh cookie", answers={200: Refreshed},
+                  step=4, shown={200: _REFRESHED},
                   problems=("refresh_token_missing", "refresh_token_invalid", "session_ended", "refresh_superseded",
                             "refresh_token_reused", "cookie_repeated", "too_many_roles")),
             Route(method="POST", path="/logout", handler=self.log_out, guard=Browser(),
                   summary="End this session; works with an expired access token", answers={204: None},
+                  step=5, credential=Credential.ACCESS_TOKEN,
                   problems=("token_malformed", "token_invalid", "cookie_repeated")),
             Route(method="GET", path="/sessions", handler=self.list, guard=bearer,
                   summary="The caller's sessions", answers={200: SessionList}, problems=("invalid_input",),
-                  query={"cursor": "`next_cursor` of the page before"}),
+                  query={"cursor": "`next_cursor` of the page before"},
+                  step=6, shown={200: SessionList((_SESSION,), None)}),
             Route(method="DELETE", path="/sessions", handler=self.end_others, guard=bearer,
-                  summary="End all other sessions", answers={204: None}),
+                  summary="End all other sessions", answers={204: None}, step=7),
             Route(method="DELETE", path="/sessions/{id}", handler=self.end, guard=bearer,
-                  summary="End one session", answers={204: None}, problems=("not_found",)),
+                  summary="End one session of the list", answers={204: None}, step=8,
+                  problems=("not_found",)),
         )  # fmt: skip
 
     async def refresh(self, call: Call) -> Reply:
