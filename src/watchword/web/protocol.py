@@ -1,113 +1,127 @@
 """uvicorn's httptools protocol with an end to patience: time-outs and limits for heads and bodies (checklist J3).
 
-uvicorn 0.54 waits for ever for the rest of a request. Here a head has 10 s from its first byte (or from the
-connection), a body 10 s from the end of its head, in all and not between bytes, so that one byte every nine seconds
-does not help. The timers exist only while a request is incomplete: one that arrives in one piece costs none.
+uvicorn 0.54 waits for ever for the rest of a request, and for a client that does not read its answer. Here a
+connection on which no answer is under way always has a timer running: `_watch` is called after everything that happens
+on it, and sees to that. A head has 10 s from its first byte (or from the connection), a body 10 s from the end of its
+head, in all and not between bytes, so that one byte every nine seconds does not help; nor do blank lines.
 
-uvicorn also writes the head of an answer and its body one by one, which is two system calls here, two packets on the
-way, and two awakenings at the other end; here they leave together (`_Together`).
+What the parser gets wrong for a server without upgrades is put right here too: a request that offers one has its body
+read, and trailers never become headers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http
+from enum import Enum, auto
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from watchword.web.connections import Places
+from watchword.web.together import Together
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class _TooMuch(Exception):
     """A head beyond the limits; ends the parsing."""
 
 
-class _Together(asyncio.Transport):
-    """The transport as one request's cycle sees it: the head is held until the body's first part comes.
+class Wait(Enum):
+    """What a connection waits for, and the timer is for."""
 
-    Until the loop's next turn at the latest, so that a head whose body is still being made does not wait for it. Every
-    answer but that to HEAD has something written after its head, if only an empty body; HEAD gets no such transport.
-    """
-
-    __slots__ = ("_cycle", "_head", "_later", "_transport")
-
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = cycle.transport
-        self._cycle: RequestResponseCycle | None = cycle  # until its head has come
-        self._later = loop.call_soon
-        self._head: bytes | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Hold what is the head; pass on what is not, after the head if there is one."""
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-        elif self._cycle is not None and self._cycle.response_started:
-            self._cycle = None  # the next is no head, nor is it "100 Continue", which comes before
-            self._head = bytes(data)
-            self._later(self._flush)
-        else:
-            self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Whether the connection ends."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """End the connection when everything has been sent, a head without a body too."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head is not None and not self._transport.is_closing():
-            self._transport.write(self._head)
-        self._head = None
+    HEAD = auto()  # the rest of a head, or the first byte of the first one
+    BODY = auto()  # the rest of a body, read by the application or not
+    NEXT = auto()  # another request, or none
+    READER = auto()  # a client that takes the answer too slowly for it to go on
+    FLUSH = auto()  # a client that takes the last of what was written
 
 
 class Protocol(HttpToolsProtocol):
-    """For `uvicorn.Config(http=Protocol)`. The class attributes are the limits; a subclass may change them."""
+    """For `uvicorn.Config(http=Protocol)`. The class attributes are the limits; a subclass may change them.
+
+    A `places` at the configuration limits the number of connections.
+    """
 
     head_seconds = 10.0
     body_seconds = 10.0
     flush_seconds = 30.0  # for a client that does not read the answer
+    flush_rate = 16 * 1024  # bytes a second that a client which does read it must take
     max_headers = 64
     max_head_bytes = 16 * 1024
     max_target_bytes = 8 * 1024
+    max_pipelined = 100
 
+    _wait: Wait | None = None
     _timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None  # the cycle that was started last; later ones are in `pipeline`
     _in_head = False
     _in_body = False
-    _timed_body = False  # what the running timer is for
-    _fed = 0  # bytes since this request's first; never less than what its head has
+    _offered = False  # the head offers an upgrade, which stops the parser; a body is still to come
+    _resuming = False  # the head being parsed is one of ours, to set up the parser for that body
+    _deaf = False  # what comes is not read any more: it cannot be understood, or there is no place
+    _fed = 0  # bytes since the last request ended, or since the last byte of this one's body
+    _places: Places | None = None
+    _place: str | None = ""
+    _lasting = True  # whether the connection may stay after this answer
+    _lost = False
     _refusal = http.HTTPStatus.BAD_REQUEST
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first head."""
+        """Start to wait for the first head, if there is a place."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(self.head_seconds, self._too_slow)
+        self._places = getattr(self.config, "places", None)
+        if self._places is not None:
+            self._place = self._places.take(self.client[0] if self.client else "")
+        if self._place is None:
+            self._deaf = True
+            self._answer_and_close(http.HTTPStatus.SERVICE_UNAVAILABLE)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is waited for any more."""
-        self._stop_timer()
+        """The client is gone, and so is its place."""
+        self._lost = True
+        self._watch()
+        if self._places is not None and self._place is not None:
+            self._places.give_back(self._place)
+        running = self._running
+        if running is not None and not running.response_complete:  # the base class knows the newest only
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
+        self.pipeline.clear()
+
+    def eof_received(self) -> None:
+        """A client that sends no more is gone: we answer none that has hung up half-way."""
+        self._close()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see what is still missing."""
+        if self._deaf or self.transport.is_closing():
+            return
         self._fed += len(data)
-        super().data_received(data)
-        if self.transport.is_closing():
-            return
-        if self._in_head and self._fed > self.max_head_bytes + self.max_target_bytes:
-            # httptools keeps an unfinished header in memory however long it grows, and reports it only when it ends.
-            self._refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self.send_400_response("")
-            return
-        if not self._in_head and not self._in_body:
-            if self._timer is not None:
-                self._stop_timer()
-        elif self._timer is None:
-            self._start_timer()
-        elif self._in_body and not self._timed_body:
-            self._stop_timer()
-            self._start_timer()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._stop_reading()
+        else:
+            if self._fed > self.max_head_bytes + self.max_target_bytes:
+                # httptools keeps an unfinished header or trailer in memory however long it grows, and reports it when
+                # it ends. The end of a request and each part of a body set the count back.
+                self._refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                self._stop_reading()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """The client takes the answer more slowly than it is made."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has taken enough for the answer to go on."""
+        super().resume_writing()
+        self._watch()
 
     def shutdown(self) -> None:
         """The server stops and waits for its requests: those that only wait for news are answered now."""
@@ -115,14 +129,49 @@ class Protocol(HttpToolsProtocol):
         if stop_waiting is not None:
             stop_waiting()
         super().shutdown()
+        self._watch()
+
+    # --- What the parser calls -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A head begins."""
+        if self._resuming:
+            return
         self._in_head = True
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        if not self._resuming:
+            self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer is read and dropped, as it must not pass for one (RFC 9110 section 6.5.1)."""
+        if self._in_head and not self._resuming:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         """A head is complete: hold it against the limits, before anything is started for it."""
+        if self._resuming:
+            self._resuming = False
+            return
+        self._check_head()
+        super().on_headers_complete()
+        self._in_head = False
+        self._in_body = True
+        cycle = self.cycle
+        cycle.transport = Together(cycle, self.loop, self._watch)
+        if self._places is not None and self._places.draining:
+            cycle.keep_alive = False
+        if cycle.waiting_for_100_continue:
+            # A client that is refused before it was asked to go on may send the body or not, so nothing could tell
+            # where its next request begins: the connection stays only if the body is here before the answer.
+            self._lasting, cycle.keep_alive = cycle.keep_alive, False
+
+    def _check_head(self) -> None:
         if len(self.url) > self.max_target_bytes:
             self._refuse(http.HTTPStatus.REQUEST_URI_TOO_LONG)
         if len(self.headers) > self.max_headers:
@@ -131,64 +180,157 @@ class Protocol(HttpToolsProtocol):
             size = sum(len(name) + len(value) for name, value in self.headers)
             if size > self.max_head_bytes:
                 self._refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        self._in_head = False
-        self._in_body = True
-        super().on_headers_complete()
-        if self.scope["method"] != "HEAD":
-            self.cycle.transport = _Together(self.cycle, self.loop)
+        if len(self.pipeline) >= self.max_pipelined:
+            self._refuse(http.HTTPStatus.SERVICE_UNAVAILABLE)
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(http.HTTPStatus.NOT_IMPLEMENTED)
+            self._offered = any(name in _FRAMING for name, _ in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._fed = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is all here."""
+        """The request is all here, or says so: where it offers an upgrade, the parser takes its body for none."""
+        if self._offered:
+            return
         self._in_body = False
         self._fed = 0
+        self._stop_timer()  # what is waited for from here on is waited for from now on
+        if self.expect_100_continue and not self.cycle.response_started:
+            self.cycle.keep_alive = self._lasting
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's signature
-        """What the parser could not take: the status of the limit that was passed, or 400. Then the connection ends."""
-        self._stop_timer()
+    # --- Reading ---------------------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        """All of it, beyond an offer to upgrade too: the parser stops at one, but here it means nothing."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                if self._offered:
+                    self._offered = False
+                    self._resume()
+            else:
+                return
+
+    def _resume(self) -> None:
+        """Go on where a body begins, with a parser that knows its framing and of no upgrade."""
+        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._resuming = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+
+    def _stop_reading(self) -> None:
+        """Read no more: answer what came before, then what cannot be taken, if that is what is awaited; and close."""
+        self._deaf = True
+        running = self._running
+        if running is None or running.response_complete:
+            self._refuse_and_close(answered=self._in_body)
+        elif self._in_body and running is self.cycle:  # its own body is bad
+            self._refuse_and_close(answered=running.response_started)
+        else:
+            if self._in_body:  # the last in the queue can never be complete
+                self.pipeline.popleft()
+            self._in_head = self._in_body = False
+            self.cycle = self.pipeline[0][0] if self.pipeline else running
+            self.cycle.keep_alive = False
+
+    def _refuse_and_close(self, *, answered: bool) -> None:
+        """End the connection, with a refusal for the request that is being read if it has no answer yet."""
+        self._deaf = True
+        if answered:
+            self._close()
+            return
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True  # the application learns that nothing more comes, and that none listens
+            running.message_event.set()
         self._answer_and_close(self._refusal)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """An idle connection closes; one whose client does not take the answer is cut off in the end."""
-        super().timeout_keep_alive_handler()
-        if self.transport.get_write_buffer_size() > 0:
-            self._timer = self.loop.call_later(self.flush_seconds, self.transport.abort)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """A client that asks for an upgrade is answered over http, and is not worth two log lines."""
 
     def _refuse(self, status: http.HTTPStatus) -> None:
         self._refusal = status
         raise _TooMuch
 
-    def _start_timer(self) -> None:
-        self._timed_body = self._in_body
-        self._timer = self.loop.call_later(self.body_seconds if self._in_body else self.head_seconds, self._too_slow)
+    # --- Answering -------------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Begin with the next request that has come already, or read on."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            if not self.pipeline:
+                self.flow.resume_reading()
+        self._watch()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def _answer_and_close(self, status: http.HTTPStatus) -> None:
+        later = "retry-after: 1\r\n" if status == http.HTTPStatus.SERVICE_UNAVAILABLE else ""
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\n{later}connection: close\r\n\r\n"
+        self.transport.write(head.encode("ascii"))
+        self._close()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch()
+
+    # --- Patience --------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Have the one timer run for what is waited for now; what was waited for before goes on being timed."""
+        wait = self._awaited()
+        if wait is self._wait:
+            return
+        self._stop_timer()
+        self._wait = wait
+        if wait is not None:
+            self._timer = self.loop.call_later(self._seconds(wait), self._out_of_patience)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._wait = self._timer = None
 
-    def _too_slow(self) -> None:
-        """408 if that still makes sense, and the end of the connection; an application that waits learns it."""
-        self._timer = None
+    def _awaited(self) -> Wait | None:
+        """What the client owes us; None while we owe it an answer, and when the connection has ended."""
+        if self._lost:
+            return None
         if self.transport.is_closing():
-            return
-        begun = self._in_head or self._in_body
-        cycle: RequestResponseCycle | None = self.cycle  # None until the first head is complete
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started:
-                self.transport.close()
-                return
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if begun:
-            self._answer_and_close(http.HTTPStatus.REQUEST_TIMEOUT)
-        else:
-            self.transport.close()
+            return Wait.FLUSH if self.transport.get_write_buffer_size() else None  # else the loop ends it now
+        if self._in_body and not self.pipeline:  # while others wait before it, it is we who do not read
+            return Wait.BODY
+        running = self._running
+        if running is not None and not running.response_complete:
+            return Wait.READER if self.flow.write_paused else None
+        return Wait.HEAD if self._in_head or self._fed or running is None else Wait.NEXT
 
-    def _answer_and_close(self, status: http.HTTPStatus) -> None:
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode("ascii"))
-        self.transport.close()
+    def _seconds(self, wait: Wait) -> float:
+        if wait is Wait.NEXT:
+            return self.timeout_keep_alive
+        if wait is Wait.HEAD:
+            return self.head_seconds
+        if wait is Wait.BODY:
+            return self.body_seconds
+        return self.flush_seconds + self.transport.get_write_buffer_size() / self.flush_rate
+
+    def _out_of_patience(self) -> None:
+        """The end of the connection; with 408 where a request was begun and has no answer."""
+        wait, self._wait, self._timer = self._wait, None, None
+        if wait in (Wait.READER, Wait.FLUSH):
+            self.transport.abort()
+        elif wait is Wait.NEXT:
+            self._close()
+        else:
+            running = self._running
+            answered = wait is Wait.BODY and (running is None or running.response_started)
+            self._refusal = http.HTTPStatus.REQUEST_TIMEOUT
+            self._refuse_and_close(answered=answered or not (self._in_head or self._in_body))
