@@ -29,6 +29,7 @@ from watchword.identity.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
+from watchword.platforms import mode_of
 from watchword.settings import Settings, load
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
@@ -144,6 +145,11 @@ class Watchword:
             raise RuntimeError(_NOT_STARTED)
         return self._kernel.verifier.verify(token)
 
+    def refuse_readiness(self) -> None:
+        """Let `/readyz` answer 503 from now on: the server has been asked to stop, and balancers should look away."""
+        if self._kernel is not None:
+            self._kernel.stopping.set()
+
     def stop_waiting(self) -> None:
         """Answer those who wait for the feed: the server is about to stop and waits for open requests."""
         if self._kernel is not None:
@@ -232,7 +238,7 @@ def _check_private(path: Path) -> None:
     """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
     for each in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
-            if each.stat().st_mode & 0o077:
+            if mode_of(each.stat()) & 0o077:
                 message = f"{each} can be read by other users, and password hashes are in it"
                 raise SettingsError((Fault("WATCHWORD_DATABASE_URL", message, f"run: chmod 600 {each}"),))
 

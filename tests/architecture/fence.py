@@ -21,14 +21,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "ids": frozenset(),
     "opaque": frozenset(),
-    "settings": frozenset({"errors"}),
+    "platforms": frozenset(),
+    "settings": frozenset({"errors", "platforms"}),
     "tokens": frozenset({"errors"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
-    "storage": frozenset({"errors", "clock", "ids", "threads"}),
+    "storage": frozenset({"errors", "clock", "ids", "platforms", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
-        {"errors", "clock", "ids", "opaque", "settings", "threads", "tally", "tokens", "storage", "mail"}
+        {"errors", "clock", "ids", "opaque", "platforms", "settings", "threads", "tally", "tokens", "storage", "mail"}
     ),
     "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tally", "tokens", "identity"}),
     "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
@@ -38,6 +39,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "watchword",
             "errors",
             "clock",
+            "platforms",
             "settings",
             "tally",
             "tokens",
@@ -50,10 +52,22 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     "cli": frozenset(
-        {"watchword", "errors", "clock", "settings", "tokens", "storage", "identity", "web", "features", "app"}
+        {
+            "watchword",
+            "errors",
+            "clock",
+            "platforms",
+            "settings",
+            "tokens",
+            "storage",
+            "identity",
+            "web",
+            "features",
+            "app",
+        }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
-    "guard": frozenset({"watchword", "errors", "clock", "tokens"}),
+    "guard": frozenset({"watchword", "errors", "clock", "platforms", "tokens"}),
     "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
 }
 
@@ -79,10 +93,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("cli",),
     "sqlite3": ("storage",),
     "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
-    "structlog": ("identity", "web", "features", "app"),
+    "structlog": ("identity", "web", "features", "app", "cli.serve", "cli.workers"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
-    "uvicorn": ("web.protocol", "cli.serve"),
+    "uvicorn": ("web.protocol", "web.together", "cli.serve", "cli.workers"),
     "werkzeug": ("guard.flask",),
 }
 
@@ -95,6 +109,36 @@ _READERS = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_coun
 _DATES = frozenset({"now", "utcnow", "today"})
 # ids.py: an id is a name, and nothing is ever decided by the time inside it.
 MAY_READ_TIME = ("clock.py", "ids.py")
+
+# What one operating system or another lacks, or has and means nothing by (`st_mode` on Windows).
+_NOT_EVERYWHERE: dict[str, frozenset[str] | None] = {
+    "os": frozenset(
+        {
+            "O_CLOEXEC", "O_DIRECTORY", "O_NOCTTY", "O_NOFOLLOW", "O_SYNC", "O_DSYNC", "O_TMPFILE", "WNOHANG", "chown",
+            "chroot", "copy_file_range", "eventfd", "fchdir", "fchmod", "fchown", "fdatasync", "fork", "forkpty",
+            "getegid", "geteuid", "getgid", "getgroups", "getloadavg", "getpgid", "getpgrp", "getsid", "getuid",
+            "initgroups", "killpg", "lchown", "lockf", "memfd_create", "mkfifo", "mknod", "nice", "openpty",
+            "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate", "posix_spawn", "pread", "preadv", "pwrite",
+            "register_at_fork", "sched_getaffinity", "sched_setaffinity", "sched_yield", "sendfile", "setgid",
+            "setpgid", "setpriority", "setsid", "setuid", "splice", "statvfs", "fstatvfs", "sync", "sysconf", "uname",
+            "wait3", "wait4",
+        }
+    ),
+    "socket": frozenset({"AF_UNIX", "SO_REUSEPORT", "SO_EXCLUSIVEADDRUSE", "SO_PEERCRED", "TCP_DEFER_ACCEPT",
+                         "TCP_FASTOPEN", "TCP_QUICKACK", "TCP_USER_TIMEOUT", "socketpair", "sethostname"}),
+    "signal": frozenset({"SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGALRM", "SIGPIPE",
+                         "SIGTTIN", "SIGTTOU", "SIGTSTP", "SIGSTOP", "SIGCONT", "SIGWINCH", "SIGBREAK", "alarm",
+                         "setitimer", "pause", "pthread_sigmask", "sigwait", "siginterrupt"}),
+    "select": frozenset({"epoll", "poll", "kqueue", "devpoll"}),
+    "time": frozenset({"clock_gettime", "clock_gettime_ns", "tzset", "pthread_getcpuclockid", "CLOCK_MONOTONIC",
+                       "CLOCK_BOOTTIME", "CLOCK_REALTIME"}),
+    "loop": frozenset({"add_signal_handler", "remove_signal_handler", "add_reader", "add_writer",
+                       "create_unix_server", "create_unix_connection"}),
+    **dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix", "uvloop", "msvcrt",
+                     "winreg", "_winapi", "spwd", "crypt"), None),
+}  # fmt: skip
+_ON_ANY_OBJECT = _NOT_EVERYWHERE["loop"] | {"st_mode", "st_uid", "st_gid", "fork_exec"}  # type: ignore[operator]
+_PLATFORMS = "platforms.py"
 
 _STATUS = frozenset(
     {400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 422, 423, 425, 428, 429, 431, 500, 503}
@@ -232,6 +276,36 @@ def _time_read(node: ast.Attribute) -> set[str]:
     ):
         return {f"{owner}.{node.attr}"}
     return set()
+
+
+def systems_in_one_place(tree: Path) -> Iterator[str]:
+    """Names that do not exist on every operating system are used in `platforms.py` only."""
+    for _, path, syntax in modules(tree):
+        if path.relative_to(tree).as_posix() == _PLATFORMS:
+            continue
+        for node in ast.walk(syntax):
+            for name in _not_everywhere(node):
+                yield f"{path}:{node.lineno} not on every system: {name}"  # type: ignore[attr-defined]
+
+
+def _not_everywhere(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if _NOT_EVERYWHERE.get(alias.name, ()) is None)
+    elif isinstance(node, ast.ImportFrom):
+        names = _NOT_EVERYWHERE.get(node.module or "", frozenset())
+        if names is None:
+            yield str(node.module)
+        else:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name in names)
+    elif isinstance(node, ast.Attribute):
+        owner = ast.unparse(node.value)
+        if (
+            node.attr in _ON_ANY_OBJECT
+            or node.attr in (_NOT_EVERYWHERE.get(owner) or ())
+            or (owner, node.attr) == ("sys", "platform")
+            or (owner, node.attr) == ("os", "name")
+        ):
+            yield f"{owner}.{node.attr}"
 
 
 def statuses_in_tables(tree: Path) -> Iterator[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from tempfile import NamedTemporaryFile
 from types import FrameType
 from typing import Any
 
+import structlog
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
@@ -22,17 +24,22 @@ from watchword.cli import garbage
 from watchword.cli.banner import banner
 from watchword.cli.exits import Trouble
 from watchword.cli.loading import export_flags
+from watchword.cli.ports import BACKLOG, listen
+from watchword.platforms import POSIX, on_hang_up, raise_descriptors
 from watchword.settings import Loaded, Settings, load
+from watchword.web.connections import Places, most_connections
 from watchword.web.logs import configure_logging
 from watchword.web.protocol import Protocol
 
-BACKLOG = 2048
 _KEEP_ALIVE = 75  # longer than the 60 s of common proxies, which must be the side that closes
 _GRACE = 10  # for requests in flight when asked to stop
+_LAST_GRACE = 3.0  # when told again
+
+_log = structlog.get_logger("watchword.serve")
 
 
 def serve(loaded: Loaded, flags: Mapping[str, object]) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; a second one ends it at once. SIGHUP is ignored.
 
     :raises Trouble: for a taken port or a data directory that cannot be used.
     :raises SettingsError: and other errors of this package, for what the service finds when it starts.
@@ -40,11 +47,14 @@ def serve(loaded: Loaded, flags: Mapping[str, object]) -> None:
     settings = loaded.settings
     _configure_logs(settings)
     _prepare_data_dir(settings)
-    with contextlib.closing(_listen(settings)) as listener:
+    if settings.workers > 1 and not POSIX:
+        raise Trouble("this system can run one server process only", "leave --workers out")
+    with contextlib.ExitStack() as taken:
+        listeners = [taken.enter_context(listener) for listener in listen(settings)]
         if settings.workers == 1:
-            _in_process(loaded, listener)
+            _in_process(loaded, listeners)
         else:
-            _in_workers(loaded, flags, listener)
+            _in_workers(loaded, flags, listeners)
 
 
 def worker() -> ASGIApp:
@@ -74,60 +84,40 @@ def _prepare_data_dir(settings: Settings) -> None:
         ) from error
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Take the port before anything else is started, so that a taken one costs nothing and says so."""
-    place = f"{settings.host} port {settings.port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise Trouble(f"there is no address {settings.host}", "choose another with --host") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        reason = (error.strerror or str(error)).lower()
-        hint = "stop what runs there, or choose another port with --port"
-        raise Trouble(f"cannot listen on {place}: {reason}", hint) from error
-    listener.setblocking(False)
-    listener.set_inheritable(True)
-    return listener
+class ServiceConfig(Config):
+    """uvicorn's configuration, and what our own server wants to know besides; it reaches worker processes pickled."""
+
+    def __init__(self, app: Any, settings: Settings, **options: Any) -> None:
+        super().__init__(
+            app,
+            http=Protocol,
+            ws="none",
+            loop="auto",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # whom to believe about addresses is ours to decide, see WATCHWORD_TRUSTED_PROXIES
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_GRACE,
+            backlog=BACKLOG,
+            **options,
+        )
+        self.drain = settings.drain.total_seconds()
+        self.behind_proxies = bool(settings.trusted_proxies)
+        self.places: Places | None = None  # made in the process that serves
 
 
-def _options() -> dict[str, Any]:
-    return {
-        "http": Protocol,
-        "ws": "none",
-        "loop": "uvloop" if sys.platform != "win32" else "asyncio",
-        "lifespan": "on",
-        "log_config": None,
-        "log_level": "warning",
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,  # whom to believe about addresses is ours to decide, see WATCHWORD_TRUSTED_PROXIES
-        "timeout_keep_alive": _KEEP_ALIVE,
-        "timeout_graceful_shutdown": _GRACE,
-        "backlog": BACKLOG,
-    }
-
-
-def _in_process(loaded: Loaded, listener: socket.socket) -> None:
-    config = Config(create_app(loaded.settings), **_options())
+def _in_process(loaded: Loaded, listeners: list[socket.socket]) -> None:
+    config = ServiceConfig(create_app(loaded.settings), loaded.settings)
     config.load()
     config.lifespan_class = _Lifespan
     server = _Server(config, banner(loaded))
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        # uvicorn handles these itself while it serves, and raises them once more when it has stopped.
-        server.should_exit = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    server.run(sockets=[listener])
+    # uvicorn handles these itself only while it serves.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    signal.signal(signal.SIGINT, server.handle_exit)
+    server.run(sockets=listeners)
 
 
 class _Lifespan(LifespanOn):
@@ -169,10 +159,63 @@ class _Lifespan(LifespanOn):
             self.shutdown_event.set()
 
 
-class _Server(Server):
+class StoppingServer(Server):
+    """Stops in order: first `/readyz` says so, then, after the time to drain, nothing new is taken.
+
+    Its connections are as many as the process may have descriptors for, less some for the database.
+    """
+
+    config: ServiceConfig
+
+    def __init__(self, config: ServiceConfig) -> None:
+        super().__init__(config)
+        # One who is named as a proxy brings the connections of many people.
+        exempt = (lambda _address: True) if config.behind_proxies else None
+        config.places = Places(most_connections(raise_descriptors()), exempt)
+        self._places = config.places
+        self._hung_up = False
+        on_hang_up(self._hang_up)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
+        """Begin to stop; when told again, end now, whatever is under way."""
+        if not self.should_exit:
+            self.should_exit = True
+            self._places.draining = True
+            stop = getattr(self.config.loaded_app if self.config.loaded else None, "refuse_readiness", None)
+            if stop is not None:
+                stop()
+        elif not self.force_exit:
+            self.force_exit = True
+            logging.getLogger("uvicorn.error").disabled = True  # it would tell of each request that is cut off
+            timer = threading.Timer(_LAST_GRACE, os._exit, (1,))  # should the disk be stuck
+            timer.daemon = True
+            timer.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._hung_up:
+            self._hung_up = False
+            _log.info("hang_up_ignored")
+        return await super().on_tick(counter)
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and as long as the setting says after that."""
+        await super().main_loop()
+        loop = asyncio.get_running_loop()
+        end, counter = loop.time() + self.config.drain, 0
+        while loop.time() < end and not self.force_exit:
+            await asyncio.sleep(min(0.1, end - loop.time()))
+            counter += 1
+            await self.on_tick(counter)
+
+    def _hang_up(self) -> None:
+        self._hung_up = True  # a signal handler may have interrupted the log itself
+
+
+class _Server(StoppingServer):
     """Says where it is once it can be reached."""
 
-    def __init__(self, config: Config, greeting: str) -> None:
+    def __init__(self, config: ServiceConfig, greeting: str) -> None:
         super().__init__(config)
         self._greeting = greeting
 
@@ -182,14 +225,15 @@ class _Server(Server):
         print(self._greeting, flush=True)
 
 
-def _in_workers(loaded: Loaded, flags: Mapping[str, object], listener: socket.socket) -> None:
-    from uvicorn.supervisors import Multiprocess
+def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket]) -> None:
+    from watchword.cli.workers import Workers  # here: it needs this module, and one process needs none of it
 
     # Once here: faults are explained once, and the workers find a database that is ready.
     asyncio.run(_open_and_close(loaded.settings))
     export_flags(flags, os.environ)
-    config = Config("watchword.cli.serve:worker", factory=True, workers=loaded.settings.workers, **_options())
-    supervisor = Multiprocess(config, sockets=[listener])
+    settings = loaded.settings
+    config = ServiceConfig("watchword.cli.serve:worker", settings, factory=True, workers=settings.workers)
+    supervisor = Workers(config, listeners)
     print(banner(loaded), flush=True)
     supervisor.run()
     if any(process.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for process in supervisor.processes):

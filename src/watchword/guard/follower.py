@@ -23,6 +23,7 @@ from watchword.guard.key_source import FoundKeys, KeySchedule, find_key_set
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.guard.waiting import Pending
 from watchword.guard.worker import Worker
+from watchword.platforms import after_fork
 from watchword.tokens.keys import KeySet
 from watchword.tokens.verify import Verifier
 
@@ -368,8 +369,7 @@ def _after_fork() -> None:
         follower.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 
 
 def _run_politely(digest: Generator[None, None, PageNews]) -> PageNews:

@@ -21,6 +21,7 @@ import bcrypt
 
 from watchword.errors import Overloaded
 from watchword.identity.addresses import network
+from watchword.platforms import cores
 from watchword.threads import Threads
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ class Hasher:
 
     def __init__(self, preferred: str, *, width: int | None = None, workers: int = 1) -> None:
         self._preferred = preferred
-        self._width = width or max(1, len(os.sched_getaffinity(0)) // workers)
+        self._width = width or max(1, cores() // workers)
         self._threads = Threads(self._width, "watchword-hash", hold=_HOLD_SECONDS)
         self._waiting = 0
         self._by_network: Counter[str] = Counter()

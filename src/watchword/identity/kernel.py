@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from watchword.clock import Clock
 from watchword.identity.feed import Feed
@@ -42,3 +43,4 @@ class Kernel:
     users: Users
     sessions: Sessions
     login: LogIn
+    stopping: Event = field(default_factory=Event)  # set once the process has been asked to end

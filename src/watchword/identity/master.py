@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from watchword.errors import Fault, SettingsError
+from watchword.platforms import create_private, mode_of, sync, sync_directory
 from watchword.settings.values import secrets as read_secrets
 from watchword.storage.database import Database
 from watchword.storage.migrate import status
@@ -180,7 +181,7 @@ def load_or_make(data_dir: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_mode & 0o077:
+    if mode_of(path.stat()) & 0o077:
         raise SettingsError(
             (Fault("WATCHWORD_SECRET", f"{path} can be read by other users", f"run: chmod 600 {path}"),)
         )
@@ -194,18 +195,13 @@ def _read(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     temporary = path.with_name(f".{SECRET_FILE}.{os.getpid()}.{random_source.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(create_private(temporary), "wb") as file:
             file.write(urlsafe_b64encode(os.urandom(SECRET_BYTES)).rstrip(b"=") + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:
-        temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)

@@ -54,6 +54,7 @@ class Given(TypedDict, total=False):
     trusted_proxies: int | tuple[Network, ...] | list[str] | str
     password_grant: bool | str
     docs: bool | str | None
+    drain: timedelta | int | str
     workers: int | str
     log_format: str | None
     log_level: str
@@ -105,6 +106,7 @@ class Settings:
     trusted_proxies: int | tuple[Network, ...]
     password_grant: bool
     docs: bool
+    drain: timedelta
     workers: int
     log_format: Literal["console", "json"]
     log_level: Literal["debug", "info", "warning", "error"]

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from watchword.platforms import mode_of
 from watchword.settings.values import Unfit
 
 _LARGEST = 4096
@@ -20,7 +21,7 @@ def read_secret_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             # The open file is asked, not the path: nobody swaps it between the two.
-            mode = os.fstat(file.fileno()).st_mode
+            mode = mode_of(os.fstat(file.fileno()))
             raw = file.read(_LARGEST + 1)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from watchword.errors import Fault, SettingsError
+from watchword.platforms import mode_of
 from watchword.settings.frozen import Given, Settings
 from watchword.settings.rules import complete
 from watchword.settings.secret_files import read_secret_file
@@ -194,7 +195,7 @@ def _read(path: Path, reading: _Reading) -> str:
 
 def _warn_if_open(path: Path, holds_secret: bool, reading: _Reading) -> None:
     """A file made for secrets is refused when others can read it; one made for settings in general is warned about."""
-    if holds_secret and path.stat().st_mode & 0o004:
+    if holds_secret and mode_of(path.stat()) & 0o004:
         message = "holds a secret and can be read by every user of this machine"
         reading.warnings.append(Fault(path.name, message, f"chmod 600 {path}"))
 

@@ -75,6 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("trusted_proxies", "", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0"),
     Setting("password_grant", "on", read.switch, "POST /token with grant_type=password."),
     Setting("docs", "", read.switch, "API documentation at /docs and /openapi.json.", "on for a loopback public URL"),
+    Setting("drain", "0s", read.duration(0, 600), "How long requests are still taken after SIGTERM, while /readyz answers 503 already."),
     Setting("workers", "1", read.number(1, 64), "Server processes."),
     Setting("log_format", "", read.choice("console", "json"), "Log lines for people (console) or for programs (json).", "console on a terminal, json otherwise"),
     Setting("log_level", "info", read.choice("debug", "info", "warning", "error"), "The least important log line to write."),

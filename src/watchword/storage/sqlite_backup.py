@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+from watchword.platforms import create_private, sync_directory, sync_file
+
 _unfinished: set[Path] = set()
 """What this process is writing just now: a signal handler that ends it removes that first."""
 
@@ -35,18 +37,18 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> int:
     _unfinished.add(unfinished)
     try:
         # VACUUM INTO accepts an empty file, so the copy is never readable by others, not even at first.
-        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(create_private(unfinished))
         # One read transaction: WAL mode shows it one state, however much is written meanwhile. What was deleted is not
         # copied, and the copy needs no log beside it.
         connection.execute("VACUUM INTO :path", {"path": os.path.abspath(unfinished)}).fetchall()
-        _sync(unfinished, os.O_RDWR)  # SQLite does not, for a file that it has not opened
+        sync_file(unfinished)  # SQLite does not, for a file that nobody knows yet
         size = unfinished.stat().st_size
         _name(unfinished, target)
     finally:
         with suppress(FileNotFoundError):
             unfinished.unlink()
         _unfinished.discard(unfinished)
-    _sync(target.parent, os.O_RDONLY)
+    sync_directory(target.parent)
     return size
 
 
@@ -59,11 +61,3 @@ def _name(unfinished: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(f"{target} exists already") from None
         unfinished.rename(target)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

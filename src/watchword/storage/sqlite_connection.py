@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
+from watchword.platforms import create_private, durable_pragmas
 from watchword.storage.sqlite_faults import is_busy, unavailable
 
 OLDEST = (3, 37, 0)
@@ -28,6 +29,7 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",  # savepoints spill to memory, not into a temporary directory that may be full
     "PRAGMA cache_size = -16384",  # KiB
     "PRAGMA journal_size_limit = 67108864",  # bytes the log keeps after it had to grow
+    *durable_pragmas(),
 )
 
 
@@ -70,7 +72,7 @@ def _create_private(path: Path) -> None:
     """A new file is the owner's alone; the log files beside it get the same mode from SQLite."""
     # Never opened and closed when it exists: that would drop every POSIX lock this process holds on the file.
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(create_private(path))
 
 
 def _open(path: Path, query_only: bool) -> sqlite3.Connection:

@@ -26,7 +26,7 @@ async def test_readyz_names_its_checks(api: Api) -> None:
     """200 when a request could be served; `/healthz` says the same."""
     for path in ("/readyz", "/healthz"):
         answer = await api.get(path)
-        names = ("database", "writes", "migrations", "keys", "revocations")
+        names = ("accepting", "database", "writes", "migrations", "keys", "revocations")
         assert answer.json() == {"status": "ok", "checks": dict.fromkeys(names, True)}
 
 

@@ -17,14 +17,17 @@ class Health:
         self._database = kernel.database
         self._keys = kernel.keys
         self._follower = kernel.follower
+        self._stopping = kernel.stopping
 
     async def checks(self) -> dict[str, bool]:
         """Each part's name, and whether it works.
 
+        `accepting`: this process has not been asked to stop.
         `writes`: the last one was stored, as far as is known. `keys`: what this process signs is accepted, and its
         master secrets are those of the database. `revocations`: this process knows what was revoked.
         """
         return {
+            "accepting": not self._stopping.is_set(),
             "database": await self._database_answers(),
             "writes": await self._database.writable(),
             "migrations": await self._is_migrated(),

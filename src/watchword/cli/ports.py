@@ -1,0 +1,70 @@
+"""Taking the port before anything else is started, so that a taken one costs nothing and says so."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import ExitStack
+
+from watchword.cli.exits import Trouble
+from watchword.platforms import claim_port
+from watchword.settings import Settings
+
+BACKLOG = 2048
+# `localhost` is both, whatever a resolver puts first: half the clients would try the other one.
+_LOCALHOST = (
+    (socket.AF_INET, "127.0.0.1"),
+    (socket.AF_INET6, "::1"),
+)
+# A machine may have a name for an address of a family that it does not use.
+_ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """A listening socket for every address that the host has.
+
+    :raises Trouble: for a taken port, or a host without an address here.
+    """
+    with ExitStack() as opened:
+        listeners: list[socket.socket] = []
+        absent: OSError | None = None
+        for family, address in _addresses(settings):
+            try:
+                listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _bind(listener, address, alone=family == socket.AF_INET6 and settings.host != "::")
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise _taken(settings, error) from error
+                absent = error
+            else:
+                listeners.append(listener)
+        if not listeners:
+            raise _taken(settings, absent or OSError("it has no address")) from absent
+        opened.pop_all()
+        return listeners
+
+
+def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
+    if settings.host == "localhost":
+        return [(family, (address, settings.port)) for family, address in _LOCALHOST]
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise Trouble(f"there is no address {settings.host}", "choose another with --host") from error
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+def _bind(listener: socket.socket, address: tuple[object, ...], *, alone: bool) -> None:
+    claim_port(listener)
+    if alone:  # the IPv4 addresses of the same host have a listener of their own
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(address)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+
+
+def _taken(settings: Settings, error: OSError) -> Trouble:
+    reason = (error.strerror or str(error)).lower()
+    hint = "stop what runs there, or choose another port with --port"
+    return Trouble(f"cannot listen on {settings.host} port {settings.port}: {reason}", hint)
