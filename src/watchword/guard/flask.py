@@ -8,29 +8,42 @@ def orders():
     return {"for": current_caller.user_id}
 
 auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
+
+A refusal is raised, as an HTTPException that carries the answer, so that nothing between the guard and Flask can take
+it for the view's result, and `errorhandler(401)` is asked.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, ParamSpec, cast
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, Never, ParamSpec, cast
+from weakref import WeakKeyDictionary
 
-from flask import Blueprint, Flask, Response, current_app, request
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, request, request_started
+from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.local import LocalProxy
 
 from watchword.errors import WatchwordError
+from watchword.guard import misuse
 from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.refusals import Refusal
+from watchword.guard.requirement import Names
 
-__all__ = ["FlaskGuard", "current_caller", "find_caller"]
+__all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _P = ParamSpec("_P")
 # In the environ and not in `g`, which outlives a request where an application context was pushed by hand. No client
 # can set it: what clients send stands there under `HTTP_…`.
 _KEPT: Final = "watchword.caller"
+_CHECKS: Final = "__watchword_checks__"
+_CLASS_LINE: Final = "`decorators = [{}(…)]` inside it (flask-restx: `method_decorators`)"
 
 
 def find_caller() -> Caller | None:
@@ -55,8 +68,17 @@ class FlaskGuard:
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
 
+    @property
+    def guard(self) -> Guard:
+        """The guard that every check asks. Tests put another in its place, also when all views have been made."""
+        return self._guard
+
+    @guard.setter
+    def guard(self, guard: Guard) -> None:
+        self._guard = misuse.a_guard(guard, "FlaskGuard")
+
     def required(
-        self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None
+        self, *misplaced: Never, scopes: Names = (), roles: Names = (), max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """Decorates a view (or an `async` one), which is then called for good callers only.
 
@@ -64,13 +86,15 @@ class FlaskGuard:
         :param roles: each of which the user must have.
         :param max_age: seconds that may have passed since the user logged in.
         """
-        return _decorator(self.guard.require(scopes=scopes, roles=roles, max_age=max_age), optional=False)
+        misuse.no_positional(misplaced, "auth.required")
+        return _decorator("auth.required", _Check(self, optional=False, scopes=scopes, roles=roles, max_age=max_age))
 
     def optional(
-        self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None
+        self, *misplaced: Never, scopes: Names = (), roles: Names = (), max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """As `required`, but a request without a token passes. A bad token is still refused."""
-        return _decorator(self.guard.require(scopes=scopes, roles=roles, max_age=max_age), optional=True)
+        misuse.no_positional(misplaced, "auth.optional")
+        return _decorator("auth.optional", _Check(self, optional=True, scopes=scopes, roles=roles, max_age=max_age))
 
     def protect(
         self,
@@ -88,38 +112,132 @@ class FlaskGuard:
 
         :param except_endpoints: endpoints that are left alone, by their whole names (`static`, `shop.prices`).
         """
-        needs, spared = self.guard.require(scopes=scopes, roles=roles, max_age=max_age), frozenset(except_endpoints)
+        if not isinstance(target, Flask | Blueprint):
+            raise TypeError(f"guard: auth.protect(…) takes an application or a blueprint, unlike {target!r}")
+        optional = misuse.a_switch(optional, "optional")
+        check = _Check(self, optional=optional, scopes=scopes, roles=roles, max_age=max_age)
+        spared = misuse.some_texts(except_endpoints, "except_endpoints")
 
-        def before() -> Response | None:
-            if request.endpoint in spared or _flask_answers():
-                return None
-            return _check(needs, optional=optional)
+        def before() -> None:
+            if request.endpoint not in spared and not _flask_answers():
+                check()
 
         target.before_request(before)
 
 
-def _decorator(needs: Requirement, *, optional: bool) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-    def decorate(view: Callable[_P, Any]) -> Callable[_P, Any]:
+class RequestRefused(HTTPException):
+    """A request that the guard turned down; `refusal` is the whole answer, `data` its problem document.
+
+    It is of werkzeug's class for its status as well (`Unauthorized`, `Forbidden`, …), for which handlers are found.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # what flask-restx answers in its own form
+        super().__init__(self.data["detail"], Response(refusal.body, refusal.status, list(refusal.headers)))
+        # What Flask-SocketIO tells a client whose connection is refused.
+        self.error_args = {"message": self.data["detail"], "data": self.data}
+
+
+@functools.cache
+def _kind(status: int, *more: type[Exception]) -> type[RequestRefused]:
+    return type("RequestRefused", (RequestRefused, default_exceptions[status], *more), {})
+
+
+def _refused(refusal: Refusal) -> RequestRefused:
+    # To Flask-SocketIO only an error of its own means that a connection is refused; any other is a defect of a handler,
+    # after which the client may be in the rooms already. It is there only where its package has been imported.
+    socketio = sys.modules.get("socketio.exceptions")
+    more = (socketio.ConnectionRefusedError,) if socketio is not None else ()
+    return _kind(refusal.status, *more)(refusal)
+
+
+class _Check:
+    """What a view needs, asked of the guard that its FlaskGuard has at that moment."""
+
+    def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
+        self._auth = auth
+        self._optional = optional
+        self._needs = auth.guard.require(**asked)  # a mistake shows where the view is written
+
+    def __call__(self) -> None:
+        """Keep the caller of this request. :raises RequestRefused: it is not let in."""
+        needs, guard = self._needs, self._auth.guard
+        if needs.guard is not guard:
+            self._needs = needs = replace(needs, guard=guard)
+        header = from_wsgi(request.environ.get("HTTP_AUTHORIZATION"))
+        try:
+            caller = needs.check_optional(header) if self._optional else needs.check(header)
+        except WatchwordError as error:
+            raise _refused(needs.refusal(error)) from error
+        request.environ[_KEPT] = caller
+
+
+def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
+    def decorate(*given: Any) -> Callable[_P, Any]:
+        view = misuse.a_view(given, written, for_class=_CLASS_LINE.format(written))
+        frame = sys._getframe(1)  # noqa: SLF001  here stands the application that may have the bare view already
+        if misuse.routed_already(view, (*frame.f_locals.values(), *frame.f_globals.values())):
+            raise _above_the_route(view, written)
+
         @functools.wraps(view)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            refused = _check(needs, optional=optional)
-            return current_app.ensure_sync(view)(*args, **kwargs) if refused is None else refused
+            check()
+            return current_app.ensure_sync(view)(*args, **kwargs)
 
+        # A decorator above copies it with the name, so that it is found on what is routed.
+        setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
+        with suppress(TypeError):  # what no weak reference can be made of
+            _bare[view] = written
         return guarded
 
     return decorate
 
 
-def _check(needs: Requirement, *, optional: bool) -> Response | None:
-    """Keep the caller of this request, or give the answer that refuses it."""
-    header = from_wsgi(request.environ.get("HTTP_AUTHORIZATION"))
-    try:
-        caller = needs.check_optional(header) if optional else needs.check(header)
-    except WatchwordError as error:
-        refusal = needs.refusal(error)
-        return Response(refusal.body, refusal.status, list(refusal.headers))
-    request.environ[_KEPT] = caller
-    return None
+_bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+"""The functions that a guard was put before, and by which decorator: none of them is to be routed itself."""
+
+
+def _check_first(app: Flask, **_: Any) -> None:
+    """Ask a view's guard before what stands above it, such as a cache that answers in the view's place.
+
+    :raises RequestRefused: as the guard itself would.
+    :raises RuntimeError: what is routed is a view from which its guard was left out.
+    """
+    view = app.view_functions.get(request.endpoint or "")
+    # What stands above the guard may answer a preflight: without the view, and without a token.
+    if view is None or request.method == "OPTIONS":
+        return
+    for each in (view, _method_of(getattr(view, "view_class", None))):
+        guarded, *checks = getattr(each, _CHECKS, (each,))
+        if each is not guarded:
+            for check in checks:
+                check()
+    if view in _bare and not any(_leads_to(other, view) for other in app.view_functions.values()):
+        raise _above_the_route(view, _bare[view])
+
+
+request_started.connect(_check_first)
+
+
+def _method_of(view_class: Any) -> Any:
+    name = request.method.lower()
+    return getattr(view_class, name, None) or (getattr(view_class, "get", None) if name == "head" else None)
+
+
+def _leads_to(other: Any, view: Any) -> bool:
+    """Whether `other` is made of `view`, which is then routed twice: guarded, and on purpose without."""
+    while (other := getattr(other, "__wrapped__", None)) is not None:
+        if other is view:
+            return True
+    return False
+
+
+def _above_the_route(view: Any, written: str) -> RuntimeError:
+    return RuntimeError(
+        f"guard: @{written}(…) stands above the route of {getattr(view, '__name__', view)!r}, where it protects "
+        f'nothing. Write the route first:\n\n    @app.get("/…")\n    @{written}(…)\n    def …'
+    )
 
 
 def _flask_answers() -> bool:

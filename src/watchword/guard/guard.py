@@ -16,7 +16,7 @@ from watchword.guard.follower import Follower
 from watchword.guard.following import Following, follow
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.refusals import Refusal, refusal_of
-from watchword.guard.requirement import Names, Requirement, names
+from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import SeenCallers
 from watchword.guard.standing import ALWAYS, StalePolicy, Standing, not_ready
 from watchword.guard.waiting import Pending
@@ -214,7 +214,7 @@ class Guard:
 
     def require(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Requirement:
         """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
-        return Requirement(self, names(scopes), names(roles), max_age)
+        return Requirement(self, checked_names(scopes, "scopes"), checked_names(roles, "roles"), max_age)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """The answer for an error that a check raised: status, headers, body.

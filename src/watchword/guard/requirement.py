@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard.bearer import Authorization
@@ -35,6 +35,9 @@ class Requirement:
     """What `check` answers if that is certain at once, else None: so that an event loop needs no coroutine for it."""
 
     def __post_init__(self) -> None:
+        # An attribute of the wrong kind would be noticed by the first request only, or never.
+        if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
+            raise TypeError(f"guard: max_age is a number of whole seconds or None, unlike {self.max_age!r}")
         recall = self.guard.recall
         if self.roles or self.scopes or self.max_age is not None:
             recall = partial(recall, roles=self.roles, scopes=self.scopes, max_age=self.max_age)
@@ -76,3 +79,22 @@ def names(given: Names) -> frozenset[str]:
     if type(given) is frozenset:
         return given
     return frozenset(given.split() if isinstance(given, str) else given)
+
+
+def checked_names(given: Any, name: str) -> frozenset[str]:
+    """Scopes or roles as a set, where they are written down.
+
+    :raises TypeError: something else, such as None or a number.
+    :raises ValueError: an empty text or list, as of a setting that is missing: any caller would do.
+    """
+    if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray):
+        raise TypeError(f"guard: {name} are texts, or one text with spaces between them, unlike {given!r}")
+    found = names(given)
+    for each in found:
+        if not isinstance(each, str):
+            raise TypeError(f"guard: {name} are texts, unlike {each!r}")
+    if not found and type(given) not in {tuple, frozenset}:
+        raise ValueError(f"guard: {name} are empty; leave them out where every caller may pass")
+    if "" in found:
+        raise ValueError(f"guard: one of the {name} is empty")
+    return found

@@ -1,0 +1,94 @@
+"""Slips in writing a guard down, which must be told of where they are written and never leave anything open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from inspect import isclass, isroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from watchword.guard.guard import Guard
+
+
+def a_guard(given: object, where: str) -> Guard:
+    """Return the guard that was given. :raises TypeError: it is something else."""
+    from watchword.guard.guard import Guard  # which uses this module itself
+
+    if isinstance(given, Guard):
+        return given
+    raise TypeError(f"guard: {where} takes a Guard, such as Guard(issuer, audience=…), unlike {_shown(given)}")
+
+
+def no_positional(given: tuple[object, ...], written: str) -> None:
+    """Refuse what a decorator was given without a name: a view where parentheses were forgotten, or roles.
+
+    :raises TypeError: with the line to write.
+    """
+    if not given:
+        return
+    if isroutine(given[0]) or isclass(given[0]):
+        raise TypeError(f"guard: the parentheses are missing: write @{written}()")
+    raise TypeError(
+        f'guard: what is needed is given by name: @{written}(roles="…") or @{written}(scopes="…"), '
+        f"unlike @{written}({_shown(given[0])})"
+    )
+
+
+def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callable[..., Any]:
+    """Return the view that is to be guarded.
+
+    :raises TypeError: none, several, a class, or nothing that can be called; with the line to write.
+    """
+    if len(given) != 1 or not callable(given[0]):
+        raise TypeError(f"guard: {written}(…) decorates a view: write @{written}(…) above `def`")
+    if isclass(given[0]):
+        raise TypeError(
+            f"guard: @{written}(…) decorates functions; for the class {given[0].__name__} write {for_class}"
+        )
+    return given[0]
+
+
+def a_switch(given: object, name: str) -> bool:
+    """Return True or False as it was given. :raises TypeError: for a text such as "no", which would count as True."""
+    if not isinstance(given, bool):
+        raise TypeError(f"guard: {name} is True or False, unlike {_shown(given)}")
+    return given
+
+
+def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
+    """Return several texts. :raises TypeError: for one text, of which every letter would count, or other things."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"guard: {name} is a list of texts, unlike {_shown(given)}")
+    listed = frozenset(given)
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"guard: {name} is a list of texts, in which {_shown(each)} is none")
+    return listed
+
+
+def routed_already(view: object, places: Iterable[object]) -> bool:
+    """Whether an application or a blueprint among these objects calls this very function: it was routed too early."""
+    return any(_routes(place, view) for place in places)
+
+
+def _routes(place: object, view: object) -> bool:
+    if not hasattr(type(place), "add_url_rule"):
+        return False
+    if any(each is view for each in getattr(place, "view_functions", {}).values()):
+        return True
+    # A blueprint keeps what is to be done with an application as functions that close over the view.
+    cells = (
+        each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
+    )
+    return any(_content(cell) is view for each in cells for cell in each)
+
+
+def _content(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+def _shown(given: object) -> str:
+    return f"{given!r:.100}"
