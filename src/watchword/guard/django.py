@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, Final, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -23,16 +25,19 @@ from django.conf import settings  # type: ignore[import-untyped]  # Django publi
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
 from django.core.signals import setting_changed  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
+from django.http.response import HttpResponseBase  # type: ignore[import-untyped]
+from django.utils.cache import patch_cache_control, patch_vary_headers  # type: ignore[import-untyped]
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
 from watchword.errors import WatchwordError
+from watchword.guard import misuse
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.guard import Guard
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
 
-__all__ = ["GuardMiddleware", "get_guard", "guarded"]
+__all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _SETTING: Final = "WATCHWORD_GUARD"
@@ -51,6 +56,17 @@ def get_guard() -> Guard:
             if not _made:
                 _made.append(_make(_options()))
     return _made[0]
+
+
+@contextmanager
+def use_guard(guard: Guard) -> Iterator[Guard]:
+    """For tests: every view, permission and middleware of this process asks this guard instead, until the end."""
+    before = _made.copy()
+    _made[:] = [misuse.a_guard(guard, "use_guard")]
+    try:
+        yield guard
+    finally:
+        _made[:] = before
 
 
 def authorization_of(request: HttpRequest) -> Authorization:
@@ -82,11 +98,21 @@ def guarded(
     :param roles: each of which the user must have.
     :param max_age: seconds that may have passed since the user logged in.
     :param optional: whether a request without a token passes, with None for a caller. A bad token is still refused.
+    :raises TypeError: something that cannot be meant, with what to write.
+    :raises ValueError: roles or scopes are empty.
     """
-    asked = {"scopes": scopes, "roles": roles, "max_age": max_age}
+    if view is not None:
+        _check_view(view)
+    optional = misuse.a_switch(optional, "optional")
+    asked: dict[str, Any] = {
+        "scopes": checked_names(scopes, "scopes"),
+        "roles": checked_names(roles, "roles"),
+        "max_age": checked_age(max_age),
+    }
     needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
 
     def decorate(wrapped: Any) -> Any:
+        _check_view(wrapped)
         made = _async_view(wrapped, needs, optional) if _is_async(wrapped) else _view(wrapped, needs, optional)
         if not optional:
             made.csrf_exempt = True
@@ -95,14 +121,36 @@ def guarded(
     return decorate if view is None else decorate(view)
 
 
+_FOR_CLASS: Final = '@method_decorator(guarded(…), name="dispatch") above the class'
+_FOR_METHOD: Final = (
+    "guard: @guarded stands above a method, whose first argument is not the request: write "
+    f"@method_decorator(guarded(…)) above the method, or {_FOR_CLASS} (from django.utils.decorators)"
+)
+
+
+def _check_view(view: Any) -> None:
+    """Refuse what is no view. :raises TypeError: with what to write."""
+    misuse.a_view((view,), "guarded", for_class=_FOR_CLASS)
+    if isinstance(view, FunctionType):  # as it is written in a class; a bound method is none
+        owner = view.__qualname__.rpartition(".")[0]
+        if owner and not owner.endswith("<locals>") and view.__code__.co_varnames[:1] == ("self",):
+            raise TypeError(_FOR_METHOD)
+
+
+def _check_request(request: Any) -> None:
+    if not hasattr(request, "META"):
+        raise TypeError(_FOR_METHOD)
+
+
 _Needs = Callable[[Guard], Requirement]
 
 
 def _view(view: Any, needs: _Needs, optional: bool) -> Any:
     @functools.wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        _check_request(request)
         refused = check(request, needs(get_guard()), optional=optional)
-        return view(request, *args, **kwargs) if refused is None else refused
+        return _of_caller(request, view(request, *args, **kwargs)) if refused is None else refused
 
     return checked
 
@@ -110,10 +158,20 @@ def _view(view: Any, needs: _Needs, optional: bool) -> Any:
 def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
     @functools.wraps(view)
     async def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        _check_request(request)
         refused = await check_async(request, needs(get_guard()), optional=optional)
-        return await view(request, *args, **kwargs) if refused is None else refused
+        return _of_caller(request, await view(request, *args, **kwargs)) if refused is None else refused
 
     return checked
+
+
+def _of_caller(request: HttpRequest, answer: Any) -> Any:
+    """Keep caches, such as `cache_page` above the guard, from giving one caller's answer to others."""
+    if isinstance(answer, HttpResponseBase):
+        patch_vary_headers(answer, ["Authorization"])
+        if request.caller is not None and not answer.has_header("Cache-Control"):
+            patch_cache_control(answer, private=True)
+    return answer
 
 
 def _is_async(view: Any) -> bool:
@@ -152,22 +210,23 @@ class GuardMiddleware:
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
         get_guard()  # a mistake in the settings shows when the site starts; nothing runs or is fetched before a check
+        _check_place(options)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request."""
         if self._async:
             return self._answer_async(request)
-        refused = None
-        if self._concerns(request):
-            refused = check(request, self._needs(get_guard()), optional=not self._protect.guards(request.path_info))
-        return self._get_response(request) if refused is None else refused
+        if not self._concerns(request):
+            return self._get_response(request)
+        refused = check(request, self._needs(get_guard()), optional=not self._protect.guards(request.path_info))
+        return _of_caller(request, self._get_response(request)) if refused is None else refused
 
     async def _answer_async(self, request: HttpRequest) -> Any:
-        refused = None
-        if self._concerns(request):
-            optional = not self._protect.guards(request.path_info)
-            refused = await check_async(request, self._needs(get_guard()), optional=optional)
-        return await self._get_response(request) if refused is None else refused
+        if not self._concerns(request):
+            return await self._get_response(request)
+        optional = not self._protect.guards(request.path_info)
+        refused = await check_async(request, self._needs(get_guard()), optional=optional)
+        return _of_caller(request, await self._get_response(request)) if refused is None else refused
 
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
@@ -228,6 +287,24 @@ def _given(given: Any, beside: dict[str, Any]) -> Guard:
     if not isinstance(guard, Guard):
         raise ImproperlyConfigured(f"{_SETTING}: `guard` is a Guard or the dotted name of one, unlike {given!r}")
     return guard
+
+
+_OURS: Final = "watchword.guard.django.GuardMiddleware"
+_STORES: Final = "django.middleware.cache.UpdateCacheMiddleware"
+
+
+def _check_place(options: dict[str, Any]) -> None:
+    """Refuse a middleware that guards nothing, or whose answers a cache would keep for all callers alike."""
+    if not (options.get("protect") or options.get("optional")):
+        raise ImproperlyConfigured(
+            f'{_SETTING}: GuardMiddleware guards nothing: name paths, as in "protect": ["/api"], or take it out of '
+            "MIDDLEWARE (@guarded works without it)"
+        )
+    listed = list(getattr(settings, "MIDDLEWARE", ()))
+    if _OURS in listed and _STORES in listed[listed.index(_OURS) :]:
+        raise ImproperlyConfigured(
+            f"MIDDLEWARE: {_STORES} stands below {_OURS}, so one caller's answer would be kept for all: move it above"
+        )
 
 
 def _paths(options: dict[str, Any], name: str) -> Paths:

@@ -17,49 +17,29 @@ Django's AnonymousUser: leave out the permission where the caller is optional.
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+import sys
+from typing import Any, Final, Never, cast
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
 from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]  # it publishes no types
 from rest_framework.exceptions import APIException  # type: ignore[import-untyped]
 from rest_framework.permissions import BasePermission, BasePermissionMetaclass  # type: ignore[import-untyped]
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
-from rest_framework.request import Request  # type: ignore[import-untyped]
+from rest_framework.request import ForcedAuthentication, Request  # type: ignore[import-untyped]
 
-from watchword.errors import WatchwordError
+from watchword.errors import TokenError, WatchwordError
 from watchword.guard import bearer
 from watchword.guard.caller import Caller
+from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, names
+from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
 
 _CHALLENGE: Final = "www-authenticate"
 _RETRY: Final = "retry-after"
-
-
-class CallerUser:
-    """A caller as `request.user`: as much of a Django user as permissions and throttles look at."""
-
-    is_authenticated = True
-    is_anonymous = False
-    is_active = True
-    is_staff = False
-    is_superuser = False
-
-    def __init__(self, caller: Caller) -> None:
-        self.caller = caller
-
-    @property
-    def pk(self) -> str:
-        """The user's id; throttles count by it."""
-        return self.caller.user_id
-
-    id = username = pk
-
-    def __str__(self) -> str:
-        return self.caller.user_id
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
@@ -68,9 +48,13 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
     To work with users of your own, say which one a caller is by overriding `user_of`.
     """
 
+    def __init__(self) -> None:
+        _describe()
+
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
         """User and caller, or None where no token is shown. :raises RequestRefused: for a token that is not good."""
         needs = get_guard().require()
+        _vary(request)
         caller = _checked(request, needs, optional=True)
         return None if caller is None else (self.user_of(caller), caller)
 
@@ -92,6 +76,9 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped cl
             "refuse everybody; write a permission of your own that looks at request.auth.roles or request.auth.scopes"
         )
 
+    def __iter__(cls) -> Never:  # noqa: N805
+        raise TypeError(f"permission_classes is a list: [{cls.__name__}]")
+
 
 class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # an untyped class
     """Only for requests with a good token.
@@ -107,18 +94,28 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
     def has_permission(self, request: Request, _: Any) -> bool:
         """True. :raises RequestRefused: otherwise."""
         needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age)
-        _checked(request, needs, optional=False)
+        _vary(request)
+        if isinstance(request.successful_authenticator, ForcedAuthentication):
+            _check_forced(request, needs)
+            return True
+        caller = _checked(request, needs, optional=False)
+        if not isinstance(request.auth, Caller):
+            _introduce(request, caller)
         return True
+
+    def __call__(self) -> Never:
+        """Refuse to be listed as an object. :raises TypeError: always; REST framework makes the objects itself."""
+        raise TypeError(f"permission_classes lists classes: write {type(self).__name__} without parentheses")
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
     """A permission: a token with each of these scopes (and a log-in not longer ago than `max_age` seconds)."""
-    return type("HasScopes", (HasCaller,), {"scopes": names(scopes), "max_age": max_age})
+    return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
     """A permission: a user with each of these roles (and a log-in not longer ago than `max_age` seconds)."""
-    return type("HasRoles", (HasCaller,), {"roles": names(roles), "max_age": max_age})
+    return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
 class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
@@ -152,13 +149,61 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
         return self._error.refusal.body
 
 
+def _introduce(request: Request, caller: Caller | None) -> None:
+    """Make the caller `request.user` where another authentication class came first, such as that of a session."""
+    for each in request.authenticators:
+        if isinstance(each, CallerAuthentication):
+            request.user, request.auth = each.user_of(cast(Caller, caller)), caller
+            return
+    raise ImproperlyConfigured(
+        "HasCaller, has_roles and has_scopes need watchword.guard.drf.CallerAuthentication in the view's "
+        "authentication_classes or in DEFAULT_AUTHENTICATION_CLASSES: without it request.user is not the caller"
+    )
+
+
+def _check_forced(request: Request, needs: Requirement) -> None:
+    """In tests, after `force_authenticate`: the caller who was given, or a user who has neither scopes nor roles."""
+    user, caller = request.user, request.auth
+    if not isinstance(caller, Caller):
+        caller = getattr(user, "caller", None)
+    try:
+        if isinstance(caller, Caller):
+            needs.check_needs(caller)
+            request.auth = caller
+        elif not getattr(user, "is_authenticated", False):
+            raise bearer.missing()
+        elif needs.scopes or needs.roles or needs.max_age is not None:
+            code = "scope_missing" if needs.scopes else "role_missing" if needs.roles else "reauthentication_required"
+            raise TokenError("force_authenticate was given no caller: user=CallerUser(caller).", code=code)
+    except WatchwordError as error:
+        raise _refused(request, needs, error) from error
+
+
+def _vary(request: Request) -> None:
+    """What a view answers is for one caller: caches around it, such as `cache_page`, are told so."""
+    view = request.parser_context.get("view")
+    headers = getattr(view, "headers", None)
+    if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
+        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Authorization")))
+
+
+def _describe() -> None:
+    """Tell drf-spectacular of our security scheme, where it has been imported."""
+    if "drf_spectacular.extensions" in sys.modules:
+        import watchword.guard.spectacular  # noqa: F401  it is registered by being imported
+
+
 def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller | None:
     header = authorization_of(request)
     try:
         return needs.check_optional(header) if optional else needs.check(header)
     except WatchwordError as error:
-        refused = RequestRefused(needs.refusal(error))
-        # The negotiated form is for what the view would have answered; a refusal has one form.
-        request.accepted_renderer = _ProblemRenderer(refused)
-        request.accepted_media_type = _ProblemRenderer.media_type
-        raise refused from error
+        raise _refused(request, needs, error) from error
+
+
+def _refused(request: Request, needs: Requirement, error: WatchwordError) -> RequestRefused:
+    refused = RequestRefused(needs.refusal(error))
+    # The negotiated form is for what the view would have answered; a refusal has one form.
+    request.accepted_renderer = _ProblemRenderer(refused)
+    request.accepted_media_type = _ProblemRenderer.media_type
+    return refused

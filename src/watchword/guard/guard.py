@@ -265,6 +265,7 @@ class Guard:
         self._standing = standing
         # Two, because a bare token in place of a header is refused, and the other way round.
         self._by_header, self._by_token = SeenCallers(standing, clock), SeenCallers(standing, clock)
+        self.check_needs = self._by_header.check_needs
         self.recall = self._by_header.recall  # for `Requirement`, one call nearer
         self._follower = follower
         if follower is None:

@@ -20,7 +20,7 @@ class Paths:
 
     :param prefixes: `/` is everything; none at all is nothing.
     :param except_paths: paths that need no token, letter by letter; one that ends in `/*` stands for all below it.
-    :raises ValueError: a prefix or exception that is not a plain path.
+    :raises ValueError: a prefix or exception that is not a plain path, or an exception for the whole of a prefix.
     """
 
     __slots__ = ("_below", "_everything", "_exact", "_except_below", "_except_exact", "_nothing")
@@ -30,6 +30,9 @@ class Paths:
         exceptions = [_plain(path) for path in except_paths]
         if _BELOW in exceptions:
             raise ValueError("guard: an exception for every path would leave nothing guarded")
+        for each in exceptions:
+            if each.endswith(_BELOW) and any(f"{root}/".startswith(each[:-1].casefold()) for root in roots):
+                raise ValueError(f"guard: the exception {each!r} leaves nothing guarded of what lies below it")
         self._nothing = not roots
         self._everything = "" in roots
         self._exact = frozenset(roots)

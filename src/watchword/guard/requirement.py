@@ -35,9 +35,7 @@ class Requirement:
     """What `check` answers if that is certain at once, else None: so that an event loop needs no coroutine for it."""
 
     def __post_init__(self) -> None:
-        # An attribute of the wrong kind would be noticed by the first request only, or never.
-        if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
-            raise TypeError(f"guard: max_age is a number of whole seconds or None, unlike {self.max_age!r}")
+        checked_age(self.max_age)
         recall = self.guard.recall
         if self.roles or self.scopes or self.max_age is not None:
             recall = partial(recall, roles=self.roles, scopes=self.scopes, max_age=self.max_age)
@@ -69,6 +67,10 @@ class Requirement:
                 return None
             raise
 
+    def check_needs(self, caller: Caller) -> None:
+        """Whether a caller who was checked already has what is needed. :raises TokenError: something is missing."""
+        self.guard.check_needs(caller, self.roles, self.scopes, self.max_age)
+
     def refusal(self, error: WatchwordError) -> Refusal:
         """The answer for an error that `check` raised."""
         return self.guard.refusal(error, scopes=self.scopes, max_age=self.max_age)
@@ -79,6 +81,14 @@ def names(given: Names) -> frozenset[str]:
     if type(given) is frozenset:
         return given
     return frozenset(given.split() if isinstance(given, str) else given)
+
+
+def checked_age(given: Any) -> int | None:
+    """Seconds since log-in, where they are written down. :raises TypeError: not a number of seconds, and not None."""
+    if given is not None and (type(given) is not int or given < 0):
+        raise TypeError(f"guard: max_age is a number of whole seconds or None, unlike {given!r}")
+    checked: int | None = given
+    return checked
 
 
 def checked_names(given: Any, name: str) -> frozenset[str]:

@@ -90,6 +90,10 @@ class SeenCallers:
         _check(caller, roles, scopes, max_age, now)
         return caller
 
+    def check_needs(self, caller: Caller, roles: Names, scopes: Names, max_age: int | None) -> None:
+        """Whether a caller who was checked already has what is needed. :raises TokenError: something is missing."""
+        _check(caller, names(roles), names(scopes), max_age, self._now())
+
     def _find(self, shown: Authorization) -> _Seen | None:
         try:
             return self._cache.young.get(shown) or self._cache.find_old(shown)  # type: ignore[arg-type]
