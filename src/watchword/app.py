@@ -194,18 +194,22 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, *, clock: Clock | None = None, serves: bool = True) -> AsyncIterator[Kernel]:
+async def opened(
+    settings: Settings, *, clock: Clock | None = None, serves: bool = True, path: Path | None = None
+) -> AsyncIterator[Kernel]:
     """The kernel on an open, migrated database: for the service, and for commands beside it.
 
     :param serves: False for a command: it makes no signing key and leaves the master secret to the service.
+    :param path: another file than the settings name: a backup that is about to be put in its place.
     :raises SettingsError:
     :raises StorageError:
     """
     clock = clock or SystemClock()
     _check_jwt_secret(settings)
-    settings.database_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(settings.database_path)
-    database = await SQLite.open(settings.database_path, processes=settings.workers)
+    path = path or settings.database_path
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_private(path)
+    database = await SQLite.open(path, processes=settings.workers)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
         secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed

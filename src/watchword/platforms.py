@@ -92,6 +92,49 @@ def raise_descriptors() -> int:
     return soft
 
 
+def lock(descriptor: int, *, alone: bool) -> bool:
+    """Lock an open file for this process alone or together with others; return whether that was possible.
+
+    True where files have no such locks: on Windows no open file can be replaced, and SQLite's own locks remain.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def is_range_locked(descriptor: int, first: int, count: int) -> bool:
+    """Return whether another process holds a POSIX lock on one of these bytes; False where there are none."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, count, first)
+    except (BlockingIOError, PermissionError):  # POSIX allows either
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def give_to_owner(descriptor: int, pattern: Path) -> None:
+    """Let an open file that root has made belong to the owner of another one."""
+    if not POSIX or os.geteuid() != 0:
+        return
+    with suppress(OSError):
+        owner = pattern.stat()
+        if os.fstat(descriptor).st_uid != owner.st_uid:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def claim_port(listener: socket.socket) -> None:
     """Let a server take its port again at once after a restart, and no two servers take the same."""
     if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where SO_REUSEADDR would let two have it

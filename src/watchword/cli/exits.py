@@ -12,6 +12,8 @@ from watchword.errors import (
     StorageError,
     WatchwordError,
 )
+from watchword.storage.sqlite_faults import advice
+from watchword.storage.sqlite_lock import BeingReplaced
 
 OK = 0
 FAULT = 1
@@ -25,6 +27,7 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
+    (BeingReplaced, "wait until that has ended, then try again"),
     (SchemaMismatch, "use the version of Watchword that wrote this database, or run: watchword migrate"),
     (StorageError, "check that the data directory can be written to and is not full, then try again"),
     (NotFound, "watchword users list shows who there is"),
@@ -67,13 +70,18 @@ def explain(error: Exception) -> int:
             complain(f"{field.field}: {field.message}")
         return FAULT
     if isinstance(error, WatchwordError):
-        complain(_sentence(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), ""))
+        complain(_sentence(error), _hint(error))
         return MISSING if isinstance(error, NotFound) else FAULT
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         complain(f"{place}{(error.strerror or str(error)).lower()}", "check the path, its owner and free space")
         return FAULT
     raise error
+
+
+def _hint(error: WatchwordError) -> str:
+    found = advice(error.__cause__) if isinstance(error, StorageError) else ""
+    return found or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 
 def _sentence(error: WatchwordError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -110,16 +111,19 @@ def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: 
     _print_user(with_kernel(settings, work), as_json=as_json)
 
 
-def with_kernel(settings: Settings, work: Callable[[Kernel], Awaitable[T]], *, makes: bool = False) -> T:
+def with_kernel(
+    settings: Settings, work: Callable[[Kernel], Awaitable[T]], *, makes: bool = False, path: Path | None = None
+) -> T:
     """Open the database that the settings name, do the work, close it.
 
     :param makes: make the database if there is none, as the first command of all may have to.
+    :param path: another file than the settings name.
     """
-    if not makes:
+    if not makes and path is None:
         require_database(settings)
 
     async def main() -> T:
-        async with opened(settings, serves=False) as kernel:
+        async with opened(settings, serves=False, path=path) as kernel:
             return await work(kernel)
 
     return asyncio.run(main())

@@ -27,6 +27,7 @@ app.add_typer(upkeep.keys, name="keys")
 app.add_typer(upkeep.secret, name="secret")
 app.add_typer(upkeep.db, name="db")
 
+Yes = upkeep.Yes
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Who = Annotated[str, typer.Argument(help="Username, e-mail address or id.", metavar="USER")]
 
@@ -95,6 +96,21 @@ def backup(
     from watchword.cli.backup import backup as copy
 
     copy(load_settings(flags).settings, file, as_json=as_json)
+
+
+@app.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE, "jwt_secret")
+def restore(
+    *,
+    file: Annotated[str, typer.Argument(help="A backup, as `watchword backup` makes it.", metavar="FILE")],
+    yes: Yes = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Put a backup in the database's place and keep the former one. Stop the service first. Everybody logs in again."""
+    from watchword.cli.restore import restore as put_back
+
+    put_back(load_settings(flags).settings, file, yes=yes, as_json=as_json)
 
 
 @app.command(epilog=CODES_HELP)

@@ -25,6 +25,7 @@ from watchword.cli.banner import banner
 from watchword.cli.exits import Trouble
 from watchword.cli.loading import export_flags
 from watchword.cli.ports import BACKLOG, listen
+from watchword.cli.stopping import port_kept
 from watchword.platforms import POSIX, on_hang_up, raise_descriptors
 from watchword.settings import Loaded, Settings, load
 from watchword.web.connections import Places, most_connections
@@ -223,6 +224,10 @@ class _Server(StoppingServer):
         await super().startup(sockets=sockets)
         garbage.settle()
         print(self._greeting, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async with port_kept(sockets or ()):
+            await super().shutdown(sockets=sockets)  # which closes the database last
 
 
 def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket]) -> None:

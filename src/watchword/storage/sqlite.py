@@ -19,6 +19,7 @@ from watchword.storage.database import Row, Tx, Unit, Value
 from watchword.storage.sqlite_backup import copy_to
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import code, is_busy, is_fault_of_the_file, unavailable
+from watchword.storage.sqlite_lock import let_go, share
 from watchword.storage.sqlite_units import Writer
 from watchword.threads import Threads
 
@@ -45,6 +46,7 @@ class SQLite:
         self._scanner: sqlite3.Connection | None = None
         self._thread = Threads(1, "watchword-sqlite-scan")
         self._seen: int | None = None  # data_version at the last call of changed()
+        self._lock: int | None = None
         self._closed = False
         self._probe_at = float("-inf")
 
@@ -60,6 +62,7 @@ class SQLite:
         writer = Writer(Path(path), processes=processes, patience=patience)
         database = cls(Path(path), writer, patience)
         try:
+            database._lock = await database._in_thread(lambda: share(Path(path)))
             await writer.open()
             database._reader = await database._in_thread(database._connect)
         except BaseException:
@@ -136,6 +139,7 @@ class SQLite:
         await self._writer.close()
         await self._thread.run(self._let_go)
         self._thread.close()
+        let_go(self._lock)  # last: who may replace the file meets no connection to it
 
     async def _read(self, sql: str, values: dict[str, Value]) -> list[Row]:
         self._refuse_inside_unit()

@@ -24,6 +24,23 @@ _FAULTS_OF_THE_FILE = _BUSY | {
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }
+_DAMAGED = (
+    "the file is damaged: keep it for those who can look into it, and put a backup in its place with"
+    " `watchword restore FILE` (docs/guides/restore-a-backup.md)"
+)
+_LOCKED = "another program holds the database: wait until it has ended, or end it, and try again"
+_NO_ACCESS = "check who owns the file, the files beside it and the directory, and that you may write to them"
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_CANTOPEN: _NO_ACCESS,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, then try again",
+    sqlite3.SQLITE_IOERR: "the disk did not do what it should: look at the system's log and at its free space",
+    sqlite3.SQLITE_NOTADB: f"this is no SQLite database, or {_DAMAGED}",
+    sqlite3.SQLITE_PERM: _NO_ACCESS,
+    sqlite3.SQLITE_READONLY: _NO_ACCESS,
+}
 _UNIQUE = frozenset(
     {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
 )
@@ -49,6 +66,11 @@ def is_busy(error: BaseException) -> bool:
 def is_fault_of_the_file(error: BaseException) -> bool:
     """Whether the file, not the program, is at fault."""
     return code(error) in _FAULTS_OF_THE_FILE
+
+
+def advice(error: BaseException | None) -> str:
+    """What those who run the service can do about a fault of the file; empty where the driver did not say."""
+    return _ADVICE.get(code(error), "") if error is not None else ""
 
 
 def unavailable(cause: BaseException | None) -> StorageUnavailable:

@@ -1,0 +1,160 @@
+"""Putting a backup in a database's place: prepared beside it, then put there in one step.
+
+At every moment the database's name stands for the whole former database or for the whole restored one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+from watchword.platforms import POSIX, give_to_owner, sync, sync_directory, sync_file
+from watchword.storage.sqlite_connection import close
+from watchword.storage.sqlite_faults import is_busy
+from watchword.storage.sqlite_lock import InUse
+
+_TABLES = ("ww_meta", "ww_schema", "ww_users")
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+class Unusable(Exception):
+    """The file cannot be restored; the text says why."""
+
+
+@contextlib.contextmanager
+def prepared(backup: Path, path: Path) -> Iterator[Path]:
+    """A checked copy of the backup beside the database, mode 0600; removed at the end unless it was put in place.
+
+    For a process that has the database for itself: what earlier attempts left behind is removed.
+
+    :raises Unusable: it is damaged, or no database of Watchword.
+    :raises OSError: it cannot be read, or there is no space.
+    """
+    _remove_unfinished(path)
+    copy = path.with_name(f".{path.name}.restoring-{token_hex(8)}")
+    try:
+        for suffix in ("", "-wal"):  # a log beside it holds what was written last
+            source = backup.with_name(backup.name + suffix)
+            if not suffix or source.exists():
+                _copy(source, copy.with_name(copy.name + suffix))
+        _check(copy)
+        yield copy
+    finally:
+        _remove_unfinished(path)
+
+
+def put_in_place(copy: Path, path: Path, kept: str) -> Path | None:
+    """Give the copy the database's name; answers where the former database is now, if there was one.
+
+    :param kept: the name that the former database gets; a number is added if it is taken.
+    :raises InUse: a process has opened the former database.
+    :raises OSError: nothing has been changed, or all of it.
+    """
+    _own(copy, path)
+    with contextlib.closing(sqlite3.connect(copy, timeout=0, isolation_level=None)) as connection:
+        _fold(connection)
+    sync_file(copy)
+    with _folded(path):
+        former = _keep(path, kept)
+        sync_directory(path.parent)
+        os.replace(copy, path)
+    sync_directory(path.parent)
+    return former
+
+
+def _copy(source: Path, target: Path) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        sync(writer.fileno())
+
+
+def _check(copy: Path) -> None:
+    """Whether it is whole, and ours. Looked at is the copy, since that is what will be used."""
+    connection = sqlite3.connect(copy, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF").fetchall()
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        raise Unusable(str(error)) from error
+    finally:
+        close(connection)
+    if found != ["ok"]:
+        raise Unusable(" ".join(found[0].split()))
+    if not names.issuperset(_TABLES):
+        raise Unusable("it is no database of Watchword")
+
+
+def _fold(connection: sqlite3.Connection) -> None:
+    """Write the log into the file and leave it, which SQLite does for the only connection and for no other."""
+    connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    connection.execute("BEGIN EXCLUSIVE")
+
+
+@contextlib.contextmanager
+def _folded(path: Path) -> Iterator[None]:
+    """The former database as one file that nobody else can open, as long as it can be read at all."""
+    if not path.exists():
+        yield
+        return
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        _fold(connection)
+    except sqlite3.DatabaseError as error:  # damaged, perhaps the reason for all this: it is kept as it is
+        if is_busy(error):
+            close(connection)
+            raise InUse from error
+    if not POSIX:  # Windows replaces no file that is open
+        close(connection)
+    try:
+        yield
+    finally:
+        close(connection)
+
+
+def _keep(path: Path, kept: str) -> Path | None:
+    """A second name for the former database and for what lies beside it; the first ones of the latter go."""
+    former = _free(path.with_name(kept))
+    there = [suffix for suffix in ("", *_BESIDE) if path.with_name(path.name + suffix).exists()]
+    for suffix in there:
+        _second_name(path.with_name(path.name + suffix), former.with_name(former.name + suffix))
+    sync_directory(path.parent)
+    for suffix in there:
+        if suffix:  # SQLite would take it for the restored database's
+            path.with_name(path.name + suffix).unlink()
+    return former if "" in there else None
+
+
+def _second_name(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without hard links
+        _copy(path, name)
+
+
+def _free(path: Path) -> Path:
+    number, found = 1, path
+    while any(os.path.lexists(found.with_name(found.name + suffix)) for suffix in ("", *_BESIDE)):
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found
+
+
+def _own(copy: Path, path: Path) -> None:
+    """Root restores for the user of the service: the copy gets the owner of what it replaces."""
+    with copy.open("rb") as file:
+        give_to_owner(file.fileno(), path if path.exists() else path.parent)
+
+
+def _remove_unfinished(path: Path) -> None:
+    for each in path.parent.iterdir():
+        if each.name.startswith(f".{path.name}.restoring-"):
+            with contextlib.suppress(OSError):
+                each.unlink()
