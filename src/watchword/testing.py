@@ -14,10 +14,12 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 from watchword.clock import FixedClock
+from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.revocations import NEVER, RevocationSet
@@ -31,6 +33,14 @@ __all__ = ["FixedClock", "Issuer", "watchword_issuer"]
 ISSUER: Final = "https://auth.test"
 AUDIENCE: Final = "api"
 LIFE: Final = 900
+
+
+class HasGuard(Protocol):
+    """An adapter, such as `FastAPIGuard`."""
+
+    @property
+    def guard(self) -> Guard:
+        """The guard that it asks."""
 
 
 class Issuer:
@@ -129,6 +139,22 @@ class Issuer:
     def headers(self, user_id: str | None = None, **given: Any) -> dict[str, str]:
         """The header that a client sends, with a new token; takes what `token` takes."""
         return {"Authorization": f"Bearer {self.token(user_id, **given)}"}
+
+    def caller(self, user_id: str | None = None, **given: Any) -> Caller:
+        """What a guard yields for such a token: for code that is given a caller; takes what `token` takes."""
+        return self.guard().verify(self.token(user_id, **given))
+
+    @contextmanager
+    def trusted_by(self, guard: Guard | HasGuard) -> Iterator[Guard]:
+        """For a while, let a guard that the application already has trust this issuer, and nothing else.
+
+        So a test needs no application of its own: `with watchword_issuer.trusted_by(auth): client.get(…)`.
+
+        :param guard: or an adapter that has one as `guard`.
+        """
+        changed = guard if isinstance(guard, Guard) else guard.guard
+        with changed.standing_in(self.guard()):
+            yield changed
 
     def revoke_session(self, session_id: str) -> None:
         """As a log-out does: the session's tokens are refused from now on."""

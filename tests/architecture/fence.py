@@ -89,6 +89,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
     "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
     "rest_framework": ("guard.drf",),
     "rich": ("cli",),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 from watchword.errors import Refused, TokenError
+from watchword.guard.slips import FROM_CODE
 from watchword.tokens.compact import MAX_TOKEN
 
-Authorization = str | bytes | Sequence[str] | Sequence[bytes] | None
+Authorization = Annotated[str | bytes | Sequence[str] | Sequence[bytes] | None, FROM_CODE]
 """The value of the Authorization header, or all values if a framework gives several, or None."""
 
 # RFC 9110 section 11.2: token68

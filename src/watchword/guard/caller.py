@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any, Final
+
 import msgspec
 
 from watchword.tokens.claims import AccessClaims
+
+_NOT_A_PARAMETER: Final = (
+    "guard: no request can hold a Caller, only a guard yields one: "
+    "write `caller: Annotated[Caller, auth.required()]`, or `Annotated[Caller | None, auth.optional()]`"
+)
+_TEXTS: Final = {"type": "array", "items": {"type": "string"}}
+_SCHEMA: Final[dict[str, Any]] = {
+    "title": "Caller",
+    "type": "object",
+    "properties": {
+        "user_id": {"type": "string"},
+        "session_id": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "roles": _TEXTS,
+        "scopes": _TEXTS,
+        "expires_at": {"type": "integer"},
+        "claims": {"type": "object"},
+    },
+    "required": ["user_id", "session_id", "roles", "scopes", "expires_at", "claims"],
+}
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The holder of a verified access token. Deeply immutable, and shared by all requests with the same token.
 
-    To hold one is to hold the outcome of a check, never a token that was merely read.
+    To hold one is to hold the outcome of a check, never a token that was merely read. Two are equal when all that they
+    say is; they can be hashed, copied and pickled.
 
     `user_id` is the token's `sub`, never given to another user; `session_id` its `sid`, None where it was issued to no
     session; `roles` are the user's when it was issued; `scopes` what it may be used for; `expires_at` its end, in
@@ -43,3 +66,39 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def has_scope(self, scope: str) -> bool:
         """Whether the token has this scope."""
         return scope in self.scopes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it ready for JSON: names in order, claims as the token has them."""
+        return {
+            "user_id": self.user_id,
+            "session_id": self.session_id,
+            "roles": sorted(self.roles),
+            "scopes": sorted(self.scopes),
+            "expires_at": self.expires_at,
+            "claims": self.claims.to_dict(),
+        }
+
+    # Pydantic's protocol, which needs nothing of it imported: FastAPI may answer with a caller, and never read one.
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
+        _refuse_as_parameter()
+        shown = {"type": "function-plain", "function": cls.to_dict}
+        return {"type": "is-instance", "cls": cls, "serialization": shown}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: object, _handler: object) -> dict[str, Any]:
+        return _SCHEMA
+
+
+def _refuse_as_parameter() -> None:
+    """Refuse where FastAPI would take a route's parameter from the request: with a default it would be open to all.
+
+    Pydantic does not say what a schema is for, so this asks who is asking. Were FastAPI to rename that function, such
+    a route would answer 422 to everything that a client sends in place of a caller.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "analyze_param" and frame.f_globals["__name__"] == "fastapi.dependencies.utils":
+            raise TypeError(_NOT_A_PARAMETER)

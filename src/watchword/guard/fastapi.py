@@ -12,29 +12,48 @@ caller: Annotated[Caller | None, auth.optional()]                               
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from dataclasses import replace
+from functools import partial, wraps
+from typing import Annotated, Any, Final, Never
 
-from fastapi import Security
+from fastapi import APIRouter
+from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.exceptions import HTTPException, WebSocketException
+from fastapi.openapi import utils
 from fastapi.openapi.models import HTTPBearer, OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.params import Security
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
+from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from watchword.errors import WatchwordError
-from watchword.guard.asgi import POLICY_VIOLATION, Scope, check, check_optional, raw_headers, remember
+from watchword.guard import misuse, slips
+from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, raw_headers, remember
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
-from watchword.guard.refusals import Refusal
+from watchword.guard.refusals import REFUSALS, Refusal
 from watchword.guard.requirement import Names, Requirement
+from watchword.guard.seen import SeenCallers
+from watchword.guard.slips import EVERYONE, FROM_CODE
+from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
 
+# So that a route may answer with a caller also where it does not say so: by itself, and inside of something else.
+ENCODERS_BY_TYPE.update({Caller: Caller.to_dict, AccessClaims: AccessClaims.to_dict})
+Caller.__pydantic_serializer__ = TypeAdapter(Caller).serializer  # type: ignore[attr-defined]
+
 _HANDLERS: Final = "starlette.exception_handlers"
 _NOT_IN_BODY: Final = frozenset({"content-type", "content-length"})
+_LINES: Final = {
+    "required": "Annotated[Caller, auth.required()]",
+    "optional": "Annotated[Caller | None, auth.optional()]",
+}
+_RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
 
 
 class RequestRefused(HTTPException):
@@ -49,8 +68,93 @@ class RequestRefused(HTTPException):
         self.refusal = refusal
 
 
-class FastAPIGuard:
+class _NoDependency(Security):
+    """What may be put where a dependency belongs, and is none.
+
+    FastAPI takes it for one, and asks for what to call or how: that raises where the route is written. Were it not of
+    this class, FastAPI would pass over it in `Annotated[Caller, auth.required]`, and call it with what a stranger's
+    query string holds in `Depends(auth.required)`.
+    """
+
+    def __init__(self, written: str, right: str) -> None:
+        _put(self, slip=f"guard: `{written}` is no dependency{_RIGHT.format(right)}")
+
+    @property
+    def dependency(self) -> Any:  # which FastAPI reads first
+        """Nothing. :raises TypeError: with the line to write."""
+        raise TypeError(self.slip)
+
+    __signature__ = dependency
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Nothing. :raises TypeError: with the line to write."""
+        raise TypeError(self.slip)
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> Any:
+        """For `Annotated[…] | None`, whose inside FastAPI leaves to Pydantic."""
+        raise TypeError(self.slip)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    slip: str
+
+
+class _Maker(_NoDependency):
+    """`auth.required` and `auth.optional`: to be called, and refused by FastAPI without the parentheses."""
+
+    def __init__(self, make: Callable[..., Any], name: str) -> None:
+        super().__init__(f"auth.{name}", _LINES[name])
+        _put(self, _make=make, _name=name)
+
+    def __call__(
+        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
+    ) -> Any:
+        """Return the dependency, for `Annotated[Caller, …]` and for `dependencies=[…]`.
+
+        :param scopes: each of which the token must have; `Security(…, scopes=[…])` around it adds more.
+        :param roles: each of which the user must have.
+        :param max_age: seconds that may have passed since the user logged in.
+        """
+        slips.by_name(misplaced, f"auth.{self._name}", self.slip)
+        return self._make(scopes, roles, max_age)
+
+    _make: Callable[..., Any]
+    _name: str
+
+
+class _Made(_NoDependency):
+    """What `auth.required()` gives: a dependency as it stands. Around it belongs nothing more.
+
+    It is equal to what it calls, so that `app.dependency_overrides[auth.required()]` is found.
+    """
+
+    def __init__(self, scheme: _Scheme, scopes: list[str], written: str) -> None:
+        super().__init__(f"Depends({written}())", _LINES[written.removeprefix("auth.")])
+        _put(self, _scheme=scheme, scopes=scopes)
+
+    @property
+    def dependency(self) -> _Scheme:
+        """What FastAPI calls."""
+        return self._scheme
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._scheme or (isinstance(other, _Made) and other._scheme is self._scheme)
+
+    def __hash__(self) -> int:
+        return hash(self._scheme)
+
+    _scheme: _Scheme
+
+
+class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
+
+    `required(scopes=…, roles=…, max_age=…)` is a dependency that yields the `Caller`, or refuses; `optional(…)` yields
+    None where no token is shown, and refuses a bad one all the same. Called with the same, they give the same.
 
     :param token_url: where `/docs` logs in; the issuer's `/token` if not given.
     :param scopes: what scopes mean, for `/docs`; those that routes ask for are listed anyway.
@@ -58,6 +162,9 @@ class FastAPIGuard:
     :param paste: whether `/docs` also has a field for a token from elsewhere, for where nobody may log in with a
         password there. FastAPI runs it as a dependency of its own, which costs each request as much as ours does.
     """
+
+    required: _Maker
+    optional: _Maker
 
     def __init__(
         self,
@@ -68,39 +175,54 @@ class FastAPIGuard:
         scheme_name: str = "Watchword",
         paste: bool = False,
     ) -> None:
-        self.guard = guard
-        token_url = token_url or f"{guard.issuer.rstrip('/')}/token"
-        self._flow = OAuthFlowPassword(tokenUrl=token_url, refreshUrl=token_url, scopes=dict(scopes or {}))
-        self._oauth2 = OAuth2(flows=OAuthFlows(password=self._flow), description="Log in at the Watchword service.")
-        self._scheme_name = scheme_name
-        self._kind = _SchemeWithField if paste else _Scheme
+        super().__init__("auth", _LINES["required"])
+        token_url = token_url or f"{misuse.a_guard(guard, 'FastAPIGuard').issuer.rstrip('/')}/token"
+        flow = OAuthFlowPassword(tokenUrl=token_url, refreshUrl=token_url, scopes=dict(scopes or {}))
+        oauth2 = OAuth2(flows=OAuthFlows(password=flow), description="Log in at the Watchword service.")
+        _put(self, _guard=guard, _schemes={}, _flow=flow, _oauth2=oauth2, _scheme_name=scheme_name)
+        _put(self, _kind=_SchemeWithField if paste else _Scheme)
+        for name, check_by in (("required", check), ("optional", check_optional)):
+            _put(self, **{name: _Maker(partial(self._dependency, check_by, f"auth.{name}"), name)})
 
-    def required(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Any:
-        """A dependency that yields the `Caller`, or refuses: for `Annotated[Caller, …]` and for `dependencies=[…]`.
+    @property
+    def guard(self) -> Guard:
+        """The guard that every dependency asks. Tests put another in its place, also when all routes are made."""
+        return self._guard
 
-        :param scopes: each of which the token must have; `Security(…, scopes=[…])` around it adds more.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
-        """
-        return self._dependency(scopes, roles, max_age, optional=False)
-
-    def optional(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Any:
-        """As `required`, but yields None where no token is shown. A bad token is still refused."""
-        return self._dependency(scopes, roles, max_age, optional=True)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "guard":
+            raise AttributeError(f"guard: a FastAPIGuard's {name} cannot be changed")
+        _put(self, _guard=misuse.a_guard(value, "FastAPIGuard"))
+        for scheme in self._schemes.values():
+            scheme.needs = replace(scheme.needs, guard=value)
 
     @asynccontextmanager
-    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, _: Annotated[Any, FROM_CODE] = None) -> AsyncIterator[None]:
         """Start the guard with the application, so that not even the first request waits: `FastAPI(lifespan=…)`."""
         self.guard.start()
         yield
         await asyncio.to_thread(self.guard.stop)
 
-    def _dependency(self, scopes: Names, roles: Names, max_age: int | None, *, optional: bool) -> Any:
-        needs = self.guard.require(scopes=scopes, roles=roles, max_age=max_age)
+    def _dependency(self, check_by: _Check, written: str, scopes: Names, roles: Names, max_age: int | None) -> Any:
+        needs = slips.needs(self.guard, "FastAPIGuard", scopes, roles, max_age)
         for scope in sorted(needs.scopes):
             self._flow.scopes.setdefault(scope, "")
-        scheme = self._kind(needs, check_optional if optional else check, self._oauth2, self._scheme_name)
-        return Security(scheme, scopes=sorted(needs.scopes))
+        key = check_by, needs.scopes, needs.roles, needs.max_age
+        if key not in self._schemes:
+            self._schemes[key] = self._kind(needs, check_by, self._oauth2, self._scheme_name)
+        return _Made(self._schemes[key], sorted(needs.scopes), written)
+
+    _guard: Guard
+    _schemes: dict[Any, _Scheme]
+    _flow: OAuthFlowPassword
+    _oauth2: OAuth2
+    _scheme_name: str
+    _kind: type[_Scheme]
+
+
+def _put(thing: Security, **attributes: Any) -> None:
+    for name, value in attributes.items():
+        object.__setattr__(thing, name, value)  # FastAPI's own class is frozen
 
 
 _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
@@ -112,12 +234,17 @@ class _Scheme(SecurityBase):
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model
         self.scheme_name = scheme_name
-        self._needs = needs
+        self.needs = needs
         self._check = check_by
+
+    @property
+    def optional(self) -> bool:
+        """Whether a request without a token passes."""
+        return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
         """The caller of a request. :raises RequestRefused: there is none, or not one that may."""
-        needs = self._needs
+        needs = self.needs
         if not needs.scopes.issuperset(asked.scopes):
             # `Security(…, scopes=[…])` around this dependency: what the documentation shows is what is checked.
             scopes = needs.scopes.union(asked.scopes)
@@ -148,9 +275,70 @@ class _SchemeWithField(_Scheme):
         self,
         connection: HTTPConnection,
         asked: SecurityScopes,
-        _: None = Security(_BEARER),
+        _: Any = Security(_BEARER),  # noqa: B008  FastAPI's way
     ) -> Caller | None:
         return await super().__call__(connection, asked)
+
+
+def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
+    if isinstance(dependant.call, _Scheme):
+        yield dependant.call
+    for each in dependant.dependencies:
+        yield from _all_schemes(each)
+
+
+def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
+    """Add to an operation of the OpenAPI document what FastAPI cannot know: refusals, and that no token is needed."""
+    for status, told in REFUSALS.items():
+        operation["responses"].setdefault(status, told)
+    shown = operation.get("security", [])
+    ours = {_Bearer.scheme_name, *(each.scheme_name for each in schemes)}
+    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in shown):
+        shown.insert(0, {})
+
+
+def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what describes a route; FastAPI has nothing that a dependency could say such things by."""
+
+    @wraps(describe)
+    def described(*args: Any, **given: Any) -> Any:
+        found = describe(*args, **given)
+        schemes = list(_all_schemes(given["route"].dependant))
+        for operation in found[0].values() if schemes else ():
+            _document(operation, schemes)
+        return found
+
+    return described
+
+
+def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
+    """Wrap `include_router`, whose dependencies FastAPI reads with the first request only."""
+
+    @wraps(include)
+    def included(self: APIRouter, *args: Any, **given: Any) -> None:
+        for each in (*self.dependencies, *(given.get("dependencies") or ())):
+            _refuse_slip(each)
+        include(self, *args, **given)
+
+    return included
+
+
+def _refuse_slip(given: Any) -> None:
+    called = given.dependency
+    if isinstance(called, _NoDependency):
+        raise TypeError(called.slip)
+    if not callable(called):
+        raise TypeError(slips.NO_DEPENDENCY)
+    owner = getattr(called, "__self__", called)
+    if owner in _NEVER or isinstance(owner, _NEVER):
+        raise TypeError(slips.NO_DEPENDENCY)
+
+
+_NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)
+
+# FastAPI offers no place for either.
+utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
+APIRouter.include_router = _refusing_slips(APIRouter.include_router)  # type: ignore[method-assign]
 
 
 def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:

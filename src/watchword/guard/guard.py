@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl  # not for type checkers only: FastAPI is to read these annotations, and then refuses them
 import weakref
-from collections.abc import Collection, Generator, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
@@ -17,7 +19,7 @@ from watchword.guard.following import Following, follow
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, checked_names, names
-from watchword.guard.seen import SeenCallers
+from watchword.guard.seen import Basis, SeenCallers
 from watchword.guard.standing import ALWAYS, StalePolicy, Standing, not_ready
 from watchword.guard.waiting import Pending
 from watchword.tokens import compact
@@ -25,9 +27,6 @@ from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
-
-if TYPE_CHECKING:
-    import ssl
 
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 WAIT: Final = 2.0
@@ -251,6 +250,19 @@ class Guard:
         """Seconds since the service read its database for the list at hand; None where no list is followed (yet)."""
         return None if self._follower is None else self._follower.feed_age()
 
+    @contextmanager
+    def standing_in(self, other: Guard) -> Iterator[None]:
+        """Judge as another guard does, for a while; for the tests of an application that has been made already.
+
+        Whatever holds this guard, or one of its requirements, goes on holding it.
+        """
+        mine = self._inside()
+        self._judge_by(*other._inside())
+        try:
+            yield
+        finally:
+            self._judge_by(*mine)
+
     # The inside -----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -273,6 +285,16 @@ class Guard:
         else:
             # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
             weakref.finalize(self, follower.stop)
+
+    def _inside(self) -> tuple[str, str, Standing, Follower | None, Basis]:
+        return self.issuer, self.audience, self._standing, self._follower, self._by_header.basis
+
+    def _judge_by(
+        self, issuer: str, audience: str, standing: Standing, follower: Follower | None, basis: Basis
+    ) -> None:
+        self.issuer, self.audience, self._standing, self._follower = issuer, audience, standing, follower
+        for seen in (self._by_header, self._by_token):
+            seen.judge_by(basis)
 
     def _judge_header(self, authorization: Authorization, needs: Needs) -> Judging:
         token = bearer.likely_token(authorization)

@@ -7,7 +7,7 @@ from an answer whether the service or an API behind a guard gave it. A test comp
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -78,6 +78,19 @@ class _Problem(msgspec.Struct):
     status: int
     detail: str
     code: str
+
+
+def _told(description: str) -> dict[str, Any]:
+    texts = {name: {"type": "string"} for name in ("type", "title", "detail", "code")}
+    schema = {"type": "object", "properties": {**texts, "status": {"type": "integer"}}}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+REFUSALS: Final = {
+    "401": _told("No access token, or one that is not accepted."),
+    "403": _told("The caller lacks a role or a scope."),
+}
+"""What a guarded route may answer besides, for OpenAPI documents. The object is shared: copy what is to be changed."""
 
 
 def refusal_of(

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.refusals import Refusal
+from watchword.guard.slips import FROM_CODE
 
 if TYPE_CHECKING:
     from watchword.guard.guard import Guard
 
 _NONE: Final[frozenset[str]] = frozenset()
-Names = str | Iterable[str]
+Names = Annotated[str | Iterable[str], FROM_CODE]
 """Scopes or roles: several, or one text with spaces in between."""
 
 

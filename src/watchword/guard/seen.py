@@ -20,6 +20,8 @@ from watchword.tokens.cache import TokenCache
 from watchword.tokens.verify import Verifier, check_needs, revoked, untimely
 
 _NONE: Final[frozenset[str]] = frozenset()
+Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
+"""What callers are judged by: keys and revocations, the time in two readings, and how early a caller is forgotten."""
 
 
 class SeenCallers:
@@ -38,6 +40,16 @@ class SeenCallers:
         if type(clock) is SystemClock:
             self._read, self._margin = clock.read, STEP_BACK
         self._cache: TokenCache[_Seen] = TokenCache()
+
+    @property
+    def basis(self) -> Basis:
+        """What this judges by."""
+        return self._standing, self._now, self._read, self._margin
+
+    def judge_by(self, basis: Basis) -> None:
+        """Judge by something else from now on, and forget who was seen."""
+        self._standing, self._now, self._read, self._margin = basis
+        self._cache = TokenCache()
 
     def recall(
         self,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from watchword.errors import TokenError
+from watchword.tokens.frozen import FrozenMapping, thawed
 from watchword.tokens.revocations import mark_of
 
 # What issuing decides and no hook or client may set (checklist B6).
@@ -29,7 +29,8 @@ MAX_CLAIMS_DEPTH: Final = 8
 MAX_ID: Final = 255
 MAX_TIME: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 _KNOWN: Final = REQUIRED_CLAIMS | {"nbf", "sid", "scope", "roles", "ver", "auth_time", "amr"}
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_AS_THEY_ARE: Final = ("iss", "sub", "exp", "iat", "nbf", "jti", "client_id", "sid", "ver", "auth_time")
+_NOTHING: Final[Mapping[str, Any]] = FrozenMapping()
 
 
 class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles can come out of JSON
@@ -59,6 +60,13 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no c
     session_mark: int | None
     user_mark: int
     key_mark: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the claims as the token has them, ready for JSON; those that it does not have are left out."""
+        named: dict[str, Any] = {name: getattr(self, name) for name in _AS_THEY_ARE}
+        named |= {"aud": list(self.aud), "roles": sorted(self.roles), "scope": " ".join(sorted(self.scopes))}
+        named |= {"amr": list(self.amr), **thawed(self.extra)}
+        return {name: value for name, value in named.items() if value is not None or name in self.extra}
 
 
 def read_claims(payload: dict[str, Any], *, kid: str, key_mark: int, foreign: bool = False) -> AccessClaims:
@@ -161,12 +169,12 @@ def _strings(payload: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _rest(payload: dict[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType({name: _freeze(value) for name, value in payload.items() if name not in _KNOWN})
+    return FrozenMapping({name: _freeze(value) for name, value in payload.items() if name not in _KNOWN})
 
 
 def _freeze(value: Any) -> Any:
     if type(value) is dict:
-        return MappingProxyType({name: _freeze(inner) for name, inner in value.items()})
+        return FrozenMapping({name: _freeze(inner) for name, inner in value.items()})
     if type(value) is list:
         return tuple(_freeze(inner) for inner in value)
     return value

@@ -1,0 +1,72 @@
+"""Slips where a guard is handed to a framework that calls what it is given with what it finds in requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from typing import TYPE_CHECKING, Any, Final, Never
+
+from watchword.guard import misuse
+
+if TYPE_CHECKING:
+    from watchword.guard.guard import Guard
+    from watchword.guard.requirement import Names, Requirement
+
+
+class _FromCode:
+    """Marks parameters that no request may fill, by Pydantic's protocol: FastAPI then refuses the route.
+
+    Without it `Depends(guard.verify)` would take tokens from query strings, and `Depends(guard.require)` let all pass.
+    """
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> Never:
+        raise TypeError(NO_DEPENDENCY)
+
+
+class _Everyone(tuple[str, ...]):
+    """No roles or scopes asked for, because none were written; unlike an empty list that was."""
+
+    __slots__ = ()
+
+
+NO_DEPENDENCY: Final = (
+    "guard: this is no dependency for FastAPI; with auth = FastAPIGuard(guard) write "
+    "`caller: Annotated[Caller, auth.required()]` or `dependencies=[auth.required()]`"
+)
+FROM_CODE: Final = _FromCode()
+EVERYONE: Final = _Everyone()
+
+
+def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None) -> Requirement:
+    """Return what a route needs, as it was written.
+
+    :raises TypeError: no guard, or names or an age that are none.
+    :raises ValueError: an empty list, as of a setting that is missing: every caller would do.
+    """
+    asked = {name: given for name, given in (("scopes", scopes), ("roles", roles)) if given is not EVERYONE}
+    for name, given in asked.items():
+        if isinstance(given, Sized) and not given:
+            raise ValueError(f"guard: {name} are empty; leave them out where every caller may pass")
+    return misuse.a_guard(guard, where).require(**asked, max_age=max_age)
+
+
+def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
+    """Refuse what was given without a name: roles or scopes, or what a framework calls a guard with.
+
+    :raises TypeError: with the line to write.
+    """
+    if misplaced and isinstance(misplaced[0], str | list | tuple | set | frozenset):
+        raise TypeError(f'guard: roles or scopes? Write {written}(roles="…"), unlike {written}({misplaced[0]!r:.100})')
+    if misplaced:
+        raise TypeError(hint)
+
+
+class ToCall:
+    """A method that a framework must not get without its parentheses; one that asks for its signature is told so."""
+
+    def __init__(self, make: Callable[..., Any], hint: str) -> None:
+        self._make = make
+        self.hint = hint
+
+    @property
+    def __signature__(self) -> Never:
+        raise TypeError(self.hint)

@@ -1,0 +1,60 @@
+"""A mapping that cannot be changed and, unlike the standard library's, can be hashed, copied and pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Never
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """What a claim that is a JSON object becomes. Equal to every mapping with the same content."""
+
+    __slots__ = ("_content",)
+
+    _content: Mapping[str, Any]
+
+    def __init__(self, content: Mapping[str, Any] = MappingProxyType({})) -> None:
+        object.__setattr__(self, "_content", MappingProxyType(dict(content)))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._content
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._content.items()))
+
+    def __repr__(self) -> str:
+        return repr(dict(self._content))
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"this mapping cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> Never:
+        raise AttributeError(f"this mapping cannot be changed: {name}")
+
+    def __copy__(self) -> FrozenMapping:
+        return self
+
+    def __deepcopy__(self, _: object) -> FrozenMapping:
+        return self  # all that is inside is immutable too
+
+    def __reduce__(self) -> tuple[type[FrozenMapping], tuple[dict[str, Any]]]:
+        return FrozenMapping, (dict(self._content),)
+
+
+def thawed(value: Any) -> Any:
+    """Return a value of frozen claims as JSON has it: lists and dicts again."""
+    if isinstance(value, FrozenMapping):
+        return {name: thawed(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [thawed(inner) for inner in value]
+    return value
