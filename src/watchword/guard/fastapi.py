@@ -35,7 +35,7 @@ from watchword.guard import misuse, slips
 from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, raw_headers, remember
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
-from watchword.guard.refusals import REFUSALS, Refusal
+from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Names, Requirement
 from watchword.guard.seen import SeenCallers
 from watchword.guard.slips import EVERYONE, FROM_CODE
@@ -54,6 +54,14 @@ _LINES: Final = {
     "optional": "Annotated[Caller | None, auth.optional()]",
 }
 _RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
+
+
+_TYPES: Final = {"str": "string", "int": "integer"}
+_PROBLEM: Final = {
+    "title": "Problem",
+    "type": "object",
+    "properties": {name: {"type": _TYPES[kind]} for name, kind in Problem.__annotations__.items()},
+}
 
 
 class RequestRefused(HTTPException):
@@ -289,8 +297,8 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
     """Add to an operation of the OpenAPI document what FastAPI cannot know: refusals, and that no token is needed."""
-    for status, told in REFUSALS.items():
-        operation["responses"].setdefault(status, told)
+    for status, told in TOLD.items():
+        operation["responses"].setdefault(status, {"description": told, "content": {PROBLEM: {"schema": _PROBLEM}}})
     shown = operation.get("security", [])
     ours = {_Bearer.scheme_name, *(each.scheme_name for each in schemes)}
     if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in shown):

@@ -12,7 +12,10 @@ Litestar([orders], plugins=[auth])
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, cast
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Generic, Never, TypeVar, cast
 
 from litestar import Request, Response
 from litestar.config.app import AppConfig
@@ -22,16 +25,20 @@ from litestar.exceptions import HTTPException, ImproperlyConfiguredException, We
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 
 from watchword.errors import WatchwordError
-from watchword.guard.asgi import POLICY_VIOLATION, Scope, check, check_optional, remember
+from watchword.guard import misuse, slips
+from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, remember
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
-from watchword.guard.refusals import Refusal
+from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Names, Requirement
+from watchword.guard.seen import SeenCallers
+from watchword.guard.slips import EVERYONE
 
 __all__ = ["LitestarGuard", "RequestRefused", "answer"]
 
@@ -43,6 +50,14 @@ _HINT: Final = (
     "{handler} asks for a `caller` and there is none: give it guards=[auth.required()], "
     "or where the caller is optional annotate `Caller | None`"
 )
+
+
+_NO_GUARD: Final = "what stands in `guards` lets nobody in or everybody; write guards=[auth.required()]"
+_NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
+_RESPONSES: Final = {
+    int(status): ResponseSpec(Problem, generate_examples=False, description=told, media_type=PROBLEM)
+    for status, told in TOLD.items()
+}
 
 
 class RequestRefused(HTTPException):
@@ -91,34 +106,62 @@ class Optional(Required):
         return await check_optional(self.needs, scope)
 
 
-class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
-    """The plugin: starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
+_R = TypeVar("_R", bound=Required)
 
-    :param token_url: where the API's documentation logs in; the issuer's `/token` if not given.
-    """
 
-    def __init__(self, guard: Guard, *, token_url: str | None = None) -> None:
-        self.guard = guard
-        self._token_url = token_url or f"{guard.issuer.rstrip('/')}/token"
-        self._scopes: dict[str, str] = {}
+class _Maker(slips.ToCall, Generic[_R]):
+    """`auth.required` and `auth.optional`: to be called; what they give goes into `guards=[…]`."""
 
-    def required(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Required:
-        """What to put into `guards=[…]`.
+    def __init__(self, make: Callable[..., _R], name: str) -> None:
+        super().__init__(f"guard: `auth.{name}` has to be called: write guards=[auth.{name}()]")
+        self._make = make
+        self._name = name
+
+    def __call__(
+        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
+    ) -> _R:
+        """Return what to put into `guards=[…]`.
 
         :param scopes: each of which the token must have.
         :param roles: each of which the user must have.
         :param max_age: seconds that may have passed since the user logged in.
         """
-        return Required(self._needs(scopes, roles, max_age))
+        slips.by_name(misplaced, f"auth.{self._name}", self.hint)
+        return self._make(scopes, roles, max_age)
 
-    def optional(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Optional:
-        """As `required`, but a request without a token passes, with None for a caller."""
-        return Optional(self._needs(scopes, roles, max_age))
+
+class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
+    """The plugin: starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
+
+    `guards=[auth.required(scopes=…, roles=…, max_age=…)]` lets a connection pass with its caller, or refuses it;
+    `auth.optional(…)` lets one without a token pass, with None for a caller.
+
+    :param token_url: where the API's documentation logs in; the issuer's `/token` if not given.
+    """
+
+    def __init__(self, guard: Guard, *, token_url: str | None = None) -> None:
+        self._made: list[Required] = []
+        self.guard = guard
+        self._token_url = token_url or f"{guard.issuer.rstrip('/')}/token"
+        self._scopes: dict[str, str] = {}
+        self.required: _Maker[Required] = _Maker(partial(self._make, Required), "required")
+        self.optional: _Maker[Optional] = _Maker(partial(self._make, Optional), "optional")
+
+    @property
+    def guard(self) -> Guard:
+        """The guard that every route asks. Tests put another in its place, also when the application is made."""
+        return self._guard
+
+    @guard.setter
+    def guard(self, guard: Guard) -> None:
+        self._guard = misuse.a_guard(guard, "LitestarGuard")
+        for each in self._made:
+            each.needs = replace(each.needs, guard=guard)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Litestar asks while the application is made."""
-        app_config.on_startup.append(self.guard.start)
-        app_config.on_shutdown.append(self.guard.stop)
+        app_config.on_startup.append(self._start)
+        app_config.on_shutdown.append(self._stop)
         handlers = cast("dict[Any, Any]", app_config.exception_handlers)
         handlers.setdefault(RequestRefused, answer)
         app_config.dependencies.setdefault("caller", Provide(provide_caller, sync_to_thread=False))
@@ -127,16 +170,27 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Litestar shows each route: those that are guarded are marked so in the OpenAPI document."""
-        for handler in getattr(route, "route_handlers", ()):
+        """Litestar shows each route: slips are refused, and guarded ones marked so in the OpenAPI document."""
+        for handler in getattr(route, "route_handlers", None) or [cast(Any, route).route_handler]:
+            _refuse_slips(handler)
             if isinstance(handler, HTTPRouteHandler):
                 _mark(handler)
 
-    def _needs(self, scopes: Names, roles: Names, max_age: int | None) -> Requirement:
-        needs = self.guard.require(scopes=scopes, roles=roles, max_age=max_age)
+    def __deepcopy__(self, _: object) -> LitestarGuard:
+        return self  # as `Required`; where it stands in `guards`, it is refused below
+
+    def _start(self) -> None:
+        self.guard.start()
+
+    def _stop(self) -> None:
+        self.guard.stop()
+
+    def _make(self, kind: type[_R], scopes: Names, roles: Names, max_age: int | None) -> _R:
+        needs = slips.needs(self.guard, "LitestarGuard", scopes, roles, max_age)
         for scope in sorted(needs.scopes):
             self._scopes.setdefault(scope, "")
-        return needs
+        self._made.append(made := kind(needs))
+        return made
 
     def _describe(self, config: OpenAPIConfig) -> None:
         flow = OAuthFlow(token_url=self._token_url, refresh_url=self._token_url, scopes=self._scopes)
@@ -150,14 +204,40 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
         config.components = [*theirs, ours]
 
 
+def _refuse_slips(handler: BaseRouteHandler) -> None:
+    """Look for what was put in place of `auth.required()`.
+
+    :raises ImproperlyConfiguredException: it is there; with what to write.
+    """
+    given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
+    if any(map(_is_slip, given)):
+        raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
+    provided = [each.dependency for each in handler.resolve_dependencies().values()]
+    if any(isinstance(each, Required) or _is_slip(each) for each in provided):
+        raise ImproperlyConfiguredException(f"{handler}: {_NO_PROVIDER}")
+
+
+def _is_slip(given: Any) -> bool:
+    owner = getattr(given, "__self__", given)
+    if isinstance(owner, type):
+        return issubclass(owner, (*_NEVER, Required))
+    return isinstance(owner, _NEVER)
+
+
 def _mark(handler: HTTPRouteHandler) -> None:
     guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Required)]
-    if not guards or handler.security is not None:
+    if not guards:
+        return
+    handler.responses = {**_RESPONSES, **(handler.responses or {})}
+    if handler.security is not None:
         return
     scopes = sorted(frozenset[str]().union(*(guard.needs.scopes for guard in guards)))
     handler.security = [{_SCHEME: scopes}, {_BEARER: []}]
     if all(guard.optional for guard in guards):
-        handler.security.append({})
+        handler.security.insert(0, {})
+
+
+_NEVER: Final = (Guard, Requirement, SeenCallers, LitestarGuard, _Maker, GuardMiddleware, Caller)
 
 
 def provide_caller(request: ASGIConnection[Any, Any, Any, Any]) -> Caller | None:

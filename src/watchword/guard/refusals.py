@@ -7,13 +7,14 @@ from an answer whether the service or an API behind a guard gave it. A test comp
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from watchword.errors import Overloaded, WatchwordError
 
 REALM: Final = "watchword"
+PROBLEM: Final = "application/problem+json"
 _PLAIN: Final = f'Bearer realm="{REALM}"'
 _UNAUTHORIZED: Final = 401
 _UNAVAILABLE: Final = 503
@@ -72,7 +73,9 @@ _TABLE: Final[dict[str, _Row]] = {
 _INTERNAL_DETAIL: Final = "Something went wrong on our side."
 
 
-class _Problem(msgspec.Struct):
+class Problem(msgspec.Struct):
+    """The body of a refusal (RFC 9457)."""
+
     type: str
     title: str
     status: int
@@ -80,17 +83,11 @@ class _Problem(msgspec.Struct):
     code: str
 
 
-def _told(description: str) -> dict[str, Any]:
-    texts = {name: {"type": "string"} for name in ("type", "title", "detail", "code")}
-    schema = {"type": "object", "properties": {**texts, "status": {"type": "integer"}}}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
-REFUSALS: Final = {
-    "401": _told("No access token, or one that is not accepted."),
-    "403": _told("The caller lacks a role or a scope."),
+TOLD: Final = {
+    "401": "No access token, or one that is not accepted.",
+    "403": "The caller lacks a role or a scope.",
 }
-"""What a guarded route may answer besides, for OpenAPI documents. The object is shared: copy what is to be changed."""
+"""What a guarded route may answer besides, for OpenAPI documents."""
 
 
 def refusal_of(
@@ -106,9 +103,9 @@ def refusal_of(
     code, detail = (error.code, error.message) if error.code in _TABLE else ("internal_error", _INTERNAL_DETAIL)
     row = _TABLE[code]
     kind = f"{issuer.rstrip('/')}/problems/{code}" if issuer else "about:blank"
-    body = msgspec.json.encode(_Problem(kind, row.title, row.status, detail, code))
+    body = msgspec.json.encode(Problem(kind, row.title, row.status, detail, code))
     headers = [
-        ("content-type", "application/problem+json"),
+        ("content-type", PROBLEM),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),

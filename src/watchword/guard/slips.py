@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING, Any, Final, Never
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Final, Never, Self
 
 from watchword.guard import misuse
 
@@ -63,10 +63,12 @@ def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
 class ToCall:
     """A method that a framework must not get without its parentheses; one that asks for its signature is told so."""
 
-    def __init__(self, make: Callable[..., Any], hint: str) -> None:
-        self._make = make
+    def __init__(self, hint: str) -> None:
         self.hint = hint
 
     @property
     def __signature__(self) -> Never:
         raise TypeError(self.hint)
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # frameworks copy what they are given, before they look at it
