@@ -87,9 +87,31 @@ def test_what_is_no_plain_path_cannot_be_asked_for(path: str) -> None:
             make()
 
 
-def test_not_everything_can_be_excepted() -> None:
+@pytest.mark.parametrize(
+    ("prefix", "exception"),
+    [("/", "/*"), ("/api", "/*"), ("/api", "/api/*"), ("/api/", "/API/*"), ("/api/v1", "/api/*")],
+)
+def test_not_everything_can_be_excepted(prefix: str, exception: str) -> None:
     with pytest.raises(ValueError, match="nothing guarded"):
-        Paths(["/"], ["/*"])
+        Paths([prefix], [exception])
+
+
+@pytest.mark.parametrize("path", ["/api/*", "/api*", "/*", "/api/{id}", "/api?x=1", "/api#x", "/<id>", "/a b"])
+def test_patterns_and_addresses_are_no_prefixes(path: str) -> None:
+    """They would be compared letter by letter, and guard nothing."""
+    with pytest.raises(ValueError, match="match nothing"):
+        Paths([path])
+    if not path.endswith("/*"):
+        with pytest.raises(ValueError, match="match nothing"):
+            Paths(["/"], [path])
+
+
+@pytest.mark.parametrize("paths", ["/health", b"/health", None, 5, True])
+def test_one_path_is_no_list_of_paths(paths: Any) -> None:
+    with pytest.raises(TypeError, match="list of paths"):
+        Paths(["/"], paths)
+    with pytest.raises(TypeError, match="list of paths"):
+        Paths(paths)
 
 
 PIECES = st.lists(st.sampled_from(["/", "api", "API", "x", ".", "..", "%2f", "%", ";", "\\", "//", "/api", "/x"]))
@@ -210,9 +232,28 @@ async def test_mounted_twice_starlette_routes_what_is_guarded() -> None:
     assert answer_of(await ask_asgi(app, behind_a_proxy)).status == 401
 
 
+@pytest.mark.parametrize("root", ["/api", "/svc"])
+async def test_a_prefix_may_be_written_with_what_it_is_mounted_under(root: str) -> None:
+    """Which it should not; but a slip that guards more is better than one that guards nothing."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount, Route
+
+    inner = Starlette(routes=[Route(path, lambda _: PlainTextResponse("in")) for path in ("/x", "/health", "/a/y")])
+    guarded = GuardMiddleware(inner, ISSUER.guard(), prefix=f"{root}/a", except_paths=["/health"])
+    whole = GuardMiddleware(inner, ISSUER.guard(), prefix=root, except_paths=["/health"])
+    for app, expected in ((guarded, (200, 200, 401)), (whole, (401, 200, 401))):
+        mounted = Starlette(routes=[Mount(root, app)])
+        seen = [answer_of(await ask_asgi(mounted, http_scope(f"{root}{path}"))) for path in ("/x", "/health", "/a/y")]
+        assert tuple(each.status for each in seen) == expected
+        behind = [http_scope(f"{root}{path}", root_path=root) for path in ("/x", "/health", "/a/y")]
+        assert tuple([answer_of(await ask_asgi(app, scope)).status for scope in behind]) == expected
+
+
 @given(PIECES, st.sampled_from(["", "/", "/svc", "/svc/", "/api", "/api/", "/x", "//"]))
 def test_the_quick_way_to_a_reading_is_no_other(pieces: list[str], root_path: str) -> None:
     """Whether a request is guarded is what all readings say, also where they are not gone through."""
     path, paths = "/" + "".join(pieces), Paths(["/api"], ["/api/x"])
-    slow = any(paths.guards(each) for each in routed_paths(path, root_path)) if root_path else paths.guards(path)
+    readings = routed_paths(path, root_path) if root_path else {path}
+    slow = any(map(paths.guards, readings)) or (paths.guards(path) and not any(map(paths.excepts, readings)))
     assert guards(paths, {"path": path, "root_path": root_path}) is slow

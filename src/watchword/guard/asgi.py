@@ -8,16 +8,19 @@ Behind it `scope["caller"]` and `scope["state"]["caller"]` (Starlette's `request
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from watchword.errors import TokenError, WatchwordError
+from watchword.guard import misuse, slips
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Names, Requirement
+from watchword.guard.slips import EVERYONE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +30,25 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY_VIOLATION: Final = 1008
 """How a WebSocket is closed where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
+
+_PREFLIGHT: Final = (
+    "guard: refused a CORS preflight for %r, which carries no token: the guard stands outside of the CORS middleware, "
+    "or there is none. %s"
+)
+_BELOW: Final = (
+    "Write `app.add_middleware(CORSMiddleware, …)` below the line that adds the guard, since what is added last stands "
+    "outside; in a list `middleware=[…]` it comes before the guard."
+)
+_AROUND: Final = "Put the CORS middleware around the guard: `app = CORSMiddleware(GuardMiddleware(app, guard), …)`."
+_IN_LITESTAR: Final = (
+    "Give the guard to Litestar as `middleware=[DefineMiddleware(GuardMiddleware, guard=guard)]` and write "
+    "`cors_config=CORSConfig(…)`, which stands outside."
+)
+_CORS_LINES: Final = {
+    "fastapi": _BELOW,
+    "starlette": _BELOW,
+    "litestar": _IN_LITESTAR,
+}
 
 
 class GuardMiddleware:
@@ -49,15 +71,18 @@ class GuardMiddleware:
         *,
         prefix: str = "/",
         except_paths: Iterable[str] = (),
-        scopes: Names = (),
-        roles: Names = (),
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
         max_age: int | None = None,
         optional: bool = False,
     ) -> None:
+        self._needs = slips.needs(guard, "GuardMiddleware", scopes, roles, max_age)
+        if not callable(app):
+            raise TypeError(f"guard: GuardMiddleware(app, guard) takes an application first, unlike {app!r:.100}")
         self.app = app
         self._guard = guard
-        self._needs = guard.require(scopes=scopes, roles=roles, max_age=max_age)
-        self._optional = optional
+        self._optional = misuse.a_switch(optional, "optional")
+        self._preflight_seen = False
         # What each request needs, one look-up away.
         self._recall = self._needs.recall
         paths = Paths([prefix], except_paths)
@@ -81,6 +106,7 @@ class GuardMiddleware:
                     caller = await self._needs.check_async(header)
                 except WatchwordError as error:
                     if not self._optional or error.code != "token_missing":
+                        self._notice_preflight(scope)
                         await refuse(self._needs.refusal(error), scope, send)
                         return
             scope["caller"] = caller
@@ -92,12 +118,33 @@ class GuardMiddleware:
             scope.setdefault("caller", None)
         await self.app(scope, receive, send)
 
+    def _notice_preflight(self, scope: Scope) -> None:
+        """Say once in the log which line to move, where browsers are refused what they ask before they send a token."""
+        if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
+            return
+        self._preflight_seen = True
+        # Its own middleware has an application in the scope; what is wrapped around Litestar is better put inside.
+        line = _CORS_LINES.get(_framework(scope["app"]), _AROUND) if "app" in scope else _AROUND
+        if _framework(self.app) == "litestar":
+            line = _IN_LITESTAR
+        logging.getLogger("watchword.guard").warning(_PREFLIGHT, scope["path"][:100], line)
+
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             raise RuntimeError(f"a guard knows nothing of connections of the type {scope['type']!r}")
         self._guard.start()
         await self.app(scope, receive, send)  # an application without a lifespan raises here and goes on being served
         await asyncio.to_thread(self._guard.stop)
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Whether a browser asks what it may send (CORS), for which it shows no token."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+def _framework(thing: object) -> str:
+    return type(thing).__module__.partition(".")[0]
 
 
 async def check(needs: Requirement, scope: Scope) -> Caller:
@@ -131,14 +178,19 @@ def authorization_of(scope: Scope) -> Authorization:
 def guards(paths: Paths, scope: Scope) -> bool:
     """Whether a request needs a check, whichever way the application behind takes off what it is mounted under.
 
-    An exception counts only if it is one in every reading.
+    An exception counts only if it is one in every reading. A prefix counts also where it was written as the whole path,
+    with what the application is mounted under: that guards more than was meant, never less.
     """
     path, root = scope["path"], scope.get("root_path", "")
     if not root:
         return paths.guards(path or "/")
     if path.startswith(f"{root}/") and root[-1] != "/":  # mostly so, and then there is but one reading
-        return paths.guards(path[len(root) :])
-    return any(map(paths.guards, routed_paths(path, root)))
+        below = path[len(root) :]
+        return paths.guards(below) or (paths.guards(path) and not paths.excepts(below))
+    readings = routed_paths(path, root)
+    if any(map(paths.guards, readings)):
+        return True
+    return paths.guards(path) and not any(map(paths.excepts, readings))
 
 
 def routed_paths(path: str, root: str) -> set[str]:

@@ -9,6 +9,8 @@ from typing import Final
 # What one application leaves as it is and another decodes, collapses, resolves or cuts off.
 _AMBIGUOUS: Final = re.compile(r"//|/\.\.?(?:/|\Z)|[%\\;\x00-\x1f\x7f]")
 _BELOW: Final = "/*"
+# What patterns, addresses and routes are written with, and no path holds.
+_NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
 
 class Paths:
@@ -26,13 +28,13 @@ class Paths:
     __slots__ = ("_below", "_everything", "_exact", "_except_below", "_except_exact", "_nothing")
 
     def __init__(self, prefixes: Iterable[str], except_paths: Iterable[str] = ()) -> None:
-        roots = [_plain(prefix).rstrip("/").casefold() for prefix in prefixes]
-        exceptions = [_plain(path) for path in except_paths]
-        if _BELOW in exceptions:
-            raise ValueError("guard: an exception for every path would leave nothing guarded")
-        for each in exceptions:
-            if each.endswith(_BELOW) and any(f"{root}/".startswith(each[:-1].casefold()) for root in roots):
-                raise ValueError(f"guard: the exception {each!r} leaves nothing guarded of what lies below it")
+        roots = [_plain(prefix).rstrip("/").casefold() for prefix in _several(prefixes, "prefixes")]
+        exceptions = [_plain(path, below=True) for path in _several(except_paths, "except_paths")]
+        for root in roots:
+            if any(path.endswith(_BELOW) and f"{root}/".startswith(path[:-1].casefold()) for path in exceptions):
+                raise ValueError(
+                    f"guard: an exception for every path below {root or '/'!r} would leave nothing guarded"
+                )
         self._nothing = not roots
         self._everything = "" in roots
         self._exact = frozenset(roots)
@@ -44,6 +46,12 @@ class Paths:
     def everything(self) -> bool:
         """Whether every path is guarded, so that none need be looked at."""
         return self._everything and not self._except_exact and not self._except_below
+
+    def excepts(self, path: str) -> bool:
+        """Whether a path is an exception, which is taken letter by letter."""
+        if path in self._except_exact:
+            return True
+        return bool(self._except_below) and path.startswith(self._except_below) and not _AMBIGUOUS.search(path)
 
     def guards(self, path: str) -> bool:
         """Whether a request for this path (decoded, without what the application is mounted under) needs a check."""
@@ -57,9 +65,18 @@ class Paths:
         return self._everything or folded.startswith(self._below) or folded in self._exact
 
 
-def _plain(path: str) -> str:
+def _several(paths: object, name: str) -> Iterable[str]:
+    if isinstance(paths, str | bytes) or not isinstance(paths, Iterable):
+        raise TypeError(f"guard: {name} are a list of paths, such as [{paths!r:.100}]")
+    return paths
+
+
+def _plain(path: str, *, below: bool = False) -> str:
     if not isinstance(path, str):
         raise TypeError(f"guard: a path is a text, unlike {path!r}")
     if not path.startswith("/") or _AMBIGUOUS.search(path):
         raise ValueError(f"guard: a path to guard or to leave alone begins with one `/` and is plain, unlike {path!r}")
+    if found := _NO_LETTER.search(path.removesuffix(_BELOW) if below else path):
+        hint = "`/*` stands at the end of an exception only; a prefix guards all below it anyway"
+        raise ValueError(f"guard: {found[0]!r} in {path!r} would be taken as it is, and match nothing: {hint}")
     return path

@@ -11,6 +11,8 @@ request.user.caller
 
 from __future__ import annotations
 
+from typing import Any, Final, Never
+
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -18,25 +20,64 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from watchword.errors import WatchwordError
+from watchword.guard import misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, remember
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Names
+from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]
 
 
-def guarded(
-    guard: Guard, *, scopes: Names = (), roles: Names = (), max_age: int | None = None, optional: bool = False
-) -> Middleware:
-    """What to give a `Route`, `Mount`, `Router` or `Starlette` as `middleware=[…]`; parameters as `GuardMiddleware`."""
-    return Middleware(GuardMiddleware, guard=guard, scopes=scopes, roles=roles, max_age=max_age, optional=optional)
+_HINT: Final = (
+    "guard: `guarded(guard)` is middleware: write Route(path, endpoint, middleware=[guarded(guard)]), "
+    "or Starlette(middleware=[guarded(guard)]) for all routes; there is no decorator"
+)
+
+
+class _Made(Middleware):
+    """Middleware for a list, which somebody may take for a decorator."""
+
+    def __call__(self, *_: object) -> Never:
+        """Nothing. :raises TypeError: with the line to write."""
+        raise TypeError(_HINT)
+
+
+class _Guarded:
+    """What `guarded` is: to be called, and an error where Starlette finds it as it is in `middleware=[…]`."""
+
+    def __call__(
+        self,
+        guard: Guard,
+        *misplaced: Never,
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
+        max_age: int | None = None,
+        optional: bool = False,
+    ) -> Middleware:
+        """Return what a `Route`, `Mount`, `Router` or `Starlette` takes as `middleware=[…]`; as `GuardMiddleware`."""
+        slips.by_name(misplaced, "guarded", _HINT)
+        if callable(guard):  # which it is as a decorator
+            raise TypeError(_HINT)
+        asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
+        GuardMiddleware(_no_application, guard, **asked)  # so that a slip shows here; Starlette may make it much later
+        return _Made(GuardMiddleware, guard=guard, **asked)
+
+    def __iter__(self) -> Never:
+        raise TypeError(_HINT)
+
+
+async def _no_application(*_: object) -> None: ...
+
+
+guarded: Final = _Guarded()
 
 
 def authentication(guard: Guard) -> Middleware:
     """Starlette's AuthenticationMiddleware with a guard behind it: what `Starlette(middleware=[…])` takes."""
-    return Middleware(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
+    return _Made(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
 
 
 class CallerUser(BaseUser):
@@ -77,7 +118,7 @@ class GuardBackend(AuthenticationBackend):
     """
 
     def __init__(self, guard: Guard) -> None:
-        self._needs = guard.require()
+        self._needs = misuse.a_guard(guard, "authentication").require()
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Credentials and user. :raises RequestRefused: for a token that is not accepted."""
