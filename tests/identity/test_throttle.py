@@ -341,7 +341,8 @@ async def test_H2_only_failures_push_out_a_victims_counter(kernel: Kernel, clock
                 async with throttled.attempt(*takes, peer=HOME) as attempt:
                     if isinstance(outcome, BaseException):
                         raise outcome
-                    attempt.succeeded = outcome
+                    if not outcome:
+                        attempt.count()
 
     async def tried() -> list[int]:
         claims = [f"{take.limit}:{_hash(take.subject)}" for take in log_in_takes(HOME.address, "victim")]
@@ -404,15 +405,15 @@ async def test_J9_refusals_are_counted_in_the_log(limited: Kernel) -> None:
 
 
 async def test_J9_registrations_that_are_refused_are_recorded_too(open_kernel: Opener) -> None:
-    """The limit on registrations is a limit like the others, whatever becomes of an attempt."""
-    async with open_kernel(register_limit="2/1h") as kernel:
+    """The limits on accounts made, and on being told that a name is taken, are limits like the others."""
+    async with open_kernel(register_limit="2/1h", conflict_limit="1/1h") as kernel:
         accounts = Accounts(kernel)
-        for name in ("ann", "ann", "ben", "cid"):
+        for name in ("ann", "ann", "ann", "ben", "cid"):
             with contextlib.suppress(Conflict, TooManyAttempts):
                 await accounts.register(username=name, email=None, password="plum-orbit-canvas", peer=HOME)
         assert [row["username"] for row in await recorded(kernel, "ww_users")] == ["ann"]
         outcomes = [row["outcome"] for row in await recorded(kernel, "ww_audit") if row["event"] == "limit_reached"]
-        assert outcomes == ["register"]
+        assert outcomes == ["conflict", "register"]
 
 
 # --- Attempts that are not decided yet -------------------------------------------------------------------------------
@@ -525,12 +526,14 @@ async def test_M5_few_wait(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_what_cannot_be_given_back_is_no_failure(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log-in has happened: it is answered, and the attempt stays counted."""
+    """The log-in has happened: it is answered, and the attempt is given back as soon as that is possible."""
+    working = limited.ephemeral.give_back
 
     async def broken(*_: object) -> None:
         raise StorageUnavailable("gone")
 
     monkeypatch.setattr(limited.ephemeral, "give_back", broken)
-    for _ in range(3):
+    await log_in(limited)
+    monkeypatch.setattr(limited.ephemeral, "give_back", working)
+    for _ in range(4):
         await log_in(limited)
-    await refused(limited)

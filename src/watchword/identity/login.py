@@ -7,13 +7,14 @@ are the same.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
 
 from watchword.clock import Clock
-from watchword.errors import Unauthenticated
+from watchword.errors import TooManyAttempts, Unauthenticated
 from watchword.identity import audit, identifiers, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.identifiers import Identifier
@@ -21,7 +22,7 @@ from watchword.identity.revocation import Entry, Follower
 from watchword.identity.roles import granted
 from watchword.identity.session_row import Live
 from watchword.identity.sessions import Opening, Sessions, Tokens, record_ends, require_live
-from watchword.identity.throttle import Throttle, log_in_takes, session_takes
+from watchword.identity.throttle import Attempt, Throttle, log_in_takes, session_takes
 from watchword.identity.users import User, Users
 from watchword.storage.database import Database, Tx
 from watchword.tokens.claims import AccessClaims
@@ -103,13 +104,14 @@ class LogIn:
         async with self._throttle.attempt(*takes, peer=peer, user=user) as attempt:
             proof = await prove(candidate)
             if proof is None or candidate is None:
+                attempt.count()
                 await self._failed("log_in", candidate, peer)
                 raise _refused()
-            await self._count(candidate, peer)
-            live = await self._open(candidate, proof, peer, client_id, replacing)
+            async with self._proven(candidate, attempt, peer):
+                live = await self._open(candidate, proof, peer, client_id, replacing)
             if live is None:
+                attempt.count()
                 raise _refused()
-            attempt.succeeded = True
         return self._logged_in(candidate.user, live)
 
     async def confirm(self, user_id: str, prove: Prove, *, peer: Peer) -> Candidate:
@@ -121,20 +123,27 @@ class LogIn:
             candidate = await self._candidate(Identifier("id", user_id, user_id))
             proof = await prove(candidate)
             if proof is None or candidate is None:
+                attempt.count()
                 await self._failed("confirm", candidate, peer)
                 raise _refused()
-            await self._count(candidate, peer)
-            attempt.succeeded = True
-        return candidate
+            async with self._proven(candidate, attempt, peer):
+                return candidate
 
-    async def _count(self, candidate: Candidate, peer: Peer) -> None:
-        """What a right proof leads to is stored, and hashed for, each time: that is limited too.
+    @asynccontextmanager
+    async def _proven(self, candidate: Candidate, attempt: Attempt, peer: Peer) -> AsyncIterator[None]:
+        """Limit what a right proof leads to as well: it is hashed for, and stored, each time.
 
-        Asked after the proof, so that a full limit tells nothing to those who do not have it; and before the attempt
-        has succeeded, so that going on all the same uses up the limits of attempts. Raises `TooManyAttempts`.
+        Asked after the proof, so that a full limit tells nothing to those who do not have it. An attempt that meets a
+        full one counts, so that going on all the same uses up the limits of attempts. Raises `TooManyAttempts`.
         """
         user = candidate.user.id
-        await self._throttle.take(*session_takes(peer.address, user), peer=peer, user=user)
+        try:
+            async with self._throttle.attempt(*session_takes(peer.address, user), peer=peer, user=user) as opening:
+                yield
+                opening.count()
+        except TooManyAttempts:
+            attempt.count()
+            raise
 
     async def _candidate(self, identifier: Identifier) -> Candidate | None:
         column = "id" if identifier.kind == "id" else f"{identifier.kind}_key"

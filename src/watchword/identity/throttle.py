@@ -1,13 +1,14 @@
-"""Limits on attempts: counted before the work, given back when the attempt succeeds.
+"""Limits on attempts: counted before the work, given back unless the attempt turns out to be one that counts.
 
 A counter is a window that the first attempt opens and later ones do not extend. Names are hashed to a fixed size, so
 that what a client typed is neither stored nor able to grow the store beyond an entry per counter. Only an attempt that
 goes ahead is counted at all; what is refused leaves nothing behind, however often it comes.
 
-A limit is for attempts that *fail*, and until one is decided it counts as failed: fifty at once get no more guesses
-than fifty in a row. When a limit is used up by attempts of this process that are not decided yet, the next one waits a
-moment for them; so sixteen people behind one address who log in at once all get in. With several processes one may be
-refused instead, who then tries again.
+What counts is said by the pipeline (`Attempt.count`): a proof that was wrong, an account that was made. An attempt
+that was not decided, because the database was locked or a queue was full, does not count. Until it is decided it does:
+fifty at once get no more guesses than fifty in a row. When a limit is used up by attempts of this process that are not
+decided yet, the next one waits a moment for them; so sixteen people behind one address who log in at once all get in.
+With several processes one may be refused instead, who then tries again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import structlog
 
 from watchword.clock import Clock, monotonic
-from watchword.errors import Overloaded, StorageUnavailable, TooManyAttempts
+from watchword.errors import StorageUnavailable, TooManyAttempts
 from watchword.identity import audit
 from watchword.identity.addresses import network
 from watchword.identity.audit import Peer
@@ -37,6 +38,8 @@ PATIENCE = 2.0
 MOST_WAITING = 32
 """How many wait for one counter."""
 
+_MOST_OWED = 1000  # of counts that could not be given back yet; older ones stay counted until their window ends
+
 
 class Take(NamedTuple):
     """One attempt counted against one limit: the limit's name, and whose attempt it is."""
@@ -49,7 +52,11 @@ class Attempt:
     """An attempt that is being made."""
 
     def __init__(self) -> None:
-        self.succeeded = False
+        self.counts = False
+
+    def count(self) -> None:
+        """Say that this attempt is one of those that are limited: it is not given back."""
+        self.counts = True
 
 
 class Throttle:
@@ -66,6 +73,7 @@ class Throttle:
         self._limits = limits
         self._clock = clock
         self._undecided = _Undecided()
+        self._owed: list[Held] = []
         log = structlog.get_logger("watchword.throttle")
         self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
@@ -79,7 +87,7 @@ class Throttle:
 
     @asynccontextmanager
     async def attempt(self, *takes: Take, peer: Peer, user: str | None = None) -> AsyncIterator[Attempt]:
-        """`take`, for an attempt that is given back when it has `succeeded` or there was no capacity to make it.
+        """`take`, for an attempt that is given back unless it says that it counts, whatever error ends it.
 
         A cancelled one stays counted: hanging up before the answer does not give the guess back.
         """
@@ -87,11 +95,12 @@ class Throttle:
         attempt = Attempt()
         try:
             yield attempt
-        except Overloaded:
-            await self._give_back(held)  # nothing was tried
+        except Exception:
+            if not attempt.counts:
+                await self._give_back(held)
             raise
         else:
-            if attempt.succeeded:
+            if not attempt.counts:
                 await self._give_back(held)
         finally:
             self._undecided.remove(held)
@@ -101,6 +110,7 @@ class Throttle:
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
         claims = [Claim(_name(take), int(limit.window.total_seconds()), limit.quota) for take, limit in active]
         give_up_at = monotonic() + PATIENCE
+        await self._pay()
         while True:
             outcome = await self._ephemeral.claim(claims, self._clock.now())
             if not isinstance(outcome, Full):
@@ -128,10 +138,22 @@ class Throttle:
         return TooManyAttempts(limit=take.limit, quota=limit.quota, window=window, retry_after=left)
 
     async def _give_back(self, held: Sequence[Held]) -> None:
-        # What cannot be given back just now stays counted; that is no reason to fail what has succeeded.
+        self._owed += held
+        # The counters may lie in the database that was just locked. That is no reason to fail what has succeeded.
         with suppress(StorageUnavailable):
-            await self._ephemeral.give_back(held, self._clock.now())
+            await self._pay()
             self._undecided.give_way(held)
+
+    async def _pay(self) -> None:
+        """Give back what is owed. What cannot be given back just now stays owed."""
+        owed, self._owed = self._owed, []
+        if not owed:
+            return
+        try:
+            await self._ephemeral.give_back(owed, self._clock.now())
+        except BaseException:
+            self._owed = (owed + self._owed)[-_MOST_OWED:]
+            raise
 
 
 class _Undecided:

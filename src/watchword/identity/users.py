@@ -358,10 +358,9 @@ class Users:
         takes = conflict_takes(peer.address, account)
         async with self._throttle.attempt(*takes, peer=peer, user=account) as attempt:
             try:
-                attempt.succeeded = True  # nothing was told, whatever else becomes of it
                 return await self._named_uniquely(unit)
             except Conflict:
-                attempt.succeeded = False
+                attempt.count()
                 raise
 
     async def _named_uniquely(self, unit: Unit[T]) -> T:

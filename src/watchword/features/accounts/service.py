@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watchword.errors import Forbidden, Unauthenticated
+from watchword.errors import Forbidden, TooManyAttempts, Unauthenticated
 from watchword.identity.audit import Peer
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate
@@ -26,14 +26,20 @@ class Accounts:
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
 
     async def register(self, *, username: str | None, email: str | None, password: str, peer: Peer) -> User:
-        """Make an account. An attempt counts against the address's limit before its password is hashed.
+        """Make an account. Each that is made counts against the address's limit; "taken" has a limit of its own.
 
         Raises `Forbidden` (`registration_closed`), `TooManyAttempts`, `InvalidInput`, `Conflict`, `Overloaded`.
         """
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
-        await self._throttle.take(*register_takes(peer.address), peer=peer)
-        return await self._users.create(username=username, email=email, password=password, peer=peer)
+        async with self._throttle.attempt(*register_takes(peer.address), peer=peer) as attempt:
+            try:
+                user = await self._users.create(username=username, email=email, password=password, peer=peer)
+            except TooManyAttempts:
+                attempt.count()  # the password was hashed before that limit was met
+                raise
+            attempt.count()
+        return user
 
     async def profile(self, caller: AccessClaims) -> User:
         """The caller. Raises `Unauthenticated` when the account is closed or disabled."""
