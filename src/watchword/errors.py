@@ -76,6 +76,8 @@ class TokenError(WatchwordError):
     """
 
     code = "token_invalid"
+    early_by: int = 0
+    """Of `token_not_yet_valid`: in how many seconds it will be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from watchword.clock import FixedClock
 from watchword.guard.caller import Caller
-from watchword.guard.guard import Guard
+from watchword.guard.guard import LEEWAY, Guard
 from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.revocations import NEVER, RevocationSet
 from watchword.tokens.sign import sign_access_unchecked
@@ -70,7 +70,7 @@ class Issuer:
         self._versions: dict[str, int] = {}
         self._guards: WeakSet[Guard] = WeakSet()
 
-    def guard(self, audience: str | None = None, *, leeway: int = 0) -> Guard:
+    def guard(self, audience: str | None = None, *, leeway: int = LEEWAY) -> Guard:
         """A guard that is ready, trusts this issuer, and knows at once what it revokes."""
         made = Guard.offline(
             self.issuer,

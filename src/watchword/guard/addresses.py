@@ -33,18 +33,20 @@ class ServiceAddress:
 
     :param issuer: its name, byte for byte as in `iss`.
     :param url: where it is reached, without a slash at the end.
+    :param plain_http: whether that may be plain http beyond this machine.
     """
 
     issuer: str
     url: str
+    plain_http: bool = False
 
     @classmethod
-    def checked(cls, issuer: str, url: str | None = None) -> ServiceAddress:
+    def checked(cls, issuer: str, url: str | None = None, *, plain_http: bool = False) -> ServiceAddress:
         """Take the operator's two strings. :raises ValueError: says which one is not usable, and why."""
         _check_configured("issuer", issuer)
         if url is not None:
-            _check_configured("url", url)
-        return cls(issuer, (url or issuer).rstrip("/"))
+            _check_configured("url", url, plain_http=plain_http)
+        return cls(issuer, (issuer if url is None else url).rstrip("/"), plain_http)
 
     def metadata_urls(self) -> tuple[str, ...]:
         """Where the metadata may be: appended, as the service serves it under its own path; RFC 8414's form next."""
@@ -69,7 +71,8 @@ class ServiceAddress:
 
         :raises FetchFault: not an address, or not one of this service.
         """
-        if not isinstance(claimed, str) or _fault(claimed) is not None:
+        plain = self.plain_http and isinstance(claimed, str) and claimed.startswith(f"{self.url}/")
+        if not isinstance(claimed, str) or _fault(claimed, plain_http=plain) is not None:
             raise FetchFault("the metadata's jwks_uri is not an acceptable address")
         own = self.issuer.rstrip("/") + "/"
         if self.url != self.issuer.rstrip("/") and claimed.startswith(own):
@@ -93,15 +96,22 @@ def is_loopback(host: str) -> bool:
     return len(numbers) == 4 and numbers[0] == "127" and all(part.isdigit() for part in numbers)  # noqa: PLR2004
 
 
-def _check_configured(name: str, value: object) -> None:
-    fault = _fault(value) if isinstance(value, str) else "is not a string"
+def _check_configured(name: str, value: object, *, plain_http: bool = False) -> None:
+    fault = _fault(value, plain_http=plain_http) if isinstance(value, str) else "is not a string"
     if fault is None and "?" in str(value):
         fault = "has a query"
     if fault is not None:
-        raise ValueError(f"guard: {name} {fault}")
+        raise ValueError(f"guard: {name} {fault}{_PLAIN_HINT[name] if fault is _MUST_BE_HTTPS else ''}")
 
 
-def _fault(url: str) -> str | None:
+_MUST_BE_HTTPS = "must be https (plain http is for loopback only)"
+_PLAIN_HINT = {
+    "issuer": "; where the service is reached by plain http in a private network, add url=… and plain_http=True",
+    "url": "; in a private network that you trust say plain_http=True",
+}
+
+
+def _fault(url: str, *, plain_http: bool = False) -> str | None:
     """What is wrong with an address, or None."""
     if not _ADDRESS.fullmatch(url):
         return "has characters that no address has"
@@ -110,14 +120,14 @@ def _fault(url: str) -> str | None:
         _ = parts.port
     except ValueError:
         return "is not an address"
-    return _parts_fault(parts)
+    return _parts_fault(parts, plain_http)
 
 
-def _parts_fault(parts: SplitResult) -> str | None:
+def _parts_fault(parts: SplitResult, plain_http: bool) -> str | None:
     if parts.scheme not in _PORTS or not parts.hostname:
         return "is not an http or https address"
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        return "must be https (plain http is for loopback only)"
+    if parts.scheme == "http" and not (plain_http or is_loopback(parts.hostname)):
+        return _MUST_BE_HTTPS
     if parts.username is not None or parts.password is not None:
         return "has a user name in it"
     if parts.fragment:

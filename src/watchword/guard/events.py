@@ -16,9 +16,14 @@ OnEvent = Callable[[str, Fields], None]
     feed_failed     service: str, reason: str (the first of a row of failures)
     feed_stale      age: float seconds, stale: "open" or "closed"
     feed_recovered  age: float seconds
+    clock_behind    seconds: int (by which a genuine token begins in the future here), leeway: int, failures: int
+    not_ready       service: str, reason: str (`wait_until_ready` has waited in vain)
 """
 
 _WARNINGS = {
+    "clock_behind": "A genuine token was refused because it begins in %(seconds)d s by this machine's clock, of which "
+    "%(leeway)d s are forgiven. Set the clocks of this machine and of the service by a time server.",
+    "not_ready": "The guard of %(service)s is not ready: %(reason)s.",
     "keys_failed": "The key set of %(service)s could not be fetched (%(reason)s); %(then)s.",
     "feed_failed": "The revocation feed of %(service)s could not be read (%(reason)s); trying again.",
     "feed_stale": "The revocation feed is %(age).0f s old, which is too much; requests are %(does)s.",

@@ -31,6 +31,7 @@ APART: Final = 0.25
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 1.5
 _NOT_TAKEN: Final = frozenset({400, 422})
+_NO_KEY: Final = frozenset({401, 403})
 _CURSOR = re.compile(r"(?P<feed>.{1,255})\.(?P<seq>[0-9]{1,18})", re.DOTALL)
 
 
@@ -85,6 +86,7 @@ class Feed:
 
     def __init__(self, service: ServiceAddress, guard_key: str | None = None) -> None:
         self._service = service
+        self._with_key = guard_key is not None
         shown = () if guard_key is None else (("authorization", f"Bearer {guard_key}"),)
         self._headers = (("accept", "application/json"), ("cache-control", "no-cache"), *shown)
         self.held = Held("", None, RevocationSet())
@@ -164,6 +166,9 @@ class Feed:
         if answer.status in _NOT_TAKEN and cursor is not None:
             self._start_over()
             raise FetchFault(f"status {answer.status}: our cursor is not taken; the whole list is asked for")
+        if answer.status in _NO_KEY:
+            shown = "was not accepted: it was revoked, or it is another service's" if self._with_key else "is missing"
+            raise FetchFault(f"status {answer.status}: the guard key {shown}; make one with `watchword guards create`")
         check_ok(answer)
 
     def _start_over(self) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
@@ -18,11 +17,11 @@ from watchword.clock import Clock, monotonic
 from watchword.guard.addresses import ServiceAddress
 from watchword.guard.events import Events
 from watchword.guard.exchange import Aborted, FetchFault
-from watchword.guard.feed import Feed, PageNews
-from watchword.guard.key_source import FoundKeys, KeySchedule, find_key_set
+from watchword.guard.feed import Feed
+from watchword.guard.key_source import FoundKeys, KeySchedule, find_by
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.guard.waiting import Pending
-from watchword.guard.worker import Worker
+from watchword.guard.worker import Worker, run_politely
 from watchword.platforms import after_fork
 from watchword.tokens.keys import KeySet
 from watchword.tokens.verify import Verifier
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from watchword.guard.http_client import HttpClient
 
 SWEEP_EVERY: Final = 120.0
-_PAUSE: Final = 0.0002
 _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
 
 
@@ -58,7 +56,7 @@ class Follower:
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._standing = standing
-        self._service = service
+        self.service = service
         self._verifier = verifier
         self._feed = feed
         self._max_stale = max_stale
@@ -78,6 +76,7 @@ class Follower:
         # Set when the new keys or the new list are in force, not when they have been read.
         self._keys_in_force = verifier is None
         self._list_in_force = feed is None
+        self._troubles: dict[str, str] = {}
         self._was_ready = False
         self._is_stale = False
         self._found_this_process()
@@ -132,6 +131,17 @@ class Follower:
         while not self.ready and self._now() < deadline:
             self._became_ready.wait(deadline - self._now())
         return self.ready
+
+    def why_not_ready(self) -> str | None:
+        """What keeps the guard from being ready, in words for the operator; None where it is."""
+        if self.ready:
+            return None
+        missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
+        what = {"keys": "no keys", "feed": "no list of revocations"}
+        waiting = "no answer yet" if self._running() else "not started"
+        return ", and ".join(
+            f"{what[name]}: {self._troubles.get(name, waiting)}" for name, done in missing.items() if not done
+        )
 
     def feed_age(self) -> float | None:
         """Seconds since the service read its database for the list at hand."""
@@ -215,7 +225,7 @@ class Follower:
             announced = self._schedule.announced
             self._schedule.begin(now)
         try:
-            found = self._find_keys(client)
+            found = find_by(client.get, self.service, self._keys_at)
         except Aborted:
             raise
         except FetchFault as fault:
@@ -224,23 +234,6 @@ class Follower:
             self._keys_found(found, announced)
         self._finish_fetching()
         return 0.0
-
-    def _find_keys(self, client: HttpClient) -> FoundKeys:
-        search = find_key_set(self._service, self._keys_at)
-        try:
-            fetch = next(search)
-            while True:
-                try:
-                    answer = client.get(fetch)
-                except Aborted:
-                    raise
-                except FetchFault as fault:
-                    fetch = search.throw(fault)
-                else:
-                    fetch = search.send(answer)
-        except StopIteration as end:
-            found: FoundKeys = end.value
-            return found
 
     def _keys_found(self, found: FoundKeys, announced: bool) -> None:
         with self._lock:
@@ -259,11 +252,12 @@ class Follower:
         self._settle()
 
     def _keys_failed(self, fault: FetchFault, announced: bool) -> None:
+        self._troubles["keys"] = str(fault)
         with self._lock:
             self._schedule.failed(self._now(), jitter=_jitter(), was_announced=announced)
             failures = self._schedule.failures
             keys = 0 if self._verifier is None else len(self._verifier.key_set)
-        self._events.emit("keys_failed", service=self._service.url, reason=str(fault), failures=failures, keys=keys)
+        self._events.emit("keys_failed", service=self.service.url, reason=str(fault), failures=failures, keys=keys)
         if not self.ready:
             self._first.finish()
 
@@ -296,7 +290,7 @@ class Follower:
         answer = client.get(feed.fetch())
         # Two threads are here only when one was stopped and did not end in time.
         with self._digesting:
-            news = _run_politely(feed.digest(answer, wall=self._clock.now()))
+            news = run_politely(feed.digest(answer, wall=self._clock.now()))
             self._standing.revocations = feed.held.revocations
             self._list_in_force = self._list_in_force or feed.complete
         if news.keys_changed and self._verifier is not None:
@@ -306,10 +300,11 @@ class Follower:
         return news.more
 
     def _feed_failed(self, feed: Feed, fault: FetchFault) -> float:
+        self._troubles["feed"] = str(fault)
         with self._lock:
             pause = feed.failed(fault, jitter=_jitter())
         if feed.failures == 1:
-            self._events.emit("feed_failed", service=self._service.url, reason=str(fault))
+            self._events.emit("feed_failed", service=self.service.url, reason=str(fault))
         if self.ready:
             self._judge()
         else:
@@ -370,20 +365,6 @@ def _after_fork() -> None:
 
 
 after_fork(_after_fork)
-
-
-def _run_politely(digest: Generator[None, None, PageNews]) -> PageNews:
-    """Take a page in, letting requests go first between its chunks.
-
-    A pause of nothing would not do: this thread would take the interpreter's lock again before another one woke up.
-    """
-    while True:
-        try:
-            next(digest)
-        except StopIteration as end:
-            news: PageNews = end.value
-            return news
-        time.sleep(_PAUSE)
 
 
 def _jitter() -> float:

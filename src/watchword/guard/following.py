@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watchword.clock import Clock
-from watchword.guard.addresses import ServiceAddress
+from watchword.guard.addresses import ServiceAddress, is_loopback, origin_of
 from watchword.guard.events import Events, OnEvent
 from watchword.guard.feed import Feed
 from watchword.guard.follower import Follower
+from watchword.guard.options import check_kinds
 from watchword.guard.standing import StalePolicy, Standing
 from watchword.tokens.verify import Verifier
 
@@ -31,6 +32,7 @@ class Following(NamedTuple):
     max_stale: float
     stale: StalePolicy
     allow_private_networks: bool
+    plain_http: bool
     tls: ssl.SSLContext | None
     on_event: OnEvent | None
 
@@ -49,6 +51,8 @@ def follow(
     :param keys_of: the verifier whose keys are to be fetched; None where they are known.
     :raises ValueError: an option that is not usable.
     """
+    others = {name: value for name, value in options._asdict().items() if name != "stale"}
+    check_kinds(revocations=revocations, **others)
     if options.stale not in ("open", "closed"):
         raise ValueError("guard: stale is open or closed")
     if not options.max_stale >= LEAST_MAX_STALE:
@@ -57,7 +61,8 @@ def follow(
         raise ValueError("guard: guard_key is what `watchword guards create` printed, one word without blanks")
     if keys_of is None and not revocations:
         return None
-    service = ServiceAddress.checked(issuer, options.url)
+    service = ServiceAddress.checked(issuer, options.url, plain_http=options.plain_http)
+    _warn_of_plain_http(service)
     return Follower(
         standing,
         service,
@@ -68,6 +73,23 @@ def follow(
         clock=clock,
         events=Events(options.on_event),
         open_client=lambda: _open_client(options),
+    )
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_plain_http(service: ServiceAddress) -> None:
+    origin = origin_of(service.url)
+    if origin.scheme == "https" or is_loopback(origin.host) or service.url in _warned:
+        return
+    import logging  # as in events.py
+
+    _warned.add(service.url)
+    logging.getLogger("watchword.guard").warning(
+        "The guard asks %s without TLS, as plain_http=True says: what answers there in the service's place can forge "
+        "tokens, and the guard key can be read on the way.",
+        service.url,
     )
 
 

@@ -6,17 +6,18 @@ import ssl  # not for type checkers only: FastAPI is to read these annotations, 
 import weakref
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import bearer
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
-from watchword.guard.events import OnEvent
+from watchword.guard.events import Events, OnEvent
 from watchword.guard.follower import Follower
 from watchword.guard.following import Following, follow
 from watchword.guard.local import Local, LocalVerifier
+from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import Basis, SeenCallers
@@ -29,6 +30,8 @@ from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
 
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
+LEEWAY: Final = 5
+"""Seconds by which a machine's clock may be behind the service's, as it often is by one."""
 WAIT: Final = 2.0
 """The longest that a request waits, in seconds: for the first keys, or for those that its token was signed with."""
 _NONE: Final[frozenset[str]] = frozenset()
@@ -45,15 +48,18 @@ class Guard:
     :param url: where the service is reached from here, if not under its public URL.
     :param guard_key: what `watchword guards create` printed; needed for the feed beyond loopback.
     :param algorithms: the only signature algorithms accepted.
-    :param leeway: seconds of clock difference to forgive, 0 to 60.
+    :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end is never forgiven.
     :param revocations: whether to follow the revocation feed. Without it a token is good until it expires.
     :param max_stale: seconds without news (at least 15) after which `stale` applies.
     :param stale: `open`: go on, warn; `closed`: refuse everything with 503 until there is news.
     :param allow_private_networks: whether the service's name may lead to an address that is not public. It usually
         does: guards and service mostly live in one private network.
+    :param plain_http: whether `url` may be plain http beyond this machine, in a private network where nothing else
+        can listen or answer. Keys and revocations could be forged there, so a warning is logged once.
     :param tls: for certificates that the system does not know. They are always checked.
     :param on_event: called with a name and fields on `ready`, `keys_changed`, `keys_failed`, `feed_failed`,
-        `feed_stale`, `feed_recovered`, from any thread.
+        `feed_stale`, `feed_recovered`, `clock_behind`, from any thread.
+    :raises TypeError: a value of the wrong kind.
     :raises ValueError: a value that is not usable; the message says which.
     """
 
@@ -65,23 +71,25 @@ class Guard:
         url: str | None = None,
         guard_key: str | None = None,
         algorithms: Collection[str] = ALGORITHMS,
-        leeway: int = 0,
+        leeway: int = LEEWAY,
         revocations: bool = True,
         max_stale: float = 30.0,
         stale: StalePolicy = "open",
         allow_private_networks: bool = True,
+        plain_http: bool = False,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
+        check_kinds(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         policy = Policy(issuer, audience, tuple(algorithms), leeway=leeway)
         if ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
             raise ValueError("guard: for a shared secret use Guard.shared_secret")
         verifier = Verifier(policy, KeySet(), cache_size=0)  # what it found is remembered with the caller
         standing, clock = Standing(verifier), clock or SystemClock()
-        options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
+        options = Following(url, guard_key, max_stale, stale, allow_private_networks, plain_http, tls, on_event)
         follower = follow(standing, issuer, options, clock=clock, keys_of=verifier, revocations=revocations)
-        self._begin(issuer, audience, standing, clock, follower)
+        self._begin(issuer, audience, standing, clock, follower, on_event)
 
     @classmethod
     def shared_secret(
@@ -92,11 +100,12 @@ class Guard:
         secret: bytes,
         url: str | None = None,
         guard_key: str | None = None,
-        leeway: int = 0,
+        leeway: int = LEEWAY,
         revocations: bool = True,
         max_stale: float = 30.0,
         stale: StalePolicy = "open",
         allow_private_networks: bool = True,
+        plain_http: bool = False,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
@@ -109,12 +118,13 @@ class Guard:
         :param secret: at least 32 bytes, and none that tutorials use.
         :raises InvalidKey: a secret that is not usable.
         """
+        check_kinds(issuer=issuer, audience=audience, leeway=leeway, clock=clock)
         key = VerificationKey.shared_secret(secret)
         verifier = Verifier(Policy(issuer, audience, ("HS256",), leeway=leeway), KeySet([key]), cache_size=0)
         standing, clock = Standing(verifier), clock or SystemClock()
-        options = Following(url, guard_key, max_stale, stale, allow_private_networks, tls, on_event)
+        options = Following(url, guard_key, max_stale, stale, allow_private_networks, plain_http, tls, on_event)
         follower = follow(standing, issuer, options, clock=clock, keys_of=None, revocations=revocations)
-        return cls._made(issuer, audience, standing, clock, follower)
+        return cls._made(issuer, audience, standing, clock, follower, on_event)
 
     @classmethod
     def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
@@ -133,10 +143,11 @@ class Guard:
         keys: KeySet,
         revocations: RevocationSet | None = None,
         algorithms: Collection[str] = ALGORITHMS,
-        leeway: int = 0,
+        leeway: int = LEEWAY,
         clock: Clock | None = None,
     ) -> Guard:
         """A guard with keys (and a list) that somebody else keeps: for tests, and where there is no network."""
+        check_kinds(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys, cache_size=0)
         return cls._made(issuer, audience, Standing(verifier, revocations), clock or SystemClock(), None)
 
@@ -236,10 +247,19 @@ class Guard:
             self._follower.stop()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
-        """Start, and block until there are keys and a complete list, or for so long. Whether there are."""
-        if self._follower is None:
+        """Start, and block until there are keys and a complete list, or for so long. Whether there are.
+
+        If not, `why_not_ready` says why, and so does a warning in the log.
+        """
+        if self._follower is None or self._follower.wait_until_ready(seconds):
             return True
-        return self._follower.wait_until_ready(seconds)
+        self._events.emit("not_ready", service=self._follower.service.url, reason=self.why_not_ready)
+        return False
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """Why requests cannot be judged yet, for the operator; None where they can."""
+        return None if self._follower is None else self._follower.why_not_ready()
 
     @property
     def ready(self) -> bool:
@@ -266,14 +286,24 @@ class Guard:
     # The inside -----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def _made(cls, issuer: str, audience: str, standing: Standing, clock: Clock, follower: Follower | None) -> Guard:
+    def _made(cls, *parts: Any) -> Guard:
         guard = cls.__new__(cls)
-        guard._begin(issuer, audience, standing, clock, follower)  # noqa: SLF001  this is a constructor too
+        guard._begin(*parts)  # noqa: SLF001  this is a constructor too
         return guard
 
-    def _begin(self, issuer: str, audience: str, standing: Standing, clock: Clock, follower: Follower | None) -> None:
+    def _begin(
+        self,
+        issuer: str,
+        audience: str,
+        standing: Standing,
+        clock: Clock,
+        follower: Follower | None,
+        on_event: OnEvent | None = None,
+    ) -> None:
         self.issuer = issuer
         self.audience = audience
+        self._events = Events(on_event)
+        self._too_early = 0
         self._standing = standing
         # Two, because a bare token in place of a header is refused, and the other way round.
         self._by_header, self._by_token = SeenCallers(standing, clock), SeenCallers(standing, clock)
@@ -320,6 +350,7 @@ class Guard:
         except TokenError as error:
             pending = self._worth_waiting(error, token, verifier)
             if pending is None:
+                self._tell_of_early(error, verifier)
                 raise
         yield pending
         return seen.verify(shown, token, *needs)
@@ -327,6 +358,13 @@ class Guard:
     def _attend(self) -> Pending | None:
         assert self._follower is not None, "only a guard that follows something is ever unsettled"
         return self._follower.attend()
+
+    def _tell_of_early(self, error: TokenError, verifier: object) -> None:
+        """A genuine token that is not valid yet shows that two clocks differ, of which one is this machine's."""
+        if error.early_by and isinstance(verifier, Verifier):
+            self._too_early += 1
+            leeway = verifier.policy.leeway
+            self._events.emit("clock_behind", seconds=error.early_by, leeway=leeway, failures=self._too_early)
 
     def _worth_waiting(self, error: TokenError, token: str, verifier: object) -> Pending | None:
         """What to wait for before a token is refused: only for one that could be good under keys not yet known."""

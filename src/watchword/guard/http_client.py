@@ -52,7 +52,7 @@ class HttpClient:
         except FetchFault:
             raise
         except (OSError, http.client.HTTPException) as error:
-            raise FetchFault(f"{type(error).__name__}: {error}") from error
+            raise FetchFault(f"{_in_words(error, fetch.url)}{type(error).__name__}: {error}") from error
         except ValueError as error:
             # Without its text: http.client shows the header that it did not like, and that may be the guard key.
             raise FetchFault(type(error).__name__) from None
@@ -173,6 +173,21 @@ class _Line(io.RawIOBase):
 
     def close(self) -> None:
         """The socket outlives the answer; whoever opened it closes it."""
+
+
+def _in_words(error: Exception, url: str) -> str:
+    """What an error of the network means, for an operator, before its own words."""
+    origin = origin_of(url)
+    where = f"{origin.host}:{origin.port}"
+    if isinstance(error, socket.gaierror):
+        return f"the name {origin.host} does not resolve; "
+    if isinstance(error, ConnectionRefusedError):
+        return f"connection refused: nothing listens at {where}; "
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: the certificate of {where} is not trusted (give tls=… for a certificate authority of your own); "
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed with {where} (does it speak https?); "
+    return f"no answer in time from {where}; " if isinstance(error, TimeoutError) else ""
 
 
 def _remaining(deadline: float, now: float) -> float:

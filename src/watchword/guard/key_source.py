@@ -8,13 +8,15 @@ Whatever goes wrong, the last good key set stays: this module only ever yields a
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from watchword.errors import InvalidKey
 from watchword.guard.addresses import ServiceAddress
-from watchword.guard.exchange import KEYS_LIMIT, KEYS_SECONDS, Answer, Fetch, FetchFault, check_ok
+from watchword.guard.exchange import KEYS_LIMIT, KEYS_SECONDS, Aborted, Answer, Fetch, FetchFault, check_ok
 from watchword.tokens import strict_json
+from watchword.tokens.issuers import compared
 from watchword.tokens.jwks import read_key_set
 from watchword.tokens.keys import KeySet
 
@@ -56,6 +58,25 @@ def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator
     return (yield from _key_set_at(address))
 
 
+def find_by(get: Callable[[Fetch], Answer], service: ServiceAddress, known: str | None) -> FoundKeys:
+    """Find the key set by doing each fetch at once. :raises FetchFault: as `find_key_set`; `Aborted` at once."""
+    search = find_key_set(service, known)
+    try:
+        fetch = next(search)
+        while True:
+            try:
+                answer = get(fetch)
+            except Aborted:
+                raise
+            except FetchFault as fault:
+                fetch = search.throw(fault)
+            else:
+                fetch = search.send(answer)
+    except StopIteration as end:
+        found: FoundKeys = end.value
+        return found
+
+
 def _key_set_address(service: ServiceAddress) -> Generator[Fetch, Answer, str]:
     fault = FetchFault("no metadata")
     for url in service.metadata_urls():
@@ -63,7 +84,8 @@ def _key_set_address(service: ServiceAddress) -> Generator[Fetch, Answer, str]:
         try:
             return read_metadata(answer, service)
         except FetchFault as error:
-            fault = error
+            found_none = answer.status == HTTPStatus.NOT_FOUND
+            fault = FetchFault(f"{error}: there is no Watchword service at {url}") if found_none else error
     raise fault
 
 
@@ -91,7 +113,11 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
     if named != service.issuer:
         # Mostly a slip in writing it down: a slash, a port, localhost for 127.0.0.1. So both are shown.
         shown = f"{named!a:.200}" if isinstance(named, str) else "nobody"
-        raise FetchFault(f"the metadata there names the issuer {shown}, this guard was made for {service.issuer!a}")
+        slip = compared(named, service.issuer)
+        raise FetchFault(
+            f"the metadata there names the issuer {shown}, this guard was made for {service.issuer!a}{slip}"
+            f"{'; write the issuer as it is named there' if slip else ''}"
+        )
     return service.key_set_url(metadata.get("jwks_uri"))
 
 

@@ -17,7 +17,7 @@ from watchword.guard.caller import Caller
 from watchword.guard.requirement import Names, names
 from watchword.guard.standing import ALWAYS, Standing
 from watchword.tokens.cache import TokenCache
-from watchword.tokens.verify import Verifier, check_needs, revoked, untimely
+from watchword.tokens.verify import Verifier, check_needs, revoked
 
 _NONE: Final[frozenset[str]] = frozenset()
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
@@ -95,7 +95,7 @@ class SeenCallers:
             caller = self._verify_and_remember(shown, token, now)
         else:
             if not seen.valid_from <= now < seen.valid_until:
-                raise untimely(now < seen.valid_from)
+                raise seen.verifier.untimely(seen.caller.claims, now)
             if not seen.passes(standing):
                 raise revoked()
             caller = seen.caller

@@ -19,6 +19,7 @@ from watchword.tokens.algorithms import ALGORITHMS
 from watchword.tokens.cache import DEFAULT_SIZE, TokenCache
 from watchword.tokens.claims import MAX_CLAIMS_DEPTH, AccessClaims, read_claims
 from watchword.tokens.compact import MAX_TOKEN, Parts
+from watchword.tokens.issuers import compared
 from watchword.tokens.keys import KeySet, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 
@@ -34,7 +35,8 @@ class Policy:
     :param issuer: the only `iss`, compared as a whole string.
     :param audience: must be a member of `aud`.
     :param algorithms: the only `alg` values; there is no default.
-    :param leeway: seconds of clock difference to forgive; 0 for own tokens, at most 60.
+    :param leeway: seconds by which a token may begin (`iat`, `nbf`) in the future; 0 for own tokens, at most 60. Its
+        end (`exp`) is never forgiven.
     :param max_lifetime: the longest `exp - iat` in seconds; guards against eternal tokens.
     :param types: the accepted `typ` values; `application/` in front of them is accepted too.
     :param foreign: tokens of another issuer, which may have fractions in their times and lack `jti` and `client_id`.
@@ -56,7 +58,8 @@ class Policy:
         _require(all(name in ALGORITHMS for name in self.algorithms), "an algorithm is unknown")
         kinds = {ALGORITHMS[name].symmetric for name in self.algorithms}
         _require(len(kinds) == 1, "shared secrets and public keys are not accepted side by side")
-        _require(0 <= self.leeway <= MAX_LEEWAY, "the leeway is 0 to 60 seconds")
+        whole = type(self.leeway) is int
+        _require(whole and 0 <= self.leeway <= MAX_LEEWAY, "the leeway is 0 to 60 whole seconds")
         _require(self.max_lifetime > 0, "the longest life is positive")
 
 
@@ -113,7 +116,7 @@ class Verifier:
             entry = self._cache.find_old(token) or self._first_sight(token, now)
         valid_from, valid_until, claims = entry
         if not valid_from <= now < valid_until:
-            raise untimely(now < valid_from)
+            raise self.untimely(claims, now)
         if self._audience not in claims.aud:
             raise TokenError("The token is for another audience.")
         if revocations is not None and revocations.refuses(claims):
@@ -137,8 +140,15 @@ class Verifier:
 
     def validity(self, claims: AccessClaims) -> tuple[int, int]:
         """The first second at which a token with these claims is valid here, and the first at which no longer."""
-        leeway = self.policy.leeway
-        return max(claims.iat, claims.nbf or 0) - leeway, claims.exp + leeway
+        return _begin(claims) - self.policy.leeway, claims.exp
+
+    def untimely(self, claims: AccessClaims, now: int) -> TokenError:
+        """The error for a token outside of its lifetime: after it, or before it, and then by how much."""
+        if now >= claims.exp:
+            return TokenError("The token has expired.", code="token_expired")
+        error = TokenError("The token is not valid yet.", code="token_not_yet_valid")
+        error.early_by = _begin(claims) - now
+        return error
 
     def _first_sight(self, token: str, now: int) -> tuple[int, int, AccessClaims]:
         if not isinstance(token, str):
@@ -183,17 +193,17 @@ class Verifier:
         policy = self.policy
         self._check_addressed(claims)
         valid_from, valid_until = self.validity(claims)
-        if now >= valid_until:
-            raise untimely(early=False)
-        if now < valid_from:
-            raise untimely(early=True)
+        if not valid_from <= now < valid_until:
+            raise self.untimely(claims, now)
         if claims.exp - claims.iat > policy.max_lifetime:
             raise TokenError("The token lives longer than is accepted.")
         return valid_from, valid_until, claims
 
     def _check_addressed(self, claims: AccessClaims) -> None:
         if claims.iss != self.policy.issuer:
-            raise TokenError("The token is from another issuer.")
+            slip = compared(claims.iss, self.policy.issuer)
+            shown = f", {claims.iss!a:.200} in place of {self.policy.issuer!a}{slip}" if slip else ""
+            raise TokenError(f"The token is from another issuer{shown}.")
         if self.policy.audience not in claims.aud:
             raise TokenError("The token is for another audience.")
 
@@ -226,11 +236,8 @@ def revoked() -> TokenError:
     return TokenError("The token has been revoked.", code="token_revoked")
 
 
-def untimely(early: bool) -> TokenError:
-    """The error for a token outside of its lifetime: before it, or after it."""
-    if early:
-        return TokenError("The token is not valid yet.", code="token_not_yet_valid")
-    return TokenError("The token has expired.", code="token_expired")
+def _begin(claims: AccessClaims) -> int:
+    return max(claims.iat, claims.nbf or 0)
 
 
 def _with_application(types: tuple[str, ...]) -> frozenset[str]:
