@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from watchword.clock import SystemClock, monotonic
+from watchword.clock import SystemClock, elapsed
 from watchword.guard import Guard
 from watchword.tokens import base64url
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
@@ -96,8 +96,8 @@ def seen() -> dict[str, float]:
         revocations=live,
         clock=SystemClock(),
     )
-    # A guard that follows a service reads the monotonic clock for each check; one that is offline would not.
-    guard._standing.settled_until = monotonic() + 3600  # noqa: SLF001
+    # As of a guard that follows a service; one that is offline is settled for ever.
+    guard._standing.settle(elapsed() + 3600, SystemClock().now() + 3600)  # noqa: SLF001
     tokens = [token(key).encode() for _ in range(TOKENS)]
     headers = [bytearray(b"Bearer " + each) for each in tokens]
     for each in tokens:

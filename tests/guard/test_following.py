@@ -167,7 +167,7 @@ def test_an_hour_without_news(service: Service, policy: Any, after: str, monkeyp
     guard = service.guard(stale=policy, on_event=lambda name, fields: events.append((name, dict(fields))))
     clock = lambda: time.monotonic() + ahead  # noqa: E731
     guard._follower._now = clock
-    monkeypatch.setattr(standing, "monotonic", clock)
+    monkeypatch.setattr(standing, "elapsed", clock)
     open_client = guard._follower._open_client
 
     def open_with_clock() -> Any:

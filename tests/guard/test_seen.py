@@ -233,7 +233,7 @@ def test_a_clock_of_ones_own_is_asked_itself() -> None:
     guard = make(Ahead(lambda: NOW + 0.5))
     late, shown = header(honest(iat=NOW + 800, exp=NOW + 901)), header(honest())
     assert (code(guard, late), code(guard, shown)) == ("ok", "token_expired")
-    guard._by_header._now = lambda: NOW  # as if it had been seen in time
+    guard._by_header.now = lambda: NOW  # as if it had been seen in time
     assert code(guard, shown) == "ok"
     assert guard.recall(shown) is None
 
@@ -331,7 +331,7 @@ def test_a_refused_token_is_not_kept() -> None:
 def test_nothing_is_recalled_while_the_guard_is_not_settled() -> None:
     guard, shown = make(), header(honest())
     assert code(guard, shown) == "ok"
-    guard._standing.settled_until = float("-inf")
+    guard._standing.unsettle()
     assert guard.recall(shown) is None
 
 

@@ -99,14 +99,14 @@ class Feed:
         self.complete = False
         self.failures = 0
 
-    def fetch(self) -> Fetch:
-        """What to ask for now.
+    def fetch(self, *, at_once: bool = False) -> Fetch:
+        """What to ask for now, and whether the answer is to come at once, even if there is no news.
 
         After a failure without the wait for news: whether there are any is what has to be known first, since until
         then the list at hand keeps growing older.
         """
         cursor = (self._draft or self.held).cursor
-        url = self._service.feed_url(cursor, keys=self._keys_version, wait=not self.failures)
+        url = self._service.feed_url(cursor, keys=self._keys_version, wait=not (self.failures or at_once))
         return Fetch(url, FEED_LIMIT, FEED_SECONDS, self._headers)
 
     def age(self, now: float) -> float | None:

@@ -7,23 +7,22 @@ process that was forked: there the first check starts new ones, which go on from
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
-from watchword.clock import Clock, monotonic
+from watchword.clock import Clock, elapsed
 from watchword.guard.addresses import ServiceAddress
+from watchword.guard.awake import Awake
 from watchword.guard.events import Events
 from watchword.guard.exchange import Aborted, FetchFault
 from watchword.guard.feed import Feed
-from watchword.guard.key_source import FoundKeys, KeySchedule, find_by
+from watchword.guard.key_source import FoundKeys, KeySchedule, find_by, same_keys
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.guard.waiting import Pending
-from watchword.guard.worker import Worker, run_politely
+from watchword.guard.worker import Worker, jitter, run_politely
 from watchword.platforms import after_fork
-from watchword.tokens.keys import KeySet
 from watchword.tokens.verify import Verifier
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Follower:
         clock: Clock,
         events: Events,
         open_client: Callable[[], HttpClient],
-        now: Callable[[], float] = monotonic,
+        now: Callable[[], float] = elapsed,
     ) -> None:
         self._standing = standing
         self.service = service
@@ -70,6 +69,8 @@ class Follower:
             self._steps["keys"] = self._keys_step
         if feed is not None:
             self._steps["feed"] = self._feed_step
+        self._awake = Awake(max_stale, now=self._read, wall=clock.now)
+        standing.strict = feed is not None and policy == "closed"
         self._schedule = KeySchedule()
         self._keys_at: str | None = None
         self._swept_at = now()
@@ -89,12 +90,14 @@ class Follower:
         self._became_ready = threading.Event()
         self._first = Pending()
         self._fetching = Pending()
+        self._awake.found_this_process()
 
     # For requests ---------------------------------------------------------------------------------------------------
 
-    def attend(self) -> Pending | None:
+    def attend(self, *, waited: bool = False) -> Pending | None:
         """See to what keeps the standing from being settled. None: it may be relied on now.
 
+        :param waited: whether this request has waited for what it was given here already.
         :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
         """
         self.start()
@@ -102,10 +105,27 @@ class Follower:
             if self._first_try_failed() or not self._running():
                 raise not_ready()
             return self._first
+        if self._feed is not None and self._awake.asleep():
+            pending = self._ask_for_news(waited=waited)
+            if pending is not None:
+                return pending
         self._judge()
         if self._policy == "closed" and self._is_stale:
             raise stale()
         return None
+
+    def _read(self) -> float:
+        return self._now()
+
+    def _ask_for_news(self, *, waited: bool) -> Pending | None:
+        """After a pause of the process: what to wait for before a token is accepted. None: it is over."""
+        first, pending = self._awake.want(give_up=waited and self._policy == "open")
+        worker = self._workers.get("feed")
+        if first and worker is not None:
+            worker.interrupt()
+        if pending is not None and waited and self._policy == "closed":
+            raise stale()
+        return pending
 
     def ask_for_key(self) -> Pending | None:
         """A token named an unknown key: what to wait for before it is refused, or None when there is no point."""
@@ -163,7 +183,7 @@ class Follower:
         """End the threads. What is known stays, and the next check starts them again."""
         with self._lock:
             workers, self._workers = self._workers, {}
-            self._standing.settled_until = NOT_NOW
+            self._standing.unsettle()
         for worker in workers.values():
             worker.stop()
         with self._lock:
@@ -182,7 +202,7 @@ class Follower:
         if self._verifier is not None:
             self._standing.verifier = self._verifier
         self._schedule.under_way = False
-        self._standing.settled_until = NOT_NOW
+        self._standing.unsettle()
         self._found_this_process()
 
     def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
@@ -207,7 +227,7 @@ class Follower:
     def _unsettle(self) -> None:
         """A thread has died: let the next check look after it."""
         with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
-            self._standing.settled_until = NOT_NOW
+            self._standing.unsettle()
 
     def _wake(self, name: str) -> None:
         worker = self._workers.get(name)
@@ -238,7 +258,7 @@ class Follower:
     def _keys_found(self, found: FoundKeys, announced: bool) -> None:
         with self._lock:
             assert self._verifier is not None
-            changed = not _same_keys(self._verifier.key_set, found.keys)
+            changed = not same_keys(self._verifier.key_set, found.keys)
             if changed:
                 # One reference: a request sees the old keys with the old cache or the new ones with a new cache.
                 self._verifier = self._verifier.with_keys(found.keys)
@@ -246,7 +266,7 @@ class Follower:
             self._keys_in_force = True
             self._keys_at = found.address
             late = announced and not changed
-            self._schedule.succeeded(self._now(), max_age=found.max_age, jitter=_jitter(), late=late)
+            self._schedule.succeeded(self._now(), max_age=found.max_age, jitter=jitter(), late=late)
         if changed:
             self._events.emit("keys_changed", kids=[key.kid for key in found.keys])
         self._settle()
@@ -254,7 +274,7 @@ class Follower:
     def _keys_failed(self, fault: FetchFault, announced: bool) -> None:
         self._troubles["keys"] = str(fault)
         with self._lock:
-            self._schedule.failed(self._now(), jitter=_jitter(), was_announced=announced)
+            self._schedule.failed(self._now(), jitter=jitter(), was_announced=announced)
             failures = self._schedule.failures
             keys = 0 if self._verifier is None else len(self._verifier.key_set)
         self._events.emit("keys_failed", service=self.service.url, reason=str(fault), failures=failures, keys=keys)
@@ -272,13 +292,16 @@ class Follower:
         feed = self._feed
         assert feed is not None
         asked_at = self._now()
+        began = self._awake.moment()
         try:
             more = self._read_page(feed, client)
         except Aborted:
             raise
         except FetchFault as fault:
+            self._awake.heard(began)
             return self._feed_failed(feed, fault)
         if not more:
+            self._awake.heard(began)
             self._settle()
             self._sweep(feed)
         elif self.ready:
@@ -287,7 +310,7 @@ class Follower:
 
     def _read_page(self, feed: Feed, client: HttpClient) -> bool:
         """Fetch one page and take it in; whether another one follows at once."""
-        answer = client.get(feed.fetch())
+        answer = client.get(feed.fetch(at_once=self._awake.asked))
         # Two threads are here only when one was stopped and did not end in time.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
@@ -302,7 +325,7 @@ class Follower:
     def _feed_failed(self, feed: Feed, fault: FetchFault) -> float:
         self._troubles["feed"] = str(fault)
         with self._lock:
-            pause = feed.failed(fault, jitter=_jitter())
+            pause = feed.failed(fault, jitter=jitter())
         if feed.failures == 1:
             self._events.emit("feed_failed", service=self.service.url, reason=str(fault))
         if self.ready:
@@ -337,13 +360,15 @@ class Follower:
         """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
         if self._feed is None:
             with self._lock:
-                self._standing.settled_until = ALWAYS if self._running() else NOT_NOW
+                self._standing.settle(*((ALWAYS, ALWAYS) if self._running() else (NOT_NOW, NOT_NOW)))
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0
             was, self._is_stale = self._is_stale, age > self._max_stale
-            open_end = ALWAYS if self._policy == "open" else self._feed.fresh_until(self._max_stale)
-            self._standing.settled_until = open_end if self._running() else NOT_NOW
+            end, wall = self._awake.until
+            if self._policy == "closed":
+                end = min(end, self._feed.fresh_until(self._max_stale))
+            self._standing.settle(*((end, wall) if self._running() else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
         # Outside the lock: what the operator's hook does is not ours to know.
         if stale_now and not was:
@@ -365,13 +390,3 @@ def _after_fork() -> None:
 
 
 after_fork(_after_fork)
-
-
-def _jitter() -> float:
-    return int.from_bytes(os.urandom(2), "big") / 0xFFFF
-
-
-def _same_keys(one: KeySet, other: KeySet) -> bool:
-    return {key.kid: (key.algorithm, key.public_jwk()) for key in one} == {
-        key.kid: (key.algorithm, key.public_jwk()) for key in other
-    }

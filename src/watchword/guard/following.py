@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watchword.clock import Clock
 from watchword.guard.addresses import ServiceAddress, is_loopback, origin_of
+from watchword.guard.awake import LONGEST_ATTEMPT
 from watchword.guard.events import Events, OnEvent
 from watchword.guard.feed import Feed
 from watchword.guard.follower import Follower
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from watchword.guard.http_client import HttpClient
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
-LEAST_MAX_STALE: Final = 15.0
+LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
 """Seconds. Less makes no sense, since the service may be silent for 10."""
 
 

@@ -21,8 +21,8 @@ from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import Basis, SeenCallers
-from watchword.guard.standing import ALWAYS, StalePolicy, Standing, not_ready
-from watchword.guard.waiting import Pending
+from watchword.guard.standing import StalePolicy, Standing, not_ready
+from watchword.guard.waiting import WAIT, Pending
 from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey
@@ -32,8 +32,6 @@ from watchword.tokens.verify import Policy, Verifier
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 LEEWAY: Final = 5
 """Seconds by which a machine's clock may be behind the service's, as it often is by one."""
-WAIT: Final = 2.0
-"""The longest that a request waits, in seconds: for the first keys, or for those that its token was signed with."""
 _NONE: Final[frozenset[str]] = frozenset()
 Needs = tuple[frozenset[str], frozenset[str], int | None]
 """Roles, scopes, and how many seconds ago the user may have logged in."""
@@ -311,7 +309,7 @@ class Guard:
         self.recall = self._by_header.recall  # for `Requirement`, one call nearer
         self._follower = follower
         if follower is None:
-            standing.settled_until = ALWAYS
+            standing.settle()
         else:
             # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
             weakref.finalize(self, follower.stop)
@@ -338,11 +336,11 @@ class Guard:
     def _judge(self, shown: Authorization, token: str, seen: SeenCallers, needs: Needs) -> Judging:
         """Check a token in full. Yields what has to be waited for first, in whatever way the caller waits."""
         standing = self._standing
-        if not standing.settled():
+        if not standing.settled(seen.now()):
             pending = self._attend()
             if pending is not None:
                 yield pending
-                if self._attend() is not None:
+                if self._attend(waited=True) is not None:
                     raise not_ready()
         verifier = standing.verifier
         try:
@@ -355,9 +353,9 @@ class Guard:
         yield pending
         return seen.verify(shown, token, *needs)
 
-    def _attend(self) -> Pending | None:
+    def _attend(self, *, waited: bool = False) -> Pending | None:
         assert self._follower is not None, "only a guard that follows something is ever unsettled"
-        return self._follower.attend()
+        return self._follower.attend(waited=waited)
 
     def _tell_of_early(self, error: TokenError, verifier: object) -> None:
         """A genuine token that is not valid yet shows that two clocks differ, of which one is this machine's."""

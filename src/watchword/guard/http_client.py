@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from watchword.clock import monotonic
+from watchword.clock import elapsed
 from watchword.guard.addresses import Origin, is_loopback, origin_of
 from watchword.guard.exchange import Aborted, Answer, Fetch, FetchFault
 
@@ -35,7 +35,7 @@ class HttpClient:
         *,
         tls: ssl.SSLContext | None = None,
         allow_private_networks: bool = True,
-        now: Callable[[], float] = monotonic,
+        now: Callable[[], float] = elapsed,
     ) -> None:
         self._tls = tls
         self._private = allow_private_networks
@@ -65,6 +65,10 @@ class HttpClient:
     def abort(self) -> None:
         """End whatever `get` is waiting for, from another thread; every later `get` is refused."""
         self._aborted = True
+        self.cut()
+
+    def cut(self) -> None:
+        """End what `get` is waiting for, from another thread; the next one connects anew."""
         waiting = self._socket
         if waiting is not None:
             with suppress(OSError):
@@ -108,6 +112,7 @@ class HttpClient:
         connection.endheaders()
         with connection.getresponse() as response:
             arrived = self._now()
+            _remaining(deadline, arrived)  # what lay here while the process was stopped is not news
             answer = Answer(response.status, _headers(response), _body(response, fetch.limit), arrived)
             keep = not response.will_close and response.isclosed()
         if keep:

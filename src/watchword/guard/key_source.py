@@ -193,3 +193,10 @@ class KeySchedule:
             return False
         self.next_at = now
         return True
+
+
+def same_keys(one: KeySet, other: KeySet) -> bool:
+    """Whether two sets hold the same keys under the same ids."""
+    return {key.kid: (key.algorithm, key.public_jwk()) for key in one} == {
+        key.kid: (key.algorithm, key.public_jwk()) for key in other
+    }

@@ -15,7 +15,7 @@ from watchword.errors import TokenError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.requirement import Names, names
-from watchword.guard.standing import ALWAYS, Standing
+from watchword.guard.standing import Standing
 from watchword.tokens.cache import TokenCache
 from watchword.tokens.verify import Verifier, check_needs, revoked
 
@@ -27,13 +27,13 @@ Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
 class SeenCallers:
     """Tells who shows a token, and remembers it of the good ones. Threads may share it, without a lock."""
 
-    __slots__ = ("_cache", "_margin", "_now", "_read", "_standing")
+    __slots__ = ("_cache", "_margin", "_read", "_standing", "now")
 
     _read: Callable[[], float]
 
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
-        self._now = clock.now
+        self.now = clock.now
         # The machine's clock is read as it is, which costs half of what `now` does. It does not stand still where it is
         # set back a little, so in the last seconds of its life, to which that could lead back, no token is recalled.
         self._read, self._margin = clock.now, 0
@@ -68,12 +68,13 @@ class SeenCallers:
             seen is None
             or seen.verifier is not standing.verifier
             or (seen.list_state is not standing.revocations.state and not seen.passes(standing))
-            or not seen.valid_from <= self._read() < seen.recalled_until
-            or (standing.settled_until is not ALWAYS and not standing.settled())
+            or not seen.valid_from <= (now := self._read()) < seen.recalled_until
+            or now >= standing.recall_until
+            or (standing.strict and not standing.settled(now))
         ):
             return None
         caller = seen.caller
-        if (roles or scopes or max_age is not None) and not _may(caller, roles, scopes, max_age, self._now()):
+        if (roles or scopes or max_age is not None) and not _may(caller, roles, scopes, max_age, self.now()):
             return None
         return caller
 
@@ -89,7 +90,7 @@ class SeenCallers:
 
         :raises TokenError: as `Guard.check`.
         """
-        now, standing = self._now(), self._standing
+        now, standing = self.now(), self._standing
         seen = self._find(shown)
         if seen is None or seen.verifier is not standing.verifier:
             caller = self._verify_and_remember(shown, token, now)
@@ -104,7 +105,7 @@ class SeenCallers:
 
     def check_needs(self, caller: Caller, roles: Names, scopes: Names, max_age: int | None) -> None:
         """Whether a caller who was checked already has what is needed. :raises TokenError: something is missing."""
-        _check(caller, names(roles), names(scopes), max_age, self._now())
+        _check(caller, names(roles), names(scopes), max_age, self.now())
 
     def _find(self, shown: Authorization) -> _Seen | None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, Protocol
 
-from watchword.clock import monotonic
+from watchword.clock import elapsed
 from watchword.guard.refusals import Unready
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.revocations import RevocationSet
@@ -36,20 +36,30 @@ class TokenVerifier(Protocol):
 class Standing:
     """Verifier, list of revocations, and until when both may be relied on without asking anybody.
 
-    `settled_until` is a monotonic time. `ALWAYS`: requests need not even read the clock. `NOT_NOW`: something has to
-    be seen to first (nothing was started yet, no keys, no list, or this is a new process after a fork).
+    `settled_until` is a time of `clock.elapsed`, and `recall_until` one of the wall clock, which requests read anyway.
+    `ALWAYS`: nothing can change that. `NOT_NOW`: something has to be seen to first (nothing was started yet, no keys,
+    no list, or this is a new process after a fork). `strict`: both are looked at for each request.
     """
 
-    __slots__ = ("revocations", "settled_until", "verifier")
+    __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")
 
     def __init__(self, verifier: TokenVerifier, revocations: RevocationSet | None = None) -> None:
         self.verifier = verifier
         self.revocations = RevocationSet() if revocations is None else revocations
-        self.settled_until = NOT_NOW
+        self.strict = False
+        self.settle(NOT_NOW, NOT_NOW)
 
-    def settled(self) -> bool:
-        """Whether both may be relied on without asking anybody."""
-        return self.settled_until is ALWAYS or monotonic() < self.settled_until
+    def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
+        """Set until when both may be relied on, by either clock."""
+        self.settled_until, self.recall_until = until, wall
+
+    def unsettle(self) -> None:
+        """Let the next request see to something first."""
+        self.settle(NOT_NOW, NOT_NOW)
+
+    def settled(self, wall: float) -> bool:
+        """Whether both may be relied on without asking anybody, when the wall clock shows this."""
+        return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 
 def not_ready() -> Unready:

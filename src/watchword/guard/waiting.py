@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MOST_WAITING = 256
+WAIT = 2.0
+"""The longest that a request waits, in seconds: for the first keys, its token's key, or news after a pause."""
 
 
 class Pending:
@@ -51,13 +53,15 @@ class Pending:
             with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits there any more
                 loop.call_soon_threadsafe(over.set)
 
+        # Not a time-out of the loop, whose clock stands still where a test stops the time.
+        timer = threading.Timer(seconds, wake)
+        timer.daemon = True
         try:
+            timer.start()
             self._call_when_over(wake)
-            async with asyncio.timeout(seconds):
-                await over.wait()
-        except TimeoutError:
-            pass
+            await over.wait()
         finally:
+            timer.cancel()
             self._drop(wake)
             self._leave()
 

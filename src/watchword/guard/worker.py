@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -51,6 +52,11 @@ class Worker:
 
     def wake(self) -> None:
         """Cut the pause short."""
+        self._wake.set()
+
+    def interrupt(self) -> None:
+        """Give up what is being fetched and take the next step at once."""
+        self._client.cut()
         self._wake.set()
 
     def stop(self) -> None:
@@ -104,3 +110,8 @@ def run_politely(work: Generator[None, None, _Result]) -> _Result:
             result: _Result = end.value
             return result
         time.sleep(_PAUSE)
+
+
+def jitter() -> float:
+    """Return a number from 0 to 1, by which many guards do not do the same at the same time."""
+    return int.from_bytes(os.urandom(2), "big") / 0xFFFF

@@ -1,0 +1,91 @@
+"""Whether this process ran all along, or was suspended, stopped or frozen for so long that the list may be old.
+
+A process does not notice a pause by itself: its threads go on where they were, and an answer that has been lying in a
+socket for an hour looks new. So only an attempt to hear news that began and ended without a pause counts, and until
+`max_stale` seconds after it requests go on without asking. Two clocks are looked at: one that goes on while the machine
+sleeps, and the wall clock, which requests read anyway.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from watchword.guard.waiting import WAIT, Pending
+
+LONGEST_ATTEMPT: Final = 15.0
+"""Seconds. No attempt to hear news takes as long; one that did was interrupted by a pause."""
+
+
+class Moment(NamedTuple):
+    """A time by both clocks."""
+
+    elapsed: float
+    wall: float
+
+
+class Awake:
+    """Until when a process counts as awake. Threads may share it.
+
+    :param max_stale: seconds for which one attempt counts.
+    """
+
+    def __init__(self, max_stale: float, *, now: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._max_stale = max_stale
+        self._now = now
+        self._wall = wall
+        self._asked_at: float | None = None
+        self.until = Moment(float("-inf"), float("-inf"))
+        self.found_this_process()
+
+    def found_this_process(self) -> None:
+        """In a forked child: another thread may have held the lock, and whoever waited is not here."""
+        self._lock = threading.Lock()
+        self._news = Pending()
+
+    def moment(self) -> Moment:
+        """Return the time."""
+        return Moment(self._now(), self._wall())
+
+    def asleep(self) -> bool:
+        """Whether the last attempt is too long ago."""
+        now = self.moment()
+        return now.elapsed >= self.until.elapsed or now.wall >= self.until.wall
+
+    @property
+    def asked(self) -> bool:
+        """Whether a request is waiting for news: then an attempt is to end at once, even without any."""
+        return self._asked_at is not None
+
+    def want(self, *, give_up: bool) -> tuple[bool, Pending | None]:
+        """What to wait for: only an attempt that begins from now on counts. And whether nothing was waited for before.
+
+        :param give_up: whether to go on, as if there had been an attempt, when one has been waited for long enough.
+        """
+        with self._lock:
+            if not self.asleep():
+                return False, None
+            now = self._now()
+            first = self._asked_at is None
+            if self._asked_at is None:
+                self._asked_at = now
+            if not (give_up and now - self._asked_at >= WAIT):
+                return first, self._news
+            self._go_on()
+        return False, None
+
+    def heard(self, began: Moment) -> None:
+        """An attempt has ended, with news or in vain: it counts if there was no pause in it or since it began."""
+        with self._lock:
+            now = self.moment()
+            paused = now.elapsed - began.elapsed > LONGEST_ATTEMPT or now.wall - began.wall > LONGEST_ATTEMPT
+            if not paused and (self._asked_at is None or began.elapsed >= self._asked_at):
+                self._go_on()
+
+    def _go_on(self) -> None:
+        now = self.moment()
+        self._asked_at = None
+        self.until = Moment(now.elapsed + self._max_stale, now.wall + self._max_stale)
+        done, self._news = self._news, Pending()
+        done.finish()
