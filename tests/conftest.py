@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import subprocess
 import sys
 import threading
@@ -301,38 +300,46 @@ def test_the_interpreter_waits_for_work_at_its_exit_but_not_for_ever(seconds: st
     """A COMMIT is not cut off without need, and a disk that hangs does not keep a process that was told to end."""
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", _AT_EXIT, seconds], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", _AT_EXIT, seconds], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == said
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 28, "thirty seconds of work were waited for"
 
 
-async def test_in_a_crowd_results_are_handed_over_together() -> None:
+@pytest.mark.parametrize(("hold", "several"), [(20.0, range(1, 9)), (0.001, range(10, 13))], ids=["held", "not_held"])
+async def test_in_a_crowd_results_are_handed_over_together(hold: float, several: range) -> None:
     """While others wait, a result may wait for the next ones, but no longer than it was told; alone it never does."""
-    threads = Threads(1, "test", hold=0.15)
+    threads, loop = Threads(1, "test", hold=hold), asyncio.get_running_loop()
+    turn, over = 0, False
 
-    async def one() -> float:
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if not over:
+            loop.call_soon(count)
+
+    async def one() -> int:
         await threads.run(time.sleep, 0.02)
-        return time.monotonic()
+        return turn
 
-    started = time.monotonic()
-    assert await one() - started < 0.1
-    started = time.monotonic()
-    ended = [started, *await asyncio.gather(*(one() for _ in range(12)))]
-    gaps = [later - sooner for sooner, later in itertools.pairwise(ended)]
-    assert ended == sorted(ended), "in the order of asking"
-    assert sum(gap < 0.01 for gap in gaps) >= 4, "several were handed over in one turn of the loop"
-    assert max(gaps) < 0.4, "and nobody was held much beyond the limit"
+    alone = time.monotonic()
+    await one()
+    assert time.monotonic() - alone < 15, "or it was held"
+    count()
+    turns = await asyncio.gather(*(one() for _ in range(12)))
+    over = True
+    assert turns == sorted(turns), "in the order of asking"
+    assert len(set(turns)) in several, "several in one turn of the loop, unless the limit is short"
     threads.close()
 
 
 async def test_what_is_held_is_handed_over_when_the_threads_are_closed() -> None:
     """Whoever was promised a result gets it, also when the rest is dropped."""
-    threads = Threads(1, "test", hold=5.0)
+    threads = Threads(1, "test", hold=60.0)
     waiting = [threads.run(time.sleep, 0.02) for _ in range(12)]
     await asyncio.sleep(0.05)
     threads.close(drop=True)
-    done, pending = await asyncio.wait(waiting, timeout=2)
+    done, pending = await asyncio.wait(waiting, timeout=30)
     assert not pending
     assert any(not one.cancelled() for one in done)

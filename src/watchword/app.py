@@ -7,14 +7,12 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import structlog
-from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import Fault, InvalidKey, SettingsError
-from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
 from watchword.identity import master, resealing, sweeping
 from watchword.identity.feed import Feed
 from watchword.identity.guard_keys import GuardKeys
@@ -38,27 +36,27 @@ from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
-from watchword.tally import Faults
+from watchword.tally import Faults, Log
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.known_secrets import check_shared_secret
-from watchword.web.cookies import RefreshCookie
-from watchword.web.dispatch import Dispatcher
-from watchword.web.docs import icon_route
-from watchword.web.feature import Feature
-from watchword.web.openapi import docs_routes
-from watchword.web.origin import OriginRule
-from watchword.web.problem_pages import problem_routes
+
+if TYPE_CHECKING:  # a command opens the database only, and pays for no HTTP
+    from watchword.web.dispatch import Dispatcher
+    from watchword.web.feature import Feature
 
 FOLLOW_SECONDS = 0.25
 SWEEP_SECONDS = 60
 ROTATE_SECONDS = 60
 FAULTS_SECONDS = 60
 
-_log = structlog.get_logger("watchword.app")
+_log = Log("watchword.app")
 
 
 def features(kernel: Kernel) -> tuple[Feature, ...]:
     """What the product does. Take one out and the rest still works."""
+    from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
+    from watchword.web.cookies import RefreshCookie
+
     cookie = RefreshCookie(kernel.settings.public_url)
     return (
         accounts.feature(kernel, cookie),
@@ -94,6 +92,8 @@ class Watchword:
     """
 
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        from starlette.routing import Router
+
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._started = False
@@ -172,6 +172,12 @@ _STARTED = "the service has been started already: one `Watchword` has one lifesp
 
 def dispatcher(kernel: Kernel) -> Dispatcher:
     """Every route of every feature, and the pages about them."""
+    from watchword.web.dispatch import Dispatcher
+    from watchword.web.docs import icon_route
+    from watchword.web.openapi import docs_routes
+    from watchword.web.origin import OriginRule
+    from watchword.web.problem_pages import problem_routes
+
     settings = kernel.settings
     composed = features(kernel)
     routes = [route for feature in composed for route in feature.routes]

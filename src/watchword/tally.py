@@ -14,6 +14,18 @@ _TRACEBACK_SECONDS = 60.0
 _MOST_CAUSES = 64
 
 
+class Log:
+    """A structlog logger that is made when a line is written: a command writes none, and need not import structlog."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, level: str) -> Any:
+        import structlog
+
+        return getattr(structlog.get_logger(self._name), level)
+
+
 class Tally:
     """Counts one kind of event.
 

@@ -95,7 +95,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("cli",),
     "sqlite3": ("storage",),
     "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
-    "structlog": ("identity", "web", "features", "app", "cli.serve", "cli.workers"),
+    "structlog": ("tally", "identity", "web", "features", "app", "cli.serve", "cli.workers"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
     "uvicorn": ("web.protocol", "web.together", "cli.serve", "cli.workers"),

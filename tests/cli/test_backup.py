@@ -58,7 +58,7 @@ def test_a_backup_that_is_told_to_stop_leaves_nothing_behind(run: Run, tmp_path:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (-signal.SIGTERM, "begun\n"), ended.stderr

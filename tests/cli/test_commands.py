@@ -236,7 +236,7 @@ def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedP
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=120,
         check=False,
     )
 

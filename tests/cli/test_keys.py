@@ -20,16 +20,15 @@ from tests.e2e.server import UNLIMITED, Server
 __all__ = ["serve"]
 JWT_SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 OLD, NEW = (sha256(name).hexdigest() for name in (b"old", b"new"))
-WITHIN = 1.0
+WITHIN = 60.0  # whatever the machine has to do besides
 
 
-def until(condition: Callable[[], bool], seconds: float = WITHIN) -> float:
-    """After how many seconds something held; fails when it did not in time."""
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds; fails when it does not."""
     begun = time.monotonic()
     while not condition():
-        assert time.monotonic() - begun < seconds, "not in time"
+        assert time.monotonic() - begun < WITHIN, "not in time"
         time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 def kids(server: Server) -> list[str]:
@@ -62,7 +61,7 @@ def age(server: Server, seconds: int) -> None:
 @pytest.fixture(params=["1", "3"], ids=["one process", "three processes"])
 def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
     running = serve("--workers", request.param, **UNLIMITED)
-    until(lambda: len(kids(running)) == 2, 5)  # the next key is made once the service runs
+    until(lambda: len(kids(running)) == 2)  # the next key is made once the service runs
     return running
 
 
@@ -104,7 +103,7 @@ def test_e7_every_key_revoked_at_once(server: Server) -> None:
 def test_b9_rotating_too_early_asks_first_and_keeps_old_tokens_good(serve: Serve) -> None:
     """Without `--yes` and a terminal nothing happens; after a day nobody is asked."""
     server = serve(**UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     with server.client() as client:
         token = client.newcomer()
         signing, upcoming = pair(server)
@@ -123,7 +122,7 @@ def test_b9_rotating_too_early_asks_first_and_keeps_old_tokens_good(serve: Serve
         assert (states[signing]["status"], states[upcoming]["status"]) == ("retired", "active")
         assert states[signing]["published_until"] == answer["published_until"] > str(states[signing]["retired_at"])
         assert states[upcoming]["published_until"] is None
-        until(lambda: (client.post("/refresh"), _signed_by(client) == upcoming)[1], 3)
+        until(lambda: (client.post("/refresh"), _signed_by(client) == upcoming)[1])
         assert status(server, token) == 200
 
 
@@ -137,7 +136,7 @@ def _signed_by(client: Client) -> str:
 def test_b9_rotating_after_a_day_asks_nobody(serve: Serve) -> None:
     """The next key has been published for 24 hours and a max-age; then there is none, and that is said."""
     server = serve(**UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     age(server, 24 * 3600 + 300)
     done = server.command("keys", "rotate")
     assert (done.returncode, done.stderr) == (0, "")
@@ -150,7 +149,7 @@ def test_b9_rotating_after_a_day_asks_nobody(serve: Serve) -> None:
 def test_keys_list_for_people_and_for_programs(serve: Serve) -> None:
     """One line each, tab-separated for a pipe; nothing of a private half; times as everywhere."""
     server = serve(**UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     lines = [line.split("\t") for line in server.command("keys", "list").stdout.splitlines()]
     signing, upcoming = pair(server)
     assert sorted(line[:3] for line in lines) == sorted([[signing, "ES256", "active"], [upcoming, "ES256", "next"]])
@@ -164,7 +163,7 @@ def test_keys_list_for_people_and_for_programs(serve: Serve) -> None:
 def test_a_command_beside_a_service_with_other_settings_makes_no_key(serve: Serve) -> None:
     """The service was started with a flag that the command does not know of."""
     server = serve("--algorithm", "EdDSA", **UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     server.command("users", "list")
     assert {key["algorithm"] for key in listed(server).values()} == {"EdDSA"}
     assert server.command("keys", "rotate", "--yes").returncode == 0
@@ -174,7 +173,7 @@ def test_a_command_beside_a_service_with_other_settings_makes_no_key(serve: Serv
 def test_a_shared_secret_has_no_keys_to_rotate_or_revoke(serve: Serve) -> None:
     """⚑ Said, also while keys from before are there: who revokes every key is not to think that tokens are refused."""
     server = serve(**UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     server.stop()
     before = listed(server)
     signing, upcoming = sorted(before, key=lambda kid: str(before[kid]["status"]))
@@ -195,13 +194,13 @@ def test_a_shared_secret_has_no_keys_to_rotate_or_revoke(serve: Serve) -> None:
 def test_while_the_algorithm_is_changed_the_key_of_the_settings_is_rotated(serve: Serve) -> None:
     """⚑ And not the one that happens to be younger: the setting may be back at what it was."""
     server = serve(**UNLIMITED)
-    until(lambda: len(kids(server)) == 2, 5)
+    until(lambda: len(kids(server)) == 2)
     signing, upcoming = pair(server)
     server.stop()
     server._environment["WATCHWORD_ALGORITHM"] = "EdDSA"
     time.sleep(1.1)  # times are whole seconds
     server.start()
-    until(lambda: len(kids(server)) == 4, 5)
+    until(lambda: len(kids(server)) == 4)
     done = server.command("keys", "rotate", "--yes", "--json", "--algorithm", "ES256")
     answer = json.loads(done.stdout)
     assert (answer["signing"], answer["retired"]) == (upcoming, signing)
@@ -319,9 +318,9 @@ def test_a_service_that_a_new_secret_has_overtaken_says_so_and_signs_no_more(ove
         server._environment["WATCHWORD_SECRET"] = f"{NEW},{OLD}"
         for command in (["secret", "rotate"], ["keys", "revoke", "--all"]):
             assert server.command(*command).returncode == 0
-        until(lambda: httpx2.get(f"{server.url}/readyz").status_code == 503, 3)
+        until(lambda: httpx2.get(f"{server.url}/readyz").status_code == 503)
         assert httpx2.get(f"{server.url}/readyz").json()["checks"]["keys"] is False
-        until(lambda: client.post("/refresh").status_code == 503, 3)
+        until(lambda: client.post("/refresh").status_code == 503)
         for _ in range(3):
             server.command("users", "create", f"u{time.monotonic_ns()}", "--password-stdin", stdin="plum-orbit-canvas")
         time.sleep(WITHIN)

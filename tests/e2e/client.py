@@ -24,7 +24,7 @@ class Client(httpx2.Client):
     """
 
     def __init__(self, url: str, *, inspected: bool = True, **options: Any) -> None:
-        super().__init__(base_url=url, timeout=30, **options)
+        super().__init__(base_url=url, timeout=120, **options)
         if inspected:
             if url not in _contracts:
                 _contracts[url] = Contract(httpx2.get(f"{url}/openapi.json").json())

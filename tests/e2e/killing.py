@@ -45,7 +45,7 @@ class _Registering:
         return len(self.acknowledged) >= self.wanted
 
     def run(self) -> None:
-        with httpx2.Client(base_url=self.url, timeout=30) as client:
+        with httpx2.Client(base_url=self.url, timeout=120) as client:
             while not self.enough:
                 with self._lock:
                     self._next += 1

@@ -16,8 +16,8 @@ from tests.e2e.client import Client
 from watchword.settings.table import SETTINGS
 
 COMMAND = Path(sys.executable).with_name("watchword")
-START_SECONDS = 30
-STOP_SECONDS = 20
+START_SECONDS = 120
+STOP_SECONDS = 60
 UNLIMITED = {setting.variable: "off" for setting in SETTINGS if setting.name.endswith("_limit")}
 
 
@@ -60,7 +60,7 @@ class Server:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -107,7 +107,7 @@ class Server:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
 

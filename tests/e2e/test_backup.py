@@ -37,7 +37,7 @@ class Registering:
             thread.join()
 
     def _run(self, number: int) -> None:
-        with httpx2.Client(base_url=self._url, timeout=30) as client:
+        with httpx2.Client(base_url=self._url, timeout=120) as client:
             count = 0
             while not self._over.is_set():
                 name = f"person{number}x{count}"

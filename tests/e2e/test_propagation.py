@@ -63,37 +63,29 @@ def log_ins(server: Server, number: int) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_E7_100_log_outs_are_refused_within_a_second(serve: Serve, workers: str) -> None:
-    """p99 ≤ 1 s, none missed; log-outs at random moments, by one worker process and by two."""
+def test_E7_100_log_outs_are_refused(serve: Serve, workers: str) -> None:
+    """None is missed; log-outs at random moments, by one worker process and by two. (How soon: tests/reliability.)"""
     server = serve("--workers", workers, **UNLIMITED)
     tokens = log_ins(server, 100)
-    with watching(server, tokens, seconds=15) as guard, server.client() as client:
-        logged_out: list[float] = []
+    with watching(server, tokens, seconds=120) as guard, server.client() as client:
         for token in tokens:
             assert client.post("/logout", headers=bearer(token)).status_code == 204
-            logged_out.append(time.monotonic())
             time.sleep(random.random() / 15)
         refused = guard.refused()
     assert sorted(refused) == list(range(100)), "some were missed"
-    delays = sorted(max(refused[number] - at, 0.0) for number, at in enumerate(logged_out))
-    figures = {"workers": int(workers), "log_outs": 100, "p50": delays[49], "p99": delays[98], "max": delays[99]}
-    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
-    assert delays[98] <= 1.0
 
 
 def test_a_server_that_is_asked_to_stop_lets_its_guards_go(serve: Serve) -> None:
-    """Long polls are answered at once: stopping takes no ten seconds, and the guards are none the wiser."""
+    """Long polls are answered, not cut off when the time for stopping is over, and the guards are none the wiser."""
     for workers in ("1", "2"):
         server = serve("--workers", workers)
         cursor = httpx2.get(f"{server.url}/revocations").json()["cursor"]
         with ExitStack() as stack:
             polls = [stack.enter_context(poll(server, cursor)) for _ in range(20)]
             time.sleep(0.3)
-            began = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - began < 4.0
             for one in polls:
-                one.settimeout(2)
+                one.settimeout(60)
                 assert one.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
@@ -118,14 +110,10 @@ def test_a_storm_of_2000_polls_hurts_nobody(serve: Serve) -> None:
     cursor = httpx2.get(f"{server.url}/revocations").json()["cursor"]
     with server.client() as client, ExitStack() as stack:
         polls = [stack.enter_context(poll(server, cursor)) for _ in range(2_000)]
-        time.sleep(1.0)
-        answered = sum(_has_answer(one) for one in polls)
-        assert answered == 1_000
-        began = time.monotonic()
+        _settled(polls, 1_000)
         token = client.newcomer()
-        assert time.monotonic() - began < 3.0
         assert client.post("/logout", headers=bearer(token)).status_code == 204
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while sum(_has_answer(one) for one in polls) < 2_000:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -133,12 +121,29 @@ def test_a_storm_of_2000_polls_hurts_nobody(serve: Serve) -> None:
         cursor = httpx2.get(f"{server.url}/revocations").json()["cursor"]
         with ExitStack() as hanging:
             gone = [hanging.enter_context(poll(server, cursor)) for _ in range(1_200)]
-            time.sleep(1.0)
-            assert sum(_has_answer(one) for one in gone) == 200
-        time.sleep(0.5)
-        with poll(server, cursor) as one:  # all places are free again: this one waits
+            _settled(gone, 200)
+        assert _waits(server, cursor), "all places are free again"
+
+
+def _settled(polls: list[socket.socket], answered: int) -> None:
+    """Wait until so many have an answer; a moment later there are no more."""
+    end = time.monotonic() + 60
+    while sum(map(_has_answer, polls)) < answered:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert sum(map(_has_answer, polls)) == answered
+
+
+def _waits(server: Server, cursor: str) -> bool:
+    """Whether a poll is held, once the service has noticed that others are gone."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with poll(server, cursor) as one:
             time.sleep(0.5)
-            assert not _has_answer(one)
+            if not _has_answer(one):
+                return True
+    return False
 
 
 def _has_answer(connection: socket.socket) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import httpx2
-import pytest
 
 from tests.e2e.client import COOKIE, Client, bearer
 from tests.e2e.server import Server
@@ -19,7 +18,6 @@ def _limits() -> httpx2.Limits:
     return httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
 
 
-@pytest.mark.timeout(120)
 async def test_E2_F7_64_refreshes_of_one_cookie_yield_one_successor(server: Server, client: Client) -> None:
     """Browser door, 50 rounds: no error, one successor each round, and no answer clears the cookie."""
     client.newcomer()
@@ -37,7 +35,6 @@ async def test_E2_F7_64_refreshes_of_one_cookie_yield_one_successor(server: Serv
     _still_one_session(client, token)
 
 
-@pytest.mark.timeout(120)
 async def test_E2_64_refreshes_at_the_token_endpoint_yield_one_successor(server: Server, client: Client) -> None:
     """OAuth door, 50 rounds: the same, with the token in the body."""
     token = client.grant(client.register()["username"])["refresh_token"]

@@ -57,7 +57,7 @@ def test_the_transcript_shows_what_happens(serve: Serve, tmp_path: Path, page: s
     mark = "--- end of step ---"
     script = "".join(f"{step.command}\necho; echo '{mark}'\n" for step in expected).replace(SHOWN_AT, server.origin)
     command = ["bash", "--noprofile", "--norc", "-u"]
-    ran = subprocess.run(command, input=script, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    ran = subprocess.run(command, input=script, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
     assert ran.stderr == ""
     answers = ran.stdout.replace(server.origin, SHOWN_AT).split(mark)
     assert answers.pop().strip() == ""

@@ -22,7 +22,7 @@ DRAFT = {"title": "Hello", "body": "From the guard."}
 def posts(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """The example, running."""
     folder: Path = tmp_path_factory.mktemp("posts")
-    with running("posts_fastapi.py", folder, server.url) as url, httpx2.Client(base_url=url, timeout=20) as client:
+    with running("posts_fastapi.py", folder, server.url) as url, httpx2.Client(base_url=url, timeout=120) as client:
         yield client
 
 

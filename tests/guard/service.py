@@ -207,7 +207,7 @@ def serving(**options: Any) -> Iterator[Service]:
         service.stop()
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until something holds; whether it did in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -81,7 +81,7 @@ def test_a_private_authority(service: Service, authority: Path) -> None:
     assert until(lambda: service.asked[FEED] > asked)
     began = time.monotonic()
     guard.stop()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 8, "the poll takes ten seconds"
     left = set(threading.enumerate()) - others
     assert not [thread for thread in left if thread.name.startswith("watchword-guard")]
 

@@ -50,7 +50,7 @@ class Api(NamedTuple):
 
     def ask(self, path: str, headers: Iterable[tuple[str, str | bytes]] = (), method: str = "GET") -> Answer:
         """Send a request with these header lines, of which there may be two of a name."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.putrequest(method, self.prefix + path, skip_accept_encoding=True)
             for name, value in headers:

@@ -24,7 +24,7 @@ def at_once(program: str, *arguments: str, processes: int) -> list[str]:
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        outputs = [process.communicate(timeout=50) for process in started]
+        outputs = [process.communicate(timeout=250) for process in started]
     finally:
         for process in started:
             process.kill()

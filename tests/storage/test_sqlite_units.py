@@ -130,11 +130,9 @@ async def test_a_reader_is_not_held_up_by_a_commit(database: SQLite) -> None:
     with commit_held_up(database) as held:
         first = asyncio.ensure_future(database.run(PUT, name="first"))
         await until(held.arrived)
-        started = time.perf_counter()
         for _ in range(100):
             assert await database.one(NAMES) is None
         await database.scan(NAMES)
-        assert time.perf_counter() - started < 2
         assert not first.done()
         held.go_on.set()
         await first
@@ -272,23 +270,23 @@ async def test_units_run_one_after_the_other(database: SQLite) -> None:
 
 
 async def test_a_long_queue_does_not_hold_the_loop(database: SQLite) -> None:
-    """Units of three milliseconds each: a group ends after five, so a heartbeat is never late by more than a few."""
+    """Units of three milliseconds each: a group ends after five, so the loop gets its turn after every second one."""
+    beats, seen = 0, set()
 
     async def slow(tx: Tx) -> None:
         time.sleep(0.003)  # noqa: ASYNC251 - stands for a unit that takes long
-
-    gaps: list[float] = []
+        seen.add(beats)
 
     async def heart() -> None:
+        nonlocal beats
         while True:
-            before = time.perf_counter()
             await asyncio.sleep(0)
-            gaps.append(time.perf_counter() - before)
+            beats += 1
 
     beating = asyncio.ensure_future(heart())
     await asyncio.gather(*[database.transact(slow) for _ in range(60)])
     beating.cancel()
-    assert max(gaps) < 0.1, max(gaps)  # all sixty at once would be 0.18 s
+    assert len(seen) >= 20, "all sixty at once would see one"
 
 
 async def test_a_group_has_an_upper_bound(database: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +372,7 @@ async def test_a_storm_of_everything_keeps_the_account(database: SQLite) -> None
             chance.choice(tasks).cancel()
         if chance.random() < 0.1:
             await asyncio.sleep(chance.choice([0, 0.001]))
-    await asyncio.wait(tasks, timeout=10)
+    await asyncio.wait(tasks, timeout=120)
     assert all(task.done() for task in tasks)
     stored = {str(name) for name in await names(database)}
     assert acknowledged <= stored
@@ -392,7 +390,8 @@ async def test_a_writer_with_neighbours_pauses(
     monkeypatch.setattr(sqlite_units, "GROUP_UNITS", 1)
     database = await SQLite.open(path, processes=processes)
     await migrate(database, now=1)
-    started = time.perf_counter()
+    sleep, slept = time.sleep, []
+    monkeypatch.setattr(time, "sleep", lambda seconds: (slept.append(seconds), sleep(seconds)))
     await asyncio.gather(*[database.run(PUT, name=str(n)) for n in range(4)])
-    assert (time.perf_counter() - started >= 3 * 0.05) == pauses
+    assert (slept.count(0.05) >= 3) == pauses
     await database.close()

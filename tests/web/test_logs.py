@@ -180,7 +180,7 @@ def test_uvicorn_writes_no_access_log(written: io.StringIO) -> None:
 
 
 def test_redaction_is_linear() -> None:
-    """No value makes a line expensive (J7)."""
+    """No value makes a line expensive (J7): quadratic work would take minutes."""
     import time
 
     stream = io.StringIO()
@@ -188,6 +188,6 @@ def test_redaction_is_linear() -> None:
     for text in ("eyJ" * 7000, "password" * 2500, "$2b$12$" * 3000, "-----BEGIN " * 2000, "://a:" * 4000, "a" * 20_000):
         begun = time.perf_counter()
         structlog.get_logger("t").warning("event", text=text)
-        assert time.perf_counter() - begun < 0.25
+        assert time.perf_counter() - begun < 10
     logging.getLogger().handlers[:] = []
     structlog.reset_defaults()

@@ -19,7 +19,18 @@ from watchword.web.together import Together
 
 HEAD_SECONDS = 0.4
 BODY_SECONDS = 0.6
+MOMENT = 30  # seconds: what a slow machine may take for something that does happen
 LOGIN = b'{"username": "a", "password": "b"}'
+
+FIRST_PART, LAST_PART = threading.Event(), threading.Event()
+"""Whether a streaming answer may go on: the one test that looks at its parts holds it."""
+FIRST_PART.set()
+LAST_PART.set()
+
+
+async def _reaches(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110 - it is set in another thread
+        await asyncio.sleep(0.005)
 
 
 class Impatient(Protocol):
@@ -50,10 +61,10 @@ async def raw(scope: Any, receive: Any, send: Any) -> None:
     match scope["path"]:
         case "/raw/stream":
             await head(200)
-            await asyncio.sleep(0.3)
+            await _reaches(FIRST_PART)
             await part(b"first", more=True)
             await part(HEAD_LOOKALIKE, more=True)
-            await asyncio.sleep(0.3)
+            await _reaches(LAST_PART)
             await part(b"last")
         case "/raw/counted":
             await head(200, (b"content-length", b"6"))
@@ -126,8 +137,8 @@ class Line:
     """A raw connection."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
-        self.begun = time.monotonic()
+        self.begun = time.monotonic()  # before the server's timer can begin
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=MOMENT)
 
     def __enter__(self) -> Self:
         return self
@@ -180,34 +191,34 @@ def get(path: bytes = b"/open", more: bytes = b"") -> bytes:
 def test_j3_a_silent_connection_is_closed(port: int) -> None:
     with Line(port) as line:
         assert line.until_closed() == b""
-        assert HEAD_SECONDS * 0.8 < line.seconds < HEAD_SECONDS + 0.5
+        assert HEAD_SECONDS * 0.8 < line.seconds < MOMENT
 
 
 def test_j3_a_head_that_trickles_is_cut_off(port: int) -> None:
     """One byte now and then does not buy time: the time-out is for the whole head (slowloris)."""
     with Line(port) as line:
         line.send(b"GET /open HTTP/1.1\r\n")
-        got = _trickle(line, b"x-a: 1\r\n" * 100)
+        got = _trickle(line, b"x-a: 1\r\n" * 1000)
         assert got.startswith(b"HTTP/1.1 408 ")
         assert b"connection: close" in got
-        assert line.seconds < HEAD_SECONDS + 0.5
+        assert line.seconds < MOMENT
 
 
 def test_j3_a_body_that_trickles_is_cut_off(port: int) -> None:
     with Line(port) as line:
         line.send(post(1000))
-        got = _trickle(line, b"x" * 1000)
+        got = _trickle(line, b"x" * 999)
         assert got.startswith(b"HTTP/1.1 408 ")
-        assert BODY_SECONDS * 0.8 < line.seconds < BODY_SECONDS + 0.6
+        assert BODY_SECONDS * 0.8 < line.seconds < MOMENT
 
 
 def test_j3_a_body_nobody_reads_is_cut_off_too(port: int) -> None:
     """The answer is there long before; the connection does not stay to take the rest."""
     with Line(port) as line:
         line.send(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
-        got = _trickle(line, b"x" * 1000)
+        got = _trickle(line, b"x" * 999)
         assert got.startswith(b"HTTP/1.1 404 ")
-        assert line.seconds < BODY_SECONDS + 0.6
+        assert line.seconds < MOMENT
 
 
 def test_j3_the_time_out_holds_for_the_second_request_of_a_connection(port: int) -> None:
@@ -217,7 +228,7 @@ def test_j3_the_time_out_holds_for_the_second_request_of_a_connection(port: int)
         line.begun = time.monotonic()
         line.send(b"GET /op")
         assert line.until_closed().startswith(b"HTTP/1.1 408 ")
-        assert HEAD_SECONDS * 0.8 < line.seconds < HEAD_SECONDS + 0.5
+        assert HEAD_SECONDS * 0.8 < line.seconds < MOMENT
 
 
 def test_a_request_that_arrives_in_time_is_served_however_it_is_cut(port: int) -> None:
@@ -273,7 +284,6 @@ def test_j3_heads_beyond_the_limits_are_refused(port: int, data: bytes, status: 
     with Line(port) as line:
         line.send(data)
         assert line.until_closed().startswith(b"HTTP/1.1 " + status)
-        assert line.seconds < HEAD_SECONDS - 0.1  # at once, not by time-out
 
 
 def test_j3_one_endless_header_does_not_fill_memory(port: int) -> None:
@@ -301,8 +311,7 @@ def test_the_largest_head_within_the_limits_is_served(port: int) -> None:
 def test_413_ends_the_connection(port: int) -> None:
     with Line(port) as line:
         line.send(post(70_000))
-        assert line.until_closed().startswith(b"HTTP/1.1 413 ")
-        assert line.seconds < BODY_SECONDS
+        assert line.until_closed().startswith(b"HTTP/1.1 413 ")  # a time-out would be a 408
 
 
 def test_a_chunked_body_is_counted(port: int) -> None:
@@ -426,14 +435,16 @@ def test_closing_sends_the_head_first_and_a_closed_connection_none(cycle: Starte
 def test_a_streaming_answer_is_sent_as_it_is_made(port: int) -> None:
     """The head before the first part is there; a part that looks like a head is a part like any other."""
     with Line(port) as line:
+        FIRST_PART.clear()
+        LAST_PART.clear()
         line.send(get(b"/raw/stream", b"connection: close\r\n"))
         first = line.socket.recv(65536)
+        FIRST_PART.set()
         assert first.endswith(b"\r\n\r\n")
         assert b"transfer-encoding: chunked" in first
-        assert line.seconds < 0.25
         second = line.socket.recv(65536)
         assert second.startswith(b"5\r\nfirst\r\n")
-        assert 0.25 < line.seconds < 0.55
+        LAST_PART.set()
         rest = second + line.until_closed()
     assert rest == b"5\r\nfirst\r\n%x\r\n%b\r\n4\r\nlast\r\n0\r\n\r\n" % (len(HEAD_LOOKALIKE), HEAD_LOOKALIKE)
 
@@ -458,7 +469,6 @@ def test_an_answer_without_a_body_is_sent_at_once(port: int, status: bytes, vers
         assert got.startswith(b"HTTP/1.1 " + status)
         assert got.endswith(b"\r\n\r\n")
         assert got.count(b"HTTP/") == 1
-        assert line.seconds < HEAD_SECONDS
 
 
 @pytest.mark.parametrize("path", [b"/open", b"/large", b"/raw/counted", b"/raw/stream"])
@@ -533,7 +543,7 @@ def _head(line: Line) -> bytes:
     line.socket.settimeout(0.02)
     with pytest.raises(TimeoutError):
         line.socket.recv(1)
-    line.socket.settimeout(5)
+    line.socket.settimeout(MOMENT)
     return got
 
 
@@ -552,6 +562,6 @@ def _trickle(line: Line, data: bytes) -> bytes:
             continue
         except OSError:
             return got
-        if line.seconds > 3:
+        if line.seconds > MOMENT:
             break
     return got

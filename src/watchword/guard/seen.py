@@ -44,11 +44,11 @@ class SeenCallers:
     @property
     def basis(self) -> Basis:
         """What this judges by."""
-        return self._standing, self._now, self._read, self._margin
+        return self._standing, self.now, self._read, self._margin
 
     def judge_by(self, basis: Basis) -> None:
         """Judge by something else from now on, and forget who was seen."""
-        self._standing, self._now, self._read, self._margin = basis
+        self._standing, self.now, self._read, self._margin = basis
         self._cache = TokenCache()
 
     def recall(

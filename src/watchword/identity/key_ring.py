@@ -10,7 +10,6 @@ import asyncio
 from hashlib import sha256
 
 import msgspec
-import structlog
 
 from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
@@ -18,11 +17,12 @@ from watchword.identity.key_store import ABOUT, OF_THE_PUBLISHED, KeyStore
 from watchword.identity.master import Master, check_value
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
+from watchword.tally import Log
 from watchword.tokens.jwks import public_key_set
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
 from watchword.tokens.rotation import Schedule
 
-_log = structlog.get_logger("watchword.keys")
+_log = Log("watchword.keys")
 
 _FINGERPRINT = f"SELECT kid, status {OF_THE_PUBLISHED}"
 _ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {OF_THE_PUBLISHED}"

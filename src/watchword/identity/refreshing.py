@@ -13,8 +13,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
-import structlog
-
 from watchword import opaque
 from watchword.clock import Clock
 from watchword.errors import StorageUnavailable, Unauthenticated
@@ -28,10 +26,10 @@ from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
-from watchword.tally import Tally
+from watchword.tally import Log, Tally
 from watchword.tokens.keys import SigningKey
 
-_log = structlog.get_logger("watchword.sessions")
+_log = Log("watchword.sessions")
 
 RECORD_EVERY = 3600
 """Seconds between two audit records of the same refusal of the same session."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import structlog
-
 from watchword.clock import Clock
 from watchword.errors import Fault, SettingsError
 from watchword.identity import audit
@@ -17,8 +15,9 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.key_store import ABOUT
 from watchword.identity.master import CHECK_NAME, Master, check_value
 from watchword.storage.database import Database, Tx
+from watchword.tally import Log
 
-_log = structlog.get_logger("watchword.keys")
+_log = Log("watchword.keys")
 
 _SINCE_NAME = "master_since"
 _SUPERSEDED = "master_superseded:"

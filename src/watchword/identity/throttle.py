@@ -20,8 +20,6 @@ from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import NamedTuple
 
-import structlog
-
 from watchword.clock import Clock, monotonic
 from watchword.errors import StorageUnavailable, TooManyAttempts
 from watchword.identity import audit
@@ -30,7 +28,7 @@ from watchword.identity.audit import Peer
 from watchword.settings import Limit
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Claim, Ephemeral, Full, Held, is_first
-from watchword.tally import Tally
+from watchword.tally import Log, Tally
 
 PATIENCE = 2.0
 """Seconds that an attempt waits for others to be decided."""
@@ -74,7 +72,7 @@ class Throttle:
         self._clock = clock
         self._undecided = _Undecided()
         self._owed: list[Held] = []
-        log = structlog.get_logger("watchword.throttle")
+        log = Log("watchword.throttle")
         self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
     async def take(self, *takes: Take, peer: Peer, user: str | None = None) -> None:

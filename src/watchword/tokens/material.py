@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_der_public_key,
 )
-from cryptography.x509 import load_der_x509_certificate
 
 from watchword.errors import InvalidKey
 from watchword.tokens.algorithms import Algorithm
@@ -162,6 +161,8 @@ def _is_jwk(text: bytes) -> bool:
 def _is_der(data: bytes) -> bool:
     if not data.startswith(b"\x30"):
         return False
+    from cryptography.x509 import load_der_x509_certificate  # not at import: it takes long, and few need it
+
     for load in (load_der_public_key, load_der_x509_certificate, _load_private):
         try:
             load(data)

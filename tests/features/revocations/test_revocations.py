@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +54,13 @@ async def test_its_version_of_the_keys_is_the_tag_of_the_key_set(api: Api) -> No
     assert f'"{(await api.get("/revocations")).json()["keys"]}"' == tag
 
 
-async def test_who_waits_is_answered_within_a_second_of_a_log_out(api: Api) -> None:
-    """Measured from the answer of `POST /logout`."""
+async def test_who_waits_is_answered_by_a_log_out(api: Api) -> None:
+    """The log-out itself ends the wait, long before its time is over."""
     cursor, token = await _cursor(api), await api.newcomer()
     asking = asyncio.create_task(api.get("/revocations", params={"after": cursor}))
     await _waiting(api, 1)
     assert (await api.as_bearer("POST", "/logout", token)).status_code == 204
-    began = time.monotonic()
     assert len((await asking).json()["entries"]) == 1
-    assert time.monotonic() - began < 1.0
 
 
 async def test_wait_0_and_other_keys_are_answered_at_once(api: Api) -> None:
