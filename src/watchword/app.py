@@ -181,14 +181,10 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
     settings = kernel.settings
     composed = features(kernel)
     routes = [route for feature in composed for route in feature.routes]
-    routes += [icon_route(), *problem_routes(settings.public_url)]
+    url, prefix, registration = settings.public_url, settings.path_prefix, settings.registration == "open"
+    routes += [icon_route(), *problem_routes(url, composed, prefix=prefix, docs=settings.docs)]
     if settings.docs:
-        routes += docs_routes(
-            composed,
-            prefix=settings.path_prefix,
-            public_url=settings.public_url,
-            registration=settings.registration == "open",
-        )
+        routes += docs_routes(composed, prefix=prefix, public_url=url, registration=registration)
     return Dispatcher(
         routes,
         prefix=settings.path_prefix,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import inspect
+import json
 import re
 
 import pytest
 
-from tests.web.asking import PUBLIC_URL, Silent, dispatcher, failing, raising, route
+from tests.web.asking import PUBLIC_URL, ROUTES, Silent, dispatcher, failing, raising, route
 from watchword import errors
 from watchword.errors import (
     Conflict,
@@ -26,7 +28,8 @@ from watchword.errors import (
     UniqueViolation,
     WatchwordError,
 )
-from watchword.web.problem_pages import problem_page, problem_routes, problems_index
+from watchword.web.feature import Feature
+from watchword.web.problem_pages import ProblemPages, problem_routes
 from watchword.web.problem_table import PROBLEMS
 from watchword.web.route import Speech
 
@@ -222,7 +225,7 @@ class Reader(html.parser.HTMLParser):
         assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
 
 
-ASK = dispatcher(*problem_routes(PUBLIC_URL))
+ASK = dispatcher(*problem_routes(PUBLIC_URL, [Feature("sample", ROUTES)], docs=True))
 
 
 @pytest.mark.parametrize("code", sorted(PROBLEMS))
@@ -234,15 +237,38 @@ def test_every_type_is_a_page(code: str) -> None:
     assert reader.tags.count("h1") == 1
     assert "main" in reader.tags
     assert "script" not in reader.tags
-    assert reader.links == [f"{PUBLIC_URL}/problems"]
-    assert "`" not in answer.body.decode()
+    assert reader.tags.count("h2") >= 4
+    page = answer.body.decode()
+    assert {f"{PUBLIC_URL}/problems", f"{PUBLIC_URL}/docs", f"{PUBLIC_URL}/icon.svg"} <= set(reader.links)
+    assert f"{PUBLIC_URL}/problems/{code}" not in reader.links
+    known = {f"{PUBLIC_URL}/problems/{other}" for other in PROBLEMS}
+    assert {link for link in reader.links if "/problems/" in link} <= known
+    for heading in ("What happened", "What to do", "The answer", "See also"):
+        assert f"<h2>{heading}</h2>" in page
+    shown = json.loads(html.unescape(page.partition("<pre>")[2].partition("</pre>")[0]).partition("\n\n")[2])
+    assert (shown["code"], shown["status"]) == (code, PROBLEMS[code].status)
+    assert set(shown) >= {"type", "title", "detail", "request_id"}
+    assert "`" not in page.partition("<pre>")[0]
+
+
+@pytest.mark.parametrize("code", sorted(PROBLEMS))
+def test_every_problem_says_what_to_do(code: str) -> None:
+    """The first sentence says what happened; there is at least one more."""
+    assert re.search(r"[.!?] [A-Z`]", PROBLEMS[code].about), "add a sentence that says what to do"
+
+
+def test_a_page_names_the_routes_that_answer_so() -> None:
+    page = ASK("GET", "/problems/token_expired").body.decode()
+    assert f'href="{PUBLIC_URL}/docs#/sample/get_profile"' in page
+    bare = dispatcher(*problem_routes(PUBLIC_URL))("GET", "/problems/token_expired").body.decode()
+    assert "/docs" not in bare
 
 
 def test_the_index_links_every_page() -> None:
     reader = Reader()
-    reader.feed(problems_index(index="/problems"))
-    assert {link.rpartition("/")[2] for link in reader.links} == set(PROBLEMS)
-    assert ASK("GET", "/problems").status == 200
+    reader.feed(ASK("GET", "/problems").body.decode())
+    names = {link.rpartition("/")[2] for link in reader.links}
+    assert names == {*PROBLEMS, "docs", "icon.svg"}
 
 
 def test_c11_the_pages_may_run_nothing_and_style_themselves_only_by_hash() -> None:
@@ -256,4 +282,4 @@ def test_c11_the_pages_may_run_nothing_and_style_themselves_only_by_hash() -> No
 def test_an_unknown_page_is_404() -> None:
     assert ASK("GET", "/problems/<script>").status == 404
     with pytest.raises(NotFound):
-        problem_page("nothing_of_ours", index="/problems")
+        ProblemPages(PUBLIC_URL).problem("nothing_of_ours")

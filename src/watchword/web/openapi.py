@@ -21,6 +21,7 @@ from watchword.web.route import AccessToken, Browser, Credential, Route, Speech
 _REF = "#/components/schemas/{name}"
 _TOKEN_CODES = ("token_missing", "token_malformed", "token_invalid", "token_expired", "token_revoked")
 FIRST_STEPS = "first steps"
+_LAST = 1_000  # where what is no first step stands among them
 _ALWAYS = ("invalid_request", "internal_error", "overloaded", "storage_unavailable")
 
 
@@ -66,10 +67,13 @@ def openapi_document(
 
 def _in_reading_order(features: Sequence[Feature]) -> list[tuple[str, Route]]:
     """Every documented route with its tag: the first steps by their number, then feature by feature."""
-    tagged = [(feature.name, route) for feature in features for route in feature.routes if route.documented]
-    steps = [(FIRST_STEPS, route) for _, route in tagged if route.step is not None]
-    steps.sort(key=lambda each: each[1].step or 0)
-    return steps + [(tag, route) for tag, route in tagged if route.step is None]
+    tagged = [(tag_of(feature, one), one) for feature in features for one in feature.routes if one.documented]
+    return sorted(tagged, key=lambda each: _LAST if each[1].step is None else each[1].step)
+
+
+def tag_of(feature: Feature, route: Route) -> str:
+    """Under which heading the documentation shows a route."""
+    return feature.name if route.step is None else FIRST_STEPS
 
 
 def _tags(features: Sequence[Feature], used: set[str]) -> list[dict[str, str]]:
@@ -136,7 +140,7 @@ class _Writer:
     def operation(self, tag: str, route: Route) -> dict[str, Any]:
         """The Operation Object of a route."""
         written: dict[str, Any] = {
-            "operationId": _operation_id(route),
+            "operationId": operation_id(route),
             "summary": route.summary,
             "tags": [tag],
             "security": _security(route),
@@ -182,28 +186,37 @@ class _Writer:
         return {"summary": problem.title, "value": said}
 
     def _refusal(self, codes: list[str]) -> dict[str, Any]:
-        examples = {code: {"summary": PROBLEMS[code].title, "value": self._example(code)} for code in codes}
+        examples = {code: {"summary": PROBLEMS[code].title, "value": some_problem(code, self._pages)} for code in codes}
         return {
             "description": ", ".join(f"`{code}`" for code in codes),
             "content": {"application/problem+json": {"schema": self._schemas[ProblemBody], "examples": examples}},
         }
 
-    def _example(self, code: str) -> dict[str, Any]:
-        problem = PROBLEMS[code]
-        return {
-            "type": self._pages + code,
-            "title": problem.title,
-            "status": problem.status,
-            "detail": problem.about,
-            "code": code,
-            "request_id": "0197f1a2-5b6c-7d8e-9f00-112233445566",
-        }
+
+def some_problem(code: str, pages: str) -> dict[str, Any]:
+    """An answer that carries this code, to be shown.
+
+    :param pages: what the problems' types start with.
+    """
+    problem = PROBLEMS[code]
+    shown = {
+        "type": pages + code,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.about,
+        "code": code,
+        "request_id": "0197f1a2-5b6c-7d8e-9f00-112233445566",
+    }
+    if code == "invalid_input":
+        shown["errors"] = [{"field": "password", "code": "required", "message": "This field is needed."}]
+    return shown
 
 
 _REQUEST_ID = {"X-Request-Id": {"description": "Names this request in our log.", "schema": {"type": "string"}}}
 
 
-def _operation_id(route: Route) -> str:
+def operation_id(route: Route) -> str:
+    """What the document calls a route."""
     words = route.path.replace("-", "_").replace(".", "_").split("/")
     return "_".join([route.method.lower(), *(word.strip("{}_") for word in words if word)])
 

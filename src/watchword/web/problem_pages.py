@@ -1,59 +1,139 @@
-"""The pages behind every problem's `type`: what happened and what to do, for people who follow the link."""
+"""The pages behind every problem's `type`: what happened, what to do, what the answer looks like, who gives it."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from html import escape
+from http import HTTPStatus
 
 from watchword.errors import NotFound
+from watchword.web.feature import Feature
 from watchword.web.headers import public_for, styled_page_policy
-from watchword.web.problem_table import PROBLEMS
-from watchword.web.route import Anyone, Call, Reply, Route
+from watchword.web.openapi import implied_codes, operation_id, some_problem, tag_of
+from watchword.web.problem_table import PROBLEMS, Problem
+from watchword.web.route import Anyone, Call, Reply, Route, Speech
 
 _STYLE = (
-    "body{font:1.1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;"
-    "color:#1b1b1b;background:#fff}"
-    "code{background:#f0f0f0;padding:.1em .3em;border-radius:3px}a{color:#0b4f9e}dt{margin-top:1em;font-weight:600}"
-    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}code{background:#333}a{color:#8ec1ff}}"
+    "body{font:1.1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
+    "color:#1b1b1b;background:#fff;overflow-wrap:anywhere}"
+    "h1{line-height:1.25}h2{margin:2rem 0 .5rem;font-size:1.2rem}"
+    "code,pre{background:#f0f0f0;border-radius:3px}code{padding:.1em .3em}"
+    "pre{padding:1rem;overflow-x:auto;white-space:pre-wrap;font-size:.9rem;line-height:1.45}"
+    "a{color:#0b4f9e}dt{margin-top:1em;font-weight:600}dd{margin:0}ul{padding-left:1.2rem}"
+    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}code,pre{background:#2c2c2c}a{color:#8ec1ff}}"
 )
 _HEADERS = (styled_page_policy(_STYLE), public_for(3600))
+_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
+_NEIGHBOURS = 4
+_Places = dict[str, list[tuple[str, Route]]]
 
 
-def problem_page(code: str, *, index: str) -> str:
-    """The page of one code, as HTML, with a link to the index.
+class ProblemPages:
+    """Writes the pages.
 
-    :raises NotFound: for a code that is not in the table.
+    :param root: where they and the documentation stand: the public URL.
+    :param features: whose routes answer with problems.
+    :param prefix: what stands before the routes' paths.
+    :param docs: whether `/docs` is there to be linked.
     """
-    problem = PROBLEMS.get(code)
-    if problem is None:
-        raise NotFound("There is no problem of this name.")
-    return _page(
-        problem.title,
-        f"<h1>{escape(problem.title)}</h1>"
-        f"<p>Status {problem.status}, code <code>{escape(code)}</code></p>"
-        f"<p>{_prose(problem.about)}</p>"
-        f'<p><a href="{escape(index)}">All problems</a></p>',
-    )
+
+    def __init__(self, root: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False) -> None:
+        self._root = root.rstrip("/")
+        self._prefix = prefix
+        self._docs = docs
+        self._places: _Places = defaultdict(list)
+        for tag, route in ((tag_of(each, route), route) for each in features for route in each.routes):
+            if route.documented and route.speech is Speech.PROBLEM:
+                for code in implied_codes(route):
+                    self._places[code].append((tag, route))
+
+    def problem(self, code: str) -> str:
+        """The page of one code, as HTML.
+
+        :raises NotFound: for a code that is not in the table.
+        """
+        problem = PROBLEMS.get(code)
+        if problem is None:
+            raise NotFound("There is no problem of this name.")
+        happened, *do = _SENTENCE.split(problem.about)
+        return self._page(
+            problem.title,
+            f"<p>Status {problem.status}, code <code>{escape(code)}</code></p>"
+            f"<h2>What happened</h2><p>{_prose(happened)}</p>"
+            f"<h2>What to do</h2><p>{_prose(' '.join(do) or 'Read `detail` in the answer.')}</p>"
+            f"<h2>The answer</h2><pre>{escape(self._answer(code, problem))}</pre>"
+            f"{self._routes(code)}<h2>See also</h2>{self._see_also(code, problem)}",
+        )
+
+    def index(self) -> str:
+        """The page that lists every code, as HTML."""
+        entries = "".join(
+            f"<dt>{self._link(code)}</dt><dd>{problem.status} <code>{code}</code></dd>"
+            for code, problem in sorted(PROBLEMS.items())
+        )
+        docs = f"<p>{self._to_docs()}</p>" if self._docs else ""
+        return self._page("Problems", f"<p>What can go wrong, by name.</p>{docs}<dl>{entries}</dl>")
+
+    def _answer(self, code: str, problem: Problem) -> str:
+        status = HTTPStatus(problem.status)
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Type: application/problem+json"]
+        if status is HTTPStatus.UNAUTHORIZED:
+            lines.append('WWW-Authenticate: Bearer realm="watchword"')
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            lines.append("Retry-After: 30")
+        return "\n".join([*lines, "", json.dumps(some_problem(code, self._root + "/problems/"), indent=2)])
+
+    def _routes(self, code: str) -> str:
+        places = self._places.get(code, [])
+        if not places:
+            return ""
+        shown = (self._route(tag, route) for tag, route in places)
+        return f"<h2>Who answers so</h2>{_list(shown)}"
+
+    def _route(self, tag: str, route: Route) -> str:
+        path = route.path if route.root else self._prefix + route.path
+        name = f"<code>{route.method} {escape(path)}</code>"
+        if not self._docs:
+            return name
+        return f'<a href="{escape(self._root)}/docs#/{tag.replace(" ", "%20")}/{operation_id(route)}">{name}</a>'
+
+    def _see_also(self, code: str, problem: Problem) -> str:
+        like = [other for other, one in PROBLEMS.items() if one.status == problem.status and other != code]
+        links = [self._link(other) for other in like[:_NEIGHBOURS]]
+        links.append(f'<a href="{escape(self._root)}/problems">All problems</a>')
+        return _list([*links, self._to_docs()] if self._docs else links)
+
+    def _to_docs(self) -> str:
+        return f'<a href="{escape(self._root)}/docs">Every route, to read and to try</a>'
+
+    def _link(self, code: str) -> str:
+        return f'<a href="{escape(self._root)}/problems/{code}">{escape(PROBLEMS[code].title)}</a>'
+
+    def _page(self, title: str, content: str) -> str:
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="color-scheme" content="light dark">'
+            f'<link rel="icon" type="image/svg+xml" href="{escape(self._root)}/icon.svg">'
+            f"<title>{escape(title)} – Watchword</title><style>{_STYLE}</style></head>"
+            f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>"
+        )
 
 
-def problems_index(*, index: str) -> str:
-    """The page that lists every code, as HTML. `index` is its own address."""
-    entries = "".join(
-        f'<dt><a href="{escape(index)}/{code}">{escape(problem.title)}</a></dt>'
-        f"<dd>{problem.status} <code>{code}</code></dd>"
-        for code, problem in sorted(PROBLEMS.items())
-    )
-    return _page("Problems", f"<h1>Problems</h1><p>What can go wrong, by name.</p><dl>{entries}</dl>")
-
-
-def problem_routes(public_url: str) -> tuple[Route, ...]:
+def problem_routes(
+    public_url: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False
+) -> tuple[Route, ...]:
     """`GET /problems` and `GET /problems/{code}`."""
-    index = public_url.rstrip("/") + "/problems"
+    pages = ProblemPages(public_url, features, prefix=prefix, docs=docs)
 
     async def show_index(_: Call) -> Reply:
-        return Reply(problems_index(index=index).encode(), headers=_HEADERS)
+        return Reply(pages.index().encode(), headers=_HEADERS)
 
     async def show_problem(call: Call) -> Reply:
-        return Reply(problem_page(call.params["code"], index=index).encode(), headers=_HEADERS)
+        return Reply(pages.problem(call.params["code"]).encode(), headers=_HEADERS)
 
     return (
         Route(
@@ -77,13 +157,8 @@ def problem_routes(public_url: str) -> tuple[Route, ...]:
     )
 
 
-def _page(title: str, content: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} – Watchword</title><style>{_STYLE}</style></head>"
-        f"<body><main>{content}</main></body></html>"
-    )
+def _list(entries: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{entry}</li>" for entry in entries) + "</ul>"
 
 
 def _prose(text: str) -> str:

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """What is known about one code: HTTP status, title, explanation for people, `error` in RFC 6749's words."""
+    """What is known about one code: HTTP status, title, explanation for people, `error` in RFC 6749's words.
+
+    The first sentence of an explanation says what happened, those after it what to do.
+    """
 
     status: int
     title: str
@@ -70,7 +73,8 @@ PROBLEMS: dict[str, Problem] = {
     "authorization_malformed": Problem(
         400,
         "Authorization header malformed",
-        "The `Authorization` header is not of the form `Bearer <token>`: one space, then the token, nothing else.",
+        "The `Authorization` header is not of the form `Bearer <token>`: one space, then the token, nothing else. "
+        "Send exactly one such header.",
     ),
     # Logging in, sessions
     "invalid_credentials": Problem(
@@ -134,32 +138,40 @@ PROBLEMS: dict[str, Problem] = {
         "This service does not let people register themselves. Ask an administrator for an account.",
         "unauthorized_client",
     ),
-    "forbidden": Problem(403, "Not allowed", "You are known, and may not do this.", "unauthorized_client"),
-    "refused": Problem(400, "Refused", "The request was understood and turned down; `detail` says why."),
+    "forbidden": Problem(
+        403, "Not allowed", "You are known, and may not do this. Ask an administrator.", "unauthorized_client"
+    ),
+    "refused": Problem(
+        400, "Refused", "The request was understood and turned down; `detail` says why. Change the request accordingly."
+    ),
     # What was sent
     "invalid_input": Problem(
-        422, "Some fields are not acceptable", "`errors` lists each field with what is wrong. Correct these and resend."
+        422,
+        "Some fields are not acceptable",
+        "`errors` lists each field with what is wrong. Correct these and send the request again.",
     ),
     "malformed_json": Problem(
         400,
         "Not valid JSON",
         "The body must be one JSON value in UTF-8: no repeated names, at most 16 levels deep, no NaN or Infinity, no "
-        "half surrogate pairs, no NUL characters.",
+        "half surrogate pairs, no NUL characters. Let a JSON library write it, and send what it writes unchanged.",
     ),
     "malformed_form": Problem(
         400,
         "Not a valid form",
         "The body must be `application/x-www-form-urlencoded` in UTF-8: at most 20 fields, none twice, every `%` "
-        "followed by two hexadecimal digits.",
+        "followed by two hexadecimal digits. Let a library write the form; `curl --data-urlencode` does it by hand.",
     ),
     "malformed_request": Problem(
-        400, "Malformed request", "Some part of the request is not what HTTP allows; `detail` names it."
+        400,
+        "Malformed request",
+        "Some part of the request is not what HTTP allows; `detail` names it. Correct that part and send it again.",
     ),
     "invalid_request": Problem(
         400,
         "Invalid request",
-        "A parameter or header is missing, repeated or malformed; `detail` names it. Only one set of credentials may "
-        "be sent.",
+        "A parameter or header is missing, repeated or malformed; `detail` names it. Correct it and send the request "
+        "again, with one set of credentials only.",
     ),
     "cookie_repeated": Problem(
         400,
@@ -170,14 +182,19 @@ PROBLEMS: dict[str, Problem] = {
     "unsupported_media_type": Problem(
         415,
         "Wrong media type",
-        "Send `Content-Type: application/json` (UTF-8), or `application/x-www-form-urlencoded` to the OAuth endpoints.",
+        "The body is not of the kind that this address reads. Send `Content-Type: application/json` (UTF-8), or "
+        "`application/x-www-form-urlencoded` to the OAuth endpoints.",
     ),
-    "body_too_large": Problem(413, "Body too large", "A body may have at most 65,536 bytes."),
+    "body_too_large": Problem(
+        413, "Body too large", "A body may have at most 65,536 bytes. Send less: no field here needs more."
+    ),
     "not_found": Problem(
         404, "Not found", "There is nothing at this address, or nothing that you may see. Check path and id."
     ),
     "method_not_allowed": Problem(
-        405, "Method not allowed", "This address exists, but not for this method; `Allow` lists those that it has."
+        405,
+        "Method not allowed",
+        "This address exists, but not for this method. Use one of those that the header `Allow` lists.",
     ),
     "origin_refused": Problem(
         403,
@@ -188,25 +205,42 @@ PROBLEMS: dict[str, Problem] = {
     ),
     # OAuth (RFC 6749 section 5.2, RFC 7009)
     "invalid_client": Problem(
-        401, "Client not accepted", "The client is unknown or did not prove who it is.", "invalid_client"
+        401,
+        "Client not accepted",
+        "The client is unknown or did not prove who it is. People log in without naming a client: leave "
+        "`client_id` and `client_secret` out. Guards show their key.",
+        "invalid_client",
     ),
     "invalid_grant": Problem(
-        400, "Grant not accepted", "What was shown is invalid, expired, or belongs to another client.", "invalid_grant"
+        400,
+        "Grant not accepted",
+        "What was shown is invalid, expired, or belongs to another client. Check name and password, or log in "
+        "again for a new refresh token.",
+        "invalid_grant",
     ),
     "unauthorized_client": Problem(
-        400, "Client may not do this", "This client may not use this kind of grant.", "unauthorized_client"
+        400,
+        "Client may not do this",
+        "This client may not use this kind of grant. Use another one; the metadata document lists them.",
+        "unauthorized_client",
     ),
     "unsupported_grant_type": Problem(
         400,
         "Grant type not supported",
-        "`grant_type` must be one that this service offers; its metadata document lists them.",
+        "`grant_type` is none that this service offers. Use one that its metadata document lists.",
         "unsupported_grant_type",
     ),
     "unsupported_token_type": Problem(
-        400, "Token type not supported", "This kind of token cannot be revoked here.", "unsupported_token_type"
+        400,
+        "Token type not supported",
+        "This kind of token cannot be revoked here. Send an access token or a refresh token.",
+        "unsupported_token_type",
     ),
     "invalid_scope": Problem(
-        400, "Scope not accepted", "A scope that was asked for is unknown or may not be granted.", "invalid_scope"
+        400,
+        "Scope not accepted",
+        "A scope that was asked for is unknown or may not be granted. Leave `scope` out.",
+        "invalid_scope",
     ),
     # Not now
     "too_many_attempts": Problem(
