@@ -190,7 +190,7 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
         prefix=settings.path_prefix,
         public_url=settings.public_url,
         verify=kernel.verifier.verify,
-        origins=OriginRule(settings.public_url, settings.allowed_origins),
+        origins=OriginRule(settings.public_url, settings.allowed_origins, allowed_headers=settings.allowed_headers),
         trusted_proxies=settings.trusted_proxies,
     )
 

@@ -203,6 +203,10 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"registration": "maybe"}, "REGISTRATION", "open, closed"),
         ({"login_limit": "ten"}, "LOGIN_LIMIT", "10/15m"),
         ({"allowed_origins": "*"}, "ALLOWED_ORIGINS", "by name"),
+        ({"allowed_headers": "*"}, "ALLOWED_HEADERS", "X-Tenant"),
+        ({"allowed_headers": "X-Tenant: a"}, "ALLOWED_HEADERS", "X-Tenant"),
+        ({"allowed_headers": "X-A;X-B"}, "ALLOWED_HEADERS", "X-Tenant"),
+        ({"drain": "11m"}, "DRAIN", "0s to 10m"),
         (
             {"allowed_origins": "http://a.example", "public_url": "https://x.example", "trusted_proxies": 1},
             "ALLOWED_ORIGINS",
@@ -259,6 +263,8 @@ def test_off_and_its_kin() -> None:
     assert settings.login_limit is None
     assert settings.registration == "closed"
     assert settings.allowed_origins == ()
+    assert Settings(allowed_headers="off").allowed_headers == Settings(allowed_headers=()).allowed_headers == ()
+    assert Settings(allowed_headers=" X-A, x-a ,X-B,").allowed_headers == ("x-a", "X-B")
     assert settings.trusted_proxies == 0
     assert settings.password_grant is False
 

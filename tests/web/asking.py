@@ -217,7 +217,7 @@ ROUTES = (
 
 def dispatcher(
     *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: Any = 0,
-    log: Any = None,
+    log: Any = None, headers: Sequence[str] = (),
 ) -> Asker:  # fmt: skip
     log = log or Silent()
     return Asker(
@@ -226,7 +226,7 @@ def dispatcher(
             prefix=prefix,
             public_url=public_url,
             verify=verify,
-            origins=OriginRule(public_url, allowed, log),
+            origins=OriginRule(public_url, allowed, headers, log),
             trusted_proxies=proxies,
             log=log,
         )

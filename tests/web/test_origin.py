@@ -11,6 +11,7 @@ from watchword.web.origin import OriginRule
 
 APP = "https://app.example"
 SWAGGER = "authorization,content-type,x-requested-with"
+TRACING = "baggage,sentry-trace,traceparent,tracestate,x-request-id"
 LOCAL = "http://127.0.0.1:4000"
 BODY = {"username": "a", "password": "b"}
 Headers = list[tuple[str, str]]
@@ -231,7 +232,37 @@ def test_c10_preflight_of_an_allowed_origin(ask: Asker) -> None:
     assert answer["access-control-allow-origin"] == APP
     assert answer["access-control-allow-credentials"] == "true"
     assert answer["access-control-allow-methods"] == "OPTIONS, POST"
-    assert answer["access-control-allow-headers"] == "Authorization, Content-Type, X-Requested-With"
+    allowed = answer["access-control-allow-headers"].lower().split(", ")
+    assert sorted(allowed) == sorted([*SWAGGER.split(","), *TRACING.split(",")])
+
+
+def test_a_setting_adds_headers_to_those_that_may_be_sent() -> None:
+    """Each once, whatever its letters: browsers compare without them."""
+    ask = dispatcher(allowed=[APP], headers=["X-Tenant", "x-request-id", "SENTRY-TRACE"])
+    asked = [("origin", APP), ("access-control-request-method", "POST"), ("access-control-request-headers", "x-tenant")]
+    allowed = ask("OPTIONS", "/login", asked)["access-control-allow-headers"].lower().split(", ")
+    assert sorted(allowed) == sorted(["x-tenant", *SWAGGER.split(","), *TRACING.split(",")])
+
+
+@pytest.mark.parametrize(("origin", "asked", "said"), [(APP, "true", True), (APP, "yes", False), (APP, "", False)])
+def test_an_allowed_page_may_reach_into_a_private_network(ask: Asker, origin: str, asked: str, *, said: bool) -> None:
+    headers = [("origin", origin), ("access-control-request-method", "POST")]
+    answer = ask("OPTIONS", "/login", [*headers, ("access-control-request-private-network", asked)])
+    assert ((b"access-control-allow-private-network", b"true") in answer.headers) is said
+
+
+def test_no_other_page_may(ask: Asker) -> None:
+    """Neither a stranger's nor, as far as browsers ask at all, one of our own."""
+    for origin in ("https://evil.example", "https://auth.example", "null"):
+        headers = [("origin", origin), ("access-control-request-method", "POST")]
+        answer = ask("OPTIONS", "/login", [*headers, ("access-control-request-private-network", "true")])
+        assert not [name for name, _ in answer.headers if b"private" in name]
+
+
+def test_what_a_page_may_read(ask: Asker) -> None:
+    """What it needs to wait, to try again and to report."""
+    exposed = ask.post("/login", BODY, [("origin", APP)])["access-control-expose-headers"].lower().split(", ")
+    assert exposed == ["x-request-id", "retry-after", "ratelimit", "ratelimit-policy", "www-authenticate"]
 
 
 def test_c10_swagger_ui_of_an_allowed_origin_may_ask_for_a_token(ask: Asker) -> None:

@@ -51,6 +51,7 @@ class Given(TypedDict, total=False):
     audit_retention: timedelta | int | str | None
     registration: str
     allowed_origins: tuple[str, ...] | list[str] | str
+    allowed_headers: tuple[str, ...] | list[str] | str
     trusted_proxies: int | tuple[Network, ...] | list[str] | str
     password_grant: bool | str
     docs: bool | str | None
@@ -103,6 +104,7 @@ class Settings:
     audit_retention: timedelta | None
     registration: Literal["open", "closed"]
     allowed_origins: tuple[str, ...]
+    allowed_headers: tuple[str, ...]
     trusted_proxies: int | tuple[Network, ...]
     password_grant: bool
     docs: bool

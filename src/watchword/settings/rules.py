@@ -225,14 +225,18 @@ def _log_format(draft: Draft) -> None:
         draft.values["log_format"] = "console" if terminal else "json"
 
 
-def _absent_lists(draft: Draft) -> None:
-    if draft.values["allowed_origins"] is None:
-        draft.values["allowed_origins"] = ()
+def _absent_origins(draft: Draft) -> None:
+    draft.values["allowed_origins"] = draft.values["allowed_origins"] or ()
+
+
+def _absent_headers(draft: Draft) -> None:
+    draft.values["allowed_headers"] = draft.values["allowed_headers"] or ()
 
 
 # In this order. A rule is left out when a setting that it needs could not be read: that fault is reported already.
 RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
-    (("allowed_origins",), _absent_lists),
+    (("allowed_origins",), _absent_origins),
+    (("allowed_headers",), _absent_headers),
     (("host", "public_url"), _bind),
     (("host", "port", "public_url", "path_prefix", "audience", "docs"), _addresses),
     (("host", "port", "path_prefix", "public_url", "audience"), _claims),

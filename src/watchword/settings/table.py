@@ -72,6 +72,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("audit_retention", "365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever."),
     Setting("registration", "open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed."),
     Setting("allowed_origins", "", read.origins, "Comma list of other web origins that may read answers and use the cookie routes.", "none"),
+    Setting("allowed_headers", "", read.header_names, "Comma list of request headers that pages of those origins may send, besides the usual ones and those of tracing.", "none"),
     Setting("trusted_proxies", "", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0"),
     Setting("password_grant", "on", read.switch, "POST /token with grant_type=password."),
     Setting("docs", "", read.switch, "API documentation at /docs and /openapi.json.", "on for a loopback public URL"),

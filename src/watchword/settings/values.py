@@ -22,6 +22,7 @@ _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,9}[smhd]?)")
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_-]{1,63})*")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 
@@ -220,6 +221,17 @@ def origins(text: str) -> tuple[str, ...]:
     if text.strip().lower() == "off":
         return ()
     return tuple(dict.fromkeys(origin(part) for part in text.split(",") if part.strip()))
+
+
+def header_names(text: str) -> tuple[str, ...]:
+    """A comma list of header names, or `off`; each once, however it is written."""
+    names = () if text.strip().lower() == "off" else tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if name == "*":
+            raise Unfit("* would not reach requests with credentials", "name each header: X-Tenant,X-Client-Version")
+        if not _HEADER_NAME.fullmatch(name):
+            raise Unfit(f"{_quoted(name)} is not the name of a header", "such as X-Tenant,X-Client-Version")
+    return tuple({name.lower(): name for name in names}.values())
 
 
 def split_url(url: str) -> SplitResult:

@@ -23,8 +23,19 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
 # X-Requested-With, because Swagger UI (FastAPI's /docs) sends it to the token URL: without it the Authorize button
-# fails. It may be allowed, since nothing here takes it for proof of anything.
-_ALLOWED = b"Authorization, Content-Type, X-Requested-With"
+# fails; then what tools for tracing add to every request of a page. They may be allowed, since nothing here takes one
+# of them for proof of anything.
+_ALLOWED = (
+    "Authorization",
+    "Content-Type",
+    "X-Requested-With",
+    "X-Request-ID",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+)
+_ASKS_PRIVATE = b"access-control-request-private-network"
 _PREFLIGHT_LIFE = b"600"
 _MOST_TOLD = 50  # origins that the log names in an hour: anyone can make up as many as they like
 _TOLD_SECONDS = 3600.0
@@ -72,17 +83,26 @@ class OriginRule:
 
     :param public_url: where people reach us.
     :param allowed_origins: other origins of ours, `https://app.example`, compared byte for byte.
+    :param allowed_headers: request headers that pages of these origins may send, besides those that every page needs.
     :param log: a structlog logger; an origin that is refused is named there once.
     :raises ValueError: for an allowed origin that is no origin (a path, `*`, `null`).
     """
 
-    def __init__(self, public_url: str, allowed_origins: Iterable[str] = (), log: Any = None) -> None:
+    def __init__(
+        self,
+        public_url: str,
+        allowed_origins: Iterable[str] = (),
+        allowed_headers: Iterable[str] = (),
+        log: Any = None,
+    ) -> None:
         allowed = tuple(allowed_origins)
         for origin in allowed:
             if origin != origin_of(origin):
                 raise ValueError(f"not an origin as browsers write it: {origin!r}; meant {origin_of(origin)!r}?")
         self._accepted = _own(public_url) | {origin.encode() for origin in allowed}
         self._cors = {origin.encode(): _cors_headers(origin.encode(), cookie=True) for origin in allowed}
+        names = {name.lower(): name for name in (*allowed_headers, *_ALLOWED)}
+        self._headers = ", ".join(names.values()).encode()
         self._neighbours = is_loopback(urlsplit(public_url).hostname or "")
         self.varies = bool(allowed) or self._neighbours  # whether answers differ by Origin at all
         self._refused = _RefusedOrigins(allowed, structlog.get_logger("watchword.web") if log is None else log)
@@ -147,9 +167,19 @@ class OriginRule:
             return ()
         return (
             (b"access-control-allow-methods", methods),
-            (b"access-control-allow-headers", _ALLOWED),
+            (b"access-control-allow-headers", self._headers),
             (b"access-control-max-age", _PREFLIGHT_LIFE),
+            *self._private(headers),
         )
+
+    def _private(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+        """A page of the internet that asks to reach into a private network may if its origin is on the list.
+
+        That list is whom the operator trusts; that the page comes from elsewhere adds nothing to it.
+        """
+        if headers.get(b"origin") in self._cors and headers.get(_ASKS_PRIVATE) == b"true":
+            return ((b"access-control-allow-private-network", b"true"),)
+        return ()
 
 
 class _RefusedOrigins:
