@@ -212,8 +212,8 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
             "ALLOWED_ORIGINS",
             "https://a.example",
         ),
-        ({"audience": "a\x00b"}, "AUDIENCE", "visible"),
-        ({"data_dir": "a\x00b"}, "DATA_DIR", "NUL"),
+        ({"audience": "a\x00b"}, "AUDIENCE", "cannot be seen"),
+        ({"data_dir": "a\x00b"}, "DATA_DIR", "cannot be seen"),
         ({"workers": 0}, "WORKERS", "1 to 64"),
         ({"prot": 1}, "prot", "port"),
     ],
@@ -332,3 +332,36 @@ def test_proxies_are_a_number_or_networks(given: Any, read: str) -> None:
 
 def test_without_https_no_decision_about_proxies_is_asked_for() -> None:
     assert Settings().trusted_proxies == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("database_path", "database_url="),
+        ("secret_file", "give secret"),
+        ("issuer", "public_url"),
+        ("acces_lifetime", "access_lifetime"),
+        ("WATCHWORD_PORT", "port"),
+        ("PORT", "port"),
+        ("frobnicate", "known are: host, port"),
+    ],
+)
+def test_an_argument_that_is_no_setting_names_the_right_one(name: str, instead: str) -> None:
+    """Nothing that is given is ignored; other faults are told beside it."""
+    found = faults(**{name: "x", "workers": 0})
+    assert instead in found[name]
+    assert "WATCHWORD_WORKERS" in found
+
+
+def test_every_argument_counts() -> None:
+    """Each field that can be given changes the settings; the only other follows from them."""
+    names = {each.name for each in dataclasses.fields(Settings) if each.init}
+    assert names == {setting.name for setting in SETTINGS}
+    changed = dataclasses.replace(Settings(), database_url="sqlite:///watchword-data/other.db")
+    assert changed.database_path == Path("watchword-data/other.db")
+
+
+def test_bytes_of_a_key_are_taken_as_they_are() -> None:
+    """Of random bytes none is there by accident, even where they look like quotes or a line break."""
+    for raw in (b'"' + bytes(range(200, 232)) + b'"', b"\n" + bytes(range(200, 232)) + b" "):
+        assert Settings(jwt_secret=raw).jwt_secret == raw

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from watchword.errors import Fault, SettingsError
 from watchword.settings.rules import complete
-from watchword.settings.table import BY_NAME, SETTINGS
+from watchword.settings.table import BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
 from watchword.settings.values import Limit, Network, base64url, duration_text, is_loopback
 
 MASK = "********"
-_PATH_FIELDS = ("database_path",)
+# What others call a setting, or what follows from one.
+_INSTEAD = {
+    "database_path": "give database_url='sqlite:///path/to/file.db', or data_dir for the directory",
+    "secret_file": "read the file yourself, and give secret",
+    "jwt_secret_file": "read the file yourself, and give jwt_secret",
+    "issuer": "give public_url, which is the issuer",
+    "url": "give public_url",
+    "is_on_loopback": "it follows from public_url",
+}
 
 
 class Given(TypedDict, total=False):
@@ -78,7 +87,7 @@ class Settings:
     path_prefix: str
     data_dir: Path
     database_url: str = field(repr=False)  # may hold a password
-    database_path: Path = field(repr=False)  # the SQLite file that `database_url` names
+    database_path: Path = field(repr=False, init=False)  # the SQLite file that `database_url` names
     redis_url: str | None = field(repr=False)
     secret: tuple[bytes, ...] | None = field(repr=False)
     jwt_secret: bytes | None = field(repr=False)
@@ -114,12 +123,15 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"]
 
     def __init__(self, **given: Unpack[Given]) -> None:
-        unknown = [name for name in given if name not in BY_NAME and name not in _PATH_FIELDS]
-        if unknown:
-            faults = (Fault(name, "is not a setting", f"known are: {', '.join(BY_NAME)}") for name in unknown)
-            raise SettingsError(tuple(faults))
+        unknown = [Fault(name, "is not a setting", _instead(name)) for name in given if name not in BY_NAME]
         texts = {name: _text(name, value) for name, value in given.items() if name in BY_NAME}
-        draft = complete(texts)
+        exact = frozenset(name for name, value in given.items() if isinstance(value, bytes))
+        try:
+            draft = complete(texts, verbatim=exact)
+        except SettingsError as error:
+            raise SettingsError((*unknown, *error.faults)) from None
+        if unknown:
+            raise SettingsError(tuple(unknown))
         for each in fields(self):
             object.__setattr__(self, each.name, draft.values[each.name])
 
@@ -150,6 +162,15 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple | list):
         return ",".join(base64url(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
     return str(value)
+
+
+def _instead(name: str) -> str:
+    """What to give in place of an argument that is none."""
+    plain = name.lower().removeprefix(ENVIRONMENT_PREFIX.lower())
+    if plain in _INSTEAD:
+        return _INSTEAD[plain]
+    close = get_close_matches(plain, list(BY_NAME), n=1)
+    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(BY_NAME)}"
 
 
 def _can_be_off(name: str) -> bool:

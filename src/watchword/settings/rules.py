@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
-from watchword.settings.table import BY_NAME, SETTINGS
+from watchword.settings.table import BY_NAME, SETTINGS, Setting
 from watchword.settings.values import Unfit, is_among, is_loopback
+from watchword.settings.written import meant
 
 LONGEST_ISSUER = LONGEST_AUDIENCE = 255
 """Characters: what the verifiers of tokens accept as `iss` and `aud`."""
@@ -40,11 +41,14 @@ class Draft:
         return all(name in self.values for name in names)
 
 
-def complete(texts: Mapping[str, str], unreadable: frozenset[str] = frozenset()) -> Draft:
+def complete(
+    texts: Mapping[str, str], unreadable: frozenset[str] = frozenset(), verbatim: frozenset[str] = frozenset()
+) -> Draft:
     """Read every setting, apply every rule.
 
     :param texts: name → text; an empty text counts as not given.
     :param unreadable: settings whose fault is reported already; no rule reasons from them.
+    :param verbatim: settings whose text is bytes of a key, of which none is there by accident.
     :raises SettingsError: with all faults at once.
     """
     draft = Draft()
@@ -52,9 +56,11 @@ def complete(texts: Mapping[str, str], unreadable: frozenset[str] = frozenset())
         if setting.name in unreadable:
             continue
         text = texts.get(setting.name, "")
-        if text:
-            draft.given.add(setting.name)
         try:
+            if setting.name not in verbatim:
+                text = _meant(setting, text)
+            if text:
+                draft.given.add(setting.name)
             draft.values[setting.name] = setting.read(text or setting.default) if text or setting.default else None
         except Unfit as unfit:
             draft.fault(setting.name, unfit.message, unfit.hint)
@@ -64,6 +70,13 @@ def complete(texts: Mapping[str, str], unreadable: frozenset[str] = frozenset())
     if draft.faults:
         raise SettingsError(tuple(draft.faults))
     return draft
+
+
+def _meant(setting: Setting, text: str) -> str:
+    found = meant(text, many=setting.many)
+    if text and not found and setting.secret:  # a slip of a template: taken for not given, another would be made
+        raise Unfit("is given and is blank", "make one with: watchword secret, or leave it out")
+    return found
 
 
 def _bind(draft: Draft) -> None:
@@ -135,6 +148,7 @@ def _database(draft: Draft) -> None:
         values["database_url"] = f"sqlite:///{values['database_path']}"
         return
     scheme = url.partition("://")[0].lower()
+    path = sqlite_file(url)
     if scheme in _POSTGRES:
         draft.fault(
             "database_url",
@@ -144,19 +158,26 @@ def _database(draft: Draft) -> None:
     elif scheme not in _SQLITE or "://" not in url:
         message = f"{scheme[:20]!a} is not a database Watchword knows"
         draft.fault("database_url", message, "use sqlite:///path/to/file.db")
-    else:
-        _sqlite(draft, url.partition("://")[2])
-
-
-def _sqlite(draft: Draft, rest: str) -> None:
-    path = unquote(rest.removeprefix("/"))
-    if not rest.startswith("/") or path in ("", ":memory:") or "?" in rest or "#" in rest or "\0" in path:
+    elif path is None:
         draft.fault(
             "database_url",
             "does not name a file",
             "write sqlite:///relative/path.db or sqlite:////absolute/path.db, without parameters",
         )
-        return
+    else:
+        _sqlite(draft, path)
+
+
+def sqlite_file(url: str) -> str | None:
+    """The path of the file that a SQLite URL names; None when it names none, or is no SQLite URL."""
+    scheme, separator, rest = url.partition("://")
+    path = unquote(rest.removeprefix("/"))
+    if scheme.lower() not in _SQLITE or not separator or not rest.startswith("/"):
+        return None
+    return None if path in ("", ":memory:") or "?" in rest or "#" in rest or "\0" in path else path
+
+
+def _sqlite(draft: Draft, path: str) -> None:
     draft.values["database_path"] = Path(path)
     home = os.path.abspath(draft.values["data_dir"])
     if os.path.dirname(os.path.abspath(path)) != home and draft.usable("secret") and not draft.values["secret"]:
@@ -165,7 +186,8 @@ def _sqlite(draft: Draft, rest: str) -> None:
             "secret",
             "is needed for a database outside the data directory",
             "make one with: watchword secret, and give it as WATCHWORD_SECRET or WATCHWORD_SECRET_FILE, "
-            "or keep the database in the data directory",
+            "or keep the database in the data directory (a bare DATABASE_URL of another program: "
+            "WATCHWORD_DATABASE_URL=off)",
         )
 
 

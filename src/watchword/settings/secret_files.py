@@ -1,4 +1,4 @@
-"""Reading a secret from a file that nobody else can read."""
+"""Reading a secret from a file: what the platform mounted is taken as it is, what others could replace is refused."""
 
 from __future__ import annotations
 
@@ -6,37 +6,63 @@ import os
 import stat
 from pathlib import Path
 
-from watchword.platforms import mode_of
 from watchword.settings.values import Unfit
+from watchword.settings.written import bare
 
 _LARGEST = 4096
-_OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 
-def read_secret_file(path: Path) -> str:
-    """The text of a secret file, without the line break at its end.
+def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
+    """The text of a secret file, without what editors put around it, and what to warn about.
 
-    :raises Unfit: when it cannot be read, or when every user of the machine could read or replace it.
+    :raises Unfit: when it cannot be read, or when another user could replace it.
     """
     try:
         with path.open("rb") as file:
             # The open file is asked, not the path: nobody swaps it between the two.
-            mode = mode_of(os.fstat(file.fileno()))
+            warning = _looked_at(path, file.fileno())
             raw = file.read(_LARGEST + 1)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise Unfit(f"cannot read {path}: {reason}", "check the path and its owner") from None
-    if mode & _OTHERS:
-        raise Unfit(
-            f"{path} can be read by every user of this machine",
-            f"chmod 600 {path} (a mounted secret: mode 0400), and replace the secret if others had access",
-        )
     if len(raw) > _LARGEST:
         raise Unfit(f"{path} is too large for a secret", "give a file that holds nothing but the secret")
     try:
-        text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        text = bare(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise Unfit(f"{path} is not text", "keep the secret as base64url; make one with: watchword secret") from None
-    if not text.strip():
+        hint = "save it as UTF-8 with nothing but the secret; make one with: watchword secret"
+        raise Unfit(f"{path} is not text in UTF-8", hint) from None
+    if not text:
         raise Unfit(f"{path} is empty", "make a secret with: watchword secret")
-    return text
+    return text, warning
+
+
+def _looked_at(path: Path, descriptor: int) -> Unfit | None:
+    """Mounted secrets are often 0444 or 0644, which only the platform can change: that is warned about."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        return None  # a pipe or a socket, which the shell made for us
+    if is_strangers(found):
+        if not _is_read_only(descriptor):
+            raise Unfit(f"{path} {STRANGERS}", f"run: chown {os.geteuid()} {path}")
+        return Unfit(f"{path} {STRANGERS}, on a mount that is read-only", "let it belong to root or to this user")
+    if found.st_mode & stat.S_IWOTH and not _is_read_only(descriptor):
+        raise Unfit(
+            f"{path} can be replaced by every user of this machine",
+            f"chmod 600 {path}, and replace the secret if others had access",
+        )
+    if found.st_mode & stat.S_IROTH:
+        return Unfit(f"{path} can be read by every user of this machine", f"chmod 600 {path} (a mounted secret: 0400)")
+    return None
+
+
+STRANGERS = "belongs to another user, neither to root nor to the one who runs this"
+
+
+def is_strangers(found: os.stat_result) -> bool:
+    """Whether a file belongs to neither root nor us: its owner can read and replace it at any time."""
+    return hasattr(os, "geteuid") and found.st_uid not in {0, os.geteuid()}
+
+
+def _is_read_only(descriptor: int) -> bool:
+    return hasattr(os, "fstatvfs") and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)

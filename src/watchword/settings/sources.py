@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import mode_of
+from watchword.settings.environment import (
+    belongs_to_others,
+    did_you_mean,
+    is_made_by_platform,
+    is_slip,
+    made_by_platform,
+    made_up,
+)
 from watchword.settings.frozen import Given, Settings
 from watchword.settings.rules import complete
 from watchword.settings.secret_files import read_secret_file
 from watchword.settings.table import BARE, BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
-from watchword.settings.values import Unfit
+from watchword.settings.values import Unfit, at_home
+from watchword.settings.written import bare, meant
 
 DOTENV = ".env"
 TOML = "watchword.toml"
@@ -44,19 +54,22 @@ class _Reading:
     def take(self, source: Mapping[str, str], label: str) -> None:
         """Add what stronger sources left open. `label` has `{}` where the name goes in its environment form."""
         for name, text in source.items():
-            if not text or name in SECRET_FILES:
+            if name in SECRET_FILES or not (text if BY_NAME[name].secret else bare(text)):
                 continue
             if BY_NAME[name].secret and source.get(name + _FILE):
                 variable = BY_NAME[name].variable
                 self.faults.append(Fault(variable, f"and {variable}_FILE are both given", "leave out one of the two"))
             self._set(name, text, label.format(BY_NAME[name].variable))
         for file_name, name in SECRET_FILES.items():
-            if source.get(file_name) and name not in self.texts:
+            if bare(source.get(file_name, "")) and name not in self.texts:
                 self._take_file(name, source[file_name], label.format(BY_NAME[name].variable + "_FILE"))
 
     def _take_file(self, name: str, path: str, label: str) -> None:
         try:
-            self._set(name, read_secret_file(Path(path).expanduser()), label)
+            text, warning = read_secret_file(at_home(meant(path)))
+            self._set(name, text, label)
+            if warning is not None:
+                self.warnings.append(Fault(BY_NAME[name].variable + "_FILE", warning.message, warning.hint))
         except Unfit as unfit:
             self.faults.append(Fault(BY_NAME[name].variable + "_FILE", unfit.message, unfit.hint))
             self.unreadable.add(name)
@@ -82,14 +95,27 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path | No
     dotenv = _dotenv(home / DOTENV, reading)
     reading.take(_prefixed(environ, "", reading), "{}")
     reading.take(_prefixed(dotenv, f" (in {DOTENV})", reading), "{} in " + DOTENV)
-    for bare, name in BARE.items():
-        reading.take({name: environ.get(bare, "")}, bare)
-        reading.take({name: dotenv.get(bare, "")}, f"{bare} in {DOTENV}")
+    for variable, name in BARE.items():
+        _take_bare(variable, name, environ, variable, reading)
+        _take_bare(variable, name, dotenv, f"{variable} in {DOTENV}", reading)
     reading.take(_toml(home / TOML, reading), TOML)
     if not reading.texts.get("data_dir"):
         reading.texts["data_dir"] = BY_NAME["data_dir"].default
-    reading.texts["data_dir"] = str(home / Path(reading.texts["data_dir"]).expanduser())
+    with suppress(Unfit):  # which is reported with the rest
+        reading.texts["data_dir"] = str(home / at_home(meant(reading.texts["data_dir"])))
     return _finish(reading)
+
+
+def _take_bare(variable: str, name: str, names: Mapping[str, str], label: str, reading: _Reading) -> None:
+    """A variable without our prefix, such as PORT: ours to use, or another program's, which is said in one line."""
+    text = bare(names.get(variable, ""))
+    if not text or name in reading.texts:
+        return
+    theirs = belongs_to_others(variable, text)
+    if theirs is None:
+        reading.take({name: text}, label)
+    else:
+        reading.warnings.append(theirs)
 
 
 def _finish(reading: _Reading) -> Loaded:
@@ -117,16 +143,25 @@ def _flag(name: str, flags: Mapping[str, object]) -> str:
 
 
 def _prefixed(names: Mapping[str, str], where: str, reading: _Reading) -> dict[str, str]:
-    """The `WATCHWORD_*` among these; a name that no setting has is most likely a slip of the pen, and is reported."""
+    """The `WATCHWORD_*` among these. Of the others a slip of the pen is refused, and the rest passed over."""
     found: dict[str, str] = {}
+    platforms: list[str] = []
+    others: dict[str, str] = {}
     for variable, text in names.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        name = variable[len(ENVIRONMENT_PREFIX) :].lower()
+        if not variable.upper().startswith(ENVIRONMENT_PREFIX):
             continue
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name not in _KNOWN or variable != variable.upper():
-            reading.faults.append(Fault(variable, f"is not a setting{where}", _did_you_mean(variable, _KNOWN)))
-        else:
+        if not where and is_made_by_platform(variable, text):
+            platforms.append(variable)
+        elif name in _KNOWN and variable == variable.upper():
             found[name] = text
+        elif is_slip(name, _KNOWN):
+            hint = did_you_mean(variable.upper(), _KNOWN)
+            reading.faults.append(Fault(variable, f"is not a setting{where}", hint))
+        else:
+            others[variable] = did_you_mean(variable.upper(), _KNOWN)
+    reading.warnings.extend([made_by_platform(platforms)] if platforms else [])
+    reading.warnings.extend(made_up(others))
     return found
 
 
@@ -140,6 +175,8 @@ def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
 
     found: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
+        if binding.key is not None and binding.value is None and not _is_ours(binding.key):
+            continue  # a name alone, which docker's --env-file takes from its own environment
         if binding.error or (binding.key is not None and binding.value is None):
             line = binding.original.line
             reading.faults.append(Fault(DOTENV, f"line {line} cannot be read", "write NAME=value on a line of its own"))
@@ -147,6 +184,10 @@ def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
             found[binding.key] = binding.value
     _warn_if_open(path, any(found.get(s.variable) for s in SETTINGS if s.secret), reading)
     return found
+
+
+def _is_ours(variable: str) -> bool:
+    return variable in BARE or variable.startswith(ENVIRONMENT_PREFIX)
 
 
 def _toml(path: Path, reading: _Reading) -> dict[str, str]:
@@ -163,7 +204,7 @@ def _toml(path: Path, reading: _Reading) -> dict[str, str]:
     found = {}
     for name, value in content.items():
         if name not in _KNOWN:
-            reading.faults.append(Fault(TOML, f"{name!a} is not a setting", _did_you_mean(name, _KNOWN)))
+            reading.faults.append(Fault(TOML, f"{name!a} is not a setting", did_you_mean(name, _KNOWN)))
         elif (written := _toml_text(value)) is None:
             reading.faults.append(Fault(TOML, f"{name} is of a kind no setting has", "write text, a number or a list"))
         else:
@@ -189,7 +230,8 @@ def _read(path: Path, reading: _Reading) -> str:
         return ""  # `.env` is a directory where a virtual environment was given that name
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        reading.faults.append(Fault(path.name, f"cannot be read: {reason}", f"check {path}, or remove it"))
+        hint = f"check {path}, or remove it" if isinstance(error, OSError) else f"save {path} as UTF-8"
+        reading.faults.append(Fault(path.name, f"cannot be read: {reason}", hint))
         return ""
 
 
@@ -198,13 +240,3 @@ def _warn_if_open(path: Path, holds_secret: bool, reading: _Reading) -> None:
     if holds_secret and mode_of(path.stat()) & 0o004:
         message = "holds a secret and can be read by every user of this machine"
         reading.warnings.append(Fault(path.name, message, f"chmod 600 {path}"))
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # here: only a mistake needs it
-
-    # Without the prefix, which all names share and which would make any two look alike.
-    close = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX).lower(), list(known), n=1, cutoff=0.6)
-    if not close:
-        return "watchword settings lists every name"
-    return f"did you mean {ENVIRONMENT_PREFIX + close[0].upper() if name.startswith(ENVIRONMENT_PREFIX) else close[0]}?"

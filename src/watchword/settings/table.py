@@ -19,6 +19,7 @@ class Setting:
     :param default: as it would be written, or empty: no value, or one that follows from other settings.
     :param otherwise: what an empty default means, for readers of the documentation.
     :param secret: never shown, never a flag, also read from the file that `<name>_file` names.
+    :param many: a comma list.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Setting:
     purpose: str
     otherwise: str = ""
     secret: bool = False
+    many: bool = False
 
     @property
     def variable(self) -> str:
@@ -43,16 +45,16 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", read.host, "Address to listen on."),
     Setting("port", "4000", read.number(1, 65535), "Port to listen on; a bare PORT is understood too."),
-    Setting("public_url", "", read.public_url, "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix"),
+    Setting("public_url", "", read.unless_off(read.public_url), "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix"),
     Setting("path_prefix", "", read.url_path, "Path before every route, such as /api.", "the path of the public URL"),
     Setting("data_dir", "./watchword-data", read.folder, "Directory for the database and the secret made on first start."),
-    Setting("database_url", "", read.words, "The database; a bare DATABASE_URL is understood too.", "sqlite:///<data dir>/watchword.db"),
-    Setting("redis_url", "", read.words, "Redis or Valkey; a bare REDIS_URL is understood too.", "none"),
-    Setting("secret", "", read.secrets, "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True),
-    Setting("jwt_secret", "", read.shared_secret, "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True),
-    Setting("algorithm", "", read.choice(*ALGORITHMS), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret"),
+    Setting("database_url", "", read.unless_off(read.words), "The database; a bare DATABASE_URL that names an SQLite file is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db"),
+    Setting("redis_url", "", read.unless_off(read.words), "Redis or Valkey, not in this version yet; off says nothing of a bare REDIS_URL.", "none"),
+    Setting("secret", "", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True),
+    Setting("jwt_secret", "", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True),
+    Setting("algorithm", "", read.unless_off(read.choice(*ALGORITHMS)), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret"),
     Setting("key_rotation", "30d", read.unless_off(read.duration(2 * DAY, 3650 * DAY)), "How long a signing key signs before the next one does; off: until `watchword keys rotate`."),
-    Setting("audience", "", read.words, "The aud claim of access tokens.", "the public URL"),
+    Setting("audience", "", read.unless_off(read.audience), "The aud claim of access tokens.", "the public URL"),
     Setting("access_lifetime", "15m", read.duration(1, DAY), "Life of an access token."),
     Setting("refresh_idle", "7d", read.duration(1, 3650 * DAY), "A session not refreshed for this long has ended."),
     Setting("session_lifetime", "30d", read.duration(1, 3650 * DAY), "A session ends this long after log-in at the latest."),
@@ -71,14 +73,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("private_email", "off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost."),
     Setting("audit_retention", "365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever."),
     Setting("registration", "open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed."),
-    Setting("allowed_origins", "", read.origins, "Comma list of other web origins that may read answers and use the cookie routes.", "none"),
-    Setting("allowed_headers", "", read.header_names, "Comma list of request headers that pages of those origins may send, besides the usual ones and those of tracing.", "none"),
-    Setting("trusted_proxies", "", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0"),
+    Setting("allowed_origins", "", read.origins, "Comma list of other web origins that may read answers and use the cookie routes.", "none", many=True),
+    Setting("allowed_headers", "", read.header_names, "Comma list of request headers that pages of those origins may send, besides the usual ones and those of tracing.", "none", many=True),
+    Setting("trusted_proxies", "", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0", many=True),
     Setting("password_grant", "on", read.switch, "POST /token with grant_type=password."),
     Setting("docs", "", read.switch, "API documentation at /docs and /openapi.json.", "on for a loopback public URL"),
     Setting("drain", "0s", read.duration(0, 600), "How long requests are still taken after SIGTERM, while /readyz answers 503 already."),
     Setting("workers", "1", read.number(1, 64), "Server processes."),
-    Setting("log_format", "", read.choice("console", "json"), "Log lines for people (console) or for programs (json).", "console on a terminal, json otherwise"),
+    Setting("log_format", "", read.unless_off(read.choice("console", "json")), "Log lines for people (console) or for programs (json).", "console on a terminal, json otherwise"),
     Setting("log_level", "info", read.choice("debug", "info", "warning", "error"), "The least important log line to write."),
 )
 # fmt: on

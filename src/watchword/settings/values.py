@@ -168,11 +168,32 @@ def words(text: str) -> str:
     return text.strip()
 
 
+def audience(text: str) -> str:
+    """One name, such as a URL. Tokens are made for one audience."""
+    name = words(text)
+    if "," in name:
+        raise Unfit(
+            f"{_quoted(name)} has a comma, and a token has one audience",
+            "give one name, which each guard then expects (audience=…), or leave it out for the public URL",
+        )
+    if name[:1] in "[{":
+        raise Unfit(f"{_quoted(name)} is written as a list", "give one name, without brackets")
+    return name
+
+
 def folder(text: str) -> Path:
     """A directory."""
     if "\0" in text:
         raise Unfit("has a NUL character", "give a directory")
-    return Path(text.strip()).expanduser()
+    return at_home(text.strip())
+
+
+def at_home(text: str) -> Path:
+    """A path, in which `~` stands for the home directory of the user who runs this."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # a container that runs under a user id without a name, and with no HOME
+        raise Unfit(f"{_quoted(text)} is below a home directory, and there is none", "give an absolute path") from None
 
 
 def url_path(text: str) -> str:
