@@ -27,8 +27,8 @@ from watchword.identity.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
-from watchword.platforms import mode_of
 from watchword.settings import Settings, load
+from watchword.settings.private_files import check_file, check_folder
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
 from watchword.storage.ephemeral import SWEEP_ROWS
@@ -210,7 +210,7 @@ async def opened(
     _check_jwt_secret(settings)
     path = path or settings.database_path
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(path)
+    _check_private(settings, path)
     database = await SQLite.open(path, processes=settings.workers)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
@@ -240,13 +240,12 @@ def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
         raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
 
 
-def _check_private(path: Path) -> None:
+def _check_private(settings: Settings, path: Path) -> None:
     """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
+    check_folder(path.parent, "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR")
     for each in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
-            if mode_of(each.stat()) & 0o077:
-                message = f"{each} can be read by other users, and password hashes are in it"
-                raise SettingsError((Fault("WATCHWORD_DATABASE_URL", message, f"run: chmod 600 {each}"),))
+            check_file(each, "WATCHWORD_DATABASE_URL", "password hashes are in it")
 
 
 async def _master_of(settings: Settings, database: Database) -> Master:

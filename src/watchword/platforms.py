@@ -32,6 +32,16 @@ def mode_of(status: os.stat_result) -> int:
     return status.st_mode & 0o777 if POSIX else 0o600
 
 
+def user() -> int:
+    """Return the id of the user whose rights this process has; -1 where users have no such ids."""
+    return os.geteuid() if POSIX else -1
+
+
+def is_on_read_only_mount(descriptor: int) -> bool:
+    """Return whether an open file lies in a file system that is mounted for reading only."""
+    return POSIX and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+
+
 def create_private(path: Path) -> int:
     """A new file that only its owner can read: its descriptor, to write bytes. No other program inherits it.
 

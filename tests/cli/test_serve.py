@@ -158,11 +158,11 @@ def test_an_unwritable_data_directory(run: Run, port: int, tmp_path: Path) -> No
         assert "Traceback" not in ended.err
 
 
-def test_a_world_readable_secret(run: Run, port: int, tmp_path: Path) -> None:
+def test_a_secret_that_everybody_can_replace(run: Run, port: int, tmp_path: Path) -> None:
     """Refused with the command that closes it (J12), given or made."""
     secret = tmp_path / "secret"
     secret.write_text(JWT_SECRET)
-    secret.chmod(0o644)
+    secret.chmod(0o666)
     ended = run("serve", "--port", str(port), "--secret-file", "secret")
     assert ended.code == 78
     assert ended.err.startswith("error: WATCHWORD_SECRET_FILE")

@@ -24,8 +24,15 @@ A value is taken from the first of these that has one; an empty value counts as 
 
 Durations are whole seconds or `30s`, `15m`, `12h`, `7d`; limits are `10/15m` or `off`; switches are `on` or `off`.
 Secrets have no flag, since every user of a machine can read its command lines. Each is also read from a file:
-`WATCHWORD_SECRET_FILE`, `--secret-file`, `secret_file = "…"`. A file that every user can read is refused. A name that
-begins with `WATCHWORD_` and is no setting is refused too, since it is most likely a slip of the pen.
+`WATCHWORD_SECRET_FILE`, `--secret-file`, `secret_file = "…"`. Such a file is refused when another user could replace it,
+and warned about when every user can read it.
+
+`off` stands for "not given" where a setting has no default, and wins over weaker sources: `WATCHWORD_DATABASE_URL=off`
+passes over a bare `DATABASE_URL`. White space, line breaks and a byte-order mark around a value are no part of it.
+Quotes that are left around it are refused, and so is a placeholder such as `${X}`.
+
+Passed over with one line: what Kubernetes makes for a Service called `watchword`, other names that no setting has, and
+a bare variable that is another program's. A slip of the pen, such as `WATCHWORD_PROT`, is refused.
 
 An application that mounts Watchword passes `Settings(port=4100, access_lifetime="5m")`, which reads no environment.
 

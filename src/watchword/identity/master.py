@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from watchword.errors import Fault, SettingsError
-from watchword.platforms import create_private, mode_of, sync, sync_directory
+from watchword.platforms import create_private, sync, sync_directory
+from watchword.settings.private_files import check_file, check_folder
 from watchword.settings.values import secrets as read_secrets
+from watchword.settings.written import meant
 from watchword.storage.database import Database
 from watchword.storage.migrate import status
 
@@ -181,12 +183,10 @@ def load_or_make(data_dir: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    if mode_of(path.stat()) & 0o077:
-        raise SettingsError(
-            (Fault("WATCHWORD_SECRET", f"{path} can be read by other users", f"run: chmod 600 {path}"),)
-        )
+    check_folder(path.parent, "WATCHWORD_DATA_DIR")
+    check_file(path, "WATCHWORD_SECRET", "the master secret is in it")
     try:
-        (secret,) = read_secrets(path.read_text("ascii").strip())  # the rule of WATCHWORD_SECRET
+        (secret,) = read_secrets(meant(path.read_text("utf-8-sig")))  # the rule of WATCHWORD_SECRET
     except ValueError:
         hint = "restore it from a backup; without it the database's signing keys cannot be read"
         raise SettingsError((Fault("WATCHWORD_SECRET", f"{path} does not hold a secret", hint),)) from None

@@ -1,0 +1,77 @@
+"""Who else can reach our files: refused where we made them, warned about where the platform decides."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from watchword.errors import Fault, SettingsError
+from watchword.platforms import POSIX, user
+from watchword.settings.secret_files import STRANGERS, is_strangers
+
+_GROUP, _OTHERS, _ALL = stat.S_IRWXG, stat.S_IRWXO, stat.S_IRWXG | stat.S_IRWXO
+# The standard library's: commands print no log, and its last resort is the error output.
+_log = logging.getLogger("watchword.files")
+
+
+def check_folder(folder: Path, variable: str) -> None:
+    """Refuse a directory that everybody may write to. With the sticky bit, too: a log planted there is replayed.
+
+    :raises SettingsError: `variable` with a hint.
+    """
+    if not POSIX or not folder.stat().st_mode & stat.S_IWOTH:
+        return
+    message = f"{folder} can be written to by every user of this machine"
+    hint = f"run: chmod o-w {folder}, or give a directory below it that is not there yet: {folder / 'watchword'}"
+    _refuse_or_warn(folder, Fault(variable, message, hint))
+
+
+def check_file(path: Path, variable: str, holds: str) -> None:
+    """Refuse a file of ours that others can reach. Group bits are set right, or left where a group shares the volume.
+
+    :param holds: what is in it, for the message.
+    :raises SettingsError: `variable` with a hint.
+    """
+    found = path.stat()
+    if not POSIX:
+        return
+    if is_strangers(found):
+        raise SettingsError((Fault(variable, f"{path} {STRANGERS}", f"run: chown {user()} {path}"),))
+    if found.st_mode & _OTHERS:
+        message = f"{path} can be read by other users, and {holds}"
+        _refuse_or_warn(path.parent, Fault(variable, message, f"run: chmod 600 {path}"))
+    elif found.st_mode & _GROUP:
+        _close_to_group(path, found)
+
+
+def _close_to_group(path: Path, found: os.stat_result) -> None:
+    """A kubelet gives each file of an `fsGroup` volume to a group, at every start; elsewhere a copy came with it."""
+    folder = path.parent.stat()
+    shared = folder.st_mode & (stat.S_ISGID | stat.S_IWGRP) or folder.st_uid != user()
+    if not shared and found.st_uid == user():
+        try:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_ALL)
+        except OSError:
+            pass  # a volume that keeps its modes
+        else:
+            _log.warning("%s was open to group %d, and is closed to it now", path, found.st_gid)
+            return
+    _log.warning("%s is shared with group %d, as its volume decides", path, found.st_gid)
+
+
+def _refuse_or_warn(folder: Path, fault: Fault) -> None:
+    """Refuse, unless the file system knows no modes: there nobody can set it right."""
+    if _keeps_modes(folder):
+        raise SettingsError((fault,))
+    _log.warning("%s; the file system of %s knows no modes", fault.message, folder)
+
+
+def _keeps_modes(folder: Path) -> bool:
+    try:
+        with TemporaryFile(dir=folder) as file:  # made for its owner alone
+            return not os.fstat(file.fileno()).st_mode & _ALL
+    except OSError:
+        return True

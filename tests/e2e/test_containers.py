@@ -1,0 +1,181 @@
+"""Where containers run: other users, mounted secrets, volumes of a group, a file system that is read-only. As root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+import pytest
+
+from tests.e2e.server import COMMAND, free_port
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root can give files to other users, and setpriv (util-linux) be one",
+)
+SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
+US, OTHER, GROUP = 65534, 65533, 20011  # no name, no home
+REFUSED = 78
+
+
+class Ended(NamedTuple):
+    """How a start went: the exit status (0 also when it was ready and then stopped), and what it said."""
+
+    code: int
+    said: str
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that other users can reach, with a data directory of ours in it."""
+    folder = Path(tempfile.mkdtemp(prefix="ww-"))
+    folder.chmod(0o755)
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    os.chown(data, US, US)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def started(place: Path, *, user: int = US, before: tuple[str, ...] = (), **settings: str) -> Ended:
+    """Start the service as a user, wait until it is ready or has ended, and stop it."""
+    port = free_port()
+    # Neither HOME nor anything else: what a container gives to a user id without a name.
+    environ = {"PATH": "/usr/bin:/bin", "WATCHWORD_DATA_DIR": str(place / "data"), **settings}
+    command = [*before, *become(user), str(COMMAND), "serve", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=place, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not ready(port):
+        assert time.monotonic() < deadline, "neither ready nor ended"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    return Ended(process.returncode, said)
+
+
+def become(user: int) -> tuple[str, ...]:
+    """The command that continues as a user. It may read what it likes: the interpreter may lie in root's home."""
+    read = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+    return ("setpriv", "--reuid", str(user), "--regid", str(user), "--groups", str(GROUP), *read)
+
+
+def ready(port: int) -> bool:
+    """Whether it serves."""
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def secret_at(path: Path, mode: int, owner: int = 0) -> Path:
+    """A secret file."""
+    path.write_text(SECRET + "\n")
+    os.chown(path, owner, GROUP)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o644, 0o440, 0o640])
+def test_a_secret_as_it_is_mounted(place: Path, mode: int) -> None:
+    """Kubernetes: behind the two symbolic links of `..data`; Docker: 0444. Warned about when all can read it."""
+    (place / "..2026").mkdir()
+    secret_at(place / "..2026" / "secret", mode)
+    (place / "..data").symlink_to("..2026")
+    (place / "secret").symlink_to("..data/secret")
+    ended = started(place, WATCHWORD_SECRET_FILE=str(place / "secret"))
+    assert ended.code == 0, ended.said
+    assert ("can be read by every user" in ended.said) == bool(mode & 0o004), ended.said
+    assert SECRET not in ended.said
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o400, OTHER), (0o644, OTHER), (0o666, 0), (0o646, US)])
+def test_a_secret_that_others_can_replace(place: Path, mode: int, owner: int) -> None:
+    """Refused for root as for others, with the command that sets it right."""
+    path = secret_at(place / "secret", mode, owner)
+    ended = started(place, user=0 if mode == 0o400 else US, WATCHWORD_SECRET_FILE=str(path))
+    assert ended.code == REFUSED, ended.said
+    assert "chown" in ended.said or "chmod 600" in ended.said
+
+
+def test_a_volume_of_a_group(place: Path) -> None:
+    """With `fsGroup` a kubelet gives everything to a group and lets it in, at every start. We close what we can."""
+    data = place / "data"
+    assert started(place).code == 0
+    os.chown(data, 0, GROUP)
+    data.chmod(0o2770)
+    for each in data.iterdir():
+        os.chown(each, US, GROUP)
+        each.chmod(0o660)
+    ended = started(place)
+    assert ended.code == 0, ended.said
+    assert "shared with group" in ended.said
+
+
+def test_a_copy_that_a_group_can_read_is_closed(place: Path) -> None:
+    """In a directory of ours nobody else decided it."""
+    data = place / "data"
+    assert started(place).code == 0
+    for name in ("watchword.db", "master.secret"):
+        (data / name).chmod(0o660)
+    ended = started(place)
+    assert ended.code == 0, ended.said
+    assert {(data / name).stat().st_mode & 0o777 for name in ("watchword.db", "master.secret")} == {0o600}
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2777, 0o702])
+def test_a_data_directory_that_everybody_may_write_to(place: Path, mode: int) -> None:
+    """Refused, also for root; a directory below it, made by us, is ours alone."""
+    data = place / "data"
+    data.chmod(mode)
+    for user in (US, 0):
+        ended = started(place, user=user)
+        assert ended.code == REFUSED, ended.said
+        assert "chmod o-w" in ended.said
+    assert [each.name for each in data.iterdir()] == []
+    assert started(place, WATCHWORD_DATA_DIR=str(data / "watchword")).code == 0
+    outside = f"sqlite:///{data / 'other.db'}"
+    ended = started(place, WATCHWORD_DATA_DIR=str(data / "watchword"), WATCHWORD_DATABASE_URL=outside,
+                    WATCHWORD_SECRET=SECRET)  # fmt: skip
+    assert ended.code == REFUSED, ended.said
+
+
+@pytest.mark.parametrize("name", ["watchword.db", "master.secret"])
+@pytest.mark.parametrize("user", [US, 0])
+def test_a_file_of_another_user(place: Path, name: str, user: int) -> None:
+    """Its owner could read and replace it."""
+    assert started(place, user=user).code == 0
+    os.chown(place / "data" / name, OTHER, GROUP)
+    (place / "data" / name).chmod(0o660)
+    os.chown(place / "data", user, GROUP)
+    ended = started(place, user=user)
+    assert ended.code == REFUSED, ended.said
+    assert f"chown {user}" in ended.said
+
+
+def test_a_file_system_that_is_read_only(place: Path) -> None:
+    """Only the data directory can be written to; there is no /tmp; mounted secrets of another user are warned about."""
+    shell = shutil.which("unshare")
+    if shell is None or subprocess.run([shell, "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    path = secret_at(place / "secret", 0o444, OTHER)
+    script = (
+        'set -e; mount --make-rprivate /; place="$1"; shift; mount --bind "$place" "$place"; '
+        'mount --bind "$place/data" "$place/data"; mount -o remount,bind,ro "$place"; mount -o remount,bind,ro /; '
+        'exec "$@"'
+    )
+    before = (shell, "-m", "sh", "-c", script, "sh", str(place))
+    ended = started(place, before=before, WATCHWORD_SECRET_FILE=str(path), TMPDIR="/nowhere")
+    assert ended.code == 0, ended.said
+    assert "read-only" in ended.said
