@@ -24,8 +24,8 @@ A value is taken from the first of these that has one; an empty value counts as 
 
 Durations are whole seconds or `30s`, `15m`, `12h`, `7d`; limits are `10/15m` or `off`; switches are `on` or `off`.
 Secrets have no flag, since every user of a machine can read its command lines. Each is also read from a file:
-`WATCHWORD_SECRET_FILE`, `--secret-file`, `secret_file = "…"`. Such a file is refused when another user could replace it,
-and warned about when every user can read it.
+`WATCHWORD_SECRET_FILE`, `--secret-file`, `secret_file = "…"`. Such a file is refused when another user could replace
+it, and warned about when every user can read it.
 
 `off` stands for "not given" where a setting has no default, and wins over weaker sources: `WATCHWORD_DATABASE_URL=off`
 passes over a bare `DATABASE_URL`. White space, line breaks and a byte-order mark around a value are no part of it.

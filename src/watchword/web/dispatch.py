@@ -75,7 +75,7 @@ def _body_reader(route: Route) -> BodyReader | None:
         return _json_reader(converter(route.body))
     if route.form is not None:
         return _form_reader(form_converter(route.form))
-    return None if route.method in _SAFE else _no_body
+    return None if route.method in _SAFE or route.method == "*" else _no_body
 
 
 def _json_reader(convert: Callable[[Any], Any]) -> BodyReader:
@@ -205,7 +205,9 @@ class Dispatcher:
         entry: _Entry | None = None
         try:
             methods, params = self._find(scope)
-            entry = methods.get(scope["method"])  # before anything can be refused: the route says how refusals read
+            entry = methods.get(scope["method"]) or methods.get(
+                "*"
+            )  # before anything can be refused: the route says how refusals read
             if len(headers) != len(raw):  # something was repeated: the slow and careful way
                 headers = header_map(raw)
             if entry is None:

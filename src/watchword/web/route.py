@@ -90,6 +90,7 @@ Handler = Callable[[Call], Awaitable[Reply]]
 class Route:
     """One method of one path.
 
+    :param method: `*` takes every method that the path has no route for, OPTIONS and preflights included.
     :param path: from the prefix on; `{name}` stands for one segment.
     :param body: msgspec type of the JSON body (unknown fields are refused), or None for no body.
     :param form: msgspec type of a form body (RFC 6749); a route has a body or a form, not both.

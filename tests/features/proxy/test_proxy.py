@@ -8,6 +8,7 @@ from tests.e2e.client import bearer, refused
 from tests.features.api import Api
 from tests.identity.scenes import HOME, statements
 
+HOME_PAGE = "http://127.0.0.1:4000"
 HEADERS = ("x-auth-user", "x-auth-roles", "x-auth-scopes")
 
 
@@ -114,3 +115,26 @@ async def test_head_is_answered_like_get(api: Api) -> None:
     """Some proxies ask with the method of the request."""
     answer = await api.as_bearer("HEAD", "/verify", await api.newcomer())
     assert (answer.status_code, answer.content, bool(answer.headers["x-auth-user"])) == (200, b"", True)
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "X")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_no_method_passes_without_a_token(api: Api, method: str) -> None:
+    """A proxy that keeps the client's method takes any 2xx for a yes; a preflight's headers change nothing."""
+    token = await api.newcomer()
+    preflight = {"Origin": HOME_PAGE, "Access-Control-Request-Method": "GET"}
+    for shown in ({}, bearer("x.y.z"), preflight, {**preflight, **bearer("x.y.z")}):
+        for query in ("", "?role=admin"):
+            answer = await api.request(method, f"/verify{query}", headers=shown)
+            assert answer.status_code == 401, (method, shown, query)
+            assert not set(HEADERS) & set(answer.headers)
+    assert (await api.request(method, "/verify?role=admin", headers=bearer(token))).status_code == 403
+    assert (await api.request(method, "/verify", headers=bearer(token))).status_code == 200
+
+
+async def test_a_body_that_came_along_is_not_looked_at(api: Api) -> None:
+    """It is the application's."""
+    sent = {**bearer(await api.newcomer()), "Content-Type": "text/plain"}
+    assert (await api.request("POST", "/verify", headers=sent, content=b"x" * 200_000)).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -28,13 +29,13 @@ class ProxyRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Every route of this feature."""
-        return (
-            Route(method="GET", path="/verify", handler=self.verify, guard=AccessToken(),
-                  summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
-                  shown={200: Verified(SOME_USER.id, ("admin",), ())},
-                  problems=("role_missing", "scope_missing", "invalid_request"),
-                  query=_QUERY),
-        )  # fmt: skip
+        get = Route(method="GET", path="/verify", handler=self.verify, guard=AccessToken(),
+                    summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
+                    shown={200: Verified(SOME_USER.id, ("admin",), ())},
+                    problems=("role_missing", "scope_missing", "invalid_request"),
+                    query=_QUERY)  # fmt: skip
+        # A proxy may ask with the method of the request it asks about, and takes any 2xx for a yes.
+        return get, replace(get, method="*", documented=False)
 
     async def verify(self, call: Call) -> Reply:
         """`GET /verify?role=admin&scope=read`: several are separated by spaces, and each is needed."""
