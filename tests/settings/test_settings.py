@@ -195,7 +195,7 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"trusted_proxies": "yes"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
         ({"trusted_proxies": "nginx"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
         ({"trusted_proxies": "10.1.2.3/8"}, "TRUSTED_PROXIES", "10.0.0.0/8"),
-        ({"trusted_proxies": "10.0.0.0/33"}, "TRUSTED_PROXIES", "neither a number nor a network"),
+        ({"trusted_proxies": "10.0.0.0/33"}, "TRUSTED_PROXIES", "neither a number of proxies nor a network"),
         ({"trusted_proxies": "0.0.0.0/0"}, "TRUSTED_PROXIES", "everyone"),
         ({"trusted_proxies": "10.0.0.0/8,::/0"}, "TRUSTED_PROXIES", "everyone"),
         ({"public_url": "https://x.example"}, "TRUSTED_PROXIES", "set it to 1 with nginx or Caddy"),

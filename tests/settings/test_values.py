@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -247,3 +248,34 @@ def test_what_was_typed_is_shown_safely() -> None:
         values.switch("\x1b[31m" + "x" * 1000)
     assert "\x1b" not in refused.value.message
     assert len(refused.value.message) < 120
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("off", 0),
+        ("2", 2),
+        ("10.0.0.0/8, fd00::/8", (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))),
+        ("192.0.2.1,192.0.2.1,", (IPv4Network("192.0.2.1/32"),)),
+        ("::ffff:10.0.0.0/104", (IPv4Network("10.0.0.0/8"),)),
+        ("::1", (IPv6Network("::1/128"),)),
+    ],
+)
+def test_trusted_proxies_are_a_number_or_networks(text: str, expected: values.Proxies) -> None:
+    """IPv4 that is written as IPv6 is IPv4; one address is a network of one."""
+    assert values.proxies(text) == expected
+    settings = Settings(trusted_proxies=expected)
+    assert settings.trusted_proxies == expected
+    assert values.proxies(settings.shown()["trusted_proxies"] or "off") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["17", "-1", "1,2", "1,10.0.0.0/8", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.1/8", "10.0.0.0/33", "*", "nginx",
+     "10.0.0.0/255.0.0.0", "fe80::1%eth0", ",", "10.0.0.0-10.0.0.9", "010.0.0.0/8", "10.0.0.0:80", "[::1]"],
+)  # fmt: skip
+def test_proxies_that_are_neither_are_refused(text: str) -> None:
+    """A mask, a name, half a network, or the whole world: whose word would count is left to no guess."""
+    with pytest.raises(Unfit) as caught:
+        values.proxies(text)
+    assert caught.value.hint

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from watchword.errors import TokenError, WatchwordError
+from watchword.settings import Proxies
 from watchword.tokens.claims import AccessClaims
 from watchword.web.cookies import RefreshCookie
 from watchword.web.dispatch import Dispatcher
@@ -216,7 +217,7 @@ ROUTES = (
 
 
 def dispatcher(
-    *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: Any = 0,
+    *routes: Route, public_url: str = PUBLIC_URL, prefix: str = "", allowed: Sequence[str] = (), proxies: Proxies = 0,
     log: Any = None, headers: Sequence[str] = (),
 ) -> Asker:  # fmt: skip
     log = log or Silent()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from watchword.errors import Fault, SettingsError
 from watchword.settings.rules import complete
 from watchword.settings.table import BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
-from watchword.settings.values import Limit, Network, base64url, duration_text, is_loopback
+from watchword.settings.values import Limit, Proxies, base64url, duration_text, is_loopback
 
 MASK = "********"
 # What others call a setting, or what follows from one.
@@ -61,7 +61,7 @@ class Given(TypedDict, total=False):
     registration: str
     allowed_origins: tuple[str, ...] | list[str] | str
     allowed_headers: tuple[str, ...] | list[str] | str
-    trusted_proxies: int | tuple[Network, ...] | list[str] | str
+    trusted_proxies: Proxies | list[str] | str
     password_grant: bool | str
     docs: bool | str | None
     drain: timedelta | int | str
@@ -114,7 +114,7 @@ class Settings:
     registration: Literal["open", "closed"]
     allowed_origins: tuple[str, ...]
     allowed_headers: tuple[str, ...]
-    trusted_proxies: int | tuple[Network, ...]
+    trusted_proxies: Proxies
     password_grant: bool
     docs: bool
     drain: timedelta

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from watchword.platforms import POSIX, is_on_read_only_mount, user
 from watchword.settings.values import Unfit
 from watchword.settings.written import bare
 
@@ -43,10 +44,10 @@ def _looked_at(path: Path, descriptor: int) -> Unfit | None:
     if not stat.S_ISREG(found.st_mode):
         return None  # a pipe or a socket, which the shell made for us
     if is_strangers(found):
-        if not _is_read_only(descriptor):
-            raise Unfit(f"{path} {STRANGERS}", f"run: chown {os.geteuid()} {path}")
+        if not is_on_read_only_mount(descriptor):
+            raise Unfit(f"{path} {STRANGERS}", f"run: chown {user()} {path}")
         return Unfit(f"{path} {STRANGERS}, on a mount that is read-only", "let it belong to root or to this user")
-    if found.st_mode & stat.S_IWOTH and not _is_read_only(descriptor):
+    if found.st_mode & stat.S_IWOTH and not is_on_read_only_mount(descriptor):
         raise Unfit(
             f"{path} can be replaced by every user of this machine",
             f"chmod 600 {path}, and replace the secret if others had access",
@@ -61,8 +62,4 @@ STRANGERS = "belongs to another user, neither to root nor to the one who runs th
 
 def is_strangers(found: os.stat_result) -> bool:
     """Whether a file belongs to neither root nor us: its owner can read and replace it at any time."""
-    return hasattr(os, "geteuid") and found.st_uid not in {0, os.geteuid()}
-
-
-def _is_read_only(descriptor: int) -> bool:
-    return hasattr(os, "fstatvfs") and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+    return POSIX and found.st_uid not in {0, user()}

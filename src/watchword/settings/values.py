@@ -16,10 +16,12 @@ SECRET_BYTES = 32
 _FEWEST_DISTINCT = 8  # 32 random bytes have fewer distinct values with a probability below 2^-100
 _LONGEST_QUOTE = 60
 _MOST_SECRETS = 3  # a refresh token's MAC is tried against each
-_MOST_HOPS = 16
 _UNITS = {"": SECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,9}[smhd]?)")
+_MOST_HOPS = 16
+_MAPPED_BITS = 96  # ::ffff:0:0/96 is IPv4
+_PROXIES_HINT = "give a whole number from 0 to 16, or the proxies' networks, such as 10.0.0.0/8,fd00::/8"
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_-]{1,63})*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")
@@ -28,6 +30,8 @@ _OFF = frozenset({"off", "false", "no", "0"})
 
 Reader = Callable[[str], object]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Proxies = int | tuple[Network, ...]
+"""Which reverse proxies are believed: how many hops, or from which networks."""
 
 
 class Unfit(ValueError):
@@ -109,6 +113,37 @@ def number(least: int, most: int) -> Reader:
     return read
 
 
+def proxies(text: str) -> Proxies:
+    """How many proxies stand in front (`1`), or a comma list of the networks that they are in; `off` is 0."""
+    if re.fullmatch(r"off|[+-]?[0-9]+", text.strip().lower()):
+        hops = number(0, _MOST_HOPS)(text)
+        assert isinstance(hops, int)
+        return hops
+    found = tuple(dict.fromkeys(_network(part.strip()) for part in text.split(",") if part.strip()))
+    if not found:
+        raise Unfit("is given and lists no network", _PROXIES_HINT)
+    return found
+
+
+def _network(text: str) -> Network:
+    address, slash, bits = text.partition("/")
+    if slash and not re.fullmatch(r"[0-9]{1,3}", bits):
+        raise Unfit(f"{_quoted(text)} is no network with a prefix length", _PROXIES_HINT)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Unfit(f"{_quoted(text)} is neither a number of proxies nor a network", _PROXIES_HINT) from None
+    if "%" in text or network.network_address != ipaddress.ip_address(address):
+        raise Unfit(f"{_quoted(text)} is not the beginning of a network", f"write {network}, or one address")
+    if isinstance(network, ipaddress.IPv6Network):
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+            network = ipaddress.IPv4Network(f"{mapped}/{network.prefixlen - _MAPPED_BITS}")
+    if network.prefixlen == 0:
+        raise Unfit(f"{_quoted(text)} is everyone, who could then claim any address", _PROXIES_HINT)
+    return network
+
+
 def choice(*names: str, also: dict[str, str] | None = None) -> Reader:
     """One of a few names, in any case; `also` maps other spellings to them."""
     known = {name.lower(): name for name in names} | (also or {})
@@ -128,29 +163,6 @@ def switch(text: str) -> bool:
     if word not in _ON | _OFF:
         raise Unfit(f"{_quoted(text)} is neither on nor off", "write on or off")
     return word in _ON
-
-
-def proxies(text: str) -> int | tuple[Network, ...]:
-    """How many reverse proxies stand in front (`1`), or their networks (`10.0.0.0/8,fd00::/8`); `off` is 0."""
-    word = text.strip().lower()
-    if word == "off" or re.fullmatch(r"[+-]?[0-9]+", word):
-        count = number(0, _MOST_HOPS)(word)
-        assert isinstance(count, int)
-        return count
-    return tuple(dict.fromkeys(_network(part.strip()) for part in word.split(",") if part.strip()))
-
-
-def _network(text: str) -> Network:
-    hint = f"write a number of proxies from 0 to {_MOST_HOPS}, or their networks such as 10.0.0.0/8,fd00::/8"
-    try:
-        found = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise Unfit(f"{_quoted(text)} is neither a number nor a network", hint) from None
-    if str(found.network_address) != str(ipaddress.ip_address(text.partition("/")[0])):
-        raise Unfit(f"{_quoted(text)} is an address within a network", f"write {found}, or the address alone")
-    if found.prefixlen == 0:
-        raise Unfit(f"{_quoted(text)} is everyone: any client could then choose its address", hint)
-    return found
 
 
 def host(text: str) -> str:

@@ -16,7 +16,7 @@ import structlog
 from watchword.errors import NotFound, Overloaded, Refused, WatchwordError
 from watchword.identity.audit import Peer
 from watchword.ids import new_id
-from watchword.settings.values import Network
+from watchword.settings import Proxies
 from watchword.tally import Faults, Tally
 from watchword.web import access, bodies
 from watchword.web.forms import decode_form
@@ -108,7 +108,7 @@ class Dispatcher:
     :param prefix: stands before every path but those with `root=True`: empty, or `/api`.
     :param public_url: what problem types start with; https makes answers carry HSTS.
     :param verify: from a token to its claims, or TokenError. Called on the event loop; it may not block.
-    :param trusted_proxies: as `ClientAddresses` takes it.
+    :param trusted_proxies: how many entries of X-Forwarded-For, from the right, our proxies wrote, or their networks.
     :param log: a structlog logger; unexpected errors are written there with their traceback.
     :raises ValueError: for two routes of the same method and path.
     """
@@ -121,13 +121,13 @@ class Dispatcher:
         public_url: str,
         verify: Callable[[str], AccessClaims],
         origins: OriginRule,
-        trusted_proxies: int | Sequence[Network] = 0,
+        trusted_proxies: Proxies = 0,
         log: Any = None,
     ) -> None:
         self._verify = verify
         self._origins = origins
         self._log = structlog.get_logger("watchword.web") if log is None else log
-        self._address = ClientAddresses(trusted_proxies, self._log)
+        self._clients = ClientAddresses(trusted_proxies, self._log)
         self._overloads = Tally(self._log, "overloaded")
         self._faults = Faults(self._log)
         self._problems = Problems(public_url)
@@ -213,7 +213,7 @@ class Dispatcher:
             if entry is None:
                 reply = self._without_route(scope["method"], methods, headers)
             else:
-                peer = Peer(self._address(scope, headers), client_agent(headers), request_id)
+                peer = Peer(self._clients.of(scope, headers), client_agent(headers), request_id)
                 call = Call(scope, peer, params, receive)
                 if entry.admit is not None:
                     entry.admit(call, headers)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import structlog
-
 from watchword.errors import Refused
-from watchword.settings.values import Network
+from watchword.settings import Network, Proxies
 from watchword.web.route import Scope
 
 MAX_AGENT = 256  # characters
 UNKNOWN = "unknown"
+_MOST_PROXIES = 16  # in a row; further left nothing is read
+_PORT = re.compile(r"(:[0-9]{0,5})?")
 # Sent twice, these would leave it open which one counts; two sets of credentials are refused by RFC 6750 section 3.1.
 _SINGLE = frozenset(
     {b"authorization", b"content-type", b"content-length", b"host", b"origin", b"sec-fetch-site", b"content-encoding"}
@@ -38,75 +39,91 @@ def header_map(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
 
 
 class ClientAddresses:
-    """Tells the client's address in its normal form; IPv4 inside IPv6 is folded to IPv4 (checklist J5).
+    """Tells the address of each request's client, and warns once about a proxy that is not believed.
 
-    Each proxy adds the address that it saw to the right end of X-Forwarded-For. So entries count from the right, as far
-    as proxies of ours wrote them; what stands further left came from outside and may be made up.
-
-    :param trusted: how many proxies of ours stand in front, or the networks that they are in. With a number, that entry
-        from the right counts. With networks, the rightmost address outside them counts, if the socket's is inside; a
-        Unix socket is. An entry that is no address ends the search at the one before it.
-    :param log: a structlog logger, told once of a forwarded address that no one is trusted for.
+    :param trusted: how many proxies in front are ours, or the networks that they are in.
+    :param log: a structlog logger.
     """
 
-    def __init__(self, trusted: int | Sequence[Network] = 0, log: Any = None) -> None:
-        self._hops = trusted if isinstance(trusted, int) else None if trusted else 0  # an empty list trusts no one
-        self._networks = () if isinstance(trusted, int) else tuple(trusted)
-        self._log = structlog.get_logger("watchword.web") if log is None else log
-        self._is_trusted = lru_cache(maxsize=4096)(self._is_inside)
-        self._told = False
+    def __init__(self, trusted: Proxies, log: Any) -> None:
+        self._trusted = trusted
+        self._log = log
+        self._warned = False
 
-    def __call__(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-        """Return the address; `unknown` where there is none (a Unix socket)."""
+    def of(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+        """The client's address in its normal form; IPv4 inside IPv6 is folded to IPv4 (checklist J5)."""
         client = scope.get("client")
         socket = (_normal(client[0]) if client else "") or UNKNOWN
         forwarded = headers.get(b"x-forwarded-for")
-        if forwarded is None:
-            if b"forwarded" in headers:
-                self._tell(socket)
-            return socket
-        if self._hops == 0 or (self._networks and socket != UNKNOWN and not self._is_trusted(socket)):
-            self._tell(socket)
-            return socket
-        entries = forwarded.decode("latin-1").split(",")
-        if self._hops is not None:
-            return (_normal(entries[-self._hops].strip(" \t")) if len(entries) >= self._hops else "") or socket
-        return self._outside(entries, socket)
+        found = "" if forwarded is None or not self._trusted else _forwarded_for(forwarded, socket, self._trusted)
+        if not found and not self._warned and (forwarded is not None or b"forwarded" in headers):
+            self._warned = True
+            self._log.warning("forwarded_address_ignored", peer=socket, hint=_hint(self._trusted, socket))
+        return found or socket
 
-    def _outside(self, entries: list[str], nearest: str) -> str:
-        for entry in reversed(entries):
-            address = _normal(entry.strip(" \t"))
-            if not address:
-                break
-            nearest = address
-            if not self._is_trusted(address):
-                break
-        return nearest
 
-    def _is_inside(self, address: str) -> bool:
-        parsed = ipaddress.ip_address(address)
-        return any(parsed in network for network in self._networks)
+def _forwarded_for(header: bytes, socket: str, trusted: Proxies) -> str:
+    """The last address that one of ours vouches for, or '' when there is none.
 
-    def _tell(self, socket: str) -> None:
-        if self._told:
-            return
-        self._told = True
-        self._log.warning(
-            "forwarded_address_ignored",
-            address=socket,
-            reason="a request came with X-Forwarded-For or Forwarded, and its sender is not a trusted proxy",
-            hint="if that is your proxy, let it send X-Forwarded-For and set WATCHWORD_TRUSTED_PROXIES: how many stand"
-            f" in front, or their networks, such as {socket if socket != UNKNOWN else '10.0.0.0/8'}",
+    Each proxy adds the address that it saw to the right end of X-Forwarded-For. So with a number of hops the N-th from
+    the right counts, and with networks the first from the right that is in none of them. Anything further left came
+    from outside. Behind an entry that is no address nothing is believed.
+    """
+    if isinstance(trusted, int):
+        entries = header.rsplit(b",", trusted)
+        return _entry(entries[-trusted]) if len(entries) >= trusted else ""
+    if not _is_in(socket, trusted):
+        return ""
+    found = ""
+    for entry in reversed(header.rsplit(b",", _MOST_PROXIES)[-_MOST_PROXIES:]):
+        address = _entry(entry)
+        if not address:
+            break
+        found = address
+        if not _is_in(address, trusted):
+            break
+    return found
+
+
+def _entry(raw: bytes) -> str:
+    return _normal(raw.decode("latin-1").strip(" \t"))
+
+
+@lru_cache(maxsize=4096)
+def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    if address == UNKNOWN:
+        return False
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in networks)
+
+
+def _hint(trusted: Proxies, socket: str) -> str:
+    """What to set, for the person who runs the proxy."""
+    if isinstance(trusted, int) and trusted:
+        return (
+            f"X-Forwarded-For has fewer than {trusted} usable entries; set WATCHWORD_TRUSTED_PROXIES to the number of "
+            "proxies that add to it"
         )
+    if not isinstance(trusted, int) and _is_in(socket, trusted):
+        return "this proxy is believed, and sends no usable X-Forwarded-For: let it send one"
+    if socket == UNKNOWN:
+        return "if this is a proxy of yours, set WATCHWORD_TRUSTED_PROXIES=1"
+    known = "" if isinstance(trusted, int) else "".join(f"{network}," for network in trusted)
+    other = " or =1" if isinstance(trusted, int) else ""
+    return f"if this is a proxy of yours, set WATCHWORD_TRUSTED_PROXIES={known}{socket}{other}"
 
 
 @lru_cache(maxsize=4096)
 def _normal(text: str) -> str:
     """An address without port, brackets or zone in its shortest form, or '' when it is none."""
     if text.startswith("["):
-        text = text[1:].partition("]")[0]
+        text, bracket, rest = text[1:].partition("]")
+        if not bracket or not _PORT.fullmatch(rest):
+            return ""
     elif text.count(":") == 1:
-        text = text.partition(":")[0]
+        text, _, port = text.partition(":")
+        if not _PORT.fullmatch(f":{port}"):
+            return ""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
