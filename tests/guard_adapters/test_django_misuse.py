@@ -218,6 +218,22 @@ def test_a_middleware_that_guards_nothing_does_not_start(given: Any, message: st
         GuardMiddleware(lambda request: None)
 
 
+def test_paths_without_a_middleware_are_noticed_by_the_first_view() -> None:
+    """Unless the middleware is there under another name."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.test import override_settings
+
+    from watchword.guard.django import GuardMiddleware, guarded
+
+    for name in ("protect", "optional"):
+        given = {"guard": ISSUER.guard(), name: ["/api"]}
+        with override_settings(MIDDLEWARE=["django.middleware.common.CommonMiddleware"], WATCHWORD_GUARD=given):
+            with pytest.raises(ImproperlyConfigured, match=f"'{name}' guards nothing.*missing in MIDDLEWARE"):
+                guarded(show)(get(**GOOD))
+            GuardMiddleware(show)
+            assert guarded(show)(get(**GOOD)).status_code == 200
+
+
 def test_what_the_middleware_reaches_and_what_it_does_not(tmp_path: Path) -> None:
     """Everything that the site's urls answer, whatever the method; not what is answered before the middleware."""
     from django.contrib.staticfiles.handlers import StaticFilesHandler

@@ -128,6 +128,64 @@ def orders_of() -> Any:
     return lambda: "in"
 
 
+@pytest.mark.parametrize("with_server", [True, False])
+def test_a_guard_above_an_event_of_Flask_SocketIO_is_noticed(with_server: bool) -> None:
+    from flask_socketio import SocketIO
+
+    app, auth = make()
+    socketio = SocketIO(app, async_mode="threading") if with_server else SocketIO()
+    with pytest.raises(RuntimeError, match=r"of 'connect'[\s\S]*\(or the event\) first"):
+
+        @auth.required()
+        @socketio.on("connect")
+        def connect() -> None: ...
+
+    with pytest.raises(RuntimeError, match="above the route"):
+
+        @auth.required()
+        @socketio.event(namespace="/inner")
+        def change() -> None: ...
+
+
+def test_a_guard_may_be_put_before_a_view_that_is_routed_already(tmp_path: Any) -> None:
+    """In the place of the bare one, as is done for static files."""
+    (tmp_path / "a.txt").write_text("static")
+    app = Flask(__name__, static_folder=str(tmp_path), static_url_path="/static")
+    auth = FlaskGuard(ISSUER.guard())
+
+    @app.get("/one")
+    def one() -> str:
+        return "in"
+
+    for name in ("static", "one"):
+        app.view_functions[name] = auth.required()(app.view_functions[name])
+    for path in ("/static/a.txt", "/one"):
+        assert app.test_client().get(path).status_code == 401
+        assert app.test_client().get(path, headers=GOOD, buffered=True).status_code == 200
+
+
+def test_several_decorators_between_the_guard_and_the_route() -> None:
+    app, auth = make()
+
+    def kept(view: Any) -> Any:
+        return view
+
+    with pytest.raises(RuntimeError, match="above the route"):
+
+        @kept
+        @auth.required(
+            roles="admin",
+        )
+        @kept
+        @app.get(
+            "/one",
+        )
+        def one(
+            first: int = 1,
+        ) -> str:
+            return "in"
+
+
 def test_a_view_may_be_routed_twice_once_without_its_guard() -> None:
     app, auth = make()
     view = orders_of()

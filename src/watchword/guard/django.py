@@ -44,6 +44,8 @@ _SETTING: Final = "WATCHWORD_GUARD"
 _FOR_MIDDLEWARE: Final = frozenset({"protect", "optional", "except"})
 _made: list[Guard] = []
 _making = threading.Lock()
+_in_place: list[bool] = []
+"""Not empty where a middleware was made: it may be listed in MIDDLEWARE under another name."""
 
 
 def get_guard() -> Guard:
@@ -54,7 +56,9 @@ def get_guard() -> Guard:
     if not _made:
         with _making:
             if not _made:
-                _made.append(_make(_options()))
+                options = _options()
+                _check_listed(options)
+                _made.append(_make(options))
     return _made[0]
 
 
@@ -209,6 +213,7 @@ class GuardMiddleware:
         self._protect = _paths(options, "protect")
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
+        _in_place[:] = [True]
         get_guard()  # a mistake in the settings shows when the site starts; nothing runs or is fetched before a check
         _check_place(options)
 
@@ -307,6 +312,13 @@ def _check_place(options: dict[str, Any]) -> None:
         )
 
 
+def _check_listed(options: dict[str, Any]) -> None:
+    """Refuse paths that no middleware guards: it was forgotten."""
+    named = [name for name in ("protect", "optional") if options.get(name)]
+    if named and not _in_place and _OURS not in getattr(settings, "MIDDLEWARE", ()):
+        raise ImproperlyConfigured(f"{_SETTING}: {named[0]!r} guards nothing: {_OURS} is missing in MIDDLEWARE")
+
+
 def _paths(options: dict[str, Any], name: str) -> Paths:
     try:
         return Paths(_listed(options.get(name, ())), _listed(options.get("except", ())))
@@ -325,6 +337,7 @@ def _forget(*, setting: str, **_: Any) -> None:
         for guard in _made:
             guard.stop()
         _made.clear()
+        _in_place.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="watchword.guard.django")

@@ -236,7 +236,7 @@ def _leads_to(other: Any, view: Any) -> bool:
 def _above_the_route(view: Any, written: str) -> RuntimeError:
     return RuntimeError(
         f"guard: @{written}(…) stands above the route of {getattr(view, '__name__', view)!r}, where it protects "
-        f'nothing. Write the route first:\n\n    @app.get("/…")\n    @{written}(…)\n    def …'
+        f'nothing. Write the route (or the event) first:\n\n    @app.get("/…")\n    @{written}(…)\n    def …'
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from inspect import isclass, isroutine
+from collections.abc import Callable, Iterable, Iterator
+from inspect import isclass, isroutine, unwrap
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,12 +67,23 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
     return listed
 
 
-def routed_already(view: object, places: Iterable[object]) -> bool:
-    """Whether an application or a blueprint among these objects calls this very function: it was routed too early."""
-    return any(_routes(place, view) for place in places)
+def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
+    """Whether a view that is being decorated in this frame is called by an application or a blueprint there already.
+
+    A view that is guarded later, to be put in the place of the bare one, was written elsewhere.
+    """
+    code = getattr(unwrap(view), "__code__", None)
+    if code is None or code.co_filename != frame.f_code.co_filename:
+        return False
+    body = min((line for *_, line in code.co_lines() if line and line > code.co_firstlineno), default=None)
+    if not code.co_firstlineno <= frame.f_lineno < (body or code.co_firstlineno + 1):
+        return False
+    return any(_routes(place, view) for place in (*frame.f_locals.values(), *frame.f_globals.values()))
 
 
 def _routes(place: object, view: object) -> bool:
+    if type(place).__module__.partition(".")[0] == "flask_socketio":
+        return any(getattr(each, "__wrapped__", None) is view for each in _handlers(place))
     if not hasattr(type(place), "add_url_rule"):
         return False
     if any(each is view for each in getattr(place, "view_functions", {}).values()):
@@ -81,6 +93,13 @@ def _routes(place: object, view: object) -> bool:
         each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
     )
     return any(_content(cell) is view for each in cells for cell in each)
+
+
+def _handlers(socketio: Any) -> Iterator[object]:
+    """What Flask-SocketIO calls: kept in a list until there is a server, and by the server from then on."""
+    yield from (each[1] for each in getattr(socketio, "handlers", None) or () if isinstance(each, tuple))
+    for events in getattr(getattr(socketio, "server", None), "handlers", {}).values():
+        yield from events.values()
 
 
 def _content(cell: Any) -> object:
