@@ -177,7 +177,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
     def decorate(*given: Any) -> Callable[_P, Any]:
         view = misuse.a_view(given, written, for_class=_CLASS_LINE.format(written))
         frame = sys._getframe(1)  # noqa: SLF001  here stands the application that may have the bare view already
-        if misuse.routed_already(view, (*frame.f_locals.values(), *frame.f_globals.values())):
+        if misuse.routed_already(view, frame):
             raise _above_the_route(view, written)
 
         @functools.wraps(view)

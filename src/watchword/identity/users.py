@@ -6,9 +6,9 @@ users → sessions → feed.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
-
-import msgspec
 
 from watchword.clock import Clock
 from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, UniqueViolation
@@ -19,41 +19,15 @@ from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
 from watchword.identity.roles import checked as checked_roles
 from watchword.identity.throttle import Throttle, change_takes, conflict_takes
+from watchword.identity.user_row import COLUMNS, insert
+from watchword.identity.user_row import User as User  # noqa: PLC0414 - others take it from here
 from watchword.ids import new_id
 from watchword.settings import Settings
-from watchword.storage.database import Database, Row, Tx, Unit
+from watchword.storage.database import Database, Tx, Unit
 
 T = TypeVar("T")
 
-_COLUMNS = (
-    "id, username, email, email_verified_at, roles, token_version, created_at, updated_at, last_login_at, disabled_at"
-)
 _TAKEN = {"ww_users_username": ("username_taken", "username"), "ww_users_email": ("email_taken", "e-mail address")}
-
-
-class User(msgspec.Struct, frozen=True):
-    """A user as the product sees one. The password hash is not among the fields, so no answer can carry it."""
-
-    id: str
-    username: str | None
-    email: str | None
-    email_verified_at: int | None
-    roles: tuple[str, ...]
-    token_version: int
-    created_at: int
-    updated_at: int
-    last_login_at: int | None
-    disabled_at: int | None
-
-    @classmethod
-    def of(cls, row: Row) -> User:
-        """A row of `ww_users` with the columns of this class, in their order."""
-        return cls(row[0], row[1], row[2], row[3], tuple(row[4].split()), row[5], row[6], row[7], row[8], row[9])
-
-    @property
-    def identifiers(self) -> tuple[str, ...]:
-        """Username and e-mail address, as far as there are any."""
-        return tuple(text for text in (self.username, self.email) if text is not None)
 
 
 class Users:
@@ -77,13 +51,13 @@ class Users:
 
     async def find(self, user_id: str) -> User | None:
         """The user with that id, or None."""
-        row = await self._database.one(f"SELECT {_COLUMNS} FROM ww_users WHERE id = :id", id=user_id)
+        row = await self._database.one(f"SELECT {COLUMNS} FROM ww_users WHERE id = :id", id=user_id)
         return None if row is None else User.of(row)
 
     async def find_by(self, identifier: Identifier) -> User | None:
         """The user with that username or e-mail address, or None."""
         row = await self._database.one(
-            f"SELECT {_COLUMNS} FROM ww_users WHERE {identifier.kind}_key = :key", key=identifier.key
+            f"SELECT {COLUMNS} FROM ww_users WHERE {identifier.kind}_key = :key", key=identifier.key
         )
         return None if row is None else User.of(row)
 
@@ -97,7 +71,7 @@ class Users:
     async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
         """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
         rows = await self._database.scan(
-            f"SELECT {_COLUMNS} FROM ww_users WHERE id > :after AND (:search = ''"
+            f"SELECT {COLUMNS} FROM ww_users WHERE id > :after AND (:search = ''"
             " OR COALESCE(username_key, '') LIKE :pattern ESCAPE '!'"
             " OR COALESCE(email_key, '') LIKE :pattern ESCAPE '!')"
             " ORDER BY id LIMIT :limit",
@@ -126,7 +100,6 @@ class Users:
         :raises TooManyAttempts: when that was answered too often already, whatever would be answered now.
         """
         named = self._named(username, email, password)
-        password_hash = None if password is None else await self._hasher.hash(password, address=peer.address)
         now = self._clock.now()
         user = User(
             new_id(),
@@ -141,11 +114,14 @@ class Users:
             None,
         )
 
-        async def unit(tx: Tx) -> None:
-            await _insert(tx, user, named, password_hash)
-            await audit.record(tx, "user_created", at=now, peer=peer, actor=actor or user.id, user=user.id)
+        async with self._may_tell(peer, None):
+            password_hash = None if password is None else await self._hasher.hash(password, address=peer.address)
 
-        await self._claim_names(unit, peer, None)
+            async def unit(tx: Tx) -> None:
+                await insert(tx, user, named, password_hash)
+                await audit.record(tx, "user_created", at=now, peer=peer, actor=actor or user.id, user=user.id)
+
+            await self._named_uniquely(unit)
         return user
 
     def _named(self, username: str | None, email: str | None, password: str | None) -> dict[str, Identifier]:
@@ -235,9 +211,7 @@ class Users:
                 values |= {kind: identifier.text, f"{kind}_key": identifier.key}
             if renewed:
                 changes.append("email_verified_at = NULL, token_version = token_version + 1")
-            row = await tx.one(
-                f"UPDATE ww_users SET {', '.join(changes)} WHERE id = :id RETURNING {_COLUMNS}", **values
-            )
+            row = await tx.one(f"UPDATE ww_users SET {', '.join(changes)} WHERE id = :id RETURNING {COLUMNS}", **values)
             if row is None:
                 raise NotFound("There is no such user.")
             changed = User.of(row)
@@ -250,7 +224,8 @@ class Users:
                 await revocation.publish(tx, *entries)
             return changed, entries
 
-        changed, entries = await self._claim_names(unit, peer, user.id)
+        async with self._may_tell(peer, user.id):
+            changed, entries = await self._named_uniquely(unit)
         await self._follower.take(entries)
         return changed
 
@@ -299,7 +274,7 @@ class Users:
         async def unit(tx: Tx) -> tuple[User, list[Entry]]:
             row = await tx.one(
                 f"UPDATE ww_users SET {change}, updated_at = :now, token_version = token_version + 1"
-                f" WHERE id = :id RETURNING {_COLUMNS}",
+                f" WHERE id = :id RETURNING {COLUMNS}",
                 id=user_id,
                 now=now,
                 **values,
@@ -347,18 +322,19 @@ class Users:
     async def _kind_is_missing(self, kind: str) -> bool:
         return await self._database.one("SELECT kind FROM ww_password_kinds WHERE kind = :kind", kind=kind) is None
 
-    async def _claim_names(self, unit: Unit[T], peer: Peer, account: str | None) -> T:
-        """Run a unit that takes names, where "this is taken" is answered: how often that is told has one limit.
+    @asynccontextmanager
+    async def _may_tell(self, peer: Peer, account: str | None) -> AsyncIterator[None]:
+        """Around what may answer "this is taken": how often that is told has one limit, for every way to ask.
 
-        It is asked before the unit: a limit that is used up refuses free names too, else that would be the answer.
-        Commands on this machine are the operator's, and not limited.
+        It is asked first: once it is used up free names are refused too, else that would be the answer. Commands on
+        this machine are the operator's, and not limited.
         """
         if peer is LOCAL:
-            return await self._named_uniquely(unit)
-        takes = conflict_takes(peer.address, account)
-        async with self._throttle.attempt(*takes, peer=peer, user=account) as attempt:
+            yield
+            return
+        async with self._throttle.attempt(*conflict_takes(peer.address, account), peer=peer, user=account) as attempt:
             try:
-                return await self._named_uniquely(unit)
+                yield
             except Conflict:
                 attempt.count()
                 raise
@@ -372,24 +348,6 @@ class Users:
 
 
 _KNOW_KIND = "INSERT INTO ww_password_kinds (kind, sample) VALUES (:kind, :sample) ON CONFLICT (kind) DO NOTHING"
-
-
-async def _insert(tx: Tx, user: User, named: dict[str, Identifier], password_hash: str | None) -> None:
-    await tx.run(
-        "INSERT INTO ww_users (id, username, username_key, email, email_key, password_hash, roles, token_version,"
-        " created_at, updated_at, password_set_at) VALUES (:id, CAST(:username AS TEXT), CAST(:username_key AS TEXT),"
-        " CAST(:email AS TEXT), CAST(:email_key AS TEXT), CAST(:hash AS TEXT), :roles, 1, :now, :now,"
-        " CAST(:set_at AS BIGINT))",
-        id=user.id,
-        username=user.username,
-        username_key=named["username"].key if "username" in named else None,
-        email=user.email,
-        email_key=named["email"].key if "email" in named else None,
-        hash=password_hash,
-        roles=" ".join(user.roles),
-        now=user.created_at,
-        set_at=None if password_hash is None else user.created_at,
-    )
 
 
 def _escape_like(text: str) -> str:

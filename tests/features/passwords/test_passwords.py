@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import COOKIE, PASSWORD, bearer, fields, refused
+from tests.e2e.client import COOKIE, PASSWORD, bearer, fields, fresh_name, refused
 from tests.features.api import Api, served
 from tests.tutorials.reading import claims
 
@@ -202,3 +202,18 @@ async def test_D2_bcrypt_sees_72_bytes_and_no_more(tmp_path: Path) -> None:
         await api.register("ada", password=long)
         assert await api.log_in("ada", long)
         refused(await api.post("/login", json={"username": "ada", "password": long + "x"}), 401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("around", ["{} ", " {}", "{}\n", "\u00a0{}"])
+async def test_a_space_around_a_name_is_no_wrong_password(api: Api, around: str) -> None:
+    """Copied with what nobody sees, a name logs in where it was registered so, and the other way round."""
+    name = fresh_name()
+    address = f"{name}@example.org"
+    body = {"username": around.format(name), "email": around.format(address), "password": PASSWORD}
+    made = (await api.post("/register", json=body)).json()
+    assert (made["username"], made["email"]) == (name, address)
+    for field, text in (("username", name), ("email", address)):
+        for typed in (text, around.format(text)):
+            assert (await api.post("/login", json={field: typed, "password": PASSWORD})).status_code == 200
+            form = {"grant_type": "password", "username": typed, "password": PASSWORD}
+            assert (await api.post("/token", data=form)).status_code == 200

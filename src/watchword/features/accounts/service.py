@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watchword.errors import Forbidden, TooManyAttempts, Unauthenticated
+from watchword.errors import Forbidden, Unauthenticated
 from watchword.identity.audit import Peer
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate
@@ -33,11 +33,7 @@ class Accounts:
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
         async with self._throttle.attempt(*register_takes(peer.address), peer=peer) as attempt:
-            try:
-                user = await self._users.create(username=username, email=email, password=password, peer=peer)
-            except TooManyAttempts:
-                attempt.count()  # the password was hashed before that limit was met
-                raise
+            user = await self._users.create(username=username, email=email, password=password, peer=peer)
             attempt.count()
         return user
 

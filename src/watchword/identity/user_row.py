@@ -1,0 +1,56 @@
+"""A user's row: its columns, what the product sees of it, how one is inserted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from watchword.identity.identifiers import Identifier
+from watchword.storage.database import Row, Tx
+
+COLUMNS = (
+    "id, username, email, email_verified_at, roles, token_version, created_at, updated_at, last_login_at, disabled_at"
+)
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as the product sees one. The password hash is not among the fields, so no answer can carry it."""
+
+    id: str
+    username: str | None
+    email: str | None
+    email_verified_at: int | None
+    roles: tuple[str, ...]
+    token_version: int
+    created_at: int
+    updated_at: int
+    last_login_at: int | None
+    disabled_at: int | None
+
+    @classmethod
+    def of(cls, row: Row) -> User:
+        """A row of `ww_users` with the columns of this class, in their order."""
+        return cls(row[0], row[1], row[2], row[3], tuple(row[4].split()), row[5], row[6], row[7], row[8], row[9])
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Username and e-mail address, as far as there are any."""
+        return tuple(text for text in (self.username, self.email) if text is not None)
+
+
+async def insert(tx: Tx, user: User, named: dict[str, Identifier], password_hash: str | None) -> None:
+    """Insert a new user, in the caller's unit. Raises `UniqueViolation` for a name that is taken."""
+    await tx.run(
+        "INSERT INTO ww_users (id, username, username_key, email, email_key, password_hash, roles, token_version,"
+        " created_at, updated_at, password_set_at) VALUES (:id, CAST(:username AS TEXT), CAST(:username_key AS TEXT),"
+        " CAST(:email AS TEXT), CAST(:email_key AS TEXT), CAST(:hash AS TEXT), :roles, 1, :now, :now,"
+        " CAST(:set_at AS BIGINT))",
+        id=user.id,
+        username=user.username,
+        username_key=named["username"].key if "username" in named else None,
+        email=user.email,
+        email_key=named["email"].key if "email" in named else None,
+        hash=password_hash,
+        roles=" ".join(user.roles),
+        now=user.created_at,
+        set_at=None if password_hash is None else user.created_at,
+    )
