@@ -87,9 +87,9 @@ def test_without_the_password_grant_a_token_is_pasted(chromium: Browser, serve: 
 
 
 def test_how_it_looks(chromium: Browser, serve: Serve) -> None:
-    """The order, one small window, nothing wider than the screen, nothing faint, on every screen."""
+    """The order, one small window, nothing wider than the screen, nothing faint."""
     server = serve(**UNLIMITED)
-    for screen in ALL_SCREENS:
+    for screen in SCREENS:
         with visiting(chromium, screen) as visitor:
             visitor.open(f"{server.url}/docs")
             paths = visitor.page.locator(".opblock-summary-path").evaluate_all("all => all.map(x => x.dataset.path)")
@@ -115,6 +115,21 @@ def test_how_it_looks(chromium: Browser, serve: Serve) -> None:
             expect(visitor.page.locator(".execute")).to_have_count(len(paths), timeout=PATIENCE)
             assert visitor.wide() == []
             assert visitor.faint() == []
+
+
+def test_a_problems_page(chromium: Browser, serve: Serve) -> None:
+    """It can be read on a phone and in the dark, and its links lead somewhere."""
+    server = serve(**UNLIMITED)
+    for screen in ALL_SCREENS:
+        with visiting(chromium, screen) as visitor:
+            for path in ("/problems/token_expired", "/problems/too_many_attempts", "/problems"):
+                visitor.page.goto(server.url + path)
+                assert visitor.wide() == []
+                assert visitor.faint() == []
+    with visiting(chromium) as visitor:
+        visitor.page.goto(f"{server.url}/problems/token_expired")
+        visitor.page.get_by_role("link", name="GET /profile", exact=True).click()
+        expect(visitor.page.locator(".opblock.is-open[id$='-get_profile']")).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_client_that_is_not_accepted_opens_no_box_of_the_browser(chromium: Browser, serve: Serve) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,8 +52,6 @@ def service(serve: Serve) -> Server:
 @pytest.fixture
 def port(service: Server, tmp_path: Path) -> Iterator[int]:
     """Where the application listens."""
-    import sys
-
     port = free_port()
     program = tmp_path / "main.py"
     program.write_text(APPLICATION)
@@ -90,8 +91,7 @@ def authorized(visitor: Visitor, name: str, password: str, client_id: str = "") 
     return text
 
 
-@pytest.mark.parametrize("screen", [DESK, DARK_PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(("host", "screen"), [("127.0.0.1", DESK), ("localhost", DARK_PHONE)])
 def test_the_whole_walk(chromium: Browser, service: Server, port: int, host: str, screen: Screen) -> None:
     """Nothing had to be set: both are on this machine. A wrong password is called one, and so is a made-up client."""
     with Client(service.url) as client:
@@ -113,15 +113,36 @@ def test_the_whole_walk(chromium: Browser, service: Server, port: int, host: str
             visitor.page.wait_for_timeout(100)
 
 
-def test_a_page_that_is_not_allowed_is_named_in_the_log(chromium: Browser, serve: Serve, tmp_path: Path) -> None:
+class _Blank(BaseHTTPRequestHandler):
+    """A page of some other program."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><link rel=icon href=data:>")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def page_elsewhere() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Blank) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+def test_a_page_that_is_not_allowed_is_named_in_the_log(chromium: Browser, serve: Serve, page_elsewhere: str) -> None:
     """Beyond loopback nobody is a neighbour: the page says little, and the log says what to set."""
     service = serve(**UNLIMITED, WATCHWORD_PUBLIC_URL="https://auth.example")
-    address = f"{service.url}/token"
     with visiting(chromium) as visitor:
-        visitor.page.route("http://localhost:8123/", lambda route: route.fulfill(body="<!doctype html>"))
-        visitor.page.goto("http://localhost:8123/")
+        visitor.page.goto(page_elsewhere)
         ask = """address => fetch(address, {method: "POST", headers: {"X-Requested-With": "XMLHttpRequest"}})
             .then(() => "answered", (error) => error.message)"""
-        assert visitor.page.evaluate(ask, address) == "Failed to fetch"
+        assert visitor.page.evaluate(ask, f"{service.url}/token") == "Failed to fetch"
         visitor.errors.clear()  # of CORS, as expected
-    assert "WATCHWORD_ALLOWED_ORIGINS=http://localhost:8123" in service.log()
+    assert service.log().count("origin_refused") == 1
+    assert f"WATCHWORD_ALLOWED_ORIGINS={page_elsewhere}" in service.log()

@@ -43,7 +43,7 @@ class Visitor:
 
     def _heard(self, kind: str, text: str) -> None:
         # The browser itself notes every answer from 400 on; the visitor looks at statuses where they matter.
-        if kind in {"error", "warning"} and not text.startswith("Failed to load resource: the server responded with"):
+        if kind == "error" and not text.startswith("Failed to load resource: the server responded with"):
             self.errors.append(text)
 
     def open(self, address: str) -> None:
@@ -112,7 +112,7 @@ def visiting(browser: Browser, screen: Screen = DESK) -> Iterator[Visitor]:
     try:
         visitor = Visitor(context.new_page())
         yield visitor
-        assert visitor.errors == []
-        assert visitor.violations() == []
+        assert not visitor.errors, visitor.errors
+        assert not visitor.violations(), visitor.violations()
     finally:
         context.close()

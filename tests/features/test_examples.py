@@ -116,7 +116,7 @@ async def test_log_out_is_shown_the_token_and_ends_its_session(api: Api) -> None
 
 async def test_reading_begins_where_a_person_does(api: Api) -> None:
     document = await document_of(api)
-    steps = [(m, p) for m, p, one in operations(document) if one["tags"] == ["first steps"]]
+    steps = [(m, p) for m, p, one in operations(document) if one["tags"] == ["start"]]
     assert steps == [
         ("post", "/register"), ("post", "/login"), ("get", "/profile"), ("post", "/refresh"), ("post", "/logout"),
         ("get", "/sessions"), ("delete", "/sessions"), ("delete", "/sessions/{id}"),

@@ -61,7 +61,7 @@ def test_every_documented_route_is_in_it_and_no_other() -> None:
 def test_what_a_route_takes_and_answers() -> None:
     written = document()
     made = written["paths"]["/made"]["post"]
-    assert made["tags"] == ["first steps"]
+    assert made["tags"] == ["start"]
     reference = made["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schema = written["components"]["schemas"][reference.rpartition("/")[2]]
     assert schema["additionalProperties"] is False
@@ -106,10 +106,10 @@ def test_reading_begins_with_the_first_steps() -> None:
         (method, path)
         for path, methods in written["paths"].items()
         for method, one in methods.items()
-        if one["tags"] == ["first steps"]
+        if one["tags"] == ["start"]
     ]
     assert steps == [("post", "/made"), ("post", "/out")]
-    assert [one["name"] for one in written["tags"]] == ["first steps", "sample", "extra"]
+    assert [one["name"] for one in written["tags"]] == ["start", "sample", "extra"]
     assert list(written["paths"])[:2] == ["/made", "/out"]
 
 

@@ -20,7 +20,7 @@ from watchword.web.route import AccessToken, Browser, Credential, Route, Speech
 
 _REF = "#/components/schemas/{name}"
 _TOKEN_CODES = ("token_missing", "token_malformed", "token_invalid", "token_expired", "token_revoked")
-FIRST_STEPS = "first steps"
+FIRST_STEPS = "start"  # one word: Swagger UI puts it into addresses
 _LAST = 1_000  # where what is no first step stands among them
 _ALWAYS = ("invalid_request", "internal_error", "overloaded", "storage_unavailable")
 

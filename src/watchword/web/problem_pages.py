@@ -98,7 +98,7 @@ class ProblemPages:
         name = f"<code>{route.method} {escape(path)}</code>"
         if not self._docs:
             return name
-        return f'<a href="{escape(self._root)}/docs#/{tag.replace(" ", "%20")}/{operation_id(route)}">{name}</a>'
+        return f'<a href="{escape(self._root)}/docs#/{tag}/{operation_id(route)}">{name}</a>'
 
     def _see_also(self, code: str, problem: Problem) -> str:
         like = [other for other, one in PROBLEMS.items() if one.status == problem.status and other != code]
