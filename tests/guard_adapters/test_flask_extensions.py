@@ -358,6 +358,22 @@ def test_a_whole_application_is_all_that_Flask_answers_and_nothing_beside_it(tmp
     assert client.get("/beside/").text == "beside", "the guide says that it is not reached"
 
 
+def test_a_whole_application_is_not_its_wrappers_nor_its_sockets(tmp_path: Any) -> None:
+    """As the guide says: they are asked before Flask is."""
+    from flask_socketio import SocketIO
+    from werkzeug.middleware.shared_data import SharedDataMiddleware
+
+    (tmp_path / "a.txt").write_text("shared")
+    app, auth = make()
+    auth.protect(app)
+    app.wsgi_app = SharedDataMiddleware(app.wsgi_app, {"/shared": str(tmp_path)})  # type: ignore[method-assign]
+    socketio = SocketIO(app, async_mode="threading")
+    socketio.on("connect")(lambda: None)
+    assert app.test_client().get("/shared/a.txt", buffered=True).text == "shared"
+    assert socketio.test_client(app).is_connected()
+    assert app.test_client().get("/").status_code == 401
+
+
 def test_a_blueprint_is_its_views_files_and_inner_blueprints(tmp_path: Any) -> None:
     (tmp_path / "a.txt").write_text("static")
     app, auth = make()
