@@ -311,7 +311,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
         found = describe(*args, **given)
-        schemes = list(_all_schemes(given["route"].dependant))
+        schemes = list(_all_schemes(given["route"].dependant)) if "route" in given else []
         for operation in found[0].values() if schemes else ():
             _document(operation, schemes)
         return found
