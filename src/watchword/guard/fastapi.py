@@ -288,6 +288,11 @@ class _SchemeWithField(_Scheme):
         return await super().__call__(connection, asked)
 
 
+# Older releases of FastAPI look for the names in annotations at functions only, and these are called on objects.
+for _each in (_Scheme, _SchemeWithField):
+    _each.__call__.__annotations__.update(connection=HTTPConnection, asked=SecurityScopes)
+
+
 def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
     if isinstance(dependant.call, _Scheme):
         yield dependant.call
