@@ -186,7 +186,8 @@ class FastAPIGuard(_NoDependency):
         super().__init__("auth", _LINES["required"])
         token_url = token_url or f"{misuse.a_guard(guard, 'FastAPIGuard').issuer.rstrip('/')}/token"
         flow = OAuthFlowPassword(tokenUrl=token_url, refreshUrl=token_url, scopes=dict(scopes or {}))
-        oauth2 = OAuth2(flows=OAuthFlows(password=flow), description="Log in at the Watchword service.")
+        about = "Log in at the Watchword service: fill in username and password, and leave the client fields empty."
+        oauth2 = OAuth2(flows=OAuthFlows(password=flow), description=about)
         _put(self, _guard=guard, _schemes={}, _flow=flow, _oauth2=oauth2, _scheme_name=scheme_name)
         _put(self, _kind=_SchemeWithField if paste else _Scheme)
         for name, check_by in (("required", check), ("optional", check_optional)):
