@@ -77,7 +77,7 @@ def in_the_middle(*_):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(10)
 
-sqlite_backup._sync = in_the_middle
+sqlite_backup.sync_file = in_the_middle
 import sys
 sys.argv = ["watchword", "backup", "file"]
 main()

@@ -343,6 +343,26 @@ def test_pipelining_is_bounded(loop: HandLoop) -> None:
     assert connection.wire.lost
 
 
+def test_a_client_that_sends_no_more_gets_its_answers(loop: HandLoop) -> None:
+    """Such as `printf … | nc`: it closes its side with the last byte. What it left incomplete has no answer."""
+    connection = Connection(loop, app)
+    connection.protocol.data_received(post("/read", b"hello") + get() + get()[:-2])
+    connection.hang_up()
+    assert connection.wire.sent.count(b"HTTP/1.1 200 ") == 2
+    assert connection.wire.lost
+
+
+def test_a_client_that_is_gone_is_not_waited_for(loop: HandLoop) -> None:
+    """Which looks the same: so there is an end, and the application hears of it."""
+    connection = Connection(loop, app)
+    connection.send(get("/news"))
+    connection.hang_up()
+    connection.check()
+    connection.pass_time(4)
+    assert connection.wire.lost
+    assert not asyncio.all_tasks(loop)
+
+
 @pytest.mark.parametrize("path", ["/large", "/parts"])
 def test_a_client_that_never_reads_is_cut_off(loop: HandLoop, path: str) -> None:
     """Also while the answer waits for it, and while it goes on asking."""
@@ -372,7 +392,7 @@ def test_a_queued_answer_learns_that_the_client_has_gone(loop: HandLoop) -> None
     connection = Connection(loop, app)
     connection.send(get("/news") + get())
     connection.hang_up()
-    loop.settle()
+    connection.pass_time(4)
     assert not asyncio.all_tasks(loop)
 
 

@@ -524,6 +524,13 @@ def test_a_large_answer_flows_as_fast_as_it_is_read(port: int) -> None:
         assert len(body) == 20_000_000
 
 
+def test_a_client_that_closes_its_side_is_answered(port: int) -> None:
+    with Line(port) as line:
+        line.send(get(b"/slow"))
+        line.socket.shutdown(socket.SHUT_WR)
+        assert line.until_closed().startswith(b"HTTP/1.1 200 ")
+
+
 def test_many_pipelined_answers_come_whole_and_in_order(port: int) -> None:
     paths = [b"/raw/counted", b"/open", b"/raw/status?204", b"/nothing", b"/raw/status?304"] * 4
     with Line(port) as line:

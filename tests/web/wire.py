@@ -157,8 +157,8 @@ class Connection:
     def hang_up(self) -> None:
         """The client sends no more (or is gone, which looks the same)."""
         if not self.wire.closing:
-            self.protocol.eof_received()
-            self.wire.close()
+            if not self.protocol.eof_received():
+                self.wire.close()
             self.loop.settle()
 
     def pass_time(self, seconds: float) -> None:

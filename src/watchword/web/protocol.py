@@ -35,6 +35,7 @@ class Wait(Enum):
     BODY = auto()  # the rest of a body, read by the application or not
     NEXT = auto()  # another request, or none
     READER = auto()  # a client that takes the answer too slowly for it to go on
+    HURRIED = auto()  # nothing: a client that sends no more waits for us, if it is there at all
     FLUSH = auto()  # a client that takes the last of what was written
 
 
@@ -46,6 +47,7 @@ class Protocol(HttpToolsProtocol):
 
     head_seconds = 10.0
     body_seconds = 10.0
+    hurried_seconds = 3.0  # for an answer to a client that may be gone
     flush_seconds = 30.0  # for a client that does not read the answer
     flush_rate = 16 * 1024  # bytes a second that a client which does read it must take
     max_headers = 64
@@ -61,6 +63,7 @@ class Protocol(HttpToolsProtocol):
     _offered = False  # the head offers an upgrade, which stops the parser; a body is still to come
     _resuming = False  # the head being parsed is one of ours, to set up the parser for that body
     _deaf = False  # what comes is not read any more: it cannot be understood, or there is no place
+    _hurried = False  # the client has closed its side
     _fed = 0  # bytes since the last request ended, or since the last byte of this one's body
     _places: Places | None = None
     _place: str | None = ""
@@ -92,9 +95,16 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self.pipeline.clear()
 
-    def eof_received(self) -> None:
-        """A client that sends no more is gone: we answer none that has hung up half-way."""
-        self._close()
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more: it is gone, or has asked all it wants to and waits, so we hurry."""
+        running = self._running
+        if running is None or running.response_complete or (self._in_body and running is self.cycle):
+            self._close()
+            return None
+        self._hurried = True
+        self._stop_reading()
+        self._watch()
+        return True  # keeps the connection open for what is still to be written
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see what is still missing."""
@@ -310,7 +320,9 @@ class Protocol(HttpToolsProtocol):
             return Wait.BODY
         running = self._running
         if running is not None and not running.response_complete:
-            return Wait.READER if self.flow.write_paused else None
+            if self.flow.write_paused:
+                return Wait.READER
+            return Wait.HURRIED if self._hurried else None
         return Wait.HEAD if self._in_head or self._fed or running is None else Wait.NEXT
 
     def _seconds(self, wait: Wait) -> float:
@@ -320,6 +332,8 @@ class Protocol(HttpToolsProtocol):
             return self.head_seconds
         if wait is Wait.BODY:
             return self.body_seconds
+        if wait is Wait.HURRIED:
+            return self.hurried_seconds
         return self.flush_seconds + self.transport.get_write_buffer_size() / self.flush_rate
 
     def _out_of_patience(self) -> None:
@@ -327,7 +341,7 @@ class Protocol(HttpToolsProtocol):
         wait, self._wait, self._timer = self._wait, None, None
         if wait in (Wait.READER, Wait.FLUSH):
             self.transport.abort()
-        elif wait is Wait.NEXT:
+        elif wait in (Wait.NEXT, Wait.HURRIED):
             self._close()
         else:
             running = self._running
