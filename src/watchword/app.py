@@ -211,7 +211,7 @@ async def opened(
     path = path or settings.database_path
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_private(settings, path)
-    database = await SQLite.open(path, processes=settings.workers)
+    database = await SQLite.open(path, processes=settings.workers, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
         secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed

@@ -143,15 +143,12 @@ async def test_a_statement_that_failed_ends_its_unit_even_if_caught(database: SQ
 
 
 async def test_a_foreign_key_is_kept(database: SQLite) -> None:
-    """Foreign keys are on: deleting a user deletes the sessions, in the same unit."""
+    """Foreign keys are on: deleting a user deletes what refers to it, in the same unit."""
     await database.run(USER, id="1", username="ann", email=None)
-    await database.run(
-        "INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_time, generation, created_at,"
-        " rotated_at, idle_expires_at, expires_at, access_until, grace_elsewhere, address, agent)"
-        " VALUES ('s', 'h', '1', '', '', '', 1, 0, 1, 1, 2, 2, 1, 0, '', '')"
-    )
+    await database.run("CREATE TABLE ww_notes (user_id TEXT REFERENCES ww_users (id) ON DELETE CASCADE)")
+    await database.run("INSERT INTO ww_notes (user_id) VALUES ('1')")
     await database.run("DELETE FROM ww_users WHERE id = :id", id="1")
-    assert value(await database.one("SELECT count(*) FROM ww_sessions")) == 0
+    assert value(await database.one("SELECT count(*) FROM ww_notes")) == 0
 
 
 async def test_a_text_is_never_part_of_the_sql(database: SQLite) -> None:

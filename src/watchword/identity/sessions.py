@@ -237,7 +237,7 @@ class Sessions:
             await revocation.publish(tx, *entries)
             return entries
 
-        await self._follower.take(await self._database.transact(unit))
+        await self._follower.take(await self._database.transact(unit, ends=True))
 
     async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
         """The user's live sessions in the order in which they were opened."""
@@ -271,7 +271,7 @@ class Sessions:
             await revocation.publish(tx, *entries)
             return entries
 
-        await self._follower.take(await self._database.transact(unit))
+        await self._follower.take(await self._database.transact(unit, ends=True))
 
     async def end_others(self, caller: AccessClaims, *, peer: Peer) -> int:
         """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
@@ -299,7 +299,7 @@ class Sessions:
             await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
             return ended
 
-        ended = await self._database.transact(unit)
+        ended = await self._database.transact(unit, ends=True)
         await self._follower.take(entry for entry in ended if (entry.expires_at or 0) > now)
         return len(ended)
 

@@ -289,7 +289,7 @@ class Users:
             await revocation.publish(tx, *entries)
             return user, entries
 
-        user, entries = await self._database.transact(unit)
+        user, entries = await self._database.transact(unit, ends=end_reason is not None)
         await self._follower.take(entries)
         return user
 

@@ -60,8 +60,10 @@ class Database(Protocol):
         """Execute one writing statement as a unit of its own; how many rows were changed, once it is durable."""
         ...
 
-    async def transact(self, unit: Unit[T]) -> T:
+    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Run a unit and answer with its result once it is durable.
+
+        :param ends: it takes rights away (a log-out): stored also when the disk is so full that nothing else is.
 
         What the unit raises is raised here; nothing of it is stored then.
         """

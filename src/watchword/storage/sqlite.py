@@ -51,15 +51,16 @@ class SQLite:
         self._probe_at = float("-inf")
 
     @classmethod
-    async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE) -> SQLite:
+    async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE, reserve: bool = False) -> SQLite:
         """Open the file, or make it (mode 0600).
 
         :param processes: how many processes write to this file; with several each pauses between its commits.
+        :param reserve: keep space back until this is closed, so that rights can be taken away when the disk is full.
         :param patience: seconds to wait for a lock that another process holds.
 
         Raises `StorageUnavailable`.
         """
-        writer = Writer(Path(path), processes=processes, patience=patience)
+        writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve)
         database = cls(Path(path), writer, patience)
         try:
             database._lock = await database._in_thread(lambda: share(Path(path)))
@@ -92,14 +93,14 @@ class SQLite:
 
         return await self.transact(unit)
 
-    async def transact(self, unit: Unit[T]) -> T:
+    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Run a unit together with those that wait, and return once it is durable.
 
         Raises what the unit raises; `UniqueViolation`; `StorageUnavailable`; `RuntimeError` if the unit awaits anything
         but `tx`. A statement that fails ends its unit even if the unit catches the error, as on PostgreSQL.
         """
         self._refuse_inside_unit()
-        return await self._writer.transact(unit)
+        return await self._writer.transact(unit, ends=ends)
 
     async def changed(self) -> bool:
         """Return whether any process has committed since the last call; True at first."""

@@ -63,6 +63,15 @@ def is_busy(error: BaseException) -> bool:
     return code(error) in _BUSY
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether the disk is full, as this error or one behind it says. An I/O error may mean that too: of the log."""
+    while error is not None:
+        if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return True
+        error = error.__cause__
+    return False
+
+
 def is_fault_of_the_file(error: BaseException) -> bool:
     """Whether the file, not the program, is at fault."""
     return code(error) in _FAULTS_OF_THE_FILE

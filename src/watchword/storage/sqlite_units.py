@@ -25,12 +25,14 @@ from typing import Any, TypeVar
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
 from watchword.storage.database import Row, Unit, Value
+from watchword.storage.reserve import Reserve
 from watchword.storage.sqlite_connection import close, connect, patiently
-from watchword.storage.sqlite_faults import is_busy, translated, unavailable
+from watchword.storage.sqlite_faults import is_busy, is_full, translated, unavailable
 from watchword.threads import Threads
 
 GROUP_UNITS = 256  # units in one group at most
 GROUP_SECONDS = 0.005  # a group starts no further unit after that, so that a long queue does not hold up readers
+ASK_SECONDS = 1.0  # between two looks whether there is space again
 PAUSE = 0.0005  # seconds between two groups if other processes write as well
 T = TypeVar("T")
 
@@ -87,10 +89,12 @@ class SQLiteTx:
 class _Request:
     """A unit that waits to be run, and then what came of it."""
 
-    __slots__ = ("answer", "context", "error", "result", "unit")
+    __slots__ = ("answer", "context", "ends", "error", "queued_anew", "result", "unit")
 
-    def __init__(self, unit: Unit[Any], answer: asyncio.Future[Any]) -> None:
+    def __init__(self, unit: Unit[Any], answer: asyncio.Future[Any], *, ends: bool) -> None:
         self.unit = unit
+        self.ends = ends  # takes rights away: may use the reserve
+        self.queued_anew = False
         self.answer = answer
         self.context = contextvars.copy_context()  # the unit runs in the context of its request
         self.result: Any = None
@@ -118,8 +122,13 @@ class _GroupLost(Exception):
 class Writer:
     """The writing connection and the queue in front of it. Belongs to one event loop."""
 
-    def __init__(self, path: Path, *, processes: int, patience: float) -> None:
+    def __init__(self, path: Path, *, processes: int, patience: float, keeps_reserve: bool = False) -> None:
         self._path = path
+        self._reserve = Reserve(path)
+        self._keeps_reserve = keeps_reserve
+        self._alone = processes == 1
+        self._short = False  # of space: the reserve has been given up, and only what ends something is written
+        self._asked_at = float("-inf")
         self._patience = patience
         self._pause = PAUSE if processes > 1 else 0.0
         self._queue: deque[_Request] = deque()
@@ -134,13 +143,20 @@ class Writer:
     async def open(self) -> None:
         """Open the connection now, so that a bad path is found at start. Raises `StorageUnavailable`."""
         await self._opened()
+        if self._keeps_reserve:
+            await self._thread.run(self._reserve.keep)
 
-    async def transact(self, unit: Unit[T]) -> T:
-        """Queue a unit and wait until it is durable (or has failed)."""
+    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
+        """Queue a unit and wait until it is durable (or has failed).
+
+        :param ends: it takes rights away, and is stored also where the space is only just enough for that.
+        """
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
+        if self._short and not ends and not await self._has_room_again():
+            raise StorageUnavailable("There is no space left but for log-outs.")
         loop = asyncio.get_running_loop()
-        request = _Request(unit, loop.create_future())
+        request = _Request(unit, loop.create_future(), ends=ends)
         self._queue.append(request)
         if self._task is None:
             self._task = loop.create_task(self._work(), context=contextvars.Context())
@@ -153,6 +169,8 @@ class Writer:
         if self._task is not None:
             await asyncio.wait([self._task])
         await self._discard()
+        if self._keeps_reserve and self._alone:
+            await self._thread.run(self._reserve.release)
         self._thread.close()
 
     async def _work(self) -> None:
@@ -185,12 +203,34 @@ class Writer:
         except (_GroupLost, sqlite3.Error, MemoryError) as error:
             self.failed = True
             await self._discard()
+            again = await self._with_reserve(group, error)
             for request in group:
-                request.fail(error.__cause__ or error)
+                if request not in again:
+                    request.fail(error.__cause__ or error)
             return None
         for request in group:
             request.settle()
         return None
+
+    async def _with_reserve(self, group: list[_Request], error: BaseException) -> list[_Request]:
+        """The disk is full: give up the reserve and queue anew what may use it, once; which these are."""
+        # Another process may have given it up already, for this one as well.
+        if not is_full(error) or not (self._keeps_reserve or self._reserve.path.exists()):
+            return []
+        await self._thread.run(self._reserve.release)
+        self._short = True
+        again = [request for request in group if request.ends and not (request.queued_anew or request.answer.done())]
+        for request in reversed(again):
+            request.error, request.queued_anew = None, True
+            self._queue.appendleft(request)
+        return again
+
+    async def _has_room_again(self) -> bool:
+        """Whether there is space for the reserve; looked at once a second."""
+        if monotonic() >= self._asked_at + ASK_SECONDS:
+            self._asked_at = monotonic()
+            self._short = not await self._thread.run(self._reserve.keep)
+        return not self._short
 
     async def _begun(self) -> sqlite3.Connection:
         """The connection with a write transaction open. Waiting for another's lock happens in the thread."""
@@ -210,6 +250,9 @@ class Writer:
             request = queue.popleft()
             if request.answer.done():
                 continue  # cancelled while it waited: it has not happened
+            if self._short and not request.ends:
+                request.fail(None)  # it was queued before the disk was full
+                continue
             group.append(request)
             self._run_unit(connection, request)
             if monotonic() > stop_at:
