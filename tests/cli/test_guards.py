@@ -26,7 +26,7 @@ def test_a_key_from_making_to_revoking(run: Run) -> None:
     (item,) = json.loads(run("guards", "list", "--json").out)["items"]
     assert (item["name"], item["last_used_at"], item["revoked_at"]) == ("orders", None, None)
     assert item["created_at"].endswith("Z")
-    revoked = run("guards", "revoke", "orders")
+    revoked = run("guards", "revoke", "orders", "--yes")
     assert (revoked.code, "orders" in revoked.out) == (0, True)
     (item,) = json.loads(run("guards", "list", "--json").out)["items"]
     assert item["revoked_at"].endswith("Z")
@@ -40,7 +40,7 @@ def test_for_programs(run: Run) -> None:
     said = json.loads(made.out)
     assert said["key"].startswith("wwg_")
     assert {"id", "name", "created_at", "last_used_at", "revoked_at"} < set(said)
-    revoked = json.loads(run("guards", "revoke", "orders", "--json").out)
+    revoked = json.loads(run("guards", "revoke", "orders", "--yes", "--json").out)
     assert (revoked["id"], "key" in revoked) == (said["id"], False)
     again = json.loads(run("guards", "create", "orders", "--json").out)
     assert (again["name"], again["id"] == said["id"]) == ("orders", False)
@@ -58,7 +58,7 @@ def test_a_name_in_use(run: Run) -> None:
 @pytest.mark.usefixtures("database")
 def test_a_name_that_nobody_has(run: Run) -> None:
     """Code 3, and a hint that fits."""
-    ended = run("guards", "revoke", "nobody")
+    ended = run("guards", "revoke", "nobody", "--yes")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err == (
         "error: there is no guard key 'nobody' in use\nhint: watchword guards list shows which there are\n"

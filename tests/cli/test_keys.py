@@ -71,7 +71,7 @@ def test_e7_a_revoked_key_is_refused_within_a_second_and_nobody_is_logged_out(se
         token = client.newcomer()
         assert status(server, token) == 200
         signing, upcoming = pair(server)
-        done = server.command("keys", "revoke", signing)
+        done = server.command("keys", "revoke", signing, "--yes")
         assert done.returncode == 0, done.stderr
         assert signing in done.stdout
         assert upcoming in done.stdout
@@ -83,7 +83,7 @@ def test_e7_a_revoked_key_is_refused_within_a_second_and_nobody_is_logged_out(se
         states = listed(server)
         assert states[signing]["status"] == "revoked"
         assert states[upcoming]["status"] == "active"
-        again = server.command("keys", "revoke", signing)
+        again = server.command("keys", "revoke", signing, "--yes")
         assert (again.returncode, "already" in again.stdout) == (0, True)
 
 
@@ -92,7 +92,7 @@ def test_e7_every_key_revoked_at_once(server: Server) -> None:
     with server.client() as client:
         token = client.newcomer()
         before = set(kids(server))
-        done = server.command("keys", "revoke", "--all", "--json")
+        done = server.command("keys", "revoke", "--all", "--yes", "--json")
         assert set(json.loads(done.stdout)["revoked"]) == before
         until(lambda: all(status(server, token) == 401 for _ in range(8)))
         until(lambda: all(not before & set(kids(server)) for _ in range(8)))
@@ -184,7 +184,7 @@ def test_a_shared_secret_has_no_keys_to_rotate_or_revoke(serve: Serve) -> None:
         assert said in ended.stderr
         assert "hint: give the service and every API that verifies another one" in ended.stderr
         assert listed(server) == before
-    done = server.command("keys", "revoke", signing)
+    done = server.command("keys", "revoke", signing, "--yes")
     assert (done.returncode, "warning: access tokens are signed with WATCHWORD_JWT_SECRET" in done.stderr) == (0, True)
     assert listed(server)[signing]["status"] == "revoked"
     assert "WATCHWORD_JWT_SECRET" in server.command("keys", "list").stderr
@@ -211,9 +211,12 @@ def test_while_the_algorithm_is_changed_the_key_of_the_settings_is_rotated(serve
     ("arguments", "code", "said"),
     [
         (["keys", "revoke"], 2, "say which key"),
-        (["keys", "revoke", "x", "--all"], 2, "say which key"),
-        (["keys", "revoke", "unknown"], 3, "there is no signing key 'unknown'"),
-        (["keys", "revoke", "--all"], 1, "nothing was revoked"),
+        (["keys", "revoke", "x", "--all"], 2, "both the key 'x' and --all are given"),
+        (["keys", "revoke", "x"], 2, "add --yes"),
+        (["keys", "revoke", "--all"], 2, "add --yes"),
+        (["guards", "revoke", "x"], 2, "add --yes"),
+        (["keys", "revoke", "unknown", "--yes"], 3, "there is no signing key 'unknown'"),
+        (["keys", "revoke", "--all", "--yes"], 1, "nothing was revoked"),
         (["keys", "rotate"], 1, "no active signing key"),
         (["keys"], 2, "Usage"),
         (["db"], 2, "Usage"),
@@ -316,7 +319,7 @@ def test_a_service_that_a_new_secret_has_overtaken_says_so_and_signs_no_more(ove
     with server.client() as client:
         client.newcomer()
         server._environment["WATCHWORD_SECRET"] = f"{NEW},{OLD}"
-        for command in (["secret", "rotate"], ["keys", "revoke", "--all"]):
+        for command in (["secret", "rotate"], ["keys", "revoke", "--all", "--yes"]):
             assert server.command(*command).returncode == 0
         until(lambda: httpx2.get(f"{server.url}/readyz").status_code == 503)
         assert httpx2.get(f"{server.url}/readyz").json()["checks"]["keys"] is False

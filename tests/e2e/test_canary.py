@@ -152,7 +152,7 @@ def _as_a_guard(server: Server, canaries: Canaries) -> None:
             client.get("/verify", headers=bearer(tokens[0]))
             assert client.post("/revoke", data={"token": tokens[1], "client_id": "watchword"}).status_code == 200
             server.command("guards", "list")
-            server.command("guards", "revoke", "orders")
+            server.command("guards", "revoke", "orders", "--yes")
 
 
 def _database(server: Server) -> str:

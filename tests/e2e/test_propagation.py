@@ -170,7 +170,7 @@ def test_E7_beyond_loopback_a_guard_with_its_key(serve: Serve) -> None:
     with httpx2.Client(base_url=server.url) as client:
         assert client.get("/revocations").status_code == 401
         assert client.get("/revocations", headers=bearer(key)).status_code == 200
-        assert server.command("guards", "revoke", "orders").returncode == 0
+        assert server.command("guards", "revoke", "orders", "--yes").returncode == 0
         assert client.get("/revocations", headers=bearer(key)).json()["code"] == "guard_key_invalid"
     assert key not in server.log()
     assert key[4:] not in server.log()

@@ -59,6 +59,7 @@ def test_the_transcript_shows_what_happens(serve: Serve, tmp_path: Path, page: s
     command = ["bash", "--noprofile", "--norc", "-u"]
     ran = subprocess.run(command, input=script, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
     assert ran.stderr == ""
+    assert list(tmp_path.iterdir()) == [], "live tokens were left where the reader works"
     answers = ran.stdout.replace(server.origin, SHOWN_AT).split(mark)
     assert answers.pop().strip() == ""
     for step, answer in zip(expected, answers, strict=True):

@@ -9,6 +9,11 @@ import typer
 from watchword.cli.exits import USAGE, Trouble
 
 
+def at_terminal() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Go on only if the person at the terminal agrees, or has said `--yes`.
 
@@ -17,6 +22,6 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise Trouble("this has to be confirmed, and there is no terminal to ask on", "add --yes to go on", USAGE)
     typer.confirm(question, abort=True, err=True)

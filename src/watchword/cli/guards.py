@@ -6,8 +6,9 @@ import sys
 
 import msgspec
 
+from watchword.cli.asking import confirm
 from watchword.cli.exits import MISSING, Trouble
-from watchword.cli.people import print_json, with_kernel
+from watchword.cli.people import print_json, require_database, with_kernel
 from watchword.cli.show import print_table
 from watchword.clock import rfc3339
 from watchword.errors import NotFound
@@ -47,8 +48,10 @@ def show_list(settings: Settings, *, as_json: bool) -> None:
     )
 
 
-def revoke(settings: Settings, name: str, *, as_json: bool) -> None:
+def revoke(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
     """Refuse a guard key from now on."""
+    require_database(settings)
+    confirm(f"This refuses the guard key of {name!a} for ever. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> GuardKey:
         try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 
 from watchword.app import opened
+from watchword.cli.asking import at_terminal
 from watchword.cli.exits import MISSING, USAGE, Trouble
-from watchword.cli.show import print_table
+from watchword.cli.show import print_record, print_table
 from watchword.clock import rfc3339
 from watchword.identity import identifiers
 from watchword.identity.audit import LOCAL
@@ -22,7 +24,9 @@ from watchword.settings import Settings
 
 T = TypeVar("T")  # Python 3.11 has no `def f[T]`
 
-_LONGEST_PASSWORD = 4096  # the policy's own limit is lower; this one bounds the reading
+_LONGEST_PASSWORD = 16_384  # bytes: the policy's own limit is lower; this one bounds the reading
+_MOST = 1000  # users in one list
+_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def migrate(settings: Settings) -> None:
@@ -42,21 +46,48 @@ def create(
     email: str | None,
     roles: tuple[str, ...],
     password_stdin: bool,
+    makes: bool,
     as_json: bool,
 ) -> None:
-    """Make a user and print it."""
+    """Make a user and print it.
+
+    :param makes: make the database as well if there is none.
+    """
     if username is None and email is None:
         raise Trouble("give a username, --email, or both", "watchword users create --help", USAGE)
+    made = not settings.database_path.exists()
+    if made and not makes:
+        _miss_database(settings, "; --new-database makes one for this user")
     password = _password_from_stdin() if password_stdin else _password_asked_for()
 
     async def work(kernel: Kernel) -> User:
         return await kernel.users.create(username=username, email=email, password=password, roles=roles, peer=LOCAL)
 
-    _print_user(with_kernel(settings, work, makes=True), as_json=as_json)
+    user = with_kernel(settings, work, makes=makes)
+    if made:
+        sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
+    _print_user(user, as_json=as_json)
 
 
-def show_list(settings: Settings, *, limit: int, after: str, search: str, as_json: bool) -> None:
+def show_list(settings: Settings, *, limit: str, after: str, search: str, as_json: bool) -> None:
     """Print users, and where to go on when there are more."""
+    _print_list(settings, _limit(limit), _after(after), search, as_json=as_json)
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 1 <= int(text) <= _MOST:
+        return int(text)
+    raise Trouble(f"--limit {text!a} is not a whole number from 1 to {_MOST}", "write it like --limit 100", USAGE)
+
+
+def _after(text: str) -> str:
+    if text and not _ID.fullmatch(text):
+        hint = "give an id as `watchword users list` shows it, such as --after 01890000-0000-7000-8000-000000000000"
+        raise Trouble(f"--after {text!a} is not the id of a user", hint, USAGE)
+    return text.lower()
+
+
+def _print_list(settings: Settings, limit: int, after: str, search: str, *, as_json: bool) -> None:
 
     async def work(kernel: Kernel) -> list[User]:
         return await kernel.users.page(limit=limit + 1, after=after, search=search)
@@ -135,8 +166,12 @@ def require_database(settings: Settings) -> None:
     :raises Trouble: there is no database where the settings say.
     """
     if not settings.database_path.exists():
-        hint = "run this where the service runs, or name the place with --data-dir or --database-url"
-        raise Trouble(f"there is no database at {settings.database_path}", hint, MISSING)
+        _miss_database(settings)
+
+
+def _miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
+    hint = "run this where the service runs, or name the place with --data-dir or --database-url"
+    raise Trouble(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
 
 
 async def _find(kernel: Kernel, who: str) -> User:
@@ -171,21 +206,33 @@ _KINDS = {"id": _by_id, "username": _by_name, "email": _by_name}
 
 
 def _password_from_stdin() -> str:
-    text = sys.stdin.readline(_LONGEST_PASSWORD).removesuffix("\n").removesuffix("\r")
+    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(_LONGEST_PASSWORD)
+    try:
+        text = line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise _strange_password("on standard input") from None
     if not text:
         raise Trouble("standard input holds no password", "printf '%s' \"$PASSWORD\" | watchword users create …", USAGE)
     return text
 
 
 def _password_asked_for() -> str:
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise Trouble("there is no terminal to ask for the password on", "use --password-stdin", USAGE)
     from getpass import getpass
 
-    first = getpass("Password: ")
-    if first != getpass("The same again: "):
+    try:
+        first, again = getpass("Password: "), getpass("The same again: ")
+        first.encode()
+    except UnicodeError:
+        raise _strange_password("that was typed") from None
+    if first != again:
         raise Trouble("the two passwords differ", "try again", USAGE)
     return first
+
+
+def _strange_password(where: str) -> Trouble:
+    return Trouble(f"the password {where} is not UTF-8", "set the terminal or the program before it to UTF-8", USAGE)
 
 
 def _print_user(user: User, *, as_json: bool) -> None:
@@ -193,7 +240,7 @@ def _print_user(user: User, *, as_json: bool) -> None:
     if as_json:
         print_json(plain)
         return
-    print_table(("", ""), [(name, _cell(value)) for name, value in plain.items()])
+    print_record([(name, _cell(value)) for name, value in plain.items()])
 
 
 def _plain(user: User) -> dict[str, object]:

@@ -34,6 +34,10 @@ Who = Annotated[str, typer.Argument(help="Username, e-mail address or id.", meta
 
 def run(arguments: list[str]) -> int:
     """Run the command line; answers the exit code."""
+    for argument in arguments:
+        if not _is_text(argument):
+            complain(f"{argument!a} is not UTF-8", "write names and values in UTF-8, and give such a file another name")
+            return USAGE
     try:
         code = app(arguments, prog_name="watchword", standalone_mode=False)
     except typer.Abort:
@@ -45,6 +49,14 @@ def run(arguments: list[str]) -> int:
             return _misused(error)
         return explain(error)
     return code if isinstance(code, int) else OK
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # bytes that the shell passed on as they were
+        return False
+    return True
 
 
 def _misused(error: Any) -> int:
@@ -131,6 +143,9 @@ def create(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking.")
     ] = False,
+    makes: Annotated[
+        bool, typer.Option("--new-database", help="Make the database as well if there is none yet.")
+    ] = False,
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
@@ -144,6 +159,7 @@ def create(
         email=email,
         roles=tuple(role or ()),
         password_stdin=password_stdin,
+        makes=makes,
         as_json=as_json,
     )
 
@@ -153,7 +169,7 @@ def create(
 def list_users(
     *,
     search: Annotated[str, typer.Option("--search", help="Part of a username or e-mail address.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most this many.")] = 50,
+    limit: Annotated[str, typer.Option("--limit", help="At most this many, 1 to 1000.", metavar="NUMBER")] = "50",
     after: Annotated[str, typer.Option("--after", help="Continue after the user with this id.")] = "",
     as_json: Json = False,
     flags: dict[str, object],
@@ -205,7 +221,11 @@ def set_role(
     from watchword.cli import people
     from watchword.cli.exits import Trouble
 
-    if bool(roles) == none:
+    if roles and none:
+        given = " ".join(ascii(role) for role in roles)
+        hint = "give the roles that the user is to have, or --none to take every role away"
+        raise Trouble(f"both roles ({given}) and --none are given", hint, USAGE)
+    if not roles and not none:
         raise Trouble("say which roles, or --none", "watchword users set-role --help", USAGE)
     people.set_roles(load_settings(flags).settings, user, tuple(roles or ()), as_json=as_json)
 
@@ -238,10 +258,11 @@ def list_guards(*, as_json: Json = False, flags: dict[str, object]) -> None:
 def revoke_guard(
     *,
     name: Annotated[str, typer.Argument(help="Name of the API whose key is refused from now on.")],
+    yes: Yes = False,
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
     """Refuse a guard key from now on."""
     from watchword.cli import guards as keys
 
-    keys.revoke(load_settings(flags).settings, name, as_json=as_json)
+    keys.revoke(load_settings(flags).settings, name, yes=yes, as_json=as_json)

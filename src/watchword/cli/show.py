@@ -37,14 +37,41 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             print("\t".join(row))
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    console = Console()
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    if sum(widths) + 2 * len(widths) > console.width:  # broken lines are read badly, and copied worse
+        for number, row in enumerate(rows):
+            if number:
+                print()
+            print_record(list(zip(heads, row, strict=True)))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for head in heads:
+        table.add_column(head, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))  # Text: what users typed is no markup
-    Console().print(table)
+        table.add_row(*map(Text, row))  # Text: what users typed is no markup
+    console.print(table)
+
+
+def print_record(pairs: Sequence[tuple[str, str]]) -> None:
+    """One thing, a line for each of its properties; tab-separated for a pipe. Lines are never broken."""
+    import sys
+
+    if not sys.stdout.isatty():
+        for name, value in pairs:
+            print(f"{name}\t{value}")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        Console().print(Text(f"{name:<{width}}  ", "bold").append(value, "not bold"), soft_wrap=True)
 
 
 def fresh_secret() -> str:

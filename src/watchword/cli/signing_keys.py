@@ -6,7 +6,7 @@ import sys
 
 from watchword.cli.asking import confirm
 from watchword.cli.exits import FAULT, MISSING, Trouble, warn
-from watchword.cli.people import print_json, with_kernel
+from watchword.cli.people import print_json, require_database, with_kernel
 from watchword.cli.show import print_table
 from watchword.clock import rfc3339
 from watchword.errors import NotFound
@@ -72,10 +72,13 @@ def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
     print(f"Key {retired.kid} signs no more; it is published until {rfc3339(until)}, and its tokens stay good.")
 
 
-def revoke(settings: Settings, kid: str | None, *, as_json: bool) -> None:
+def revoke(settings: Settings, kid: str | None, *, yes: bool, as_json: bool) -> None:
     """Refuse what a key has signed; None: what every published key has signed."""
     if settings.jwt_secret is not None:
         _say_what_stays_good(every=kid is None)
+    require_database(settings)
+    signed = "every published key has" if kid is None else f"the key {kid!a} has"
+    confirm(f"This refuses for ever what {signed} signed. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> Revoked:
         return await kernel.keys.store.revoke(None if kid is None else (kid,), peer=LOCAL)

@@ -13,6 +13,7 @@ keys = typer.Typer(help="The keys that sign access tokens.", epilog=CODES_HELP, 
 secret = typer.Typer(epilog=CODES_HELP, invoke_without_command=True)
 db = typer.Typer(help="The database.", epilog=CODES_HELP, no_args_is_help=True)
 
+_KEYS = "watchword keys list shows them"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -41,6 +42,7 @@ def revoke_key(
     *,
     kid: Annotated[str | None, typer.Argument(help="Which key, as `watchword keys list` shows it.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every key that is published.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
@@ -48,9 +50,11 @@ def revoke_key(
     from watchword.cli import signing_keys
     from watchword.cli.exits import Trouble
 
-    if (kid is None) is not every:
-        raise Trouble("say which key, or --all", "watchword keys list shows them", USAGE)
-    signing_keys.revoke(load_settings(flags).settings, kid, as_json=as_json)
+    if kid is not None and every:
+        raise Trouble(f"both the key {kid!a} and --all are given: say which key, or --all", _KEYS, USAGE)
+    if kid is None and not every:
+        raise Trouble("say which key, or --all", _KEYS, USAGE)
+    signing_keys.revoke(load_settings(flags).settings, kid, yes=yes, as_json=as_json)
 
 
 @secret.callback()
