@@ -12,14 +12,13 @@ import httpx2
 import pytest
 
 from tests.e2e.client import bearer, fresh_name
-from tests.e2e.fixtures import server
 from tests.e2e.server import Server, free_port
 from tests.interop.issued import expired
 from tests.proxies.application import application
 from tests.proxies.guide import Places
 from tests.proxies.proxy import caddy, nginx
 
-__all__ = ["behind", "late_token", "people", "server", "site"]
+__all__ = ["behind", "late_token", "site"]
 
 PROXIES = {"nginx": nginx, "caddy": caddy}
 
@@ -91,33 +90,39 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def people(server: Server) -> tuple[Person, Person]:
-    """A user and an administrator."""
-    return log_in(server), log_in(server, role="admin")
-
-
 @pytest.fixture(scope="session", params=PROXIES)
 def behind(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    server: Server,
     site: Path,
-    people: tuple[Person, Person],
 ) -> Iterator[Behind]:
-    """Each proxy in front of the site, the application, and the service that all tests share."""
-    name = request.param
-    with application() as port:
-        places = Places(proxy=free_port(), service=server.port, application=port, site=site)
-        with PROXIES[name](tmp_path_factory.mktemp(name), places):
-            yield Behind(places.proxy, server, *people)
+    """Each proxy in front of the site, the application and a service, which is started as the guide says."""
+    name, proxy = request.param, free_port()
+    service = Server(tmp_path_factory.mktemp("service"), **settings(proxy), WATCHWORD_REGISTER_LIMIT="off")
+    try:
+        with application() as port:
+            places = Places(proxy=proxy, service=service.port, application=port, site=site)
+            with PROXIES[name](tmp_path_factory.mktemp(name), places):
+                yield Behind(proxy, service, log_in(service), log_in(service, role="admin"))
+    finally:
+        code = service.stop()
+    assert code == 0, service.log()
 
 
 @pytest.fixture(scope="session")
-def late_token(server: Server) -> str:
-    """A token of the shared service whose time is over: from another process on its data, where they last a second."""
-    twin = Server(server.folder, WATCHWORD_PUBLIC_URL=server.origin, WATCHWORD_ACCESS_LIFETIME="1s")
+def late_token(behind: Behind) -> str:
+    """A token of the service whose time is over: from another process on its data, where they last a second."""
+    twin = Server(behind.service.folder, **settings(behind.port), WATCHWORD_ACCESS_LIFETIME="1s")
     try:
         return expired(twin)
     finally:
         twin.stop()
+
+
+def settings(proxy: int) -> dict[str, str]:
+    """What the guides tell the service."""
+    return {
+        "WATCHWORD_PUBLIC_URL": f"http://127.0.0.1:{proxy}/auth",
+        "WATCHWORD_PATH_PREFIX": "/auth",  # which follows from it; the test's server asks there whether it is ready
+        "WATCHWORD_TRUSTED_PROXIES": "1",
+    }

@@ -7,7 +7,7 @@ import time
 import httpx2
 import pytest
 
-from tests.e2e.client import bearer
+from tests.e2e.client import PASSWORD, bearer, fresh_name
 from tests.proxies.conftest import Behind, log_in
 from tests.tutorials.reading import tampered
 
@@ -178,3 +178,62 @@ def test_nothing_passes_while_the_service_is_away(behind: Behind) -> None:
     while behind.get("/", token).status_code != 200:  # nginx leaves a server alone for ten seconds that failed
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+PREFLIGHT = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+
+
+def through(behind: Behind, address: str) -> httpx2.Client:
+    """A client at an address of its own, on the service's own routes."""
+    transport = httpx2.HTTPTransport(local_address=address)
+    return httpx2.Client(transport=transport, base_url=f"http://127.0.0.1:{behind.port}/auth", timeout=30)
+
+
+def test_the_service_itself_can_be_reached(behind: Behind) -> None:
+    """Register, log in, look, log out, all through the proxy; its documents name the address that clients use."""
+    with through(behind, "127.0.0.1") as client:
+        person = {"username": fresh_name(), "password": PASSWORD}
+        assert client.post("/register", json=person).status_code == 201
+        token = client.post("/login", json=person).json()["access_token"]
+        assert client.get("/profile", headers=bearer(token)).status_code == 200
+        assert behind.get("/", token).status_code == 200
+        assert client.post("/logout", headers=bearer(token)).status_code == 204
+        assert behind.get("/", token).status_code == 401
+        assert client.post("/login", json={"username": "x" * 200_000}).status_code == 413
+        for method in ("GET", "POST", "OPTIONS", "DELETE"):
+            assert client.request(method, "/verify?role=admin").status_code == 401
+
+
+def test_a_strangers_wrong_passwords_lock_out_the_stranger_only(behind: Behind) -> None:
+    """A hundred from one address, each claiming another in X-Forwarded-For; then an honest one from elsewhere."""
+    person = {"username": fresh_name(), "password": PASSWORD}
+    with through(behind, "127.0.0.66") as stranger, through(behind, "127.0.0.2") as honest:
+        assert honest.post("/register", json=person).status_code == 201
+        statuses = []
+        for number in range(101):
+            claimed = {"X-Forwarded-For": f"198.51.100.{number}, 127.0.0.2"}
+            wrong = {"username": f"nobody{number}", "password": PASSWORD}
+            statuses.append(stranger.post("/login", json=wrong, headers=claimed).status_code)
+        assert statuses == [401] * 100 + [429]
+        answer = honest.post("/login", json=person)
+        assert answer.status_code == 200, answer.text
+        sessions = honest.get("/sessions", headers=bearer(answer.json()["access_token"])).json()
+        assert [each["address"] for each in sessions["items"]] == ["127.0.0.2"]
+
+
+def test_a_preflight_reaches_the_application(behind: Behind) -> None:
+    """It carries no token. What only looks like one, and every other request, still needs one."""
+    answer = behind.get("/api/orders", method="OPTIONS", headers=PREFLIGHT.items())
+    assert (answer.status_code, answer.json()["method"]) == (200, "OPTIONS")
+    told = dict(answer.json()["headers"])
+    assert not {name for name in told if name.startswith("x-auth") and told[name]}
+    for method, headers in (
+        ("OPTIONS", {}),
+        ("OPTIONS", {"Origin": "https://app.example"}),
+        ("OPTIONS", {"Access-Control-Request-Method": "GET"}),
+        ("GET", PREFLIGHT),
+        ("POST", {**PREFLIGHT, "X-HTTP-Method-Override": "OPTIONS"}),
+    ):
+        assert behind.get("/api/orders", method=method, headers=headers.items()).status_code == 401, (method, headers)
+    for path in ("/", "/admin/", "/_verify/api", "/api/../admin/"):
+        assert behind.get(path, method="OPTIONS", headers=PREFLIGHT.items()).status_code in {401, 404}, path
