@@ -60,6 +60,36 @@ class Tally:
         return True
 
 
+class Sample:
+    """A line for each event, for programs that read the log, as long as there are few.
+
+    :param log: a structlog logger.
+    :param most: lines within `every` seconds. How many were left out after that, the next line says (`left_out`).
+    """
+
+    def __init__(self, log: Any, event: str, *, most: int = 20, every: float = _SECONDS) -> None:
+        self._log = log
+        self._event = event
+        self._most = most
+        self._every = every
+        self._began = float("-inf")
+        self._told = 0
+        self._left_out = 0
+
+    def add(self, **about: object) -> None:
+        """One more."""
+        now = monotonic()
+        if now - self._began >= self._every:
+            self._began, self._told = now, 0
+        if self._told >= self._most:
+            self._left_out += 1
+            return
+        self._told += 1
+        missed = {"left_out": self._left_out} if self._left_out else {}
+        self._left_out = 0
+        self._log.info(self._event, **about, **missed)
+
+
 class Faults:
     """Counts errors by their cause. The line of each cause has its traceback once a minute, not each time.
 

@@ -1,208 +1,258 @@
-"""What uses up a limit: a proof that was wrong, an account that was made, being told of a taken name."""
+"""What counts against a limit: a proof that was wrong, and nothing that happened to an attempt besides."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
 
-from tests.identity.scenes import HOME, PASSWORD, Opener, join, log_in
+from tests.identity.scenes import AWAY, HOME, PASSWORD, Opener, join, log_in, meddle, unproven
 from watchword import errors
-from watchword.errors import Conflict, InvalidInput, TooManyAttempts, Unauthenticated, WatchwordError
+from watchword.errors import Conflict, FieldError, InvalidInput, StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.features.accounts.service import Accounts
+from watchword.features.passwords.service import Passwords
+from watchword.identity import hashing, throttle
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
+from watchword.identity.throttle import Take, Throttle, address_takes, log_in_takes
 
-# Every class of the tree, made as the product makes it. A new class has to be added here.
-RAISED: dict[type[BaseException], Callable[[], BaseException]] = {
-    errors.WatchwordError: lambda: errors.WatchwordError("x"),
-    errors.SettingsError: lambda: errors.SettingsError(()),
-    errors.InvalidKey: lambda: errors.InvalidKey("x"),
-    errors.TokenError: lambda: errors.TokenError("x"),
-    errors.InvalidInput: errors.InvalidInput,
-    errors.Refused: lambda: errors.Refused("x"),
-    errors.Unauthenticated: lambda: errors.Unauthenticated("x"),
-    errors.Forbidden: lambda: errors.Forbidden("x"),
-    errors.NotFound: lambda: errors.NotFound("x"),
-    errors.Conflict: lambda: errors.Conflict("x"),
-    errors.TooManyAttempts: lambda: errors.TooManyAttempts(limit="x", quota=1, window=1, retry_after=1),
-    errors.Overloaded: lambda: errors.Overloaded("x"),
-    errors.StorageError: lambda: errors.StorageError("x"),
-    errors.StorageUnavailable: lambda: errors.StorageUnavailable("x"),
-    errors.UniqueViolation: lambda: errors.UniqueViolation("x"),
-    errors.SchemaMismatch: lambda: errors.SchemaMismatch("x"),
-    RuntimeError: lambda: RuntimeError("a fault of ours"),
-    MemoryError: MemoryError,
+# Every error that a factor may end in → whether the attempt counts as a failure.
+COUNTS: dict[type[BaseException], bool] = {
+    errors.WatchwordError: False,
+    errors.SettingsError: False,
+    errors.InvalidKey: False,
+    errors.TokenError: False,
+    errors.InvalidInput: False,
+    errors.Refused: False,
+    errors.Unauthenticated: True,  # a factor that says no in its own words
+    errors.Forbidden: False,
+    errors.NotFound: False,
+    errors.Conflict: False,
+    errors.TooManyAttempts: False,
+    errors.Overloaded: False,
+    errors.StorageError: False,
+    errors.StorageUnavailable: False,
+    errors.UniqueViolation: False,
+    errors.SchemaMismatch: False,
+    RuntimeError: False,
+    TimeoutError: False,
+    OSError: False,
+    MemoryError: False,
+    asyncio.CancelledError: True,  # not known, and a guess may not be free
 }
-TIGHT = {"login_limit": "2/15m", "login_address_limit": "2/15m", "login_account_limit": "2/15m"}
+MAKE: dict[type[BaseException], Callable[[], BaseException]] = {
+    errors.SettingsError: lambda: errors.SettingsError(()),
+    errors.InvalidInput: lambda: InvalidInput(FieldError("x", "x", "x")),
+    errors.TooManyAttempts: lambda: TooManyAttempts(limit="login", quota=1, window=1, retry_after=1),
+}
 
 
-def tree(kind: type[WatchwordError] = WatchwordError) -> Iterator[type[WatchwordError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        if each.__module__.startswith("watchword.errors"):
-            yield from tree(each)
+def made(kind: type[BaseException]) -> BaseException:
+    return MAKE.get(kind, lambda: kind("x"))()
 
 
-def test_every_error_is_in_the_table() -> None:
-    assert set(tree()) <= set(RAISED)
-
-
-def raising(error: Callable[[], BaseException]) -> Prove:
+def raising(error: BaseException) -> Prove:
     async def prove(_: Candidate | None) -> Proof | None:
-        raise error()
+        raise error
 
     return prove
 
 
-async def right(_: Candidate | None) -> Proof | None:
-    return Proof("pwd")
-
-
-async def wrong(_: Candidate | None) -> Proof | None:
-    return None
-
-
-async def tried(kernel: Kernel, prove: Prove) -> None:
-    await kernel.login.attempt("alice", prove, peer=HOME, client_id="watchword")
-
-
-@pytest.mark.parametrize("workers", [1, 2], ids=["memory", "sql"])
-@pytest.mark.parametrize("kind", RAISED, ids=lambda kind: kind.__name__)
-async def test_a_log_in_that_was_not_decided_does_not_count(
-    open_kernel: Opener, kind: type[BaseException], workers: int
-) -> None:
-    """Whatever stopped the factor: five times as often as the limit, and the right password still opens the account."""
-    async with open_kernel(workers=workers, **TIGHT) as kernel:
+@pytest.fixture(params=[1, 2], ids=["memory", "sql"])
+async def limited(request: pytest.FixtureRequest, open_kernel: Opener) -> AsyncIterator[Kernel]:
+    async with open_kernel(workers=request.param, login_limit="3/15m", register_limit="3/1h") as kernel:
         await join(kernel)
-        for _ in range(10):
-            with pytest.raises(kind):
-                await tried(kernel, raising(RAISED[kind]))
-        await tried(kernel, right)
+        yield kernel
 
 
-@pytest.mark.parametrize("kind", RAISED, ids=lambda kind: kind.__name__)
-async def test_a_registration_that_was_not_made_does_not_count(
-    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+async def counted(kernel: Kernel, takes: tuple[Take, ...]) -> list[int]:
+    """What the counters stand at."""
+    names = [throttle._name(take) for take in takes]
+    now = kernel.clock.now()
+    return [(await kernel.ephemeral.count(name, by=0, lifetime=900, now=now)).amount for name in names]
+
+
+async def of_alice(kernel: Kernel) -> set[int]:
+    row = await kernel.database.one("SELECT id FROM ww_users WHERE username = 'alice'")
+    assert row is not None
+    return set(await counted(kernel, log_in_takes(HOME.address, row["id"])))
+
+
+def classes(root: type[BaseException]) -> set[type[BaseException]]:
+    ours = {kind for kind in root.__subclasses__() if kind.__module__ == "watchword.errors"}
+    return {root}.union(*(classes(kind) for kind in ours))
+
+
+def test_every_error_class_is_in_the_table() -> None:
+    """Whoever adds an error decides here whether it is a failure."""
+    assert classes(errors.WatchwordError) == {kind for kind in COUNTS if issubclass(kind, errors.WatchwordError)}
+
+
+@pytest.mark.parametrize("kind", COUNTS)
+async def test_an_error_before_a_decision_counts_only_where_the_table_says(
+    limited: Kernel, kind: type[BaseException]
 ) -> None:
-    async with open_kernel(register_limit="2/1h") as kernel:
-        make = kernel.users.create
-
-        async def broken(**_: object) -> None:
-            error = RAISED[kind]()
-            raise error
-
-        monkeypatch.setattr(kernel.users, "create", broken)
-        for _ in range(10):
-            with pytest.raises(kind):
-                await Accounts(kernel).register(username="ann", email=None, password=PASSWORD, peer=HOME)
-        monkeypatch.setattr(kernel.users, "create", make)
-        await Accounts(kernel).register(username="ann", email=None, password=PASSWORD, peer=HOME)
+    """⚑ Ten right log-ins that met a locked database were refused for a quarter of an hour."""
+    with suppress(kind):
+        await log_in(limited, prove=raising(made(kind)))
+    assert await of_alice(limited) == {int(COUNTS[kind])}
 
 
-async def test_right_log_ins_that_meet_a_locked_database_do_not_count(
-    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", COUNTS)
+@pytest.mark.parametrize("wrong", [True, False])
+async def test_an_error_after_a_decision_changes_nothing(
+    limited: Kernel, kind: type[BaseException], *, wrong: bool
 ) -> None:
-    """⚑ Ten of them, answered with 503, ended in 429 for a quarter of an hour. Nor do they use up the log-ins."""
-    async with open_kernel(session_limit="2/1h", **TIGHT) as kernel:
-        await join(kernel)
-        transact = kernel.database.transact
-
-        async def locked(*_: object) -> None:
-            raise errors.StorageUnavailable("locked")
-
-        monkeypatch.setattr(kernel.database, "transact", locked)
-        for _ in range(10):
-            with pytest.raises(errors.StorageUnavailable):
-                await tried(kernel, right)
-        monkeypatch.setattr(kernel.database, "transact", transact)
-        await log_in(kernel)
+    """A wrong proof stays counted and a right one is given back, whatever goes wrong afterwards."""
+    takes = log_in_takes(HOME.address, "one")
+    with suppress(kind):
+        async with limited.throttle.attempt(*takes, peer=HOME) as attempt:
+            attempt.succeeded = not wrong
+            raise made(kind)
+    assert set(await counted(limited, takes)) == {int(wrong)}
 
 
-async def test_a_wrong_proof_counts_though_its_record_cannot_be_stored(
-    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+async def test_a_forgotten_decision_counts(limited: Kernel) -> None:
+    """Code that does not say what came of an attempt makes no guess free."""
+    takes = log_in_takes(HOME.address, "one")
+    async with limited.throttle.attempt(*takes, peer=HOME):
+        pass
+    assert set(await counted(limited, takes)) == {1}
+
+
+async def test_a_right_password_that_meets_a_broken_database_is_no_failure(limited: Kernel) -> None:
+    """The session could not be stored: an error, as often as it happens, and the next one gets in."""
+    meddle(limited, "CREATE TRIGGER fault BEFORE INSERT ON ww_sessions BEGIN SELECT RAISE(ABORT, 'fault'); END")
+    for _ in range(12):
+        with pytest.raises(sqlite3.IntegrityError):
+            await log_in(limited)
+    assert await of_alice(limited) == {0}
+    meddle(limited, "DROP TRIGGER fault")
+    await log_in(limited)
+
+
+async def test_a_wrong_password_whose_record_cannot_be_written_is_a_failure(limited: Kernel) -> None:
+    """Else a broken audit table would make guesses free."""
+    meddle(limited, "CREATE TRIGGER fault BEFORE INSERT ON ww_audit BEGIN SELECT RAISE(ABORT, 'fault'); END")
+    for _ in range(3):
+        with pytest.raises(sqlite3.IntegrityError):
+            await log_in(limited, prove=unproven)
+    assert await of_alice(limited) == {3}
+
+
+async def test_what_could_not_be_given_back_is_given_back_later(
+    limited: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk gives no more guesses."""
-    async with open_kernel(**TIGHT) as kernel:
-        await join(kernel)
+    """⚑ A database that is locked when an attempt ends leaves nothing counted once it is back."""
 
-        async def full(*_: object) -> None:
-            raise errors.StorageUnavailable("full")
+    async def broken(*_: object) -> None:
+        raise StorageUnavailable("locked")
 
-        with monkeypatch.context() as broken:
-            broken.setattr(kernel.database, "transact", full)
-            for _ in range(2):
-                with pytest.raises(errors.StorageUnavailable):
-                    await tried(kernel, wrong)
-        with pytest.raises(TooManyAttempts):
-            await tried(kernel, right)
-
-
-async def test_hanging_up_does_not_give_a_guess_back(open_kernel: Opener) -> None:
-    async with open_kernel(**TIGHT) as kernel:
-        await join(kernel)
-        for _ in range(2):
-            started = asyncio.Event()
-
-            async def slow(_: Candidate | None, begun: asyncio.Event = started) -> Proof | None:
-                begun.set()
-                await asyncio.Event().wait()
-                return None
-
-            task = asyncio.create_task(tried(kernel, slow))
-            await started.wait()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        with pytest.raises(TooManyAttempts):
-            await tried(kernel, right)
-
-
-async def test_what_is_refused_for_its_form_or_its_name_uses_up_no_registration(open_kernel: Opener) -> None:
-    async with open_kernel(register_limit="2/1h") as kernel:
-        accounts = Accounts(kernel)
-
-        def asked(name: str, password: str = PASSWORD) -> Awaitable[object]:
-            return accounts.register(username=name, email=None, password=password, peer=HOME)
-
-        await asked("ann")
+    with monkeypatch.context() as patched:
+        patched.setattr(limited.ephemeral, "give_back", broken)
         for _ in range(3):
-            with pytest.raises(InvalidInput):
-                await asked("not a name")
-            with pytest.raises(InvalidInput):
-                await asked("ben", "short")
-            with pytest.raises(Conflict):
-                await asked("ann")
-        await asked("ben")
-        with pytest.raises(TooManyAttempts):
-            await asked("cid")
+            await log_in(limited)
+        assert await of_alice(limited) == {3}
+    await log_in(limited)
+    assert await of_alice(limited) == {0}
 
 
-async def test_asking_who_is_registered_ends_also_for_those_who_register_no_one(open_kernel: Opener) -> None:
-    """⚑ Each answer "taken" costs a hash: when that limit is used up, nothing is hashed any more."""
-    async with open_kernel(conflict_limit="1/1h") as kernel:
-        accounts, limits = Accounts(kernel), []
-        await accounts.register(username="ann", email=None, password=PASSWORD, peer=HOME._replace(address="192.0.2.9"))
-        for _ in range(5):
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_client_that_hangs_up_is_decided_by_its_proof(limited: Kernel, *, right: bool) -> None:
+    """The password goes on being checked: a wrong one stays counted, a right one does not."""
+    go, begun = asyncio.Event(), asyncio.Event()
+
+    async def prove(_: Candidate | None) -> Proof | None:
+        begun.set()
+        await go.wait()
+        return Proof("pwd") if right else None
+
+    task = asyncio.create_task(log_in(limited, prove=prove))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await of_alice(limited) == {1}
+    go.set()
+    async with asyncio.timeout(30):
+        while limited.throttle._undecided._counts:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+    assert await of_alice(limited) == {0 if right else 1}
+
+
+async def test_a_full_hash_queue_counts_nothing(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a log-in nor a sign-up that found no place."""
+    monkeypatch.setattr(hashing, "_PLACES", (0, 0, 0))
+    for number in range(5):
+        with pytest.raises(errors.Overloaded):
+            await Passwords(limited).log_in("alice", PASSWORD, peer=HOME, replacing=None)
+        with pytest.raises(errors.Overloaded):
+            await Accounts(limited).register(username=f"new{number}", email=None, password=PASSWORD, peer=HOME)
+    assert await of_alice(limited) == {0}
+    assert await counted(limited, address_takes("register", HOME.address)) == [0]
+
+
+async def test_only_sign_ups_that_made_an_account_use_up_their_limit(limited: Kernel) -> None:
+    """⚑ A form that was filled in wrongly, or a name that is taken, cost one of the 20."""
+    accounts = Accounts(limited)
+    for _ in range(5):
+        with pytest.raises(InvalidInput):
+            await accounts.register(username="x", email=None, password="short", peer=HOME)
+    for _ in range(5):
+        with pytest.raises(Conflict):
+            await accounts.register(username="alice", email=None, password=PASSWORD, peer=HOME)
+    for number in range(3):
+        await accounts.register(username=f"new{number}", email=None, password=PASSWORD, peer=HOME)
+    with pytest.raises(TooManyAttempts):
+        await accounts.register(username="new9", email=None, password=PASSWORD, peer=HOME)
+    await accounts.register(username="new9", email=None, password=PASSWORD, peer=AWAY)
+
+
+async def test_sign_ups_at_once_make_at_most_the_quota(limited: Kernel) -> None:
+    """The place is taken before the work, and given back when no account was made."""
+    accounts = Accounts(limited)
+    made_accounts = await asyncio.gather(
+        *(accounts.register(username=f"new{n}", email=None, password=PASSWORD, peer=HOME) for n in range(9)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(one, BaseException) for one in made_accounts) == 3
+
+
+async def test_two_hundred_wrong_at_once_on_one_account_are_ten(open_kernel: Opener) -> None:
+    """From one address and exactly the limit; from two hundred addresses exactly that of the account."""
+    async with open_kernel(login_account_limit="30/15m") as kernel:
+        await join(kernel)
+        here = await asyncio.gather(*(log_in(kernel, prove=unproven) for _ in range(200)), return_exceptions=True)
+        peers = [HOME._replace(address=f"203.0.113.{number}") for number in range(200)]
+        there = await asyncio.gather(
+            *(log_in(kernel, prove=unproven, peer=peer) for peer in peers), return_exceptions=True
+        )
+        for results, expected in ((here, 10), (there, 20)):
+            assert sum(isinstance(one, Unauthenticated) for one in results) == expected
+            assert sum(isinstance(one, TooManyAttempts) for one in results) == 200 - expected
+
+
+async def test_many_networks_of_one_household_are_one_client(kernel: Kernel) -> None:
+    """⚑ A /56 has 256 networks, each with the quota of a stranger: it has twice that, and a /48 four times."""
+    limits = {"login_address": kernel.settings.login_address_limit}
+    assert kernel.settings.login_address_limit is not None
+    quota = kernel.settings.login_address_limit.quota
+    throttled = Throttle(kernel.database, kernel.ephemeral, limits, kernel.clock)
+
+    async def until_refused(form: str) -> int:
+        for number in range(10_000):
             try:
-                await accounts.register(username="ann", email=None, password=PASSWORD, peer=HOME)
-            except Conflict:
-                limits.append("taken")
-            except TooManyAttempts as error:
-                limits.append(error.limit)
-        assert limits == ["taken", "conflict", "conflict", "conflict", "conflict"]
+                takes = address_takes("login_address", form.format(f"{number % 200 + 16:02x}"))
+                await throttled.take(*takes, peer=HOME)
+            except TooManyAttempts:
+                return number
+        return -1
 
-
-async def test_a_log_in_of_a_user_who_was_disabled_meanwhile_counts(open_kernel: Opener) -> None:
-    async with open_kernel(**TIGHT) as kernel:
-        user = await join(kernel)
-
-        async def overtaken(_: Candidate | None) -> Proof | None:
-            await kernel.users.disable(user.id, peer=HOME)
-            return Proof("pwd")
-
-        for _ in range(2):
-            with pytest.raises(Unauthenticated):
-                await tried(kernel, overtaken)
-        with pytest.raises(TooManyAttempts):
-            await tried(kernel, right)
+    assert await until_refused("2001:db8:0:1{}::1") == 2 * quota
+    assert await until_refused("2001:db8:0:{}00::1") == 2 * quota  # the rest of four times
+    assert await until_refused("2001:db8:1:{}00::1") == 4 * quota
+    assert await until_refused("::ffff:192.0.2.1") == quota
+    assert await until_refused("192.0.2.2") == quota

@@ -24,6 +24,22 @@ def network(address: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def circles(address: str) -> tuple[str, ...]:
+    """The networks that an address is in, widest first: /48, /56 and /64 for IPv6, /24 and itself for IPv4.
+
+    One household has a /56, one company a /48, so many networks of the smaller size may be one client's.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return (address,)
+    mapped = None if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped
+    if isinstance(parsed, IPv4Address) or mapped is not None:
+        return (neighbourhood(address), network(address))
+    return (neighbourhood(address), str(ip_network((int(parsed) >> 72 << 72, 56))), network(address))
+
+
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """The wider prefix within which a device may move without being elsewhere: /24 for IPv4, /48 for IPv6."""
     try:

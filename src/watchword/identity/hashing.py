@@ -3,7 +3,8 @@
 Argon2id with OWASP's first-choice small setting (19 MiB, two passes, one lane; Password Storage Cheat Sheet) or bcrypt
 at cost 12; whichever is preferred, the other still verifies. The pool is as wide as this process's share of the cores
 and its queue is bounded: what does not fit is refused at once, so that a storm of log-ins neither stalls refreshes nor
-fills the memory.
+fills the memory. Networks take turns, and in a full queue a newcomer has the place of the latest of the network that
+holds the most: one household or company, however many addresses it has, keeps no other out.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar, TypeVarTuple, Unpack
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 import argon2
 import bcrypt
 
 from watchword.errors import Overloaded
-from watchword.identity.addresses import network
+from watchword.identity.addresses import circles
+from watchword.identity.fair_queue import FairQueue
 from watchword.platforms import cores
 from watchword.threads import Threads
 
@@ -33,6 +37,8 @@ BCRYPT_MAX_BYTES = 72
 PASSWORD_MAX_BYTES = 1024
 _QUEUE_PER_THREAD = 64
 _PLACES_PER_ADDRESS = 16
+_PLACES = (_PLACES_PER_ADDRESS, 24, 32)  # of a network, of the wider one around it, of the widest
+_AHEAD = 3  # pieces of work given to the threads beyond those that they do, so that none waits for the loop
 # In a crowd a log-in waits behind others anyway; two or three that go on together cost little more than one.
 _HOLD_SECONDS = 0.06
 
@@ -77,6 +83,13 @@ def matches(password: str, password_hash: str) -> bool:
     return matched and len(data) <= BCRYPT_MAX_BYTES
 
 
+class _Job(NamedTuple):
+    future: asyncio.Future[Any]
+    path: tuple[str, ...]
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """The outcome of a password check. `upgrade` is a hash of the preferred kind, when the stored one is not."""
@@ -96,6 +109,8 @@ class Hasher:
         self._preferred = preferred
         self._width = width or max(1, cores() // workers)
         self._threads = Threads(self._width, "watchword-hash", hold=_HOLD_SECONDS)
+        self._queue: FairQueue[_Job] = FairQueue()
+        self._in_threads = 0
         self._waiting = 0
         self._by_network: Counter[str] = Counter()
         self._samples: dict[str, str] = {}
@@ -156,40 +171,93 @@ class Hasher:
 
         A storm costs least where it is refused first. There may still be none later, when the work is asked for.
         """
-        self._require_place(None if address is None else network(address))
+        self._require_place(_path(address))
 
-    def _require_place(self, place: str | None) -> None:
-        if self._waiting >= self._width * _QUEUE_PER_THREAD or (
-            place is not None and self._by_network[place] >= _PLACES_PER_ADDRESS
+    def _require_place(self, path: tuple[str, ...]) -> None:
+        narrow = zip(reversed(path), _PLACES, strict=False)
+        if any(name and self._by_network[name] >= most for name, most in narrow) or (
+            self._is_full and not self._may_displace(path)
         ):
-            raise Overloaded("Too many passwords are being checked right now.", retry_after=1)
+            raise _overloaded()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._waiting >= self._width * _QUEUE_PER_THREAD
+
+    def _may_displace(self, path: tuple[str, ...]) -> bool:
+        """Whether some network has so much more in the queue that one of its places is this one's."""
+        return self._queue.longest() > self._by_network[path[0]] + 1
 
     async def _in_pool(self, address: str | None, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
-        place = None if address is None else network(address)
-        self._require_place(place)
-        self._enter(place)
-        try:
-            future = self._threads.run(work, *arguments)
-        except BaseException:
-            self._leave(place)
-            raise
+        path = _path(address)
+        self._require_place(path)
+        if self._is_full:
+            self._displace()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enter(path)
+        self._queue.put(path, _Job(future, path, work, arguments))
+        self._feed()
         # The place is given up when the work is done, not when its requester goes away: a client that hangs up and
         # asks again would otherwise fill the queue past its bound.
-        future.add_done_callback(lambda _: self._leave(place))
         return await asyncio.shield(future)
 
-    def _enter(self, place: str | None) -> None:
-        self._waiting += 1
-        if place is not None:
-            self._by_network[place] += 1
+    def _displace(self) -> None:
+        job = self._queue.drop()
+        self._leave(job.path)
+        _fail(job.future, _overloaded())
 
-    def _leave(self, place: str | None) -> None:
+    def _feed(self) -> None:
+        """Give the threads what is next. They get little at a time, since theirs is a queue without turns."""
+        while len(self._queue) and self._in_threads < self._width + _AHEAD:
+            job = self._queue.take()
+            try:
+                done = self._threads.run(job.work, *job.arguments)
+            except RuntimeError:  # closed
+                self._leave(job.path)
+                job.future.cancel()
+                continue
+            self._in_threads += 1
+            done.add_done_callback(partial(self._finish, job))
+
+    def _finish(self, job: _Job, done: asyncio.Future[Any]) -> None:
+        self._in_threads -= 1
+        self._leave(job.path)
+        if done.cancelled():
+            job.future.cancel()
+        elif (failure := done.exception()) is not None:
+            _fail(job.future, failure)
+        else:
+            job.future.set_result(done.result())
+        self._feed()
+
+    def _enter(self, path: tuple[str, ...]) -> None:
+        self._waiting += 1
+        self._by_network.update(path)
+
+    def _leave(self, path: tuple[str, ...]) -> None:
         self._waiting -= 1
-        if place is not None:
-            self._by_network[place] -= 1
-            if not self._by_network[place]:
-                del self._by_network[place]
+        for name in path:
+            self._by_network[name] -= 1
+            if not self._by_network[name]:
+                del self._by_network[name]
 
     def close(self) -> None:
         """Let the threads end after what they are doing."""
         self._threads.close(drop=True)
+        with suppress(IndexError, RuntimeError):  # nothing left, or a loop that is closed: nobody is left to hear of it
+            while True:
+                self._queue.take().future.cancel()
+
+
+def _path(address: str | None) -> tuple[str, ...]:
+    """Where in the queue: the service's own work has a turn of its own, and no bound but the queue's."""
+    return ("",) if address is None else circles(address)
+
+
+def _fail(future: asyncio.Future[Any], failure: BaseException) -> None:
+    future.set_exception(failure)
+    future.exception()  # it counts as heard: its requester may have gone
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("Too many passwords are being checked right now.", retry_after=1)

@@ -25,6 +25,7 @@ from watchword.identity.sessions import Opening, Sessions, Tokens, record_ends, 
 from watchword.identity.throttle import Attempt, Throttle, log_in_takes, session_takes
 from watchword.identity.users import User, Users
 from watchword.storage.database import Database, Tx
+from watchword.tally import Log, Sample
 from watchword.tokens.claims import AccessClaims
 
 _SEEN = """
@@ -85,6 +86,7 @@ class LogIn:
         self._throttle = throttle
         self._follower = follower
         self._clock = clock
+        self._failures = Sample(Log("watchword.login"), "log_in_failed")
 
     async def attempt(
         self, typed: str, prove: Prove, *, peer: Peer, client_id: str, replacing: str | None = None
@@ -101,36 +103,48 @@ class LogIn:
         # One account has one counter, by whichever of its names it is tried.
         account = candidate.user.id if candidate is not None else identifier.key
         takes, user = log_in_takes(peer.address, account), None if candidate is None else candidate.user.id
-        async with self._throttle.attempt(*takes, peer=peer, user=user) as attempt:
-            proof = await prove(candidate)
-            if proof is None or candidate is None:
-                attempt.count()
-                await self._failed("log_in", candidate, peer)
-                raise _refused()
-            async with self._proven(candidate, attempt, peer):
-                live = await self._open(candidate, proof, peer, client_id, replacing)
+
+        async def work(attempt: Attempt) -> LoggedIn:
+            proven, proof = await self._proven("log_in", candidate, prove, attempt, peer)
+            async with self._counted(proven, attempt, peer):
+                live = await self._open(proven, proof, peer, client_id, replacing)
             if live is None:
-                attempt.count()
+                attempt.succeeded = False  # what was shown is no longer a proof
                 raise _refused()
-        return self._logged_in(candidate.user, live)
+            return self._logged_in(proven.user, live)
+
+        return await self._throttle.run(work, *takes, peer=peer, user=user)
 
     async def confirm(self, user_id: str, prove: Prove, *, peer: Peer) -> Candidate:
         """Ask a logged-in user for a factor again, under the limits of a log-in; no session comes of it.
 
         Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
         """
-        async with self._throttle.attempt(*log_in_takes(peer.address, user_id), peer=peer, user=user_id) as attempt:
+
+        async def work(attempt: Attempt) -> Candidate:
             candidate = await self._candidate(Identifier("id", user_id, user_id))
-            proof = await prove(candidate)
-            if proof is None or candidate is None:
-                attempt.count()
-                await self._failed("confirm", candidate, peer)
-                raise _refused()
-            async with self._proven(candidate, attempt, peer):
-                return candidate
+            proven, _ = await self._proven("confirm", candidate, prove, attempt, peer)
+            async with self._counted(proven, attempt, peer):
+                return proven
+
+        return await self._throttle.run(work, *log_in_takes(peer.address, user_id), peer=peer, user=user_id)
+
+    async def _proven(
+        self, event: str, candidate: Candidate | None, prove: Prove, attempt: Attempt, peer: Peer
+    ) -> tuple[Candidate, Proof]:
+        """Ask for the factor, and decide whether this attempt counts. Raises `Unauthenticated`."""
+        proof = await prove(candidate)
+        attempt.succeeded = proof is not None and candidate is not None
+        if proof is None or candidate is None:
+            self._failures.add(
+                during=event, reason=_reason(candidate), address=peer.address, request_id=peer.request_id
+            )
+            await self._failed(event, candidate, peer)
+            raise _refused()
+        return candidate, proof
 
     @asynccontextmanager
-    async def _proven(self, candidate: Candidate, attempt: Attempt, peer: Peer) -> AsyncIterator[None]:
+    async def _counted(self, candidate: Candidate, attempt: Attempt, peer: Peer) -> AsyncIterator[None]:
         """Limit what a right proof leads to as well: it is hashed for, and stored, each time.
 
         Asked after the proof, so that a full limit tells nothing to those who do not have it. An attempt that meets a
@@ -140,9 +154,9 @@ class LogIn:
         try:
             async with self._throttle.attempt(*session_takes(peer.address, user), peer=peer, user=user) as opening:
                 yield
-                opening.count()
+                opening.counts = True
         except TooManyAttempts:
-            attempt.count()
+            attempt.succeeded = False
             raise
 
     async def _candidate(self, identifier: Identifier) -> Candidate | None:
@@ -246,6 +260,13 @@ async def _upgrade(tx: Tx, candidate: Candidate, password_hash: str) -> None:
         new=password_hash,
         old=candidate.password_hash,
     )
+
+
+def _reason(candidate: Candidate | None) -> str:
+    """Why a proof was not enough; for the log, never for the answer."""
+    if candidate is None:
+        return "unknown_user"
+    return "wrong_password" if candidate.allowed else "user_disabled"
 
 
 def _refused() -> Unauthenticated:

@@ -1,29 +1,28 @@
-"""Limits on attempts: counted before the work, given back unless the attempt turns out to be one that counts.
+"""Limits on attempts: counted before the work, given back when nothing came of it that the limit is for.
 
 A counter is a window that the first attempt opens and later ones do not extend. Names are hashed to a fixed size, so
 that what a client typed is neither stored nor able to grow the store beyond an entry per counter. Only an attempt that
 goes ahead is counted at all; what is refused leaves nothing behind, however often it comes.
 
-What counts is said by the pipeline (`Attempt.count`): a proof that was wrong, an account that was made. An attempt
-that was not decided, because the database was locked or a queue was full, does not count. Until it is decided it does:
-fifty at once get no more guesses than fifty in a row. When a limit is used up by attempts of this process that are not
-decided yet, the next one waits a moment for them; so sixteen people behind one address who log in at once all get in.
-With several processes one may be refused instead, who then tries again.
+A limit is for attempts that *fail*, and until one is decided it counts as failed: fifty at once get no more guesses
+than fifty in a row. When a limit is used up by attempts of this process that are not decided yet, the next one waits a
+moment for them; so sixteen people behind one address who log in at once all get in. With several processes one may be
+refused instead, who then tries again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from watchword.clock import Clock, monotonic
-from watchword.errors import StorageUnavailable, TooManyAttempts
+from watchword.errors import StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.identity import audit
-from watchword.identity.addresses import network
+from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Peer
 from watchword.settings import Limit
 from watchword.storage.database import Database, Tx
@@ -36,25 +35,48 @@ PATIENCE = 2.0
 MOST_WAITING = 32
 """How many wait for one counter."""
 
-_MOST_OWED = 1000  # of counts that could not be given back yet; older ones stay counted until their window ends
+MOST_OWED = 4096
+"""How many attempts are remembered that could not be given back while the database was away."""
+
+T = TypeVar("T")
 
 
 class Take(NamedTuple):
-    """One attempt counted against one limit: the limit's name, and whose attempt it is."""
+    """One attempt counted against one limit: its name, whose attempt it is, and how many times the quota they have."""
 
     limit: str
     subject: str
+    times: int = 1
 
 
 class Attempt:
-    """An attempt that is being made."""
+    """An attempt that is being made. `counts` says what became of it, as soon as that is decided.
+
+    True: it stays counted, whatever happens then (a proof was wrong). False: it is given back, whatever happens then.
+    """
 
     def __init__(self) -> None:
-        self.counts = False
+        self.counts: bool | None = None
 
-    def count(self) -> None:
-        """Say that this attempt is one of those that are limited: it is not given back."""
-        self.counts = True
+    @property
+    def succeeded(self) -> bool:
+        """Whether a limit for failures has nothing to count."""
+        return self.counts is False
+
+    @succeeded.setter
+    def succeeded(self, succeeded: bool) -> None:
+        self.counts = not succeeded
+
+    def left_by(self, error: BaseException | None) -> bool:
+        """Whether it stays counted, now that it ended with this error.
+
+        An error before anything was decided is none of the client's, but `Unauthenticated` is a decision. Without a
+        decision and without an error the decision was forgotten, and after a cancellation it is not known: both stay
+        counted, since the other way a guess might be free.
+        """
+        if self.counts is not None:
+            return self.counts
+        return error is None or isinstance(error, Unauthenticated) or not isinstance(error, Exception)
 
 
 class Throttle:
@@ -71,7 +93,7 @@ class Throttle:
         self._limits = limits
         self._clock = clock
         self._undecided = _Undecided()
-        self._owed: list[Held] = []
+        self._owed: deque[Sequence[Held]] = deque(maxlen=MOST_OWED)
         log = Log("watchword.throttle")
         self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
@@ -85,32 +107,58 @@ class Throttle:
 
     @asynccontextmanager
     async def attempt(self, *takes: Take, peer: Peer, user: str | None = None) -> AsyncIterator[Attempt]:
-        """`take`, for an attempt that is given back unless it says that it counts, whatever error ends it.
+        """`take`, for an attempt that is given back unless it turns out to be one that `counts`."""
+        async with self._settled(await self._hold(takes, peer, user, waits=True)) as attempt:
+            yield attempt
 
-        A cancelled one stays counted: hanging up before the answer does not give the guess back.
+    async def run(
+        self, work: Callable[[Attempt], Coroutine[Any, Any, T]], *takes: Take, peer: Peer, user: str | None = None
+    ) -> T:
+        """`attempt` around work that goes on to its end when its requester is cancelled.
+
+        So hanging up neither gives a guess back nor makes a right proof count.
         """
         held = await self._hold(takes, peer, user, waits=True)
+
+        async def settled() -> T:
+            async with self._settled(held) as attempt:
+                return await work(attempt)
+
+        working = asyncio.ensure_future(settled())
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            working.add_done_callback(_heard)
+            raise
+
+    @asynccontextmanager
+    async def _settled(self, held: list[Held]) -> AsyncIterator[Attempt]:
         attempt = Attempt()
+        failure: BaseException | None = None
         try:
             yield attempt
-        except Exception:
-            if not attempt.counts:
-                await self._give_back(held)
+        except BaseException as error:
+            failure = error
             raise
-        else:
-            if not attempt.counts:
-                await self._give_back(held)
         finally:
-            self._undecided.remove(held)
+            try:
+                if not attempt.left_by(failure):
+                    await self._give_back(held)
+            finally:
+                del failure
+                self._undecided.remove(held)
 
     async def _hold(self, takes: Sequence[Take], peer: Peer, user: str | None, *, waits: bool) -> list[Held]:
         """Count, and with `waits` be among the undecided."""
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
-        claims = [Claim(_name(take), int(limit.window.total_seconds()), limit.quota) for take, limit in active]
+        claims = [
+            Claim(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
+        ]
         give_up_at = monotonic() + PATIENCE
-        await self._pay()
+        if self._owed:
+            await self._repay()
         while True:
-            outcome = await self._ephemeral.claim(claims, self._clock.now())
+            outcome = await self._claim(claims)
             if not isinstance(outcome, Full):
                 if waits:
                     self._undecided.add(outcome)
@@ -118,6 +166,21 @@ class Throttle:
             name, left = claims[outcome.place].name, give_up_at - monotonic()
             if not waits or not await self._undecided.wait(name, left):
                 raise await self._refused(*active[outcome.place], outcome.expires_at, peer, user)
+
+    async def _claim(self, claims: Sequence[Claim]) -> list[Held] | Full:
+        """Claim; what is granted to a requester who has been cancelled meanwhile is owed."""
+        claiming = asyncio.ensure_future(self._ephemeral.claim(claims, self._clock.now()))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._owe)
+            raise
+
+    def _owe(self, claiming: asyncio.Future[list[Held] | Full]) -> None:
+        if not claiming.cancelled() and claiming.exception() is None:
+            outcome = claiming.result()
+            if not isinstance(outcome, Full):
+                self._owed.append(outcome)
 
     async def _refused(
         self, take: Take, limit: Limit, expires_at: int, peer: Peer, user: str | None
@@ -133,25 +196,32 @@ class Throttle:
 
             await self._database.transact(unit)
         window = int(limit.window.total_seconds())
-        return TooManyAttempts(limit=take.limit, quota=limit.quota, window=window, retry_after=left)
+        return TooManyAttempts(limit=take.limit, quota=limit.quota * take.times, window=window, retry_after=left)
 
     async def _give_back(self, held: Sequence[Held]) -> None:
-        self._owed += held
-        # The counters may lie in the database that was just locked. That is no reason to fail what has succeeded.
-        with suppress(StorageUnavailable):
-            await self._pay()
+        # What cannot be given back just now is owed; that is no reason to fail what has succeeded.
+        try:
+            await self._ephemeral.give_back(held, self._clock.now())
+        except StorageUnavailable:
+            self._owed.append(held)
+        else:
             self._undecided.give_way(held)
 
-    async def _pay(self) -> None:
-        """Give back what is owed. What cannot be given back just now stays owed."""
-        owed, self._owed = self._owed, []
-        if not owed:
-            return
-        try:
-            await self._ephemeral.give_back(owed, self._clock.now())
-        except BaseException:
-            self._owed = (owed + self._owed)[-_MOST_OWED:]
-            raise
+    async def _repay(self) -> None:
+        """Give back what could not be: a database that was away is no reason to refuse those who met it."""
+        with suppress(IndexError):
+            while True:
+                held = self._owed.popleft()
+                owed = len(self._owed)
+                await self._give_back(held)
+                if len(self._owed) > owed:
+                    return  # still away
+
+
+def _heard(work: asyncio.Future[Any]) -> None:
+    """Take note of an error that came after its requester had gone, or asyncio reports it as forgotten."""
+    if not work.cancelled():
+        work.exception()
 
 
 class _Undecided:
@@ -210,31 +280,41 @@ class _Undecided:
 
 def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
     """What one attempt to log in counts against: the address, address and account, the account."""
-    place = network(address)
-    return (Take("login_address", place), Take("login", f"{place} {account}"), Take("login_account", account))
+    login = Take("login", f"{network(address)} {account}")
+    return (*address_takes("login_address", address), login, Take("login_account", account))
 
 
 def session_takes(address: str, account: str) -> tuple[Take, ...]:
     """What a proof that was right counts against: the address, the account. Each may open a session, or change one."""
-    return (Take("session_address", network(address)), Take("session", account))
+    return (*address_takes("session_address", address), Take("session", account))
 
 
 def change_takes(address: str, account: str) -> tuple[Take, ...]:
     """What a change of one's own account counts against: the address, the account."""
-    return (Take("change_address", network(address)), Take("change", account))
+    return (*address_takes("change_address", address), Take("change", account))
 
 
 def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
     """What being told that a name is taken counts against: the address, and the account if one asks."""
-    place = Take("conflict", network(address))
-    return (place,) if account is None else (place, Take("conflict", f"account {account}"))
+    places = address_takes("conflict", address)
+    return places if account is None else (*places, Take("conflict", f"account {account}"))
 
 
 def register_takes(address: str) -> tuple[Take, ...]:
     """What one attempt to register counts against: the address."""
-    return (Take("register", network(address)),)
+    return address_takes("register", address)
+
+
+def address_takes(limit: str, address: str) -> tuple[Take, ...]:
+    """One attempt against a limit of addresses: the /64 of IPv6 once, its /56 with twice the quota, its /48 with four
+    times, since all of them may be one client's. An IPv4 address counts alone.
+    """
+    own, *wider = reversed(circles(address))
+    around = wider if ":" in own else ()
+    return (Take(limit, own), *(Take(limit, name, 2 * number) for number, name in enumerate(around, 1)))
 
 
 def _name(take: Take) -> str:
     """The limit's name is the kind of the counter: those of one limit are out of reach of a flood of another's."""
-    return f"{take.limit}:{sha256(take.subject.encode()).hexdigest()[:40]}"
+    kind = take.limit if take.times == 1 else f"{take.limit}_{take.times}"
+    return f"{kind}:{sha256(take.subject.encode()).hexdigest()[:40]}"

@@ -333,10 +333,11 @@ class Users:
             yield
             return
         async with self._throttle.attempt(*conflict_takes(peer.address, account), peer=peer, user=account) as attempt:
+            attempt.counts = False  # nothing was told, whatever else becomes of it
             try:
                 yield
             except Conflict:
-                attempt.count()
+                attempt.counts = True
                 raise
 
     async def _named_uniquely(self, unit: Unit[T]) -> T:

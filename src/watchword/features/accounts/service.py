@@ -34,7 +34,7 @@ class Accounts:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
         async with self._throttle.attempt(*register_takes(peer.address), peer=peer) as attempt:
             user = await self._users.create(username=username, email=email, password=password, peer=peer)
-            attempt.count()
+            attempt.counts = True
         return user
 
     async def profile(self, caller: AccessClaims) -> User:
