@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.web.wire import Connection, HandLoop
-from watchword.web.connections import MOST, Places, most_connections
+from watchword.web.connections import MOST, Places, most_connections, proxies_among
 
 ONE_DAY = 86_400
 
@@ -436,6 +437,18 @@ def test_a_proxy_of_ours_may_hold_them_all(loop: HandLoop) -> None:
     held = [Connection(loop, app, places=places, address="10.0.0.1") for _ in range(40)]
     assert not any(connection.wire.lost for connection in held)
     assert Connection(loop, app, places=places, address="10.0.0.1").wire.sent.startswith(b"HTTP/1.1 503 ")
+
+
+def test_whom_the_setting_exempts() -> None:
+    """A number means that everything that connects is a proxy; networks, those that lie in them."""
+    assert proxies_among(0) is None
+    everyone = proxies_among(1)
+    assert everyone is not None
+    assert everyone("198.51.100.1")
+    named = proxies_among((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
+    assert named is not None
+    found = [named(each) for each in ("10.1.2.3", "::ffff:10.1.2.3", "fd00::1%eth0", "11.0.0.1", "::1", "", "unix")]
+    assert found == [True, True, True, False, False, False, False]
 
 
 def test_every_place_is_given_back(loop: HandLoop) -> None:

@@ -28,7 +28,7 @@ from watchword.cli.ports import BACKLOG, listen
 from watchword.cli.stopping import port_kept
 from watchword.platforms import POSIX, on_hang_up, raise_descriptors
 from watchword.settings import Loaded, Settings, load
-from watchword.web.connections import Places, most_connections
+from watchword.web.connections import Places, most_connections, proxies_among
 from watchword.web.logs import configure_logging
 from watchword.web.protocol import Protocol
 
@@ -106,7 +106,7 @@ class ServiceConfig(Config):
             **options,
         )
         self.drain = settings.drain.total_seconds()
-        self.behind_proxies = bool(settings.trusted_proxies)
+        self.trusted_proxies = settings.trusted_proxies
         self.places: Places | None = None  # made in the process that serves
 
 
@@ -170,9 +170,8 @@ class StoppingServer(Server):
 
     def __init__(self, config: ServiceConfig) -> None:
         super().__init__(config)
-        # One who is named as a proxy brings the connections of many people.
-        exempt = (lambda _address: True) if config.behind_proxies else None
-        config.places = Places(most_connections(raise_descriptors()), exempt)
+        # A proxy of ours brings the connections of many people.
+        config.places = Places(most_connections(raise_descriptors()), proxies_among(config.trusted_proxies))
         self._places = config.places
         self._hung_up = False
         on_hang_up(self._hang_up)

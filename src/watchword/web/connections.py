@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
 
@@ -56,6 +57,22 @@ class Places:
         self._all -= 1
         if not self._taken[whose]:
             del self._taken[whose]
+
+
+def proxies_among(trusted: int | tuple[IPv4Network | IPv6Network, ...]) -> Callable[[str], bool] | None:
+    """Whether an address is a proxy of ours, by `WATCHWORD_TRUSTED_PROXIES`: all that connect, or those networks."""
+    if isinstance(trusted, int):
+        return (lambda _address: True) if trusted else None
+    return lambda address: _is_in(address, trusted)
+
+
+def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return any((mapped or parsed) in each for each in networks)
 
 
 def _site(address: str) -> str:
