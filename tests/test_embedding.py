@@ -176,7 +176,9 @@ async def test_behind_a_proxy_that_takes_a_path_away(tmp_path: Path, how: str) -
 
 async def test_the_proxy_takes_the_whole_path_away(tmp_path: Path) -> None:
     """Mounted at the root of an application that its proxy shows at /auth: WATCHWORD_PATH_PREFIX says so."""
-    auth = auth_at(tmp_path, "https://example.com/auth", path_prefix="/", secret=secrets.token_urlsafe(32))
+    auth = auth_at(
+        tmp_path, "https://example.com/auth", path_prefix="/", trusted_proxies=1, secret=secrets.token_urlsafe(32)
+    )
     app = Starlette(routes=[Mount("/", auth)], lifespan=auth.lifespan)
     async with running(app, site="https://example.com") as client:
         await the_whole_way(client, "")
@@ -217,7 +219,7 @@ async def test_F3_F5_the_origin_rule_holds_when_mounted(
 
 async def test_F1_the_cookie_over_https(tmp_path: Path) -> None:
     """`__Host-` wants Path=/ also where we are mounted below: the name binds it to the host, not to us."""
-    auth = auth_at(tmp_path, "https://example.com/auth")
+    auth = auth_at(tmp_path, "https://example.com/auth", trusted_proxies=1)
     app = FastAPI(lifespan=auth.lifespan)
     app.mount("/auth", auth)
     async with running(app, site="https://example.com") as client:
