@@ -7,6 +7,7 @@ so that a request costs a dictionary look-up and not a chain of middleware. A ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -214,7 +215,7 @@ class Dispatcher:
                 reply = self._without_route(scope["method"], methods, headers)
             else:
                 peer = Peer(self._clients.of(scope, headers), client_agent(headers), request_id)
-                call = Call(scope, peer, params, receive)
+                call = Call(scope, peer, params, receive, partial(self._origins.check, headers, cookie=False))
                 if entry.admit is not None:
                     entry.admit(call, headers)
                 if entry.read is not None:

@@ -66,12 +66,15 @@ class Reply(NamedTuple):
 class Call:
     """One request, as a handler sees it: read, checked and decoded."""
 
-    __slots__ = ("body", "caller", "params", "peer", "receive", "scope")
+    __slots__ = ("body", "caller", "check_origin", "params", "peer", "receive", "scope")
 
-    def __init__(self, scope: Scope, peer: Peer, params: Mapping[str, str], receive: Receive) -> None:
+    def __init__(
+        self, scope: Scope, peer: Peer, params: Mapping[str, str], receive: Receive, check_origin: Callable[[], None]
+    ) -> None:
         self.scope = scope
         self.peer = peer
         self.params = params  # from the path
+        self.check_origin = check_origin  # the origin rule, for what only a handler can tell to need it
         self.receive = receive  # for `long_poll` only: bodies are read before a handler is called
         self.body: Any = None  # an instance of the route's `body` or `form` type
         self.caller: AccessClaims | None = None  # set under an AccessToken guard

@@ -56,7 +56,7 @@ class TokenRoutes:
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
                   example=example, shown={200: _TOKENS}, limit="login",
                   problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
-                            "overloaded", "too_many_roles")),
+                            "overloaded", "too_many_roles", "origin_refused")),
         )  # fmt: skip
 
     async def token(self, call: Call) -> Reply:
@@ -69,6 +69,8 @@ class TokenRoutes:
         if form.grant_type == REFRESH:
             tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), peer=call.peer)
         else:
+            # A form needs no preflight: any page could use up the log-ins of its visitors' network.
+            call.check_origin()
             username, password = _needed(form.username, "username"), _needed(form.password, PASSWORD)
             tokens = await self._endpoint.password(username, password, peer=call.peer)
         return Reply(
