@@ -1,0 +1,106 @@
+"""What an answer to a wrong password takes tells nothing about whom it was for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from time import perf_counter
+
+import argon2
+import bcrypt
+import pytest
+
+from watchword.app import opened
+from watchword.errors import Unauthenticated
+from watchword.features.passwords.service import Passwords
+from watchword.identity import hashing
+from watchword.identity.audit import Peer
+from watchword.identity.kernel import Kernel
+from watchword.settings import Settings
+
+SAMPLES = 2000
+WITHIN = 0.03
+COST = argon2.PasswordHasher(
+    time_cost=1, memory_cost=256, parallelism=1
+)  # what is equal is the work, whatever it costs
+BCRYPT_COST = 4
+RIGHT, WRONG = "plum-orbit-canvas", "velvet-anchor-ripple"
+OFF = {f"{name}_limit": "off" for name in ("login", "login_address", "login_account", "register")}
+# Kind → who is tried, and with what.
+KINDS = {
+    "known": ("known", WRONG),
+    "disabled": ("disabled", RIGHT),
+    "imported": ("imported", WRONG),
+    "empty, known": ("known", ""),
+    "empty, unknown": ("unknown", ""),
+    "over-long, known": ("known", "x" * 2000),
+    "over-long, unknown": ("unknown", "x" * 2000),
+}
+
+
+@asynccontextmanager
+async def crowded(kernel: Kernel, *, busy: bool) -> AsyncIterator[None]:
+    """Others who log in meanwhile, from networks of their own."""
+
+    async def others(number: int) -> None:
+        peer = Peer(f"203.0.{number}.1", "other", "r")
+        while True:
+            with suppress(Unauthenticated):
+                await Passwords(kernel).log_in("other", WRONG, peer=peer, replacing=None)
+
+    tasks = [asyncio.create_task(others(number)) for number in range(3 if busy else 0)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def took(kernel: Kernel, name: str, password: str) -> float:
+    began = perf_counter()
+    with pytest.raises(Unauthenticated):
+        await Passwords(kernel).log_in(name, password, peer=Peer("192.0.2.1", "probe", "r"), replacing=None)
+    return perf_counter() - began
+
+
+def area(ours: list[float], theirs: list[float]) -> float:
+    """How often one of ours took longer than one of theirs (AUC): a half, when nothing can be told."""
+    ranked = sorted([(one, 1) for one in ours] + [(one, 0) for one in theirs])
+    ranks = sum(rank for rank, (_, is_ours) in enumerate(ranked, 1) if is_ours)
+    return (ranks - len(ours) * (len(ours) + 1) / 2) / (len(ours) * len(theirs))
+
+
+async def prepare(kernel: Kernel) -> None:
+    for name in ("known", "disabled", "imported", "other"):
+        peer = Peer("192.0.2.9", "x", "r")
+        await kernel.users.create(username=name, email=None, password=RIGHT, peer=peer)
+    await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE username = 'disabled'")
+    imported = bcrypt.hashpw(RIGHT.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
+    await kernel.database.run("UPDATE ww_users SET password_hash = :hash WHERE username = 'imported'", hash=imported)
+    kernel.hasher.learn(hashing.kind_of(imported), imported)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "under load"])
+async def test_the_time_of_a_refusal_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, busy: bool
+) -> None:
+    """Each kind against one that does not exist, interleaved in an order of chance: AUC 0.5 ± 0.03."""
+    monkeypatch.setattr(hashing, "ARGON2ID", COST)
+    random = Random(7)
+    times: dict[str, list[float]] = {kind: [] for kind in ("unknown", *KINDS)}
+    order = list(times)
+    async with opened(Settings(data_dir=tmp_path, **OFF)) as kernel:  # type: ignore[arg-type]
+        await prepare(kernel)
+        async with crowded(kernel, busy=busy):
+            for _ in range(SAMPLES):
+                random.shuffle(order)
+                for kind in order:
+                    name, password = KINDS.get(kind, ("unknown", WRONG))
+                    times[kind].append(await took(kernel, name, password))
+    areas = {kind: round(area(times[kind], times["unknown"]), 3) for kind in KINDS}
+    print(areas)
+    assert all(abs(one - 0.5) <= WITHIN for one in areas.values()), areas
