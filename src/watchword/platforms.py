@@ -82,6 +82,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def allocate(descriptor: int, size: int) -> bool:
+    """Keep that many bytes for an open file; return False where the system has no such call. Raises `OSError`."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    os.posix_fallocate(descriptor, 0, size)
+    return True
+
+
 def raise_descriptors() -> int:
     """Raise the number of files that may be open, as far as it is of use to us and allowed; what it is then."""
     try:

@@ -11,6 +11,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from watchword.platforms import allocate
+
 RESERVE_BYTES = 8 * 1024 * 1024
 """Enough for the log of SQLite to come round (4 MiB) and for ten thousand log-outs."""
 
@@ -40,12 +42,10 @@ class Reserve:
     def _write(self) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, RESERVE_BYTES)
-                return
-            # Written, not made sparse: a hole keeps no space.
-            for _ in range(RESERVE_BYTES // len(_CHUNK)):
-                file.write(_CHUNK)
+            if not allocate(handle, RESERVE_BYTES):
+                # Written, not made sparse: a hole keeps no space.
+                for _ in range(RESERVE_BYTES // len(_CHUNK)):
+                    file.write(_CHUNK)
 
     def release(self) -> None:
         """Give the space up."""
