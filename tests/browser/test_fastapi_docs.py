@@ -137,7 +137,7 @@ def page_elsewhere() -> Iterator[str]:
 
 def test_a_page_that_is_not_allowed_is_named_in_the_log(chromium: Browser, serve: Serve, page_elsewhere: str) -> None:
     """Beyond loopback nobody is a neighbour: the page says little, and the log says what to set."""
-    service = serve(**UNLIMITED, WATCHWORD_PUBLIC_URL="https://auth.example")
+    service = serve(**UNLIMITED, WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_TRUSTED_PROXIES="0")
     with visiting(chromium) as visitor:
         visitor.page.goto(page_elsewhere)
         ask = """address => fetch(address, {method: "POST", headers: {"X-Requested-With": "XMLHttpRequest"}})

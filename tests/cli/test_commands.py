@@ -253,7 +253,6 @@ def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedP
         ("typer", ["version"]),
         ("uvicorn", ["serve"]),
         ("httptools", ["serve"]),
-        ("uvloop", ["serve", "--port", "{port}"]),
         ("starlette", ["serve"]),
         ("structlog", ["serve"]),
         ("argon2", ["serve"]),

@@ -118,7 +118,7 @@ def test_an_interrupt_of_the_terminal_reaches_everybody_and_counts_once(tmp_path
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    service = Service(process, f"http://127.0.0.1:{port}", 0)  # type: ignore[arg-type]
+    service = Service(process, f"http://127.0.0.1:{port}")  # type: ignore[arg-type]
     try:
         until(lambda: _status(service, "/readyz") == 200)
         os.killpg(process.pid, signal.SIGINT)
@@ -174,7 +174,7 @@ def test_a_terminal_that_is_gone_takes_nothing_with_it(tmp_path: Path, port: int
         start_new_session=True,
     )
     os.close(other)
-    service = Service(process, f"http://127.0.0.1:{port}", 0)  # type: ignore[arg-type]
+    service = Service(process, f"http://127.0.0.1:{port}")  # type: ignore[arg-type]
     try:
         until(lambda: _status(service, "/readyz") == 200)
         os.close(main)
@@ -223,7 +223,7 @@ def poor(serve: Serve, tmp_path: Path, port: int) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
-    service = Service(process, url, 0)  # type: ignore[arg-type]
+    service = Service(process, url)  # type: ignore[arg-type]
     until(lambda: _status(service, "/readyz") == 200)
     yield url
     process.kill()

@@ -249,7 +249,9 @@ def test_a_page_of_this_machine_gets_tokens_but_never_through_the_cookie(client:
 
 
 def test_a_refused_origin_is_logged_once_with_the_line_to_set(serve: Serve) -> None:
-    server = serve(WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_ALLOWED_ORIGINS=ALLOWED)
+    server = serve(
+        WATCHWORD_PUBLIC_URL="https://auth.example", WATCHWORD_TRUSTED_PROXIES="0", WATCHWORD_ALLOWED_ORIGINS=ALLOWED
+    )
     asked = {"Origin": "http://127.0.0.1:8000", "Access-Control-Request-Method": "POST"}
     with server.client(inspected=False) as page:
         for _ in range(3):

@@ -91,6 +91,8 @@ def test_every_way_to_be_refused_is_announced(client: Client, document: dict[str
 def test_methods(client: Client, document: dict[str, Any], method: str) -> None:
     """Every path answers the methods it has, OPTIONS, HEAD where it has GET, and 405 with `Allow` for the rest."""
     for path, operations in document["paths"].items():
+        if path == "/verify":
+            continue  # which answers every method as GET: see `test_no_method_passes_without_a_token`
         has = {name.upper() for name in operations} | {"OPTIONS"} | ({"HEAD"} if "get" in operations else set())
         answer = client.request(method, path.replace("{id}", "x"))
         if method in has:

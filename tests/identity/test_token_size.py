@@ -50,7 +50,7 @@ def test_the_largest_token_that_can_be_set_up_is_read_by_our_own_verifier(
 ) -> None:
     """Longest issuer and audience, most and longest roles, largest numbers, largest key."""
     url = "https://auth.example.com/" + "p" * (LONGEST_ISSUER - 25)
-    settings = Settings(public_url=url, audience=audience, data_dir=tmp_path)
+    settings = Settings(public_url=url, trusted_proxies=1, audience=audience, data_dir=tmp_path)
     key = KEYS[name]()
     ring = _Ring(key)
     grant = Grant(

@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 
-import argon2
 import bcrypt
 import pytest
 
@@ -23,10 +22,7 @@ from watchword.settings import Settings
 
 SAMPLES = 2000
 WITHIN = 0.03
-COST = argon2.PasswordHasher(
-    time_cost=1, memory_cost=256, parallelism=1
-)  # what is equal is the work, whatever it costs
-BCRYPT_COST = 4
+BCRYPT_COST = 4  # an imported hash of the least cost: each failure pays for every kind, and cost 12 would take hours
 RIGHT, WRONG = "plum-orbit-canvas", "velvet-anchor-ripple"
 OFF = {f"{name}_limit": "off" for name in ("login", "login_address", "login_account", "register")}
 # Kind → who is tried, and with what.
@@ -51,7 +47,7 @@ async def crowded(kernel: Kernel, *, busy: bool) -> AsyncIterator[None]:
             with suppress(Unauthenticated):
                 await Passwords(kernel).log_in("other", WRONG, peer=peer, replacing=None)
 
-    tasks = [asyncio.create_task(others(number)) for number in range(3 if busy else 0)]
+    tasks = [asyncio.create_task(others(number)) for number in range(2 if busy else 0)]
     try:
         yield
     finally:
@@ -85,11 +81,9 @@ async def prepare(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "under load"])
-async def test_the_time_of_a_refusal_tells_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, busy: bool
-) -> None:
+@pytest.mark.timeout(3600)
+async def test_the_time_of_a_refusal_tells_nothing(tmp_path: Path, *, busy: bool) -> None:
     """Each kind against one that does not exist, interleaved in an order of chance: AUC 0.5 ± 0.03."""
-    monkeypatch.setattr(hashing, "ARGON2ID", COST)
     random = Random(7)
     times: dict[str, list[float]] = {kind: [] for kind in ("unknown", *KINDS)}
     order = list(times)

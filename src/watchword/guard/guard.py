@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ssl  # not for type checkers only: FastAPI is to read these annotations, and then refuses them
 import weakref
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
@@ -28,6 +27,11 @@ from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+else:
+    SSLContext = object  # it is loaded late; FastAPI can read this signature, and refuses it
 
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 LEEWAY: Final = 5
@@ -75,7 +79,7 @@ class Guard:
         stale: StalePolicy = "open",
         allow_private_networks: bool = True,
         plain_http: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: SSLContext | None = None,
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
@@ -104,7 +108,7 @@ class Guard:
         stale: StalePolicy = "open",
         allow_private_networks: bool = True,
         plain_http: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: SSLContext | None = None,
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> Guard:
@@ -270,10 +274,7 @@ class Guard:
 
     @contextmanager
     def standing_in(self, other: Guard) -> Iterator[None]:
-        """Judge as another guard does, for a while; for the tests of an application that has been made already.
-
-        Whatever holds this guard, or one of its requirements, goes on holding it.
-        """
+        """Judge as another guard does, for a while: for tests of what holds this guard already."""
         mine = self._inside()
         self._judge_by(*other._inside())
         try:
@@ -317,12 +318,10 @@ class Guard:
     def _inside(self) -> tuple[str, str, Standing, Follower | None, Basis]:
         return self.issuer, self.audience, self._standing, self._follower, self._by_header.basis
 
-    def _judge_by(
-        self, issuer: str, audience: str, standing: Standing, follower: Follower | None, basis: Basis
-    ) -> None:
+    def _judge_by(self, issuer: str, audience: str, standing: Standing, follower: Follower | None, by: Basis) -> None:
         self.issuer, self.audience, self._standing, self._follower = issuer, audience, standing, follower
         for seen in (self._by_header, self._by_token):
-            seen.judge_by(basis)
+            seen.judge_by(by)
 
     def _judge_header(self, authorization: Authorization, needs: Needs) -> Judging:
         token = bearer.likely_token(authorization)

@@ -30,11 +30,11 @@ class Paths:
     def __init__(self, prefixes: Iterable[str], except_paths: Iterable[str] = ()) -> None:
         roots = [_plain(prefix).rstrip("/").casefold() for prefix in _several(prefixes, "prefixes")]
         exceptions = [_plain(path, below=True) for path in _several(except_paths, "except_paths")]
-        for root in roots:
-            if any(path.endswith(_BELOW) and f"{root}/".startswith(path[:-1].casefold()) for path in exceptions):
-                raise ValueError(
-                    f"guard: an exception for every path below {root or '/'!r} would leave nothing guarded"
-                )
+        if _BELOW in exceptions:
+            raise ValueError("guard: an exception for every path would leave nothing guarded")
+        for each in exceptions:
+            if each.endswith(_BELOW) and any(f"{root}/".startswith(each[:-1].casefold()) for root in roots):
+                raise ValueError(f"guard: the exception {each!r} leaves nothing guarded of what lies below it")
         self._nothing = not roots
         self._everything = "" in roots
         self._exact = frozenset(roots)

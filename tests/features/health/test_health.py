@@ -80,7 +80,7 @@ async def test_a_lost_write_is_looked_into_once_a_second(api: Api) -> None:
     """Whoever asks often does not make the service write often."""
     writer, probes = api.kernel.database._writer, []  # type: ignore[attr-defined]
     transact = writer.transact
-    writer.transact = lambda unit: probes.append(unit) or transact(unit)
+    writer.transact = lambda unit, **more: probes.append(unit) or transact(unit, **more)
     assert await api.kernel.database.writable()
     assert probes == []
     writer.failed = True

@@ -110,6 +110,8 @@ def _macos() -> None:
 
 def _windows() -> None:
     """`sys.platform` stays: libraries would look for what Windows really has, which nobody can lend them here."""
+    space = shutil.disk_usage("/")  # there it has a call of its own
+    shutil.disk_usage = lambda _path: space  # type: ignore[assignment]
     _take_away(_LINUX_ONLY)
     _take_away(_POSIX_ONLY)
     for name in _POSIX_MODULES:
