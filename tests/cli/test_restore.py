@@ -82,13 +82,39 @@ def test_the_backup_is_in_place_and_the_former_database_kept(run: Run, data: Pat
     assert len(kept(data)) == 2
 
 
-def test_what_lies_in_the_log_is_kept_too(run: Run, data: Path, tmp_path: Path) -> None:
-    """A process that was killed leaves its last commits in the log: they belong to the former database alone."""
+def _killed_while_writing(database: Path) -> None:
+    """Rename bob to eve, in the log beside the file only."""
     code = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
     code += " c.execute('PRAGMA journal_mode=WAL');"
     code += " c.execute(\"UPDATE ww_users SET username = 'eve' WHERE username = 'bob'\"); os._exit(9)"
-    subprocess.run([sys.executable, "-c", code, str(data / "watchword.db")], check=False)
-    assert (data / "watchword.db-wal").stat().st_size > 0
+    subprocess.run([sys.executable, "-c", code, str(database)], check=False)
+    assert database.with_name(f"{database.name}-wal").stat().st_size > 0
+
+
+def test_the_log_of_another_database_beside_the_backup_is_left_alone(run: Run, data: Path, tmp_path: Path) -> None:
+    """SQLite would play into the backup whatever lies there under the name of its log."""
+    _killed_while_writing(data / "watchword.db")
+    shutil.copy(data / "watchword.db-wal", tmp_path / "backup.db-wal")
+    done = run("restore", "backup.db", "--yes")
+    assert done.code == 0, done.err
+    assert users(data / "watchword.db") == {"ada"}
+
+
+def test_a_link_to_a_copy_with_its_log(run: Run, data: Path, tmp_path: Path) -> None:
+    """The log lies beside the file that the link names, and holds what was written last."""
+    _killed_while_writing(data / "watchword.db")
+    (tmp_path / "copied").mkdir()
+    for name in ("watchword.db", "watchword.db-wal"):
+        shutil.copy(data / name, tmp_path / "copied" / name)
+    (tmp_path / "latest.db").symlink_to(tmp_path / "copied" / "watchword.db")
+    done = run("restore", "latest.db", "--yes")
+    assert done.code == 0, done.err
+    assert users(data / "watchword.db") == {"ada", "eve"}
+
+
+def test_what_lies_in_the_log_is_kept_too(run: Run, data: Path, tmp_path: Path) -> None:
+    """A process that was killed leaves its last commits in the log: they belong to the former database alone."""
+    _killed_while_writing(data / "watchword.db")
     assert run("restore", "backup.db", "--yes").code == 0
     assert users(data / "watchword.db") == {"ada"}
     assert users(kept(data)[0]) == {"ada", "eve"}

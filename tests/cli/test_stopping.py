@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -147,6 +147,28 @@ def test_what_is_under_way_is_finished(serve: Serve, connect: Connect) -> None:
     assert b"\r\nconnection: close\r\n" in answer
     service.process.communicate(timeout=PATIENCE)
     assert service.process.returncode == 0
+
+
+@WORKERS
+def test_what_comes_while_others_are_finished_is_sent_away(serve: Serve, connect: Connect, workers: str) -> None:
+    """It gets an answer at once, where it would wait for nothing: every worker has been told to stop."""
+    service = serve("--workers", workers)
+    held = [connect(service) for _ in range(20)]
+    for each in held:
+        each.sendall(post("/register", b"x" * 9)[:-5])
+    told: list[bytes] = []
+
+    def sent_away() -> bool:
+        late = connect(service)
+        late.settimeout(1)
+        with suppress(TimeoutError):
+            told.append(ask(late, get("/livez")))
+        return bool(told) and told[-1].startswith(b"HTTP/1.1 503 ")
+
+    service.process.send_signal(signal.SIGTERM)
+    until(sent_away)
+    service.process.send_signal(signal.SIGTERM)
+    service.process.communicate(timeout=PATIENCE)
 
 
 @WORKERS

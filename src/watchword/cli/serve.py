@@ -208,6 +208,11 @@ class StoppingServer(Server):
             counter += 1
             await self.on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is under way, while new connections are told to come back."""
+        async with port_kept(sockets or ()):
+            await super().shutdown(sockets=sockets)  # which closes the database last
+
     def _hang_up(self) -> None:
         self._hung_up = True  # a signal handler may have interrupted the log itself
 
@@ -223,10 +228,6 @@ class _Server(StoppingServer):
         await super().startup(sockets=sockets)
         garbage.settle()
         print(self._greeting, flush=True)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        async with port_kept(sockets or ()):
-            await super().shutdown(sockets=sockets)  # which closes the database last
 
 
 def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket]) -> None:

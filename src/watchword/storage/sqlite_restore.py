@@ -36,12 +36,13 @@ def prepared(backup: Path, path: Path) -> Iterator[Path]:
     :raises OSError: it cannot be read, or there is no space.
     """
     _remove_unfinished(path)
+    backup = Path(os.path.realpath(backup))  # SQLite puts the log beside the file, not beside a link to it
     copy = path.with_name(f".{path.name}.restoring-{token_hex(8)}")
+    log = backup.with_name(f"{backup.name}-wal")
     try:
-        for suffix in ("", "-wal"):  # a log beside it holds what was written last
-            source = backup.with_name(backup.name + suffix)
-            if not suffix or source.exists():
-                _copy(source, copy.with_name(copy.name + suffix))
+        _copy(backup, copy)
+        if log.exists() and _has_log(copy):
+            _copy(log, copy.with_name(f"{copy.name}-wal"))
         _check(copy)
         yield copy
     finally:
@@ -73,6 +74,16 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         sync(writer.fileno())
+
+
+def _has_log(copy: Path) -> bool:
+    """Whether a log beside it can be its own, and holds what was written last.
+
+    What `watchword backup` makes has none. Yet SQLite would play any log that lies there into it, such as one that was
+    left behind by a database of the same name. (Byte 19, https://sqlite.org/fileformat2.html, file format version.)
+    """
+    with copy.open("rb") as file:
+        return file.read(20)[19:] == b"\x02"
 
 
 def _check(copy: Path) -> None:
