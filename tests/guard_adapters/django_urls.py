@@ -80,7 +80,7 @@ class Admin(Needs):
 
 
 class Recent(Needs):
-    permission_classes = (has_scopes((), max_age=300),)
+    permission_classes = (type("RecentCaller", (HasCaller,), {"max_age": 300}),)
 
 
 class One(Needs):

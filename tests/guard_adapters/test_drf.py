@@ -141,3 +141,41 @@ def test_when_the_guard_is_not_ready_it_is_503() -> None:
     refused = ask(view_of(HasCaller), **ISSUER.headers())
     assert (refused.status_code, refused["Retry-After"]) == (503, "1")
     assert json.loads(refused.content)["code"] == "guard_not_ready"
+
+
+def test_permissions_where_nothing_looks_for_them_open_nothing() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+    from rest_framework.decorators import action, permission_classes
+    from rest_framework.response import Response
+    from rest_framework.viewsets import ViewSet
+
+    from watchword.guard.drf import HasCaller
+
+    @permission_classes([HasCaller])
+    def get(_: Any, __: Any) -> Any:
+        return Response("in")
+
+    class Group(ViewSet):
+        @action(detail=False)
+        @permission_classes([HasCaller])
+        def below(self, _: Any) -> Any:
+            return Response("in")
+
+        @action(detail=False, permission_classes=[HasCaller])
+        def right(self, _: Any) -> Any:
+            return Response("in")
+
+    for slip in (view_of(get=get), view_of(permission_class=[HasCaller]), Group.as_view({"get": "below"})):
+        for headers in ({}, ISSUER.headers("ada")):
+            with pytest.raises(ImproperlyConfigured, match=r"protects nothing.* write `permission_classes = \[…\]` in"):
+                ask(slip, **headers)
+    right = Group.as_view({"get": "right"}, **Group.right.kwargs)
+    assert [ask(right).status_code, ask(right, **ISSUER.headers("ada")).status_code] == [401, 200]
+
+
+@pytest.mark.parametrize("asked", [{"role": "admin"}, {"scope": "x"}, {"max_age": "300"}, {"roles": None}])
+def test_a_permission_of_ones_own_says_where_it_is_written_what_it_cannot_mean(asked: dict[str, Any]) -> None:
+    from watchword.guard.drf import HasCaller
+
+    with pytest.raises(TypeError, match=next(iter(asked))):
+        type("Admin", (HasCaller,), asked)

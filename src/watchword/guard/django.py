@@ -36,6 +36,7 @@ from watchword.guard.guard import Guard
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
+from watchword.guard.slips import EVERYONE
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
 
@@ -82,14 +83,14 @@ def authorization_of(request: HttpRequest) -> Authorization:
 def guarded(view: _View, /) -> _View: ...
 @overload
 def guarded(
-    *, scopes: Names = (), roles: Names = (), max_age: int | None = None, optional: bool = False
+    *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None, optional: bool = False
 ) -> Callable[[_View], _View]: ...
 def guarded(
     view: Any = None,
     /,
     *,
-    scopes: Names = (),
-    roles: Names = (),
+    scopes: Names = EVERYONE,
+    roles: Names = EVERYONE,
     max_age: int | None = None,
     optional: bool = False,
 ) -> Any:
@@ -109,8 +110,8 @@ def guarded(
         _check_view(view)
     optional = misuse.a_switch(optional, "optional")
     asked: dict[str, Any] = {
-        "scopes": checked_names(scopes, "scopes"),
-        "roles": checked_names(roles, "roles"),
+        "scopes": checked_names(scopes, "scopes") or EVERYONE,
+        "roles": checked_names(roles, "roles") or EVERYONE,
         "max_age": checked_age(max_age),
     }
     needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))

@@ -35,11 +35,13 @@ from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
+from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
 
 _CHALLENGE: Final = "www-authenticate"
 _RETRY: Final = "retry-after"
+_IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(permission_classes=[…])"
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
@@ -54,6 +56,7 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
         """User and caller, or None where no token is shown. :raises RequestRefused: for a token that is not good."""
         needs = get_guard().require()
+        _refuse_slips(request)
         _vary(request)
         caller = _checked(request, needs, optional=True)
         return None if caller is None else (self.user_of(caller), caller)
@@ -87,9 +90,19 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
     `A | B` is asked any more; put it last there. And it cannot be negated: `~HasCaller` is a TypeError.
     """
 
-    scopes: frozenset[str] = frozenset()
-    roles: frozenset[str] = frozenset()
+    scopes: Names = EVERYONE
+    roles: Names = EVERYONE
     max_age: int | None = None
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Look at what a class of the application's asks for. :raises TypeError, ValueError: it cannot be meant."""
+        super().__init_subclass__(**given)
+        checked_names(cls.scopes, "scopes")
+        checked_names(cls.roles, "roles")
+        checked_age(cls.max_age)
+        for name in ("scope", "role"):
+            if hasattr(cls, name):
+                raise TypeError(f"guard: {cls.__name__}.{name} asks for nothing; write `{name}s`")
 
     def has_permission(self, request: Request, _: Any) -> bool:
         """True. :raises RequestRefused: otherwise."""
@@ -177,6 +190,23 @@ def _check_forced(request: Request, needs: Requirement) -> None:
             raise TokenError("force_authenticate was given no caller: user=CallerUser(caller).", code=code)
     except WatchwordError as error:
         raise _refused(request, needs, error) from error
+
+
+def _refuse_slips(request: Request) -> None:
+    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: with the line to write."""
+    view: Any = request.parser_context.get("view")
+    handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
+    beside = getattr(handler, "permission_classes", None)
+    if beside is not None and view.permission_classes is not beside:
+        raise ImproperlyConfigured(
+            f"{_shown(handler)}: @permission_classes protects nothing above a method; {_IN_CLASS}"
+        )
+    if hasattr(view, "permission_class"):
+        raise ImproperlyConfigured(f"{type(view).__name__}: permission_class protects nothing; {_IN_CLASS}")
+
+
+def _shown(handler: Any) -> str:
+    return str(getattr(handler, "__qualname__", handler))
 
 
 def _vary(request: Request) -> None:

@@ -12,6 +12,7 @@ caller: Annotated[Caller | None, auth.optional()]                               
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -56,6 +57,7 @@ _LINES: Final = {
 _RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
 
 
+_TOO_LATE: Final = "guard: auth.{}() makes a dependency, and checks nothing where it is called for a request{}"
 _TYPES: Final = {"str": "string", "int": "integer"}
 _PROBLEM: Final = {
     "title": "Problem",
@@ -128,6 +130,8 @@ class _Maker(_NoDependency):
         :param max_age: seconds that may have passed since the user logged in.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
+        if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
+            raise RuntimeError(_TOO_LATE.format(self._name, _RIGHT.format(_LINES[self._name])))
         return self._make(scopes, roles, max_age)
 
     _make: Callable[..., Any]
@@ -257,7 +261,7 @@ class _Scheme(SecurityBase):
         if not needs.scopes.issuperset(asked.scopes):
             # `Security(…, scopes=[…])` around this dependency: what the documentation shows is what is checked.
             scopes = needs.scopes.union(asked.scopes)
-            needs = needs.guard.require(scopes=scopes, roles=needs.roles, max_age=needs.max_age)
+            needs = replace(needs, scopes=scopes)
         try:
             caller = await self._check(needs, connection.scope)
         except WatchwordError as error:

@@ -24,7 +24,16 @@ from typing import Any, Final, Never, ParamSpec, cast
 from weakref import WeakKeyDictionary
 
 import msgspec
-from flask import Blueprint, Flask, Response, current_app, request, request_started
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    has_request_context,
+    request,
+    request_finished,
+    request_started,
+)
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.local import LocalProxy
 
@@ -35,6 +44,7 @@ from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Names
+from watchword.guard.slips import EVERYONE
 
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
@@ -42,6 +52,8 @@ _P = ParamSpec("_P")
 # In the environ and not in `g`, which outlives a request where an application context was pushed by hand. No client
 # can set it: what clients send stands there under `HTTP_…`.
 _KEPT: Final = "watchword.caller"
+_UNUSED: Final = "watchword.unused"
+_ABOVE: Final = "write it as a decorator: @auth.required() above `def`, below the route; or auth.protect(app)"
 _CHECKS: Final = "__watchword_checks__"
 _CLASS_LINE: Final = "`decorators = [{}(…)]` inside it (flask-restx: `method_decorators`)"
 
@@ -78,7 +90,7 @@ class FlaskGuard:
         self._guard = misuse.a_guard(guard, "FlaskGuard")
 
     def required(
-        self, *misplaced: Never, scopes: Names = (), roles: Names = (), max_age: int | None = None
+        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """Decorates a view (or an `async` one), which is then called for good callers only.
 
@@ -87,21 +99,23 @@ class FlaskGuard:
         :param max_age: seconds that may have passed since the user logged in.
         """
         misuse.no_positional(misplaced, "auth.required")
+        _made_for_a_request("auth.required")
         return _decorator("auth.required", _Check(self, optional=False, scopes=scopes, roles=roles, max_age=max_age))
 
     def optional(
-        self, *misplaced: Never, scopes: Names = (), roles: Names = (), max_age: int | None = None
+        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """As `required`, but a request without a token passes. A bad token is still refused."""
         misuse.no_positional(misplaced, "auth.optional")
+        _made_for_a_request("auth.optional")
         return _decorator("auth.optional", _Check(self, optional=True, scopes=scopes, roles=roles, max_age=max_age))
 
     def protect(
         self,
         target: Flask | Blueprint,
         *,
-        scopes: Names = (),
-        roles: Names = (),
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
         max_age: int | None = None,
         optional: bool = False,
         except_endpoints: Iterable[str] = (),
@@ -176,6 +190,7 @@ class _Check:
 def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
     def decorate(*given: Any) -> Callable[_P, Any]:
         view = misuse.a_view(given, written, for_class=_CLASS_LINE.format(written))
+        _made_for_a_request(None)
         frame = sys._getframe(1)  # noqa: SLF001  here stands the application that may have the bare view already
         if misuse.routed_already(view, frame):
             raise _above_the_route(view, written)
@@ -196,6 +211,24 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 """The functions that a guard was put before, and by which decorator: none of them is to be routed itself."""
+
+
+def _made_for_a_request(written: str | None) -> None:
+    """Keep in mind which decorator was made while a request is answered, until it is put above something."""
+    if has_request_context():
+        request.environ[_UNUSED] = written
+
+
+def _check_last(_: Flask, **__: Any) -> None:
+    """Refuse the answer of a view, or what was asked before it, that made a decorator in place of a check.
+
+    :raises RuntimeError: with what to write.
+    """
+    if written := request.environ.pop(_UNUSED, None):
+        raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
+
+
+request_finished.connect(_check_last)
 
 
 def _check_first(app: Flask, **_: Any) -> None:

@@ -20,6 +20,7 @@ from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import Basis, SeenCallers
+from watchword.guard.slips import EVERYONE
 from watchword.guard.standing import StalePolicy, Standing, not_ready
 from watchword.guard.waiting import WAIT, Pending
 from watchword.tokens import compact
@@ -224,7 +225,7 @@ class Guard:
         caller = self._by_token.recall(token, *needs)
         return caller or await _awaiting(self._judge(token, token, self._by_token, needs))
 
-    def require(self, *, scopes: Names = (), roles: Names = (), max_age: int | None = None) -> Requirement:
+    def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
         """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
         return Requirement(self, checked_names(scopes, "scopes"), checked_names(roles, "roles"), max_age)
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Final, Generic, Never, TypeVar, cast
 
 from litestar import Request, Response
@@ -127,6 +129,8 @@ class _Maker(slips.ToCall, Generic[_R]):
         :param max_age: seconds that may have passed since the user logged in.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
+        if _judging.get():
+            raise ImproperlyConfiguredException(f"guard: auth.{self._name}() stands inside of a guard: {_NO_GUARD}")
         return self._make(scopes, roles, max_age)
 
 
@@ -212,9 +216,34 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
+    resolved = handler.resolve_guards()
+    resolved[:] = [each if isinstance(each, Required | _Watched) else _Watched(each) for each in resolved]
     provided = [each.dependency for each in handler.resolve_dependencies().values()]
     if any(isinstance(each, Required) or _is_slip(each) for each in provided):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_PROVIDER}")
+
+
+class _Watched:
+    """A guard of the application's own, in which one of ours could be made or called and then never waited for."""
+
+    def __init__(self, guard: Any) -> None:
+        self.func = getattr(guard, "func", guard)
+        self._guard = guard
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Call it. :raises ImproperlyConfiguredException: what it gives back had to be waited for, or is ours."""
+        mark = _judging.set(True)
+        try:
+            given = await self._guard(connection, handler)
+        finally:
+            _judging.reset(mark)
+        if isawaitable(given):
+            cast(Any, given).close()
+        if isawaitable(given) or isinstance(given, Required) or _is_slip(given):
+            raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
+
+
+_judging: ContextVar[bool] = ContextVar("watchword.guard.litestar", default=False)
 
 
 def _is_slip(given: Any) -> bool:

@@ -11,7 +11,7 @@ from watchword.errors import TokenError, WatchwordError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.refusals import Refusal
-from watchword.guard.slips import FROM_CODE
+from watchword.guard.slips import EVERYONE, FROM_CODE
 
 if TYPE_CHECKING:
     from watchword.guard.guard import Guard
@@ -104,7 +104,7 @@ def checked_names(given: Any, name: str) -> frozenset[str]:
     for each in found:
         if not isinstance(each, str):
             raise TypeError(f"guard: {name} are texts, unlike {each!r}")
-    if not found and type(given) not in {tuple, frozenset}:
+    if not found and given is not EVERYONE:
         raise ValueError(f"guard: {name} are empty; leave them out where every caller may pass")
     if "" in found:
         raise ValueError(f"guard: one of the {name} is empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Never, Self
 
 from watchword.guard import misuse
@@ -42,11 +42,7 @@ def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | 
     :raises TypeError: no guard, or names or an age that are none.
     :raises ValueError: an empty list, as of a setting that is missing: every caller would do.
     """
-    asked = {name: given for name, given in (("scopes", scopes), ("roles", roles)) if given is not EVERYONE}
-    for name, given in asked.items():
-        if isinstance(given, Sized) and not given:
-            raise ValueError(f"guard: {name} are empty; leave them out where every caller may pass")
-    return misuse.a_guard(guard, where).require(**asked, max_age=max_age)
+    return misuse.a_guard(guard, where).require(scopes=scopes, roles=roles, max_age=max_age)
 
 
 def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
@@ -58,6 +54,25 @@ def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
         raise TypeError(f'guard: roles or scopes? Write {written}(roles="…"), unlike {written}({misplaced[0]!r:.100})')
     if misplaced:
         raise TypeError(hint)
+
+
+_HANDLING: Final = {
+    ("fastapi.dependencies.utils", "solve_dependencies"),
+    ("fastapi.routing", "run_endpoint_function"),
+    ("anyio._backends._asyncio", "WorkerThread.run"),  # where FastAPI calls what is not `async`
+}
+
+
+def for_a_request(frame: FrameType | None) -> bool:
+    """Whether FastAPI runs this frame to answer a request: what is made there is looked at by none.
+
+    A module that is imported by then is not part of it: what stands there is written for all requests.
+    """
+    while frame is not None and frame.f_code.co_name != "<module>":
+        if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class ToCall:
