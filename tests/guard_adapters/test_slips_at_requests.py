@@ -214,3 +214,17 @@ def test_empty_names_are_refused_everywhere_alike(name: str, empty: Any) -> None
     ):
         with pytest.raises(ValueError, match=f"{name} are empty; leave them out"):
             write(**{name: empty})
+
+
+@pytest.mark.parametrize("empty", [each for each in EMPTY if not isinstance(each, frozenset)], ids=repr)
+@pytest.mark.parametrize("name", ["roles", "scopes"])
+async def test_empty_names_let_nobody_through_a_check(name: str, empty: Any) -> None:
+    guard, shown = ISSUER.guard(), GOOD["Authorization"]
+    asked = {name: empty}
+    token = shown.partition(" ")[2]
+    for check in (guard.check, guard.verify):
+        with pytest.raises(ValueError, match="are empty; leave them out"):
+            check(shown if check == guard.check else token, **asked)
+    with pytest.raises(ValueError, match="are empty; leave them out"):
+        await guard.check_async(shown, **asked)
+    assert guard.check(shown).user_id == "ada"

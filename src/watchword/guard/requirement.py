@@ -78,10 +78,16 @@ class Requirement:
 
 
 def names(given: Names) -> frozenset[str]:
-    """Scopes or roles as a set."""
-    if type(given) is frozenset:
+    """Scopes or roles as a set.
+
+    :raises ValueError: an empty text or list, as of a setting that is missing: any caller would do.
+    """
+    if type(given) is frozenset:  # as `checked_names` gave it
         return given
-    return frozenset(given.split() if isinstance(given, str) else given)
+    found = frozenset(given.split() if isinstance(given, str) else given)
+    if not found and given is not EVERYONE:
+        raise ValueError("guard: roles or scopes are empty; leave them out where every caller may pass")
+    return found
 
 
 def checked_age(given: Any) -> int | None:
@@ -100,7 +106,7 @@ def checked_names(given: Any, name: str) -> frozenset[str]:
     """
     if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray):
         raise TypeError(f"guard: {name} are texts, or one text with spaces between them, unlike {given!r}")
-    found = names(given)
+    found = frozenset(given.split() if isinstance(given, str) else given)
     for each in found:
         if not isinstance(each, str):
             raise TypeError(f"guard: {name} are texts, unlike {each!r}")
