@@ -99,10 +99,12 @@ def test_settings_makes_nothing(run: Run, tmp_path: Path) -> None:
 
 
 def test_migrate(run: Run, tmp_path: Path) -> None:
-    """Makes the database; a second time there is nothing to do."""
-    assert run("migrate").code == 0
-    assert (tmp_path / "watchword-data" / "watchword.db").exists()
-    assert run("migrate").code == 0
+    """Makes the database and says where; a second time there is nothing to do."""
+    first = run("migrate")
+    place = tmp_path / "watchword-data" / "watchword.db"
+    assert (first.code, place.exists(), first.err) == (0, True, f"hint: the database is a new one, at {place}\n")
+    again = run("migrate")
+    assert (again.code, again.err) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ _LOGIN = """\
          -d '{{"email": "ada@example.com", "password": "plum-orbit-canvas"}}'
 """
 _FORGERY = """\
-  Tokens are signed with a shared secret (HS256): whoever can verify them can also forge them.
+  Tokens are signed with a shared secret (HS256): an API that can verify them can also forge them.
   Leave out WATCHWORD_JWT_SECRET for ES256, where verifying needs the public key only.
 """
 

@@ -35,7 +35,10 @@ def migrate(settings: Settings) -> None:
     async def nothing(_: Kernel) -> None:
         return None
 
+    made = not settings.database_path.exists()
     with_kernel(settings, nothing, makes=True)
+    if made:
+        _tell_that_it_is_new(settings)
     print("The database has this version's schema.")
 
 
@@ -65,8 +68,12 @@ def create(
 
     user = with_kernel(settings, work, makes=makes)
     if made:
-        sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
+        _tell_that_it_is_new(settings)
     _print_user(user, as_json=as_json)
+
+
+def _tell_that_it_is_new(settings: Settings) -> None:
+    sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
 
 
 def show_list(settings: Settings, *, limit: str, after: str, search: str, as_json: bool) -> None:

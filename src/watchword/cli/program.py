@@ -119,7 +119,7 @@ def restore(
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
-    """Put a backup in the database's place and keep the former one. Stop the service first. Everybody logs in again."""
+    """Put a backup in the database's place and keep the former one. Stop the service first. All users log in again."""
     from watchword.cli.restore import restore as put_back
 
     put_back(load_settings(flags).settings, file, yes=yes, as_json=as_json)

@@ -55,7 +55,7 @@ def _backup(name: str, path: Path) -> Path:
 
 def _question(file: Path, path: Path) -> str:
     kept = f"{path} is kept beside it under another name" if path.exists() else f"There is no {path} yet"
-    return f"{file} takes the place of the database. {kept}. Everybody logs in again. Go on?"
+    return f"{file} takes the place of the database. {kept}. All users log in again. Go on?"
 
 
 @contextmanager

@@ -12,17 +12,17 @@ from watchword.identity.restoring import Restored
 from watchword.settings import Settings
 
 _FORGOTTEN = """
-What the backup does not know, nobody can tell you. Since it was made, somebody may have
-  - changed a password: the one from before is good again (reset those that were stolen)
-  - disabled a user or taken a role away: look at `watchword users list`
-  - revoked a guard key: look at `watchword guards list`
-  - registered: they are gone, and register again"""
+The backup does not know what happened since it was made:
+  - changed passwords: the old ones are good again (disable users with a stolen password: `watchword users disable`)
+  - disabled users and roles taken away: look at `watchword users list`
+  - revoked guard keys: look at `watchword guards list`
+  - users who registered: they are gone, and may register again"""
 
 
 def note(settings: Settings, *, yes: bool, as_json: bool) -> None:
     """Refuse everything issued before, and say what was done and what cannot be known."""
     require_database(settings)
-    confirm("This ends every session: everybody logs in again. Go on?", yes=yes)
+    confirm("This ends every session: all users log in again. Go on?", yes=yes)
     done = refuse_what_was_issued(settings)
     if as_json:
         print_json(plain(done))

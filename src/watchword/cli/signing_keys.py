@@ -27,7 +27,7 @@ _SHARED = "tokens are signed with WATCHWORD_JWT_SECRET, which is in no list; the
 _STAYS_GOOD = "access tokens are signed with WATCHWORD_JWT_SECRET, and stay good: revoking a key does not touch them"
 _REPLACE_IT = (
     "give the service and every API that verifies another one; until then `watchword db restored` refuses every token,"
-    " and everybody logs in again"
+    " and all users log in again"
 )
 _MEANING = (
     "a verifier that keeps the key set longer than that, and does not look again when it meets an unknown key, refuses"
@@ -107,10 +107,10 @@ def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
     for revoked in done.kids:
         print(f"Key {revoked} is revoked: running services and guards refuse its tokens within a second.")
     for signing in done.signing:
-        print(f"Key {signing} signs from now on. Nobody is logged out: clients refresh as they do at expiry.")
+        print(f"Key {signing} signs from now on. No user is logged out: clients refresh as they do at expiry.")
     if kid is not None and done.kids:
         sys.stderr.write(
-            "hint: whoever had the database and the master secret has the next key too: watchword keys revoke --all\n"
+            "hint: a thief with the database and the master secret has the next key too: watchword keys revoke --all\n"
         )
 
 
@@ -130,7 +130,7 @@ def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | No
 def _warn_of_the_unknown(upcoming: KeyState | None, now: int) -> None:
     if upcoming is None:
         soonest = rfc3339(now + PUBLISHED_BEFORE_USE)
-        warn("there is no next key: one that nobody has seen would sign", _MEANING.format(soonest))
+        warn("there is no next key: one that no verifier has seen would sign", _MEANING.format(soonest))
         return
     minutes = max(now - upcoming.created_at, 0) // 60
     since = f"{minutes // 60} h {minutes % 60} min"

@@ -1,4 +1,4 @@
-"""The commands of whoever keeps the service going: `keys`, `secret` and `db`, with their flags."""
+"""The commands that keep the service going: `keys`, `secret` and `db`, with their flags."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def revoke_key(
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
-    """In an emergency: refuse what a key has signed, at once and for ever. Nobody is logged out."""
+    """In an emergency: refuse what a key has signed, at once and for ever. No user is logged out."""
     from watchword.cli import signing_keys
     from watchword.cli.exits import Trouble
 
@@ -86,7 +86,7 @@ def rotate_secret(
 @db.command(epilog=CODES_HELP)
 @takes_settings(*STORAGE, "jwt_secret")
 def restored(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object]) -> None:
-    """After restoring a backup: refuse every token and end every session from before. Everybody logs in again."""
+    """After restoring a backup: refuse every token and end every session from before. All users log in again."""
     from watchword.cli import restored_backup
 
     restored_backup.note(load_settings(flags).settings, yes=yes, as_json=as_json)

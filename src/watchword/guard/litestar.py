@@ -54,7 +54,7 @@ _HINT: Final = (
 )
 
 
-_NO_GUARD: Final = "what stands in `guards` lets nobody in or everybody; write guards=[auth.required()]"
+_NO_GUARD: Final = "what stands in `guards` lets all in or none; write guards=[auth.required()]"
 _NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
 _RESPONSES: Final = {
     int(status): ResponseSpec(Problem, generate_examples=False, description=told, media_type=PROBLEM)

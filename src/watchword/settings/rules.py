@@ -209,7 +209,7 @@ def _algorithm(draft: Draft) -> None:
         draft.fault(
             "algorithm",
             "is HS256, which needs WATCHWORD_JWT_SECRET",
-            "make one with: watchword secret, or leave the algorithm out for ES256, whose tokens nobody else can forge",
+            "make one with: watchword secret, or leave the algorithm out for ES256: those who verify cannot forge then",
         )
     elif algorithm != "HS256" and shared:
         draft.fault(
@@ -220,12 +220,12 @@ def _algorithm(draft: Draft) -> None:
 
 
 def _two_secrets(draft: Draft) -> None:
-    """Whoever verifies HS256 holds that secret; were it the master secret, he could open everything."""
+    """An API that verifies HS256 holds that secret; were it the master secret, it could open everything."""
     shared, masters = draft.values["jwt_secret"], draft.values["secret"]
     if shared and masters and is_among(shared, masters):
         draft.fault(
             "jwt_secret",
-            "is also a WATCHWORD_SECRET, which nobody who verifies tokens may know",
+            "is also a WATCHWORD_SECRET, which an API that verifies tokens must not know",
             "make another one with: watchword secret, for WATCHWORD_JWT_SECRET",
         )
 

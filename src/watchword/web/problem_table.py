@@ -81,7 +81,7 @@ PROBLEMS: dict[str, Problem] = {
         401,
         "Wrong credentials",
         "Name and password do not belong together, or this account cannot log in. The answer is the same for every "
-        "cause, so that nobody can find out who has an account. Check both, or reset the password.",
+        "cause, so that it does not tell who has an account. Check both.",
         "invalid_grant",
     ),
     "session_ended": Problem(
@@ -118,7 +118,7 @@ PROBLEMS: dict[str, Problem] = {
         "invalid_grant",
     ),
     # Registering, profile
-    "username_taken": Problem(409, "Username taken", "Somebody has this username already. Choose another one."),
+    "username_taken": Problem(409, "Username taken", "Another user has this username already. Choose another one."),
     "email_taken": Problem(
         409, "E-mail address taken", "An account with this address exists already. Log in, or use another address."
     ),
