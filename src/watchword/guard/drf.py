@@ -76,7 +76,7 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped cl
     def __invert__(cls) -> Any:  # noqa: N805  what REST framework's metaclass makes of permissions is classes
         raise TypeError(
             f"~{cls.__name__}: a permission of watchword.guard.drf refuses callers who lack something, and would "
-            "with `~` refuse all; write a permission of your own that looks at request.auth.roles or request.auth.scopes"
+            "with `~` refuse all; write one of your own that looks at request.auth.roles or request.auth.scopes"
         )
 
     def __iter__(cls) -> Never:  # noqa: N805
