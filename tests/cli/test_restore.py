@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -80,6 +81,15 @@ def test_the_backup_is_in_place_and_the_former_database_kept(run: Run, data: Pat
     assert again.code == 0, again.err
     assert users(data / "watchword.db") == {"ada", "bob"}
     assert len(kept(data)) == 2
+
+
+def test_it_names_only_commands_that_there_are(run: Run, data: Path) -> None:
+    """What the operator is told to do about the time that the backup does not know."""
+    done = run("restore", "backup.db", "--yes")
+    named = set(re.findall(r"`watchword ([^`]+)`", done.out))
+    assert (done.code, named) == (0, {"users disable", "users list", "guards list"})
+    assert [run(*each.split(), "--help").code for each in sorted(named)] == [0, 0, 0]
+    assert "reset" not in done.out
 
 
 def _killed_while_writing(database: Path) -> None:
