@@ -110,6 +110,19 @@ def test_the_log_of_another_database_beside_the_backup_is_left_alone(run: Run, d
     assert users(data / "watchword.db") == {"ada"}
 
 
+def test_tables_of_our_names_that_are_not_ours(run: Run, data: Path, tmp_path: Path) -> None:
+    """Another program's file, or one that was mended by hand: one line says so, and nothing has changed."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        for name in ("ww_meta", "ww_schema", "ww_users"):
+            other.execute(f"CREATE TABLE {name} (x)")
+    done = run("restore", "other.db", "--yes")
+    assert done.code == 1
+    assert "other.db cannot be restored" in done.err
+    assert "Traceback" not in done.err
+    assert users(data / "watchword.db") == {"ada", "bob"}
+    assert [each.name for each in data.iterdir() if "restoring" in each.name] == []
+
+
 def test_a_link_to_a_copy_with_its_log(run: Run, data: Path, tmp_path: Path) -> None:
     """The log lies beside the file that the link names, and holds what was written last."""
     _killed_while_writing(data / "watchword.db")

@@ -45,6 +45,8 @@ def prepared(backup: Path, path: Path) -> Iterator[Path]:
             _copy(log, copy.with_name(f"{copy.name}-wal"))
         _check(copy)
         yield copy
+    except sqlite3.DatabaseError as error:  # its tables have our names, and are not what they should be
+        raise Unusable(str(error)) from error
     finally:
         _remove_unfinished(path)
 
