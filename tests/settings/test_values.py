@@ -271,7 +271,8 @@ def test_trusted_proxies_are_a_number_or_networks(text: str, expected: values.Pr
 
 @pytest.mark.parametrize(
     "text",
-    ["17", "-1", "1,2", "1,10.0.0.0/8", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.1/8", "10.0.0.0/33", "*", "nginx",
+    ["17", "-1", "1,2", "1,10.0.0.0/8", "0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::/1,8000::/1",
+     "::ffff:0:0/96", "10.0.0.1/8", "10.0.0.0/33", "*", "nginx",
      "10.0.0.0/255.0.0.0", "fe80::1%eth0", ",", "10.0.0.0-10.0.0.9", "010.0.0.0/8", "10.0.0.0:80", "[::1]"],
 )  # fmt: skip
 def test_proxies_that_are_neither_are_refused(text: str) -> None:

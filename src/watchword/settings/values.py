@@ -122,6 +122,12 @@ def proxies(text: str) -> Proxies:
     found = tuple(dict.fromkeys(_network(part.strip()) for part in text.split(",") if part.strip()))
     if not found:
         raise Unfit("is given and lists no network", _PROXIES_HINT)
+    together: tuple[Network, ...] = (
+        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network)),
+        *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network)),
+    )  # two halves are everyone as well
+    if any(network.prefixlen == 0 for network in together):
+        raise Unfit(f"{_quoted(text)} is everyone, who could then claim any address", _PROXIES_HINT)
     return found
 
 
@@ -139,8 +145,6 @@ def _network(text: str) -> Network:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None and network.prefixlen >= _MAPPED_BITS:
             network = ipaddress.IPv4Network(f"{mapped}/{network.prefixlen - _MAPPED_BITS}")
-    if network.prefixlen == 0:
-        raise Unfit(f"{_quoted(text)} is everyone, who could then claim any address", _PROXIES_HINT)
     return network
 
 
