@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations` here: FastAPI evaluates annotations, and these name local variables.
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import flask
@@ -10,12 +11,20 @@ import litestar
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.testclient import TestClient
+from flask.views import MethodView
 from litestar.testing import TestClient as LitestarClient
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from tests.guard_adapters import django_site
 from watchword.guard.fastapi import FastAPIGuard
 from watchword.guard.flask import FlaskGuard, current_caller
 from watchword.guard.litestar import LitestarGuard
+from watchword.guard.starlette import guarded
 from watchword.testing import Issuer
 
 ISSUER = Issuer()
@@ -97,6 +106,45 @@ def test_a_module_that_is_imported_for_a_request_may_make_dependencies(tmp_path:
         return str(imported_late.app.title)
 
     assert TestClient(app).get("/").json() == "FastAPI"
+
+
+# Starlette -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["endpoint", "sync", "class", "dispatch"])
+def test_a_middleware_that_is_made_for_a_request_lets_nobody_in(where: str) -> None:
+    guard = ISSUER.guard()
+
+    def sync(_: Any) -> PlainTextResponse:
+        guarded(guard)
+        return PlainTextResponse("in")
+
+    async def endpoint(request: Any) -> PlainTextResponse:
+        return sync(request)
+
+    class Shown(HTTPEndpoint):
+        async def get(self, request: Any) -> PlainTextResponse:
+            return sync(request)
+
+    async def dispatch(request: Any, call_next: Any) -> Any:
+        guarded(guard)
+        return await call_next(request)
+
+    async def plain(_: Any) -> PlainTextResponse:
+        return PlainTextResponse("in")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.router.routes.append(Route("/late", plain, middleware=[guarded(guard)]))  # which is as good as any
+        yield
+
+    routes = {"endpoint": endpoint, "sync": sync, "class": Shown, "dispatch": plain}
+    outside = [Middleware(BaseHTTPMiddleware, dispatch=dispatch if where == "dispatch" else lambda it, then: then(it))]
+    with TestClient(Starlette(routes=[Route("/", routes[where])], middleware=outside, lifespan=lifespan)) as client:
+        with pytest.raises(RuntimeError, match=r"checks nothing .*Route\(path, endpoint, middleware="):
+            client.get("/", headers=GOOD)
+        if where != "dispatch":
+            assert [client.get("/late", headers=each).status_code for each in ({}, GOOD)] == [401, 200]
 
 
 # Litestar ------------------------------------------------------------------------------------------------------------
@@ -189,6 +237,22 @@ def test_a_decorator_that_is_made_for_a_request_may_be_used_there() -> None:
     assert [client.get("/admin", headers=each).status_code for each in ({}, GOOD, admin)] == [401, 403, 200]
 
 
+@pytest.mark.parametrize("wrong", ["decorator", "method_decorators"])
+def test_decorators_of_a_class_under_another_name_are_told_of(wrong: str) -> None:
+    auth = FlaskGuard(ISSUER.guard())
+    for given in ([auth.required()], auth.optional(), {"get": auth.required()}):
+        view = type("Orders", (MethodView,), {"get": lambda _: "in", wrong: given})
+        app = flask.Flask("class")
+        app.testing = True
+        app.add_url_rule("/", view_func=view.as_view("orders"))
+        with pytest.raises(RuntimeError, match=rf"Orders\.{wrong} protects nothing; write `decorators = "):
+            app.test_client().get("/")
+    app = flask.Flask("right")
+    right = type("Right", (MethodView,), {"get": lambda _: "in", "decorators": [auth.required()]})
+    app.add_url_rule("/right", view_func=right.as_view("right"))
+    assert app.test_client().get("/right").status_code == 401
+
+
 # Names ---------------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +261,7 @@ def test_a_decorator_that_is_made_for_a_request_may_be_used_there() -> None:
 def test_empty_names_are_refused_everywhere_alike(name: str, empty: Any) -> None:
     guard = ISSUER.guard()
     django_site.configure(guard)
-    from watchword.guard.django import guarded
+    from watchword.guard.django import guarded as guarded_in_django
     from watchword.guard.drf import HasCaller
 
     auth = FlaskGuard(guard)
@@ -207,7 +271,7 @@ def test_empty_names_are_refused_everywhere_alike(name: str, empty: Any) -> None
         auth.required,
         auth.optional,
         lambda **asked: auth.protect(app, **asked),
-        guarded,
+        guarded_in_django,
         FastAPIGuard(guard).required,
         LitestarGuard(guard).required,
         lambda **asked: type("Own", (HasCaller,), asked),

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from inspect import unwrap
 from typing import Any, Final, Never, ParamSpec, cast
 from weakref import WeakKeyDictionary
 
@@ -52,6 +53,7 @@ _P = ParamSpec("_P")
 # In the environ and not in `g`, which outlives a request where an application context was pushed by hand. No client
 # can set it: what clients send stands there under `HTTP_…`.
 _KEPT: Final = "watchword.caller"
+_OURS: Final = "__watchword_guard__"
 _UNUSED: Final = "watchword.unused"
 _ABOVE: Final = "write it as a decorator: @auth.required() above `def`, below the route; or auth.protect(app)"
 _CHECKS: Final = "__watchword_checks__"
@@ -206,6 +208,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
             _bare[view] = written
         return guarded
 
+    setattr(decorate, _OURS, True)
     return decorate
 
 
@@ -241,7 +244,9 @@ def _check_first(app: Flask, **_: Any) -> None:
     # What stands above the guard may answer a preflight: without the view, and without a token.
     if view is None or request.method == "OPTIONS":
         return
-    for each in (view, _method_of(getattr(view, "view_class", None))):
+    view_class = getattr(view, "view_class", None)
+    _refuse_beside(view_class)
+    for each in (view, _method_of(view_class)):
         guarded, *checks = getattr(each, _CHECKS, (each,))
         if each is not guarded:
             for check in checks:
@@ -251,6 +256,21 @@ def _check_first(app: Flask, **_: Any) -> None:
 
 
 request_started.connect(_check_first)
+
+
+def _refuse_beside(view_class: Any) -> None:
+    """Look for decorators of ours where Flask does not. :raises RuntimeError: with the name that it knows."""
+    for name in ("decorator", "method_decorators"):
+        given = getattr(view_class, name, ())
+        given = (given.values() if isinstance(given, dict) else given) if isinstance(given, Iterable) else (given,)
+        if any(getattr(each, _OURS, False) for each in given) and not _reads(view_class, name):
+            raise RuntimeError(f"guard: {view_class.__name__}.{name} protects nothing; write `decorators = […]`")
+
+
+def _reads(view_class: Any, name: str) -> bool:
+    """Whether what calls a class's methods looks for this name, as flask-restx's does."""
+    calls = getattr(unwrap(view_class.dispatch_request), "__code__", None)
+    return calls is None or name in calls.co_names
 
 
 def _method_of(view_class: Any) -> Any:

@@ -59,18 +59,22 @@ def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
 _HANDLING: Final = {
     ("fastapi.dependencies.utils", "solve_dependencies"),
     ("fastapi.routing", "run_endpoint_function"),
-    ("anyio._backends._asyncio", "WorkerThread.run"),  # where FastAPI calls what is not `async`
+    ("starlette.routing", "Route.handle"),
+    ("starlette.routing", "WebSocketRoute.handle"),
+    ("starlette.middleware.base", "BaseHTTPMiddleware.__call__"),
+    ("anyio._backends._asyncio", "WorkerThread.run"),  # where they call what is not `async`
 }
 
 
 def for_a_request(frame: FrameType | None) -> bool:
-    """Whether FastAPI runs this frame to answer a request: what is made there is looked at by none.
+    """Whether FastAPI or Starlette runs this frame to answer a request: what is made there is looked at by none.
 
     A module that is imported by then is not part of it: what stands there is written for all requests.
     """
     while frame is not None and frame.f_code.co_name != "<module>":
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
-            return True
+            scope = frame.f_locals.get("scope")  # a start passes through some of them too
+            return not (isinstance(scope, dict) and scope.get("type") == "lifespan")
         frame = frame.f_back
     return False
 

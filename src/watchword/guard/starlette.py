@@ -11,6 +11,7 @@ request.user.caller
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, Never
 
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
@@ -61,6 +62,8 @@ class _Guarded:
         slips.by_name(misplaced, "guarded", _HINT)
         if callable(guard):  # which it is as a decorator
             raise TypeError(_HINT)
+        if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
+            raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
         asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
         GuardMiddleware(_no_application, guard, **asked)  # so that a slip shows here; Starlette may make it much later
         return _Made(GuardMiddleware, guard=guard, **asked)
