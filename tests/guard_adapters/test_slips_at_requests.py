@@ -256,7 +256,7 @@ def test_decorators_of_a_class_under_another_name_are_told_of(wrong: str) -> Non
 # Names ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("empty", EMPTY, ids=repr)
+@pytest.mark.parametrize("empty", EMPTY, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("name", ["roles", "scopes"])
 def test_empty_names_are_refused_everywhere_alike(name: str, empty: Any) -> None:
     guard = ISSUER.guard()
@@ -280,7 +280,9 @@ def test_empty_names_are_refused_everywhere_alike(name: str, empty: Any) -> None
             write(**{name: empty})
 
 
-@pytest.mark.parametrize("empty", [each for each in EMPTY if not isinstance(each, frozenset)], ids=repr)
+@pytest.mark.parametrize(
+    "empty", [each for each in EMPTY if not isinstance(each, frozenset)], ids=lambda each: type(each).__name__
+)
 @pytest.mark.parametrize("name", ["roles", "scopes"])
 async def test_empty_names_let_nobody_through_a_check(name: str, empty: Any) -> None:
     guard, shown = ISSUER.guard(), GOOD["Authorization"]
