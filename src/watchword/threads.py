@@ -4,7 +4,7 @@
 which is more than the rest of a commit costs on the loop. Here a piece of work is one entry of a queue and one
 `call_soon_threadsafe`.
 
-Threads begin when there is work, and end when they are closed or nobody holds the `Threads` any more. They are daemons,
+Threads begin when there is work, and end when they are closed or no one holds the `Threads` any more. They are daemons,
 so that no work can keep the interpreter from ending for ever; at its exit what has been asked for is waited for, up to
 `EXIT_PATIENCE`, so that a COMMIT is not cut off half-way without need.
 """
@@ -27,7 +27,7 @@ CROWD = 2
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# The future that waits and the loop it belongs to, both None where nobody does; what to do, and with what.
+# The future that waits and the loop it belongs to, both None where no one does; what to do, and with what.
 _Job = tuple["asyncio.Future[Any] | None", asyncio.AbstractEventLoop | None, Callable[..., Any], tuple[Any, ...]]
 _Jobs = SimpleQueue[_Job | None]
 # Who waits where, and what came of it.
@@ -67,13 +67,13 @@ class Threads:
         return future
 
     def post(self, work: Callable[[Unpack[Ts]], object], *arguments: *Ts) -> None:
-        """Ask for work whose end nobody waits for, with or without an event loop. What it raises is lost."""
+        """Ask for work whose end no one waits for, with or without an event loop. What it raises is lost."""
         self._put((None, None, work, arguments))
 
     def close(self, *, drop: bool = False) -> None:
         """Let the threads end after what they have been asked for; with `drop`, after what they are doing.
 
-        Waits for nobody. Who waits for work that is dropped gets `CancelledError`.
+        Waits for no one. Who waits for work that is dropped gets `CancelledError`.
         """
         if self._closed:
             return
@@ -133,9 +133,9 @@ def _do(
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> _Result | None:
-    """The result for who waits, if anybody does."""
+    """The result for who waits, if anyone does."""
     if loop is None or future is None:
-        with suppress(BaseException):  # nobody waits, and the thread has more to do
+        with suppress(BaseException):  # no one waits, and the thread has more to do
             work(*arguments)
         return None
     if future.cancelled():
@@ -147,7 +147,7 @@ def _hand_over(held: list[_Result]) -> None:
     """Results to the loops that wait for them, in one turn of each."""
     for loop in {result[0] for result in held}:
         own = [result for result in held if result[0] is loop]
-        with suppress(RuntimeError):  # the loop has been closed meanwhile: nobody is left to hear of it
+        with suppress(RuntimeError):  # the loop has been closed meanwhile: no one is left to hear of it
             loop.call_soon_threadsafe(_settle_all, own)
     held.clear()
 

@@ -17,7 +17,7 @@ def at_terminal() -> bool:
 def confirm(question: str, *, yes: bool) -> None:
     """Go on only if the person at the terminal agrees, or has said `--yes`.
 
-    :raises Trouble: there is nobody to ask.
+    :raises Trouble: there is no one to ask.
     :raises typer.Abort: anything but yes.
     """
     if yes:

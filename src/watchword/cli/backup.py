@@ -40,7 +40,7 @@ def backup(settings: Settings, name: str, *, as_json: bool) -> None:
         copied = asyncio.run(_copied(settings.database_path, file))
     except FileExistsError as error:
         raise Trouble(f"{file} exists already", "give a name that is free: no backup is replaced", FAULT) from error
-    except OSError as error:  # it names a file that nobody typed: the copy has another name until it is complete
+    except OSError as error:  # it names a file that no one typed: the copy has another name until it is complete
         reason = (error.strerror or str(error)).lower()
         raise Trouble(f"cannot write {file}: {reason}", "check the path, its owner and free space", FAULT) from error
     if as_json:

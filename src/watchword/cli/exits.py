@@ -57,7 +57,7 @@ def warn(message: str, hint: str) -> None:
 
 
 def explain(error: Exception) -> int:
-    """Say what went wrong; answers the exit code. Raises what is nobody's expected fault: a bug keeps its traceback."""
+    """Say what went wrong; answers the exit code. Raises what is no one's expected fault: a bug keeps its traceback."""
     if isinstance(error, Trouble):
         complain(error.message, error.hint)
         return error.code

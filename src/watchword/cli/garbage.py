@@ -5,7 +5,7 @@ the collector would walk through all of it again and again, which stops every re
 processor's caches besides. What a request makes is freed by its reference count, cycles being rare; so the collector
 may wait for 20,000 new objects instead of 700.
 
-Only for a process that is ours: inside somebody's application that is for them to decide.
+Only for a process that is ours: inside someone's application that is for them to decide.
 """
 
 from __future__ import annotations

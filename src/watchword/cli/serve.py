@@ -63,7 +63,7 @@ def worker() -> ASGIApp:
     settings = load({}, os.environ).settings
     _configure_logs(settings)
     app = create_app(settings)
-    garbage.settle()  # nobody calls us once uvicorn has started it; most of what stays is there by now
+    garbage.settle()  # no one calls us once uvicorn has started it; most of what stays is there by now
     return app
 
 

@@ -45,7 +45,7 @@ _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
-    """`request.user` and `request.auth` from the access token: a user and the `Caller`. No token: somebody else's turn.
+    """`request.user` and `request.auth` from the access token: a user and the `Caller`. No token: someone else's turn.
 
     To work with users of your own, say which one a caller is by overriding `user_of`.
     """

@@ -171,7 +171,7 @@ class FastAPIGuard(_NoDependency):
     :param token_url: where `/docs` logs in; the issuer's `/token` if not given.
     :param scopes: what scopes mean, for `/docs`; those that routes ask for are listed anyway.
     :param scheme_name: what the security scheme is called in the OpenAPI document.
-    :param paste: whether `/docs` also has a field for a token from elsewhere, for where nobody may log in with a
+    :param paste: whether `/docs` also has a field for a token from elsewhere, for where no one may log in with a
         password there. FastAPI runs it as a dependency of its own, which costs each request as much as ours does.
     """
 
@@ -364,7 +364,7 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         return WebSocketException(POLICY_VIOLATION, refusal.code)
     if _HANDLERS in scope:
-        # So that nobody has to register it. An application's own handler for this class is not replaced; were this
+        # So that no one has to register it. An application's own handler for this class is not replaced; were this
         # key to go away, FastAPI's handler for HTTPException answers with the same status and headers.
         scope[_HANDLERS][0].setdefault(RequestRefused, answer)
     return RequestRefused(refusal)

@@ -158,7 +158,7 @@ class Feed:
             self.held.revocations.sweep(min(wall, self._as_of))
 
     def drop_draft(self) -> None:
-        """Forget a list that is half read: after a fork nobody reads it to the end."""
+        """Forget a list that is half read: after a fork no one reads it to the end."""
         self._draft = None
 
     def _check(self, answer: Answer) -> None:
@@ -235,7 +235,7 @@ class Feed:
 
 def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
     """Go on refusing what the former list refused. Another database may never have heard of it, as one from a backup;
-    but ids never come back, and users who do have far higher versions then, so nobody is refused wrongly.
+    but ids never come back, and users who do have far higher versions then, so no one is refused wrongly.
     """
     entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):

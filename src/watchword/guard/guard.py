@@ -149,7 +149,7 @@ class Guard:
         leeway: int = LEEWAY,
         clock: Clock | None = None,
     ) -> Guard:
-        """A guard with keys (and a list) that somebody else keeps: for tests, and where there is no network."""
+        """A guard with keys (and a list) that someone else keeps: for tests, and where there is no network."""
         check_kinds(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys, cache_size=0)
         return cls._made(issuer, audience, Standing(verifier, revocations), clock or SystemClock(), None)

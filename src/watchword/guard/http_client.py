@@ -88,7 +88,7 @@ class HttpClient:
             try:
                 return self._exchange(self._kept[1], origin, fetch, deadline)
             except (http.client.RemoteDisconnected, ConnectionError):
-                pass  # the server had closed it while nobody was looking: that is no fault, once
+                pass  # the server had closed it while no one was looking: that is no fault, once
         self.close()
         if self._aborted:
             raise Aborted("stopped")

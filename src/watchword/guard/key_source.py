@@ -112,7 +112,7 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
     named = metadata.get("issuer")
     if named != service.issuer:
         # Mostly a slip in writing it down: a slash, a port, localhost for 127.0.0.1. So both are shown.
-        shown = f"{named!a:.200}" if isinstance(named, str) else "nobody"
+        shown = f"{named!a:.200}" if isinstance(named, str) else "no one"
         slip = compared(named, service.issuer)
         raise FetchFault(
             f"the metadata there names the issuer {shown}, this guard was made for {service.issuer!a}{slip}"

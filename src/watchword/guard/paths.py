@@ -16,7 +16,7 @@ _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 class Paths:
     """Path prefixes, segment by segment: `/api` guards `/api` and `/api/…`, not `/apix`.
 
-    How the application behind reads a path is not known, so nobody gets around a prefix by writing it otherwise:
+    How the application behind reads a path is not known, so no one gets around a prefix by writing it otherwise:
     letters are compared without case, and a path that can be read in more than one way (`//`, `/./`, `/../`, `%`
     after decoding, a backslash, `;`, control characters) is guarded wherever it seems to lead.
 

@@ -34,7 +34,7 @@ class TokenVerifier(Protocol):
 
 
 class Standing:
-    """Verifier, list of revocations, and until when both may be relied on without asking anybody.
+    """Verifier, list of revocations, and until when both may be relied on without asking anyone.
 
     `settled_until` is a time of `clock.elapsed`, and `recall_until` one of the wall clock, which requests read anyway.
     `ALWAYS`: nothing can change that. `NOT_NOW`: something has to be seen to first (nothing was started yet, no keys,
@@ -58,7 +58,7 @@ class Standing:
         self.settle(NOT_NOW, NOT_NOW)
 
     def settled(self, wall: float) -> bool:
-        """Whether both may be relied on without asking anybody, when the wall clock shows this."""
+        """Whether both may be relied on without asking anyone, when the wall clock shows this."""
         return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 

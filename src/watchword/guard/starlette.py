@@ -39,7 +39,7 @@ _HINT: Final = (
 
 
 class _Made(Middleware):
-    """Middleware for a list, which somebody may take for a decorator."""
+    """Middleware for a list, which someone may take for a decorator."""
 
     def __call__(self, *_: object) -> Never:
         """Nothing. :raises TypeError: with the line to write."""

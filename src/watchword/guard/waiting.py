@@ -24,7 +24,7 @@ class Pending:
         self._callbacks: list[Callable[[], None]] = []
 
     def finish(self) -> None:
-        """Wake everybody."""
+        """Wake everyone."""
         with self._lock:
             self._over.set()
             callbacks, self._callbacks = self._callbacks, []
@@ -50,7 +50,7 @@ class Pending:
         over = asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits there any more
+            with suppress(RuntimeError):  # the loop was closed in the meantime: no one waits there any more
                 loop.call_soon_threadsafe(over.set)
 
         # Not a time-out of the loop, whose clock stands still where a test stops the time.

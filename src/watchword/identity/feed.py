@@ -110,7 +110,7 @@ class Feed:
         self._wake_planned = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def stop(self) -> None:
-        """Answer everybody now, and nobody waits from here on: the process is about to end."""
+        """Answer everyone now, and no one waits from here on: the process is about to end."""
         self._stopping = True
         if self._wake_planned is not None:
             self._wake_planned.cancel()
@@ -191,7 +191,7 @@ class Feed:
 def _let_go(
     reading: dict[Cursor | None, asyncio.Task[FeedPage]], cursor: Cursor | None, done: asyncio.Task[FeedPage]
 ) -> None:
-    """A read is over: the next one who asks reads again. Nobody may be left to hear of its failure."""
+    """A read is over: the next one who asks reads again. No one may be left to hear of its failure."""
     del reading[cursor]
     if not done.cancelled():
         done.exception()

@@ -116,6 +116,6 @@ class GuardKeys:
         now = self._clock.now()
         if key.last_used_at is not None and now - key.last_used_at < _HOUR:
             return
-        # A disk that is full keeps nobody from reading what has been revoked.
+        # A disk that is full keeps no one from reading what has been revoked.
         with suppress(StorageUnavailable):
             await self._database.run("UPDATE ww_guard_keys SET last_used_at = :now WHERE id = :id", now=now, id=key.id)

@@ -1,4 +1,4 @@
-"""Password hashes: made and checked in a small pool of threads, at the same cost for everybody.
+"""Password hashes: made and checked in a small pool of threads, at the same cost for everyone.
 
 Argon2id with OWASP's first-choice small setting (19 MiB, two passes, one lane; Password Storage Cheat Sheet) or bcrypt
 at cost 12; whichever is preferred, the other still verifies. The pool is as wide as this process's share of the cores
@@ -127,11 +127,11 @@ class Hasher:
         return kind in self._samples
 
     def learn(self, kind: str, sample: str) -> None:
-        """From now on every failed check pays for this kind too. `sample` is a hash of a password that nobody has."""
+        """From now on every failed check pays for this kind too. `sample` is a hash of a password that no one has."""
         self._samples[kind] = sample
 
     async def sample(self) -> str:
-        """A hash of the preferred kind, of a password that nobody has."""
+        """A hash of the preferred kind, of a password that no one has."""
         return await self._in_pool(None, make_hash, os.urandom(16).hex(), self._preferred)
 
     async def hash(self, password: str, *, address: str | None) -> str:
@@ -141,7 +141,7 @@ class Hasher:
     async def check(
         self, *, password: str, password_hash: str | None, allowed: bool = True, address: str | None
     ) -> Check:
-        """Check a password against a stored hash, or against nobody's when there is none.
+        """Check a password against a stored hash, or against no one's when there is none.
 
         Every failure costs the same, whatever caused it: one hash of each kind present in the database.
 
@@ -244,7 +244,7 @@ class Hasher:
     def close(self) -> None:
         """Let the threads end after what they are doing."""
         self._threads.close(drop=True)
-        with suppress(IndexError, RuntimeError):  # nothing left, or a loop that is closed: nobody is left to hear of it
+        with suppress(IndexError, RuntimeError):  # nothing left, or a loop that is closed: no one is left to hear of it
             while True:
                 self._queue.take().future.cancel()
 

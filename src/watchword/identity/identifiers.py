@@ -45,7 +45,7 @@ class Identifier(NamedTuple):
 
 
 def username(text: str) -> Identifier:
-    """A username that somebody chooses now: not reserved, and nothing that a command would take for an id.
+    """A username that someone chooses now: not reserved, and nothing that a command would take for an id.
 
     Raises `InvalidInput`.
     """
@@ -98,10 +98,10 @@ def email(text: str, *, private: bool = False) -> Identifier:
 
 
 def typed(text: str) -> Identifier:
-    """What somebody typed to log in: an address if it has an `@` once normalised, else a username.
+    """What someone typed to log in: an address if it has an `@` once normalised, else a username.
 
-    What may no longer be chosen is still found: there may be somebody of that name.
-    Never raises: what cannot be either is looked up as it stands and found by nobody.
+    What may no longer be chosen is still found: there may be someone of that name.
+    Never raises: what cannot be either is looked up as it stands and found by no one.
     """
     is_email = "@" in _normal(text)
     try:
@@ -111,7 +111,7 @@ def typed(text: str) -> Identifier:
 
 
 def tidy(text: str) -> str:
-    """The text without what nobody sees at its ends, which copying and phones' keyboards add."""
+    """The text without what no one sees at its ends, which copying and phones' keyboards add."""
     return text.strip(_AROUND)
 
 

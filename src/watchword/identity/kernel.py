@@ -25,7 +25,7 @@ from watchword.storage.ephemeral import Ephemeral
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """Everything that knows who somebody is and which session they hold."""
+    """Everything that knows who someone is and which session they hold."""
 
     settings: Settings
     clock: Clock

@@ -56,7 +56,7 @@ class KeyRing:
         self.published = public_key_set(verification if published is None else published)
         self.version = sha256(self.published).hexdigest()[:32]
         self.algorithms = tuple(sorted({key.algorithm for key in verification}))
-        # Else nobody would accept what it signs, and neither would we.
+        # Else no one would accept what it signs, and neither would we.
         self.signs = self.key_set.find(signing.kid) is not None
 
     def to_sign_with(self) -> SigningKey:
@@ -71,7 +71,7 @@ class KeyRing:
 class Keys:
     """The key ring as it is now. Who signs or verifies asks for `ring` each time: a change is one assignment.
 
-    Until `open` the ring of a service without a shared secret holds a key that nobody knows: enough for a command
+    Until `open` the ring of a service without a shared secret holds a key that no one knows: enough for a command
     beside the service, which signs nothing. A command may have been given other settings than the service, and would
     make a key of the wrong algorithm.
     """
@@ -153,7 +153,7 @@ class Keys:
         """
         async with self._reloading:
             await self._compare_master()
-        if self._master_listed:  # a key that was sealed now could be read by nobody who was started since
+        if self._master_listed:  # a key that was sealed now could be read by no one who was started since
             await self.store.follow(Schedule(self._algorithm, self._every))
         return await self.reload()
 
@@ -169,7 +169,7 @@ class Keys:
         return next((row for row in rows if row["status"] == "active" and row["algorithm"] == self._algorithm), None)
 
     def _unsealed(self, rows: list[Row]) -> SigningKey:
-        """The key that signs. Raises `SettingsError`, and `StorageUnavailable` when somebody else took it away."""
+        """The key that signs. Raises `SettingsError`, and `StorageUnavailable` when someone else took it away."""
         if self._algorithm is None:
             return self.ring.signing
         active = self._active(rows)

@@ -75,7 +75,7 @@ class Revoked(NamedTuple):
 
 
 class _Overtaken(Exception):
-    """Somebody else has changed the keys since they were read: nothing of the unit is stored."""
+    """Someone else has changed the keys since they were read: nothing of the unit is stored."""
 
 
 class KeyStore:
@@ -157,7 +157,7 @@ class KeyStore:
         return spare.kid if spare is not None else upcoming.kid if upcoming is not None else ""
 
     async def revoke(self, kids: tuple[str, ...] | None, *, peer: Peer) -> Revoked:
-        """Refuse keys from now on, for ever, and let others sign; nobody is logged out.
+        """Refuse keys from now on, for ever, and let others sign; no one is logged out.
 
         :param kids: which; None for every key that is published.
         :raises NotFound: there is no such key.

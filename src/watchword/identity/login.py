@@ -93,7 +93,7 @@ class LogIn:
     ) -> LoggedIn:
         """Try to log in as whoever `typed` names.
 
-        :param prove: the factor; called once, also for nobody (None).
+        :param prove: the factor; called once, also for no one (None).
         :param replacing: a refresh token that came with the request; the session behind it ends, if this succeeds.
         :raises Unauthenticated: `invalid_credentials`, whatever the cause.
         :raises TooManyAttempts: before the factor has done any work.
@@ -253,7 +253,7 @@ class LogIn:
 
 
 async def _upgrade(tx: Tx, candidate: Candidate, password_hash: str) -> None:
-    """Replace a weaker hash, unless somebody else just did. Not a change of credential: the password is the same."""
+    """Replace a weaker hash, unless someone else just did. Not a change of credential: the password is the same."""
     await tx.run(
         "UPDATE ww_users SET password_hash = :new WHERE id = :id AND password_hash = :old",
         id=candidate.user.id,

@@ -1,4 +1,4 @@
-"""The master secret: sub-keys by label, sealed values, and the file it lives in when nobody gave one.
+"""The master secret: sub-keys by label, sealed values, and the file it lives in when no one gave one.
 
 The database alone and the master secret alone are both useless to a thief: refresh tokens need a handle whose hash is
 in the database *and* a MAC under a sub-key; signing keys are sealed with AES-256-GCM.

@@ -2,7 +2,7 @@
 
 What a presented token means is decided in `refresh_rule`; this module does what the rule says, in one unit of work.
 
-A token that is worth nothing can be presented for ever, by anybody who has it. So what is written for a refusal that
+A token that is worth nothing can be presented for ever, by anyone who has it. So what is written for a refusal that
 changes nothing is bounded by the sessions that there are: each kind of refusal of a session has one audit record an
 hour, as have grace answers elsewhere, which one client can bring about at will. The log has a line a second, and a
 handle that no session has is not written down at all.

@@ -1,4 +1,4 @@
-"""A new master secret takes over from those before it: everything sealed is sealed again, nobody is logged out.
+"""A new master secret takes over from those before it: everything sealed is sealed again, no one is logged out.
 
 The order that keeps every process working is in `docs/guides/rotate-keys.md`: first all of them can read what the new
 secret made, then all of them use it, then it takes over here, then the old one may go.
@@ -64,7 +64,7 @@ class Resealed(NamedTuple):
 async def start(master: Master, database: Database, clock: Clock) -> None:
     """What a service does before it serves: its first secret takes over, unless the list is in the wrong order.
 
-    Such a list can be used, and nobody is logged out by it; but what the newer secret has made is left alone.
+    Such a list can be used, and no one is logged out by it; but what the newer secret has made is left alone.
     Raises `SettingsError` as `take_over` does.
     """
     if await take_over(master, database, clock) is not None:
@@ -128,7 +128,7 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
         now=str(now),
     )
     since = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
-    # No index serves this: it goes through all sessions, and holds up nobody in a scan.
+    # No index serves this: it goes through all sessions, and holds up no one in a scan.
     (left,) = await database.scan(
         "SELECT COUNT(*) AS sessions, MAX(idle_expires_at) AS until FROM ww_sessions"
         " WHERE rotated_at <= :since AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now",

@@ -1,7 +1,7 @@
 """After a backup was restored: what the database forgot must not come back to life.
 
 It forgot which sessions were ended, which passwords were changed and which keys were revoked since; a stolen token, a
-stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everybody
+stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everyone
 logs in again, and guards learn the list of revocations afresh.
 """
 

@@ -178,7 +178,7 @@ class Follower:
         return self._feed_id
 
     async def poll(self) -> bool:
-        """Catch up when anybody may have written; whether anybody may have."""
+        """Catch up when anyone may have written; whether anyone may have."""
         # The database gives the hint once. If reading then fails, the next turn must still read.
         asked_at = monotonic()
         changed = self._behind = await self._database.changed() or self._behind

@@ -254,7 +254,7 @@ class Sessions:
         return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
 
     async def end(self, caller: AccessClaims, session_id: str, *, peer: Peer) -> None:
-        """End one of the caller's own sessions. Raises `NotFound` for anybody else's and for one that has ended."""
+        """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
         now = self._clock.now()
 
         async def unit(tx: Tx) -> list[revocation.Entry]:
@@ -316,7 +316,7 @@ async def record_ends(
     """An audit record for each of these sessions, which have just been ended in the caller's unit."""
     detail = None if reason is None else {"reason": reason}
     for entry in entries:
-        # The owner is asked for: a cookie may belong to somebody else than the access token beside it.
+        # The owner is asked for: a cookie may belong to someone else than the access token beside it.
         owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
         user = None if owner is None else owner["user_id"]
         await audit.record(tx, event, at=now, peer=peer, actor=user, user=user, session=entry.subject, detail=detail)

@@ -1,7 +1,7 @@
 """Sweeping: what can no longer matter is deleted, in small batches, with a pause after each for whoever waits.
 
 Nothing is decided by whether it has run. A sweep goes on until nothing is left: a ceiling for each turn would be what
-somebody has to exceed for the database to grow without end. No statement visits more rows than a batch has.
+someone has to exceed for the database to grow without end. No statement visits more rows than a batch has.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ async def _forget(database: Database, find: str, forget: str, now: int) -> int:
 
 
 class Patrol:
-    """Goes round all sessions and deletes those that nobody has refreshed for too long; it remembers its place.
+    """Goes round all sessions and deletes those that no one has refreshed for too long; it remembers its place.
 
     A user has a hundred that have not ended, at most, and each goes when it expires in any case: so a turn may end
     before it has seen everything.

@@ -296,7 +296,7 @@ class Users:
     async def delete(self, user: User, *, peer: Peer, guard: Unit[None]) -> None:
         """Delete a user and end all sessions; the id is never used again. `guard` as in `change_identifiers`.
 
-        The sessions that ever were are swept as all that have ended: however many, they hold up nobody here.
+        The sessions that ever were are swept as all that have ended: however many, they hold up no one here.
         """
         now = self._clock.now()
 

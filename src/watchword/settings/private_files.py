@@ -18,7 +18,7 @@ _log = logging.getLogger("watchword.files")
 
 
 def check_folder(folder: Path, variable: str) -> None:
-    """Refuse a directory that everybody may write to. With the sticky bit, too: a log planted there is replayed.
+    """Refuse a directory that everyone may write to. With the sticky bit, too: a log planted there is replayed.
 
     :raises SettingsError: `variable` with a hint.
     """
@@ -63,7 +63,7 @@ def _close_to_group(path: Path, found: os.stat_result) -> None:
 
 
 def _refuse_or_warn(folder: Path, fault: Fault) -> None:
-    """Refuse, unless the file system knows no modes: there nobody can set it right."""
+    """Refuse, unless the file system knows no modes: there no one can set it right."""
     if _keeps_modes(folder):
         raise SettingsError((fault,))
     _log.warning("%s; the file system of %s knows no modes", fault.message, folder)

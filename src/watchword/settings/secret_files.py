@@ -20,7 +20,7 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
     """
     try:
         with path.open("rb") as file:
-            # The open file is asked, not the path: nobody swaps it between the two.
+            # The open file is asked, not the path: no one swaps it between the two.
             warning = _looked_at(path, file.fileno())
             raw = file.read(_LARGEST + 1)
     except OSError as error:

@@ -26,7 +26,7 @@ def meant(text: str, *, many: bool = False) -> str:
     """The text as it was meant.
 
     :param many: for comma lists, whose parts are looked at one by one and may stand on lines of their own.
-    :raises Unfit: for quotes that became part of the value, a placeholder, or characters that nobody can see.
+    :raises Unfit: for quotes that became part of the value, a placeholder, or characters that no one can see.
     """
     whole = _checked(bare(text), many)
     return ",".join(_checked(bare(part), many) for part in whole.split(",")) if many else whole

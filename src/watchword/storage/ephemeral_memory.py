@@ -14,7 +14,7 @@ is nearly the order in which they end. A full class drops what has ended and the
   from 500 addresses at the least (their limit is 100), in fifteen minutes; it makes one victim's limit start afresh,
   and the next time costs as much again. From one address it cannot be done.
 * A value that is pushed out is gone, and its holder begins again: that fails closed. Refusing new entries instead would
-  let a flood lock everybody out.
+  let a flood lock everyone out.
 * Who needs more than that uses the SQL or Redis store.
 """
 

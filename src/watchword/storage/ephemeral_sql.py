@@ -72,7 +72,7 @@ class SQLEphemeral:
 
         async def unit(tx: Tx) -> list[Held]:
             held: dict[int, Held] = {}
-            # In one order for everybody, so that two who count on the same rows never wait for each other in a circle.
+            # In one order for everyone, so that two who count on the same rows never wait for each other in a circle.
             for place, claim in sorted(enumerate(claims), key=lambda one: one[1].name):
                 counted = await _count(tx, claim.name, 1, claim.lifetime, now)
                 if counted.amount > claim.quota:

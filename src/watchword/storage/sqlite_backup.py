@@ -41,7 +41,7 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> int:
         # One read transaction: WAL mode shows it one state, however much is written meanwhile. What was deleted is not
         # copied, and the copy needs no log beside it.
         connection.execute("VACUUM INTO :path", {"path": os.path.abspath(unfinished)}).fetchall()
-        sync_file(unfinished)  # SQLite does not, for a file that nobody knows yet
+        sync_file(unfinished)  # SQLite does not, for a file that no one knows yet
         size = unfinished.stat().st_size
         _name(unfinished, target)
     finally:

@@ -113,7 +113,7 @@ def _fold(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _folded(path: Path) -> Iterator[None]:
-    """The former database as one file that nobody else can open, as long as it can be read at all."""
+    """The former database as one file that no one else can open, as long as it can be read at all."""
     if not path.exists():
         yield
         return

@@ -1,6 +1,6 @@
 """Group commit: the one writer of a SQLite file within this process.
 
-Waiting for the disk is what a small transaction costs, so everybody who arrives while the disk is busy shares the next
+Waiting for the disk is what a small transaction costs, so everyone who arrives while the disk is busy shares the next
 wait. A *group* is one SQLite transaction; each unit in it has a savepoint of its own.
 
     queue → BEGIN IMMEDIATE → unit, unit, unit (on the loop, never interleaved) → COMMIT (in a thread) → answers
@@ -116,7 +116,7 @@ class _Request:
 
 
 class _GroupLost(Exception):
-    """The transaction is gone, and everybody's work with it."""
+    """The transaction is gone, and everyone's work with it."""
 
 
 class Writer:
@@ -297,7 +297,7 @@ class Writer:
             await asyncio.sleep(0)
 
     def _abandon(self, group: list[_Request], cause: BaseException) -> None:
-        """Fail everybody who waits."""
+        """Fail everyone who waits."""
         for request in group:
             request.fail(cause)
         while self._queue:

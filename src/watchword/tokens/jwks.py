@@ -44,7 +44,7 @@ def read_key_set(data: bytes) -> KeySet:
     jwks = jwks_in(entries)
     if any(jwk.get("kty") == "oct" or "k" in jwk for jwk in jwks):
         raise InvalidKey("The key set contains a shared secret; a secret that was published is none.")
-    # A private key that was published belongs to everybody.
+    # A private key that was published belongs to everyone.
     return usable_keys([jwk for jwk in jwks if PRIVATE_MEMBERS.isdisjoint(jwk)])
 
 

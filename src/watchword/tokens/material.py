@@ -120,7 +120,7 @@ def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
 def looks_like_key_file(secret: bytes, *, unwrap: int = 2) -> bool:
     """Whether the bytes are a key, key set or certificate in any usual form rather than a secret.
 
-    A public key given where a shared secret belongs lets everybody sign (CVE-2026-48526, CVE-2024-33663 and their
+    A public key given where a shared secret belongs lets everyone sign (CVE-2026-48526, CVE-2024-33663 and their
     kin): PEM, DER, SSH, JWK and JWK set, also after a byte order mark, blanks, in UTF-16, or wrapped in base64.
 
     :param unwrap: how many layers of base64 to look under.

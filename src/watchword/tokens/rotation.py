@@ -110,7 +110,7 @@ def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Step, .
 
 
 def published_long_enough(key: KeyState, now: int) -> bool:
-    """Whether everybody who verifies has had the time to learn of a key before it signs."""
+    """Whether everyone who verifies has had the time to learn of a key before it signs."""
     return now - key.created_at >= PUBLISHED_BEFORE_USE
 
 
@@ -140,7 +140,7 @@ def _succession(ours: list[KeyState], now: int, schedule: Schedule) -> tuple[Ste
 def _farewell(
     ours: list[KeyState], others: list[KeyState], now: int, schedule: Schedule
 ) -> tuple[Retire | Remove, ...]:
-    """The algorithm was changed: what belongs to others goes, once a change of the setting has reached everybody."""
+    """The algorithm was changed: what belongs to others goes, once a change of the setting has reached everyone."""
     active = _first(ours, "active")
     if schedule.algorithm is not None and (active is None or not _has_signed_for(active, BESIDE_EACH_OTHER, now)):
         return ()

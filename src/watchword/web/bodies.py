@@ -28,7 +28,7 @@ FORM = b"application/x-www-form-urlencoded"
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was complete; nobody is left to answer."""
+    """The client hung up before its request was complete; no one is left to answer."""
 
 
 def check_media_type(headers: Headers, wanted: bytes) -> None:

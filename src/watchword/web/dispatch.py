@@ -96,7 +96,7 @@ def _form_reader(convert: Callable[[dict[str, str]], Any]) -> BodyReader:
 
 
 async def _no_body(_: Receive, headers: Mapping[bytes, bytes]) -> None:
-    """A body that nobody asked for is not read, only held against the limit; the server discards it."""
+    """A body that no one asked for is not read, only held against the limit; the server discards it."""
     bodies.check_length(headers)
 
 
@@ -162,7 +162,7 @@ class Dispatcher:
         return fresh
 
     def _admission(self, route: Route) -> Admission | None:
-        """The guard of a route as a function of the request's headers; None where everybody may enter."""
+        """The guard of a route as a function of the request's headers; None where everyone may enter."""
         guard = route.guard
         if isinstance(guard, AccessToken):
             return self._token_admission(frozenset(guard.roles), frozenset(guard.scopes))
@@ -200,7 +200,7 @@ class Dispatcher:
         if scope["type"] != "http":
             await _decline(scope, send)
             return
-        request_id = new_id()  # always ours: an X-Request-Id that comes in could name somebody else's request
+        request_id = new_id()  # always ours: an X-Request-Id that comes in could name someone else's request
         raw = scope["headers"]
         headers: Mapping[bytes, bytes] = dict(raw)
         entry: _Entry | None = None
@@ -279,7 +279,7 @@ class Dispatcher:
         return reply, _payload(reply.body)
 
     def _crash(self, error: Exception, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
-        """Whatever nobody foresaw: the cause goes to the log, a generic 500 to the caller (J10)."""
+        """Whatever no one foresaw: the cause goes to the log, a generic 500 to the caller (J10)."""
         self._log.error("request_crashed", request_id=request_id, route=_name(entry), exc_info=error)
         unknown = WatchwordError("Something went wrong on our side.")
         speech = Speech.PROBLEM if entry is None else entry.speech
@@ -302,7 +302,7 @@ class Dispatcher:
         if reply.status not in _NO_CONTENT:
             headers.append((b"content-length", b"%d" % len(body)))
         if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and scope.get("http_version", "1.1") == "1.1":
-            # Otherwise the connection would go on carrying the rest of what nobody wants.
+            # Otherwise the connection would go on carrying the rest of what no one wants.
             headers.append((b"connection", b"close"))
         if not body:
             headers = [header for header in headers if header[0] != b"content-type"]

@@ -1,6 +1,6 @@
 """`GET /openapi.json` and `GET /docs`: Swagger UI from the files of an installed package, served by ourselves.
 
-No CDN, no inline script, no validator of somebody else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
+No CDN, no inline script, no validator of someone else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
 package is imported, it is only where the files lie (`swagger_ui/static`). What we add lies in `web/assets`.
 """
 
@@ -102,7 +102,7 @@ def _asset(content: bytes) -> _Asset:
 
 @cache
 def _read(path: Path) -> _Asset:
-    """Once per process, and only if somebody looks at the page: the script alone has 1.5 MB."""
+    """Once per process, and only if someone looks at the page: the script alone has 1.5 MB."""
     return _asset(path.read_bytes())
 
 

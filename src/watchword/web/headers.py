@@ -51,7 +51,7 @@ def styled_page_policy(style: str) -> Header:
 
 
 def public_for(seconds: int) -> Header:
-    """`Cache-Control` for a public document that anybody may keep for so long."""
+    """`Cache-Control` for a public document that anyone may keep for so long."""
     return b"cache-control", b"public, max-age=%d" % seconds
 
 

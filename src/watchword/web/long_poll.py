@@ -15,7 +15,7 @@ T = TypeVar("T")
 async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
     """What the work answers; it is cancelled when the client hangs up before. For routes without a body.
 
-    :raises ClientGone: nobody is left to answer.
+    :raises ClientGone: no one is left to answer.
     """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(call.receive))

@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Anyone:
-    """Nobody is asked who they are, and no cookie is read or set."""
+    """No one is asked who they are, and no cookie is read or set."""
 
 
 @dataclass(frozen=True, slots=True)

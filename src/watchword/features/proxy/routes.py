@@ -47,7 +47,7 @@ class ProxyRoutes:
 
 
 def _asked(query: bytes) -> dict[str, list[str]]:
-    """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everybody pass."""
+    """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everyone pass."""
     asked = {name: value.split() for name, value in decode_form(query, code="invalid_request").items()}
     if not asked.keys() <= _QUERY.keys():
         raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
