@@ -161,12 +161,12 @@ def _outcome(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | No
     """In a frame of its own, which the traceback keeps: one that knew the error would keep that, and itself, alive."""
     try:
         return work(*arguments), None
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever asked
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
         return None, error
 
 
 def _settle(future: asyncio.Future[Any], result: object, failure: BaseException | None) -> None:
-    """On the loop: tell who waits, unless he has given up."""
+    """On the loop: tell the one who waits, unless they have given up."""
     if future.done():
         return
     if failure is None:

@@ -40,7 +40,7 @@ class Awake:
         self.found_this_process()
 
     def found_this_process(self) -> None:
-        """In a forked child: another thread may have held the lock, and whoever waited is not here."""
+        """In a forked child: another thread may have held the lock, and those who waited are not here."""
         self._lock = threading.Lock()
         self._news = Pending()
 

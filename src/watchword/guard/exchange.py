@@ -52,7 +52,7 @@ class Aborted(FetchFault):
 def check_ok(answer: Answer) -> None:
     """Accept a plain 200 only.
 
-    :raises FetchFault: any other status; a redirect is one, since whoever can redirect us could give us keys.
+    :raises FetchFault: any other status; a redirect is one, since anyone who can redirect us could give us keys.
     """
     status = answer.status
     if status == _OK:

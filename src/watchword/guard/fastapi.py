@@ -277,7 +277,7 @@ class _Bearer(SecurityBase):
     scheme_name = "AccessToken"
 
     async def __call__(self) -> None:
-        """Nothing: whoever depends on this reads the header."""
+        """Nothing: those who depend on this read the header."""
 
 
 _BEARER: Final = _Bearer()

@@ -61,7 +61,7 @@ class Page(msgspec.Struct):
 
 
 class Held(NamedTuple):
-    """A list and how far it goes: one object, so that whoever copies the reference has both of the same moment."""
+    """A list and how far it goes: one object, so that a copy of the reference has both of the same moment."""
 
     feed_id: str
     cursor: str | None
@@ -256,7 +256,7 @@ def read_page(body: bytes) -> Page:
 
 
 def server_time(answer: Answer, wall: int) -> int:
-    """The time at which the answer was made, by the clock of whoever made it: its Date header."""
+    """The time at which the answer was made, by the clock of the one who made it: its Date header."""
     from email.utils import parsedate_to_datetime  # costs 20 ms at import, and is needed after the first answer only
 
     try:

@@ -115,7 +115,7 @@ class Guard:
     ) -> Guard:
         """A guard for tokens signed with a shared secret (HS256).
 
-        **Whoever can verify can forge**: every API that holds this secret can make itself a token of any user for
+        **Anyone who can verify can forge**: every API that holds this secret can make itself a token of any user for
         every other API. Prefer the default, where a guard needs no secret at all.
 
         :param secret: at least 32 bytes, and none that tutorials use.

@@ -177,7 +177,7 @@ class _Line(io.RawIOBase):
         return self._arm().recv_into(buffer)
 
     def close(self) -> None:
-        """The socket outlives the answer; whoever opened it closes it."""
+        """The socket outlives the answer; the one who opened it closes it."""
 
 
 def _in_words(error: Exception, url: str) -> str:

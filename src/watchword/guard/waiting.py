@@ -12,7 +12,7 @@ WAIT = 2.0
 
 
 class Pending:
-    """One thing under way. It is over once; whoever comes later does not wait.
+    """One thing under way. It is over once; those who come later do not wait.
 
     At most 256 wait: the others go on at once, so that a flood of made-up tokens cannot pile up requests here.
     """
@@ -42,7 +42,7 @@ class Pending:
 
     async def wait_async(self, seconds: float) -> None:
         """The same, without blocking the event loop."""
-        import asyncio  # whoever gets here has it loaded already; an API without it need not
+        import asyncio  # a caller that gets here has it loaded already; an API without it need not
 
         if not self._enter():
             return

@@ -103,7 +103,7 @@ class Feed:
         self._reading: dict[Cursor | None, asyncio.Task[FeedPage]] = {}
 
     def announce(self) -> None:
-        """Something may have changed: wake whoever waits, at most every half second."""
+        """Something may have changed: wake those who wait, at most every half second."""
         if self._wake_planned is not None:
             return
         delay = max(0.0, self._woken_at + WAKE_SECONDS - monotonic())

@@ -1,4 +1,4 @@
-"""The signing keys as rows. Each change is one transaction that happens once, whoever else tries the same.
+"""The signing keys as rows. Each change is one transaction that happens once, whatever other processes try.
 
 When something is due is decided in `tokens.rotation`; here it is done. The private half is sealed, and deleted as soon
 as a key signs no more: what is retired or revoked can be published, never used again.

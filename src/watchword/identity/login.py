@@ -91,7 +91,7 @@ class LogIn:
     async def attempt(
         self, typed: str, prove: Prove, *, peer: Peer, client_id: str, replacing: str | None = None
     ) -> LoggedIn:
-        """Try to log in as whoever `typed` names.
+        """Try to log in as the user that `typed` names.
 
         :param prove: the factor; called once, also for no one (None).
         :param replacing: a refresh token that came with the request; the session behind it ends, if this succeeds.
@@ -220,7 +220,7 @@ class LogIn:
     async def change_password(
         self, caller: AccessClaims, candidate: Candidate, password_hash: str, *, peer: Peer, client_id: str
     ) -> LoggedIn:
-        """Set a new password, end every session, and open a new one for whoever asked: one transaction.
+        """Set a new password, end every session, and open a new one for the caller: one transaction.
 
         Raises `Unauthenticated` when the caller's session ended, or the user changed, meanwhile.
         """

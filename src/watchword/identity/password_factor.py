@@ -18,7 +18,7 @@ class PasswordFactor:
         self._users = users
 
     def prove(self, password: str, address: str) -> Prove:
-        """The factor for one attempt. Does the same work whether there is such a user, and whether he may log in.
+        """The factor for one attempt. Does the same work whether there is such a user, and whether they may log in.
 
         Raises `Overloaded` here and now when the pool has no place: no one has been looked up and nothing counted by
         then, so a storm that is turned away costs little, and it is the same for every name.

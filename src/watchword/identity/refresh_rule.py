@@ -12,7 +12,7 @@ from typing import NamedTuple
 MAX_GRACE_ELSEWHERE = 2
 MAX_BEHIND = 16
 """How far behind a slow tab can be. A thief who refreshes every few seconds keeps the row young for ever; by this the
-victim, who comes back minutes later and is dozens of generations behind, gives him away all the same."""
+victim, who comes back minutes later and is dozens of generations behind, gives the thief away all the same."""
 
 
 class Step(Enum):

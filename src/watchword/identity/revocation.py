@@ -1,4 +1,4 @@
-"""The list of what is refused before it expires: written with the event, held in memory by whoever verifies.
+"""The list of what is refused before it expires: written with the event, held in memory by those who verify.
 
 `publish` is the last thing a unit does. The sequence number comes from an `UPDATE` of the feed's single row, whose
 lock makes commit order equal sequence order: a reader that has seen n has seen everything up to n.

@@ -162,7 +162,7 @@ class Sessions:
     async def end_surplus(self, tx: Tx, user_id: str, now: int) -> list[revocation.Entry]:
         """End a user's oldest live sessions beyond a hundred, in the log-in's unit; what to publish.
 
-        Otherwise one account could make the list of its own sessions, and the feed of whoever ends them all, as long
+        Otherwise one account could make the list of its own sessions, and the feed of anyone who ends them all, as long
         as it likes.
         """
         rows = await tx.all(

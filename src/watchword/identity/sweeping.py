@@ -1,4 +1,4 @@
-"""Sweeping: what can no longer matter is deleted, in small batches, with a pause after each for whoever waits.
+"""Sweeping: what can no longer matter is deleted, in small batches, with a pause after each for those who wait.
 
 Nothing is decided by whether it has run. A sweep goes on until nothing is left: a ceiling for each turn would be what
 someone has to exceed for the database to grow without end. No statement visits more rows than a batch has.

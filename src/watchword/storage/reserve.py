@@ -20,7 +20,7 @@ _CHUNK = bytes(64 * 1024)
 
 
 class Reserve:
-    """The file beside one database. Several processes may share it: whoever meets the full disk first gives it up."""
+    """The file beside one database. Several processes may share it: the first that meets the full disk gives it up."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + "-reserve")

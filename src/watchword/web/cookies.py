@@ -18,7 +18,7 @@ class RefreshCookie:
     """Reads, sets and clears the refresh cookie.
 
     :param public_url: with https the cookie is `__Host-watchword_refresh` and Secure; with http, which is possible on
-        loopback only, `watchword_refresh` without Secure. Each ignores the other's name: otherwise whoever can write
+        loopback only, `watchword_refresh` without Secure. Each ignores the other's name: otherwise anyone who can write
         a cookie over plain http could choose the session of an https page.
     :raises ValueError: for http beyond loopback, where the cookie would travel readable.
     """

@@ -1,4 +1,4 @@
-"""Logging in which no secret can appear, whoever writes the line (checklist J8, ASVS 16.2.5).
+"""Logging in which no secret can appear, whatever code writes the line (checklist J8, ASVS 16.2.5).
 
 Every line, ours and that of uvicorn and other libraries, ends in the same processors: exceptions become text without
 local variables, then everything is redacted, then rendered as JSON or for the console. Redaction is the last step

@@ -20,7 +20,7 @@ SOME_REFRESH_TOKEN = "wwr_Xo8Yt1qzQm7bB2n5c9d4e6f8g0hJkLmNpQrStUvWxYz"  # noqa: 
 
 
 class UserView(msgspec.Struct, frozen=True):
-    """A user, as he and administrators see him. Times are RFC 3339 UTC."""
+    """A user, as they and administrators see them. Times are RFC 3339 UTC."""
 
     id: str
     username: str | None

@@ -13,7 +13,7 @@ PAGE = 100
 
 
 class OwnSessions:
-    """The sessions of whoever calls."""
+    """The sessions of the caller."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._sessions = kernel.sessions
