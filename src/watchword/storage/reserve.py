@@ -16,6 +16,7 @@ from watchword.platforms import allocate
 RESERVE_BYTES = 8 * 1024 * 1024
 """Enough for the log of SQLite to come round (4 MiB) and for ten thousand log-outs."""
 
+_A_LITTLE = 1024 * 1024
 _CHUNK = bytes(64 * 1024)
 
 
@@ -38,6 +39,14 @@ class Reserve:
             self.release()
             return False
         return True
+
+    def has_room(self) -> bool:
+        """Return whether there is space again: for the file, and for a little beside it."""
+        try:
+            beside = shutil.disk_usage(self._room).free
+        except OSError:
+            return False
+        return self.keep() and (beside >= _A_LITTLE)
 
     def _write(self) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

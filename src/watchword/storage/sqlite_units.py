@@ -127,7 +127,7 @@ class Writer:
         self._reserve = Reserve(path)
         self._keeps_reserve = keeps_reserve
         self._alone = processes == 1
-        self._short = False  # of space: the reserve has been given up, and only what ends something is written
+        self._short = False  # of space: only what ends something is written
         self._asked_at = float("-inf")
         self._patience = patience
         self._pause = PAUSE if processes > 1 else 0.0
@@ -196,6 +196,8 @@ class Writer:
         except (StorageUnavailable, sqlite3.Error) as error:
             self.failed = True
             await self._discard()
+            if any(request.ends for request in self._queue) and await self._gave_up_reserve(error):
+                return None  # the next turn opens the connection with that space
             return self._abandon(group, error)
         try:
             self._run_units(connection, group)
@@ -213,23 +215,36 @@ class Writer:
         return None
 
     async def _with_reserve(self, group: list[_Request], error: BaseException) -> list[_Request]:
-        """The disk is full: give up the reserve and queue anew what may use it, once; which these are."""
+        """The disk is full: give up the reserve for what may use it, and queue that anew, once; which these are.
+
+        Whatever else meets the full disk leaves the reserve where it is: a program that goes on filling the disk would
+        take that space before a log-out needed it.
+        """
         # Another process may have given it up already, for this one as well.
         if not is_full(error) or not (self._keeps_reserve or self._reserve.path.exists()):
             return []
-        await self._thread.run(self._reserve.release)
         self._short = True
         again = [request for request in group if request.ends and not (request.queued_anew or request.answer.done())]
+        if again:
+            await self._thread.run(self._reserve.release)
         for request in reversed(again):
             request.error, request.queued_anew = None, True
             self._queue.appendleft(request)
         return again
 
+    async def _gave_up_reserve(self, error: BaseException) -> bool:
+        """Give the reserve up if the disk is full; return whether that made space."""
+        if not is_full(error) or not await self._thread.run(self._reserve.path.exists):
+            return False
+        self._short = True
+        await self._thread.run(self._reserve.release)
+        return True
+
     async def _has_room_again(self) -> bool:
-        """Whether there is space for the reserve; looked at once a second."""
+        """Return whether there is space beside the reserve; looked at once a second."""
         if monotonic() >= self._asked_at + ASK_SECONDS:
             self._asked_at = monotonic()
-            self._short = not await self._thread.run(self._reserve.keep)
+            self._short = not await self._thread.run(self._reserve.has_room)
         return not self._short
 
     async def _begun(self) -> sqlite3.Connection:
