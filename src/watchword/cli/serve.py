@@ -181,9 +181,7 @@ class StoppingServer(Server):
         if not self.should_exit:
             self.should_exit = True
             self._places.draining = True
-            stop = getattr(self.config.loaded_app if self.config.loaded else None, "refuse_readiness", None)
-            if stop is not None:
-                stop()
+            self._refuse_readiness()
         elif not self.force_exit:
             self.force_exit = True
             logging.getLogger("uvicorn.error").disabled = True  # it would tell of each request that is cut off
@@ -197,6 +195,18 @@ class StoppingServer(Server):
             self._hung_up = False
             _log.info("hang_up_ignored")
         return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; told to stop meanwhile, drain all the same, since uvicorn would leave out `main_loop` then."""
+        await super().startup(sockets=sockets)
+        if self.should_exit:
+            self._refuse_readiness()  # which there was nothing to refuse with before
+            await self.main_loop()
+
+    def _refuse_readiness(self) -> None:
+        stop = getattr(self.config.loaded_app if self.config.loaded else None, "refuse_readiness", None)
+        if stop is not None:
+            stop()
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and as long as the setting says after that."""
