@@ -2,7 +2,7 @@
 
 Run as `python -m bench.rotations`, it reads a `Spec` as JSON on stdin and writes `{"rate", "cpu_us", "elsewhere_busy"}`
 on stdout. Each side has a process and a database file of its own, made by `prepare` from the service's own migrations,
-and both execute the very statement of `watchword.identity.session_row`, with `synchronous=FULL`.
+and both execute the very statement of `watchword.identity.sessions.row`, with `synchronous=FULL`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from watchword.cli import garbage
 from watchword.clock import SystemClock
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY, Issuer
-from watchword.identity.master import Master
+from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Follower
-from watchword.identity.session_row import ROTATE
-from watchword.identity.sessions import Sessions
+from watchword.identity.sessions.row import ROTATE
+from watchword.identity.sessions.sessions import Sessions
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.ephemeral_memory import MemoryEphemeral

@@ -79,7 +79,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("identity.hashing",),
     "asgiref": ("guard.django",),
     "bcrypt": ("identity.hashing",),
-    "cryptography": ("tokens", "identity.master"),  # sealing is the one use outside tokens
+    "cryptography": ("tokens", "identity.keys.master"),  # sealing is the one use outside tokens
     "dotenv": ("settings",),
     "email_validator": ("identity.identifiers",),
     "fastapi": ("guard.fastapi",),

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from watchword.guard.addresses import ServiceAddress
-from watchword.guard.exchange import Answer, FetchFault
-from watchword.guard.feed import CHUNK, Feed, PageNews
+from watchword.guard.following.addresses import ServiceAddress
+from watchword.guard.following.exchange import Answer, FetchFault
+from watchword.guard.following.feed import CHUNK, Feed, PageNews
 from watchword.tokens.revocations import mark_of
 
 SERVICE = ServiceAddress.checked("https://auth.example")

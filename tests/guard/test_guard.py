@@ -16,7 +16,7 @@ from tests.guard.conftest import MakeGuard
 from tests.guard.service import KEYS, Service, until
 from watchword.errors import InvalidKey, TokenError, WatchwordError
 from watchword.guard import Caller, Guard, Unready
-from watchword.guard.waiting import MOST_WAITING, Pending
+from watchword.guard.following.waiting import MOST_WAITING, Pending
 from watchword.testing import Issuer
 from watchword.tokens import AccessClaims, KeySet, SigningKey
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from watchword.guard.addresses import ServiceAddress
-from watchword.guard.exchange import Answer, FetchFault
-from watchword.guard.key_source import COOLDOWN, FoundKeys, KeySchedule, find_key_set, max_age_of
+from watchword.guard.following.addresses import ServiceAddress
+from watchword.guard.following.exchange import Answer, FetchFault
+from watchword.guard.following.key_source import COOLDOWN, FoundKeys, KeySchedule, find_key_set, max_age_of
 from watchword.tokens import SigningKey, public_key_set
 
 KEY = SigningKey.generate("ES256")

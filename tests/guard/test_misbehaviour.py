@@ -14,8 +14,8 @@ from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, KEYS, METADATA, Handler, Service, until
 from watchword.errors import TokenError
 from watchword.guard import Guard, Unready
-from watchword.guard.exchange import Fetch, FetchFault
-from watchword.guard.http_client import HttpClient
+from watchword.guard.following.exchange import Fetch, FetchFault
+from watchword.guard.following.http_client import HttpClient
 from watchword.tokens import public_key_set
 
 

@@ -21,8 +21,8 @@ from tests.guard.test_following import code
 from watchword import clock as clocks
 from watchword.clock import FixedClock
 from watchword.guard import Guard, standing
-from watchword.guard.awake import LONGEST_ATTEMPT, Awake, Moment
-from watchword.guard.waiting import Pending
+from watchword.guard.following.awake import LONGEST_ATTEMPT, Awake, Moment
+from watchword.guard.following.waiting import Pending
 
 ROOT = Path(__file__).parents[2]
 CHILD = """

@@ -15,7 +15,8 @@ from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, METADATA, Service, serving, until
 from watchword.clock import FixedClock
 from watchword.errors import TokenError
-from watchword.guard import Guard, following
+from watchword.guard import Guard
+from watchword.guard.following import follow as following
 from watchword.testing import Issuer
 from watchword.tokens.issuers import compared
 from watchword.tokens.keys import KeySet

@@ -13,7 +13,7 @@ from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, LoggedIn, Proof, Prove
-from watchword.identity.sessions import Tokens
+from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims

@@ -31,7 +31,7 @@ from watchword.features.passwords.service import Passwords
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
-from watchword.identity.sessions import Tokens
+from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 
 

@@ -11,9 +11,10 @@ import pytest
 from tests.identity.scenes import HOME, PASSWORD
 from watchword.clock import FixedClock
 from watchword.errors import InvalidInput, Unauthenticated
-from watchword.identity import hashing, identifiers, password_policy, sessions
+from watchword.identity import hashing, identifiers, password_policy
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof
+from watchword.identity.sessions import sessions
 
 # Combining marks in the wrong order: sorting them takes time that grows with the square of their number.
 UNORDERED = "a" + "\u0315" * 3000 + "\u0f73" * 5191

@@ -36,7 +36,7 @@ from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, LoggedIn
 from watchword.identity.revocation import SKEW
-from watchword.identity.sessions import require_live
+from watchword.identity.sessions.sessions import require_live
 from watchword.identity.users import User
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims

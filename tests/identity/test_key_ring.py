@@ -28,8 +28,8 @@ from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
-from watchword.identity.key_store import fresh
-from watchword.identity.master import Master
+from watchword.identity.keys.master import Master
+from watchword.identity.keys.store import fresh
 from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.rotation import BESIDE_EACH_OTHER, PUBLISHED_AFTER_USE, PUBLISHED_BEFORE_USE, Make
 

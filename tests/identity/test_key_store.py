@@ -25,9 +25,9 @@ from tests.identity.scenes import (
 from tests.identity.starting import at_once
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, NotFound, TokenError
-from watchword.identity import key_store
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
+from watchword.identity.keys import store as key_store
 from watchword.tokens.revocations import NEVER
 from watchword.tokens.rotation import KeyState, Promote, Remove, Retire, Schedule
 

@@ -15,8 +15,8 @@ import pytest
 from tests.identity.scenes import Opener, join, log_in, meddle, recorded, refresh
 from tests.identity.starting import at_once
 from watchword.errors import SettingsError
-from watchword.identity import master
-from watchword.identity.master import SECRET_FILE, Master
+from watchword.identity.keys import master
+from watchword.identity.keys.master import SECRET_FILE, Master
 
 OLD, NEW, NEWEST = (sha256(name).digest() for name in (b"old", b"new", b"newest"))
 
@@ -33,7 +33,7 @@ def hint_of(caught: pytest.ExceptionInfo[SettingsError]) -> str:
 def test_of_processes_that_start_at_once_one_makes_the_file(tmp_path: Path) -> None:
     """⚑ Eight real processes on an empty directory: one secret, mode 0600, and no temporary file is left."""
     program = (
-        "from pathlib import Path\nfrom watchword.identity.master import load_or_make\n"
+        "from pathlib import Path\nfrom watchword.identity.keys.master import load_or_make\n"
         "ready()\nprint(load_or_make(Path(sys.argv[1])).hex())"
     )
     secrets = at_once(program, str(tmp_path), processes=8)

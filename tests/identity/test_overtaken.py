@@ -8,10 +8,11 @@ import pytest
 
 from tests.identity.scenes import Opener, claims_of, join, log_in, recorded, refresh
 from watchword.errors import StorageUnavailable
-from watchword.identity import key_ring, resealing
 from watchword.identity.audit import LOCAL
 from watchword.identity.issuing import Grant
 from watchword.identity.kernel import Kernel
+from watchword.identity.keys import resealing
+from watchword.identity.keys import ring as key_ring
 from watchword.web.logs import REDACTED, redact
 
 OLD, NEW = (sha256(name).digest() for name in (b"old", b"new"))

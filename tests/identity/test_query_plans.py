@@ -33,11 +33,12 @@ from watchword.errors import Conflict, NotFound, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.features.health.service import Health
 from watchword.features.oauth.inspection import TokenInspection
-from watchword.identity import resealing, restoring, sweeping
+from watchword.identity import restoring, sweeping
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
+from watchword.identity.keys import resealing
+from watchword.identity.keys.master import Master
 from watchword.identity.login import Candidate, Proof
-from watchword.identity.master import Master
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import bundled
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from watchword.identity import refresh_rule
-from watchword.identity.refresh_rule import SessionState, Step, decide
+from watchword.identity.sessions import rule as refresh_rule
+from watchword.identity.sessions.rule import SessionState, Step, decide
 
 GRACE = 30
 IDLE = 7 * 86_400

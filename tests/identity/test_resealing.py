@@ -21,10 +21,10 @@ from tests.identity.scenes import (
 )
 from watchword.clock import FixedClock
 from watchword.errors import SettingsError, Unauthenticated
-from watchword.identity import resealing
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
-from watchword.identity.resealing import SEALED, Resealed
+from watchword.identity.keys import resealing
+from watchword.identity.keys.resealing import SEALED, Resealed
 from watchword.storage.migrate import bundled
 
 OLD, NEW, NEWEST = (sha256(name).digest() for name in (b"old", b"new", b"newest"))

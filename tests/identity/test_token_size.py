@@ -14,7 +14,7 @@ from watchword.errors import Forbidden, InvalidInput, SettingsError, StorageUnav
 from watchword.identity import roles
 from watchword.identity.issuing import Grant, Issuer
 from watchword.identity.kernel import Kernel
-from watchword.identity.key_ring import KeyRing
+from watchword.identity.keys.ring import KeyRing
 from watchword.ids import new_id
 from watchword.settings import Settings
 from watchword.settings.rules import LONGEST_AUDIENCE, LONGEST_ISSUER

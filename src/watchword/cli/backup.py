@@ -14,8 +14,8 @@ from typing import NamedTuple
 from watchword.cli.exits import FAULT, USAGE, Trouble
 from watchword.cli.people import print_json, require_database
 from watchword.errors import SettingsError, StorageError
-from watchword.identity import master
-from watchword.identity.master import SECRET_FILE, Master
+from watchword.identity.keys import master
+from watchword.identity.keys.master import SECRET_FILE, Master
 from watchword.settings import Settings
 from watchword.storage.sqlite import SQLite
 from watchword.storage.sqlite_backup import remove_unfinished

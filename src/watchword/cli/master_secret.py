@@ -5,9 +5,9 @@ from __future__ import annotations
 from watchword.cli.exits import SETTINGS, Trouble
 from watchword.cli.people import print_json, with_kernel
 from watchword.clock import rfc3339
-from watchword.identity import resealing
 from watchword.identity.kernel import Kernel
-from watchword.identity.resealing import Resealed
+from watchword.identity.keys import resealing
+from watchword.identity.keys.resealing import Resealed
 from watchword.settings import Settings
 
 

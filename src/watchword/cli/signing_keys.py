@@ -12,7 +12,7 @@ from watchword.clock import rfc3339
 from watchword.errors import NotFound
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
-from watchword.identity.key_store import Revoked, StoredKey
+from watchword.identity.keys.store import Revoked, StoredKey
 from watchword.settings import Settings
 from watchword.tokens.rotation import (
     PUBLISHED_AFTER_USE,

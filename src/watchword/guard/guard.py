@@ -12,9 +12,10 @@ from watchword.errors import TokenError, WatchwordError
 from watchword.guard import bearer
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
-from watchword.guard.events import Events, OnEvent
-from watchword.guard.follower import Follower
-from watchword.guard.following import Following, follow
+from watchword.guard.following.events import Events, OnEvent
+from watchword.guard.following.follow import Following, follow
+from watchword.guard.following.follower import Follower
+from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
@@ -22,7 +23,6 @@ from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import Basis, SeenCallers
 from watchword.guard.slips import EVERYONE
 from watchword.guard.standing import StalePolicy, Standing, not_ready
-from watchword.guard.waiting import WAIT, Pending
 from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey

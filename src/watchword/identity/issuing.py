@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, NamedTuple
 
-from watchword.identity.key_ring import Keys
+from watchword.identity.keys.ring import Keys
 from watchword.settings import Settings
 from watchword.tokens.keys import SigningKey
 from watchword.tokens.sign import sign_access

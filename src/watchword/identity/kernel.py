@@ -10,11 +10,11 @@ from watchword.identity.feed import Feed
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
 from watchword.identity.issuing import Issuer
-from watchword.identity.key_ring import Keys
+from watchword.identity.keys.master import Master
+from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
-from watchword.identity.master import Master
 from watchword.identity.revocation import Follower
-from watchword.identity.sessions import Sessions
+from watchword.identity.sessions.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier

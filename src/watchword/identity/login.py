@@ -20,8 +20,8 @@ from watchword.identity.audit import Peer
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
 from watchword.identity.roles import granted
-from watchword.identity.session_row import Live
-from watchword.identity.sessions import Opening, Sessions, Tokens, record_ends, require_live
+from watchword.identity.sessions.row import Live
+from watchword.identity.sessions.sessions import Opening, Sessions, Tokens, record_ends, require_live
 from watchword.identity.throttle import Attempt, Throttle, log_in_takes, session_takes
 from watchword.identity.users import User, Users
 from watchword.storage.database import Database, Tx

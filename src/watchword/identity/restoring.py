@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from watchword.clock import Clock
-from watchword.identity import audit, key_store, revocation
+from watchword.identity import audit, revocation
 from watchword.identity.audit import LOCAL
-from watchword.identity.key_store import KeyStore, Revoked
+from watchword.identity.keys import store as key_store
+from watchword.identity.keys.store import KeyStore, Revoked
 from watchword.ids import new_id
 from watchword.storage.database import Database, Tx
 from watchword.tokens.rotation import LONGEST_TOKEN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.clock import Clock
-from watchword.identity.key_ring import KeyRing, Keys
+from watchword.identity.keys.ring import KeyRing, Keys
 from watchword.identity.revocation import Follower
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from watchword.identity.sessions import Tokens
+from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 
 

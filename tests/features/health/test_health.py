@@ -10,8 +10,8 @@ from tests.e2e.client import PASSWORD
 from tests.features.api import Api
 from watchword.errors import StorageUnavailable
 from watchword.identity.audit import LOCAL
-from watchword.identity.key_store import KeyStore
-from watchword.identity.master import Master
+from watchword.identity.keys.master import Master
+from watchword.identity.keys.store import KeyStore
 from watchword.storage import sqlite
 
 

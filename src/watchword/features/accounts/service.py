@@ -7,7 +7,7 @@ from watchword.identity.audit import Peer
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate
 from watchword.identity.password_factor import PasswordFactor
-from watchword.identity.sessions import require_live
+from watchword.identity.sessions.sessions import require_live
 from watchword.identity.throttle import register_takes
 from watchword.identity.users import User
 from watchword.storage.database import Tx

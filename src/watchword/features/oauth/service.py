@@ -7,7 +7,7 @@ from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.password_factor import PasswordFactor
-from watchword.identity.sessions import Tokens
+from watchword.identity.sessions.sessions import Tokens
 
 PASSWORD = "password"  # noqa: S105 - the name of a grant
 REFRESH = "refresh_token"

@@ -8,7 +8,7 @@ import msgspec
 
 from watchword.errors import FieldError, InvalidInput, NotFound
 from watchword.features.sessions.service import PAGE, OwnSessions
-from watchword.identity.sessions import SessionView
+from watchword.identity.sessions.sessions import SessionView
 from watchword.web.access import bearer_token
 from watchword.web.cookies import RefreshCookie
 from watchword.web.forms import decode_form

@@ -6,7 +6,7 @@ from watchword.errors import TokenError, Unauthenticated
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.sessions import SessionView, Tokens
+from watchword.identity.sessions.sessions import SessionView, Tokens
 from watchword.tokens.claims import AccessClaims
 
 PAGE = 100

@@ -15,7 +15,7 @@ from watchword.clock import Clock
 from watchword.errors import Conflict, NotFound, UniqueViolation
 from watchword.identity import audit, revocation
 from watchword.identity.audit import LOCAL, Peer
-from watchword.identity.master import Master
+from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Entry
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.keys import SigningKey

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from watchword.guard.waiting import WAIT, Pending
+from watchword.guard.following.waiting import WAIT, Pending
 
 LONGEST_ATTEMPT: Final = 15.0
 """Seconds. No attempt to hear news takes as long; one that did was interrupted by a pause."""

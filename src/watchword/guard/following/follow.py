@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from watchword.clock import Clock
-from watchword.guard.addresses import ServiceAddress, is_loopback, origin_of
-from watchword.guard.awake import LONGEST_ATTEMPT
-from watchword.guard.events import Events, OnEvent
-from watchword.guard.feed import Feed
-from watchword.guard.follower import Follower
+from watchword.guard.following.addresses import ServiceAddress, is_loopback, origin_of
+from watchword.guard.following.awake import LONGEST_ATTEMPT
+from watchword.guard.following.events import Events, OnEvent
+from watchword.guard.following.feed import Feed
+from watchword.guard.following.follower import Follower
 from watchword.guard.options import check_kinds
 from watchword.guard.standing import StalePolicy, Standing
 from watchword.tokens.verify import Verifier
@@ -18,7 +18,7 @@ from watchword.tokens.verify import Verifier
 if TYPE_CHECKING:
     import ssl
 
-    from watchword.guard.http_client import HttpClient
+    from watchword.guard.following.http_client import HttpClient
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
@@ -95,6 +95,8 @@ def _warn_of_plain_http(service: ServiceAddress) -> None:
 
 
 def _open_client(options: Following) -> HttpClient:
-    from watchword.guard.http_client import HttpClient  # http.client and ssl cost more at import than all the rest
+    from watchword.guard.following.http_client import (
+        HttpClient,  # http.client and ssl cost more at import than all the rest
+    )
 
     return HttpClient(tls=options.tls, allow_private_networks=options.allow_private_networks)

@@ -12,8 +12,8 @@ from watchword.clock import Clock
 from watchword.errors import Fault, SettingsError
 from watchword.identity import audit
 from watchword.identity.audit import LOCAL
-from watchword.identity.key_store import ABOUT
-from watchword.identity.master import CHECK_NAME, Master, check_value
+from watchword.identity.keys.master import CHECK_NAME, Master, check_value
+from watchword.identity.keys.store import ABOUT
 from watchword.storage.database import Database, Tx
 from watchword.tally import Log
 

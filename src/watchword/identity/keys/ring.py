@@ -13,8 +13,8 @@ import msgspec
 
 from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
-from watchword.identity.key_store import ABOUT, OF_THE_PUBLISHED, KeyStore
-from watchword.identity.master import Master, check_value
+from watchword.identity.keys.master import Master, check_value
+from watchword.identity.keys.store import ABOUT, OF_THE_PUBLISHED, KeyStore
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
 from watchword.tally import Log

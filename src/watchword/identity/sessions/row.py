@@ -7,8 +7,8 @@ from typing import NamedTuple
 from watchword.identity.addresses import neighbourhood
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import Grant
-from watchword.identity.refresh_rule import SessionState
 from watchword.identity.roles import granted
+from watchword.identity.sessions.rule import SessionState
 from watchword.opaque import RefreshToken
 from watchword.storage.database import Row
 from watchword.tokens.keys import SigningKey

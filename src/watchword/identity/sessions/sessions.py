@@ -14,11 +14,11 @@ from watchword.errors import NotFound, Unauthenticated
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import Grant, Issuer
-from watchword.identity.master import Master
-from watchword.identity.refresh_rule import is_live
-from watchword.identity.refreshing import Refresher
+from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Follower
-from watchword.identity.session_row import READ, Live, state_of
+from watchword.identity.sessions.refreshing import Refresher
+from watchword.identity.sessions.row import READ, Live, state_of
+from watchword.identity.sessions.rule import is_live
 from watchword.ids import new_id
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from watchword.clock import Clock, elapsed
-from watchword.guard.addresses import ServiceAddress
-from watchword.guard.awake import Awake
-from watchword.guard.events import Events
-from watchword.guard.exchange import Aborted, FetchFault
-from watchword.guard.feed import Feed
-from watchword.guard.key_source import FoundKeys, KeySchedule, find_by, same_keys
+from watchword.guard.following.addresses import ServiceAddress
+from watchword.guard.following.awake import Awake
+from watchword.guard.following.events import Events
+from watchword.guard.following.exchange import Aborted, FetchFault
+from watchword.guard.following.feed import Feed
+from watchword.guard.following.key_source import FoundKeys, KeySchedule, find_by, same_keys
+from watchword.guard.following.waiting import Pending
+from watchword.guard.following.worker import Worker, jitter, run_politely
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
-from watchword.guard.waiting import Pending
-from watchword.guard.worker import Worker, jitter, run_politely
 from watchword.platforms import after_fork
 from watchword.tokens.verify import Verifier
 
 if TYPE_CHECKING:
-    from watchword.guard.http_client import HttpClient
+    from watchword.guard.following.http_client import HttpClient
 
 SWEEP_EVERY: Final = 120.0
 _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own

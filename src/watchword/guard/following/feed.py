@@ -21,8 +21,8 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from watchword.guard.addresses import ServiceAddress
-from watchword.guard.exchange import FEED_LIMIT, FEED_SECONDS, Answer, Fetch, FetchFault, check_ok
+from watchword.guard.following.addresses import ServiceAddress
+from watchword.guard.following.exchange import FEED_LIMIT, FEED_SECONDS, Answer, Fetch, FetchFault, check_ok
 from watchword.tokens.revocations import NEVER, RevocationSet
 
 CHUNK: Final = 200

@@ -19,9 +19,9 @@ from watchword.errors import StorageUnavailable, Unauthenticated
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import Issuer
-from watchword.identity.refresh_rule import Step, decide
 from watchword.identity.revocation import Follower
-from watchword.identity.session_row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.identity.sessions.rule import Step, decide
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx

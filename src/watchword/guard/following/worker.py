@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeVar
 
-from watchword.guard.exchange import Aborted
+from watchword.guard.following.exchange import Aborted
 
 if TYPE_CHECKING:
-    from watchword.guard.http_client import HttpClient
+    from watchword.guard.following.http_client import HttpClient
 
 Step = Callable[["HttpClient"], float]
 """Does one thing, by a connection of its own, and says how many seconds to wait before the next."""

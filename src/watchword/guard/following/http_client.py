@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from watchword.clock import elapsed
-from watchword.guard.addresses import Origin, is_loopback, origin_of
-from watchword.guard.exchange import Aborted, Answer, Fetch, FetchFault
+from watchword.guard.following.addresses import Origin, is_loopback, origin_of
+from watchword.guard.following.exchange import Aborted, Answer, Fetch, FetchFault
 
 _AGENT = "watchword-guard"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
-from watchword.guard.exchange import FetchFault
+from watchword.guard.following.exchange import FetchFault
 
 _WELL_KNOWN = "/.well-known/oauth-authorization-server"
 # Printable ASCII without what RFC 3986 leaves out; so nothing in an address can end a header line.

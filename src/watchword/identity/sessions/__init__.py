@@ -1,0 +1,1 @@
+"""Sessions: how one is opened, refreshed, listed and ended."""
