@@ -28,7 +28,7 @@ from watchword import opaque
 from watchword.cli import garbage
 from watchword.clock import SystemClock
 from watchword.identity.audit import Peer
-from watchword.identity.issuing import FIRST_PARTY, Issuer
+from watchword.identity.issuing import FIRST_PARTY, TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Follower
 from watchword.identity.sessions.row import ROTATE
@@ -182,7 +182,7 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     database = await SQLite.open(path)
     settings, clock = Settings(data_dir=path.parent), SystemClock()
     ring = SimpleNamespace(to_sign_with=lambda: None)  # nothing is signed here
-    issuer = Issuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
+    issuer = TokenIssuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
     follower = Follower(database, clock, lambda: None)  # nobody follows
     callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, follower, settings, clock))
     garbage.settle()  # as the service does when it has started

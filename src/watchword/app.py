@@ -14,16 +14,16 @@ from starlette.types import Receive, Scope, Send
 from watchword.clock import Clock, SystemClock
 from watchword.errors import Fault, InvalidKey, SettingsError
 from watchword.identity import sweeping
-from watchword.identity.feed import Feed
+from watchword.identity.feed import RevocationLog
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
-from watchword.identity.issuing import Issuer
+from watchword.identity.issuing import TokenIssuer
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys import master, resealing
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
-from watchword.identity.revocation import Follower, found_feed, note_access_life
+from watchword.identity.revocation import Follower, create_feed, note_access_life
 from watchword.identity.sessions.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
@@ -265,13 +265,13 @@ async def _assembled(
     settings: Settings, clock: Clock, database: Database, hasher: Hasher, secret: Master, *, serves: bool
 ) -> Kernel:
     await master.check(secret, database)
-    await found_feed(database)
+    await create_feed(database)
     keys = Keys(database, secret, settings, clock)
     if serves:
         await resealing.start(secret, database, clock)
         await keys.open()
-    issuer = Issuer(keys, settings)
-    feed = Feed(database, clock, lambda: keys.ring.version)
+    issuer = TokenIssuer(keys, settings)
+    feed = RevocationLog(database, clock, lambda: keys.ring.version)
     follower = Follower(database, clock, feed.announce)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
     limits = {

@@ -30,7 +30,7 @@ async def person(api: Api, name: str) -> str:
             username=name,
             email=f"{name}@example.org",
             password=None,
-            peer=HOME._replace(address=f"10.9.{len(known)}.1"),
+            client=HOME._replace(address=f"10.9.{len(known)}.1"),
         )
         await api.kernel.database.run("UPDATE ww_users SET password_hash = :h WHERE id = :id", h=hashed, id=user.id)
         known[name] = await fresh_token(api, name, f"10.8.{len(known)}.1")
@@ -40,7 +40,9 @@ async def person(api: Api, name: str) -> str:
 async def fresh_token(api: Api, name: str, address: str) -> str:
     """A token of a new session, "" at a limit."""
     try:
-        done = await api.kernel.login.attempt(name, _proven, peer=HOME._replace(address=address), client_id="watchword")
+        done = await api.kernel.login.attempt(
+            name, _proven, client=HOME._replace(address=address), client_id="watchword"
+        )
     except TooManyAttempts:
         return ""
     return done.tokens.access_token
@@ -179,7 +181,7 @@ async def cookie(api: Api) -> str:
     if "cookie" not in api.__dict__:
         await person(api, "ada")
         done = await api.kernel.login.attempt(
-            "ada", _proven, peer=HOME._replace(address="10.6.0.1", agent="laptop"), client_id="watchword"
+            "ada", _proven, client=HOME._replace(address="10.6.0.1", agent="laptop"), client_id="watchword"
         )
         api.__dict__["cookie"] = done.tokens.refresh_token
     return str(api.__dict__["cookie"])
@@ -250,7 +252,7 @@ async def introspect(api: Api, number: int) -> object:
     token = await person(api, "ada")
     key = api.__dict__.get("guard_key")
     if key is None:
-        key = api.__dict__["guard_key"] = (await api.kernel.guard_keys.create("orders", peer=HOME))[1]
+        key = api.__dict__["guard_key"] = (await api.kernel.guard_keys.create("orders", client=HOME))[1]
     await api.post("/introspect", data={"token": token})
     return await api.post("/introspect", data={"token": token}, headers=bearer(key))
 

@@ -9,7 +9,7 @@ import pytest
 from tests.identity.scenes import join, meddle
 from watchword.app import opened
 from watchword.cli import people
-from watchword.cli.exits import Trouble
+from watchword.cli.exits import CommandError
 from watchword.settings import Settings
 
 
@@ -21,7 +21,7 @@ async def test_a_name_that_is_somebody_elses_id_disables_nobody(tmp_path: Path) 
             kernel,
             f"UPDATE ww_users SET username = '{victim.id}', username_key = '{victim.id}' WHERE id = '{mallory.id}'",
         )
-        with pytest.raises(Trouble, match="id of one user and the username of another") as refused:
+        with pytest.raises(CommandError, match="id of one user and the username of another") as refused:
             await people._find(kernel, victim.id)
         assert f"id:{victim.id}" in refused.value.hint
         assert (await people._find(kernel, f"username:{victim.id}")).id == mallory.id
@@ -35,5 +35,5 @@ async def test_a_name_that_is_somebody_elses_id_disables_nobody(tmp_path: Path) 
             assert (await people._find(kernel, who)).id == victim.id
         assert (await people._find(kernel, mallory.id)).id == mallory.id
         for nobody in ("id:victim", "username:nobody", "", "id:"):
-            with pytest.raises(Trouble, match="there is no user"):
+            with pytest.raises(CommandError, match="there is no user"):
                 await people._find(kernel, nobody)

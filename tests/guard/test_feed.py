@@ -11,7 +11,7 @@ import pytest
 
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.exchange import Answer, FetchFault
-from watchword.guard.following.feed import CHUNK, Feed, PageNews
+from watchword.guard.following.feed import CHUNK, FeedReader, PageNews
 from watchword.tokens.revocations import mark_of
 
 SERVICE = ServiceAddress.checked("https://auth.example")
@@ -32,7 +32,7 @@ def page(seq: int, *entries: tuple[Any, ...], feed: str = "a", **changed: Any) -
             "more": False} | changed  # fmt: skip
 
 
-def take(feed: Feed, *pages: dict[str, Any], **how: Any) -> PageNews:
+def take(feed: FeedReader, *pages: dict[str, Any], **how: Any) -> PageNews:
     news = None
     for each in pages:
         digest = feed.digest(answer(each, **how), wall=NOW)
@@ -45,7 +45,7 @@ def take(feed: Feed, *pages: dict[str, Any], **how: Any) -> PageNews:
     return news
 
 
-def sessions(feed: Feed) -> set[str]:
+def sessions(feed: FeedReader) -> set[str]:
     known = {mark_of(name): name for name in "abcdefghij"}
     return {known[mark] for mark in feed.held.revocations._sessions}
 
@@ -87,7 +87,7 @@ SEQUENCES: dict[str, tuple[list[dict[str, Any]], str, str]] = {
 @pytest.mark.parametrize(("pages", "refused", "after"), SEQUENCES.values(), ids=SEQUENCES)
 def test_what_pages_do(pages: list[dict[str, Any]], refused: str, after: str) -> None:
     """The list afterwards, and what is asked for next."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     assert feed.fetch().url == URL
     take(feed, FIRST, *pages)
     assert sessions(feed) == set(refused)
@@ -122,7 +122,7 @@ REFUSED: dict[str, Any] = {
 @pytest.mark.parametrize("bad", REFUSED.values(), ids=REFUSED)
 def test_what_is_no_page(bad: Any) -> None:
     """A fault, and the list is what it was."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     with pytest.raises(FetchFault):
         next(feed.digest(answer(bad), wall=NOW))
@@ -131,7 +131,7 @@ def test_what_is_no_page(bad: Any) -> None:
 
 
 def test_a_page_that_does_not_continue_makes_us_ask_for_everything() -> None:
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     with pytest.raises(FetchFault):
         next(feed.digest(answer(page(1)), wall=NOW))
@@ -142,7 +142,7 @@ def test_a_page_that_does_not_continue_makes_us_ask_for_everything() -> None:
 
 def test_what_was_refused_is_refused_as_long_under_another_feed() -> None:
     """Also users, of whom a backup may know nothing: those whom it knows have versions above a million then."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, page(2, ("user", "u", 7), ("session", "a", None, NOW + 60), reset=True))
     take(feed, page(1, ("session", "a", None, NOW + 30), feed="b", reset=True))
     assert feed.held.revocations._users == {mark_of("u"): (7, NOW + 900)}
@@ -156,7 +156,7 @@ def test_what_was_refused_is_refused_as_long_under_another_feed() -> None:
 
 
 def test_a_long_list_is_kept_in_chunks() -> None:
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, page(2, *(("session", str(number)) for number in range(3 * CHUNK)), reset=True))
     pauses = list(feed.digest(answer(page(1, feed="b", reset=True)), wall=NOW))
     assert len(pauses) == 3
@@ -166,7 +166,7 @@ def test_a_long_list_is_kept_in_chunks() -> None:
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_cursor_that_is_not_taken_is_given_up(status: int) -> None:
     """The list stays in force; asking the same for ever would be never to hear of a log-out again."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     with pytest.raises(FetchFault, match="whole list"):
         next(feed.digest(answer(b"", status=status), wall=NOW))
@@ -178,7 +178,7 @@ def test_a_cursor_that_is_not_taken_is_given_up(status: int) -> None:
 
 def test_what_is_swept_has_expired_by_both_clocks() -> None:
     """Our clock was an hour ahead for a while: what it had thrown away would never come again."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     feed.sweep(NOW + 3600)
     assert sessions(feed) == set("ab")
@@ -191,7 +191,7 @@ def test_what_is_swept_has_expired_by_both_clocks() -> None:
 
 def test_not_complete_before_the_last_page() -> None:
     """A guard must not begin to accept with half a list."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, page(2, *s("a"), reset=True, more=True))
     assert (feed.complete, feed.age(0.0)) == (False, None)
     take(feed, page(4, *s("b")))
@@ -201,7 +201,7 @@ def test_not_complete_before_the_last_page() -> None:
 
 def test_keys_outlive_every_list_and_count_at_once() -> None:
     """⚑ A revoked key's entry is never dropped, and is in force while another list is being drafted."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST, page(3, ("key", "k1")))
     take(feed, page(1, ("key", "k2"), feed="b", reset=True, more=True))
     assert set(feed.held.revocations._keys) == {mark_of("k1"), mark_of("k2")}
@@ -226,7 +226,7 @@ NEWS: dict[str, tuple[list[dict[str, Any]], bool]] = {
 
 @pytest.mark.parametrize(("pages", "news"), NEWS.values(), ids=NEWS)
 def test_when_the_keys_are_news(pages: list[dict[str, Any]], news: bool) -> None:
-    assert take(Feed(SERVICE), *pages).keys_changed is news
+    assert take(FeedReader(SERVICE), *pages).keys_changed is news
 
 
 # (as_of, Date, monotonic arrival) of each answer; monotonic now; age
@@ -247,7 +247,7 @@ AGES: dict[str, tuple[list[tuple[int, int | None, float]], float, float]] = {
 @pytest.mark.parametrize(("answers", "now", "age"), AGES.values(), ids=AGES)
 def test_how_old_the_list_is(answers: list[tuple[int, int | None, float]], now: float, age: float) -> None:
     """Measured on the service's clock at arrival, on ours since then; promptness makes nothing fresh."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     for as_of, date, arrived in answers:
         take(feed, page(1, reset=True) | {"as_of": as_of}, arrived=arrived, date=date)
     assert feed.age(now) == pytest.approx(age)
@@ -256,7 +256,7 @@ def test_how_old_the_list_is(answers: list[tuple[int, int | None, float]], now: 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Foo 2026 25:61:61 GMT", "1"])
 def test_a_date_that_is_none(date: str) -> None:
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     odd = answer(page(2), date=None)._replace(headers={"date": date})
     assert list(feed.digest(odd, wall=NOW)) == []
@@ -265,7 +265,7 @@ def test_a_date_that_is_none(date: str) -> None:
 
 def test_pauses() -> None:
     """After pages: at once if there is more, else four a second. After failures: more and more, up to 1.5 s."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     assert feed.pause(10.0, asked_at=9.0, more=True) == 0.0
     assert feed.pause(10.0, asked_at=9.9, more=False) == pytest.approx(0.15)
     assert feed.pause(20.0, asked_at=10.0, more=False) == 0.0
@@ -279,7 +279,7 @@ def test_pauses() -> None:
 
 def test_after_a_failure_it_is_not_waited_for_news() -> None:
     """Until the service has answered, the list at hand grows older; so it is asked to answer at once."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST)
     feed.failed(FetchFault("down"), jitter=1.0)
     assert feed.fetch().url == f"{URL}?after=a.2&keys=v1&wait=0"
@@ -289,7 +289,7 @@ def test_after_a_failure_it_is_not_waited_for_news() -> None:
 
 def test_the_version_of_the_keys_is_told() -> None:
     """The last one heard of, so that another is answered at once; a service that names none is told none."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST | {"keys": ""})
     assert feed.fetch().url == f"{URL}?after=a.2"
     assert not take(feed, page(2, keys="v&1")).keys_changed
@@ -305,19 +305,19 @@ def test_the_version_of_the_keys_is_told() -> None:
 )  # fmt: skip
 def test_other_statuses(status: int, headers: dict[str, str], after: float | None) -> None:
     with pytest.raises(FetchFault) as caught:
-        next(Feed(SERVICE).digest(answer(b"", status=status, **headers), wall=NOW))
+        next(FeedReader(SERVICE).digest(answer(b"", status=status, **headers), wall=NOW))
     assert caught.value.retry_after == after
 
 
 def test_it_pauses_between_chunks() -> None:
     """So that requests are served while a long list is taken in."""
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     entries = [("session", f"{number}") for number in range(CHUNK * 3 + 1)]
     assert len(list(feed.digest(answer(page(1, *entries, reset=True)), wall=NOW))) == 4
 
 
 def test_after_a_fork_a_half_read_list_is_begun_again() -> None:
-    feed = Feed(SERVICE)
+    feed = FeedReader(SERVICE)
     take(feed, FIRST, page(7, *s("c"), feed="b", reset=True, more=True))
     feed.drop_draft()
     assert feed.fetch().url == f"{URL}?after=a.2&keys=v1"

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 from watchword.identity import revocation
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, LoggedIn, Proof, Prove
@@ -18,8 +18,8 @@ from watchword.identity.users import User
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims
 
-HOME = Peer("192.0.2.10", "Firefox", "request-1")
-AWAY = Peer("198.51.100.7", "curl", "request-2")
+HOME = Client("192.0.2.10", "Firefox", "request-1")
+AWAY = Client("198.51.100.7", "curl", "request-2")
 PASSWORD = "plum-orbit-canvas"
 OTHER_PASSWORD = "velvet-anchor-ripple"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -41,20 +41,20 @@ async def unproven(_: Candidate | None) -> Proof | None:
 async def join(kernel: Kernel, username: str = "alice", *, password: str | None = None, **given: Any) -> User:
     """Make a user; without a password unless one is given."""
     return await kernel.users.create(
-        **{"username": username, "email": f"{username}@example.org", "password": password, "peer": HOME, **given}
+        **{"username": username, "email": f"{username}@example.org", "password": password, "client": HOME, **given}
     )
 
 
 async def log_in(
-    kernel: Kernel, who: str = "alice", *, prove: Prove = proven, peer: Peer = HOME, replacing: str | None = None
+    kernel: Kernel, who: str = "alice", *, prove: Prove = proven, client: Client = HOME, replacing: str | None = None
 ) -> LoggedIn:
     """Log in through the pipeline."""
-    return await kernel.login.attempt(who, prove, peer=peer, client_id=FIRST_PARTY, replacing=replacing)
+    return await kernel.login.attempt(who, prove, client=client, client_id=FIRST_PARTY, replacing=replacing)
 
 
-async def refresh(kernel: Kernel, token: str, *, peer: Peer = HOME, client_id: str = FIRST_PARTY) -> Tokens:
+async def refresh(kernel: Kernel, token: str, *, client: Client = HOME, client_id: str = FIRST_PARTY) -> Tokens:
     """Refresh as the first-party client."""
-    return await kernel.sessions.refresh(token, client_id=client_id, peer=peer)
+    return await kernel.sessions.refresh(token, client_id=client_id, client=client)
 
 
 def claims_of(kernel: Kernel, of: Tokens | LoggedIn) -> AccessClaims:

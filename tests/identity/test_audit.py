@@ -56,80 +56,80 @@ Deed = Callable[[Story], Awaitable[object]]
 
 
 async def _refused(story: Story) -> None:
-    await log_in(story.kernel, prove=unproven, peer=AWAY)
+    await log_in(story.kernel, prove=unproven, client=AWAY)
 
 
 async def _unknown(story: Story) -> None:
-    await log_in(story.kernel, "nobody", prove=unproven, peer=AWAY)
+    await log_in(story.kernel, "nobody", prove=unproven, client=AWAY)
 
 
 async def _confirm(story: Story) -> None:
-    await story.kernel.login.confirm(story.user.id, unproven, peer=AWAY)
+    await story.kernel.login.confirm(story.user.id, unproven, client=AWAY)
 
 
 async def _reuse(story: Story) -> None:
     await story.rotate()
     story.clock.advance(31)
-    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+    await refresh(story.kernel, story.session.tokens.refresh_token, client=AWAY)
 
 
 async def _superseded(story: Story) -> None:
     await refresh(story.kernel, (await story.rotate()).refresh_token)
-    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+    await refresh(story.kernel, story.session.tokens.refresh_token, client=AWAY)
 
 
 async def _grace_elsewhere(story: Story) -> None:
     await story.rotate()
-    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+    await refresh(story.kernel, story.session.tokens.refresh_token, client=AWAY)
 
 
 async def _ended(story: Story) -> None:
     await story.kernel.database.run("UPDATE ww_sessions SET ended_at = 1")
-    await refresh(story.kernel, story.session.tokens.refresh_token, peer=AWAY)
+    await refresh(story.kernel, story.session.tokens.refresh_token, client=AWAY)
 
 
 async def _other_client(story: Story) -> None:
-    await refresh(story.kernel, story.session.tokens.refresh_token, client_id="another", peer=AWAY)
+    await refresh(story.kernel, story.session.tokens.refresh_token, client_id="another", client=AWAY)
 
 
 async def _log_out(story: Story) -> None:
-    await story.kernel.sessions.log_out(claims=claims_of(story.kernel, story.session), presented=None, peer=AWAY)
+    await story.kernel.sessions.log_out(claims=claims_of(story.kernel, story.session), presented=None, client=AWAY)
 
 
 async def _log_out_by_cookie(story: Story) -> None:
-    await story.kernel.sessions.log_out(claims=None, presented=story.session.tokens.refresh_token, peer=AWAY)
+    await story.kernel.sessions.log_out(claims=None, presented=story.session.tokens.refresh_token, client=AWAY)
 
 
 async def _end(story: Story) -> None:
-    await story.kernel.sessions.end(claims_of(story.kernel, story.session), str(story.sid), peer=AWAY)
+    await story.kernel.sessions.end(claims_of(story.kernel, story.session), str(story.sid), client=AWAY)
 
 
 async def _end_others(story: Story) -> None:
     await log_in(story.kernel)  # one to end, without which nothing is written
     await story.kernel.database.run("DELETE FROM ww_audit WHERE id = (SELECT MAX(id) FROM ww_audit)")
-    await story.kernel.sessions.end_others(claims_of(story.kernel, story.session), peer=AWAY)
+    await story.kernel.sessions.end_others(claims_of(story.kernel, story.session), client=AWAY)
 
 
 async def _change_password(story: Story) -> None:
-    candidate = await story.kernel.login.confirm(story.user.id, proven, peer=AWAY)
+    candidate = await story.kernel.login.confirm(story.user.id, proven, client=AWAY)
     caller = claims_of(story.kernel, story.session)
-    await story.kernel.login.change_password(caller, candidate, "$argon2id$x", peer=AWAY, client_id=FIRST_PARTY)
+    await story.kernel.login.change_password(caller, candidate, "$argon2id$x", client=AWAY, client_id=FIRST_PARTY)
 
 
 async def _change_name(story: Story) -> None:
     caller = claims_of(story.kernel, story.session)
-    await Accounts(story.kernel).change(caller, username="alicia", email=None, password=None, peer=AWAY)
+    await Accounts(story.kernel).change(caller, username="alicia", email=None, password=None, client=AWAY)
 
 
 async def _rollback(story: Story) -> None:
     tokens = await story.rotate()
     await story.kernel.database.run("UPDATE ww_sessions SET generation = 0")
-    await refresh(story.kernel, tokens.refresh_token, peer=AWAY)
+    await refresh(story.kernel, tokens.refresh_token, client=AWAY)
 
 
 # deed → event, outcome, whether the user, the session and the actor are known, the detail
 DECISIONS: dict[str, tuple[Deed, str, str, str, dict[str, str]]] = {
-    "log_in": (lambda s: log_in(s.kernel, peer=AWAY), "log_in", "ok", "user new actor", {}),
+    "log_in": (lambda s: log_in(s.kernel, client=AWAY), "log_in", "ok", "user new actor", {}),
     "log_in_refused": (_refused, "log_in", "refused", "user", {}),
     "log_in_unknown": (_unknown, "log_in", "refused", "", {}),
     "confirm_refused": (_confirm, "confirm", "refused", "user", {}),
@@ -145,9 +145,9 @@ DECISIONS: dict[str, tuple[Deed, str, str, str, dict[str, str]]] = {
     "end_others": (_end_others, "other_sessions_ended", "ok", "user session actor", {"count": "1"}),
     "password": (_change_password, "password_changed", "ok", "user new actor", {}),
     "username": (_change_name, "user_changed", "ok", "user actor", {"fields": "username"}),
-    "disable": (lambda s: s.kernel.users.disable(s.user.id, peer=AWAY), "user_disabled", "ok", "user", {}),
-    "enable": (lambda s: s.kernel.users.enable(s.user.id, peer=AWAY), "user_enabled", "ok", "user", {}),
-    "roles": (lambda s: s.kernel.users.set_roles(s.user.id, ("a",), peer=AWAY), "roles_changed", "ok", "user", {}),
+    "disable": (lambda s: s.kernel.users.disable(s.user.id, client=AWAY), "user_disabled", "ok", "user", {}),
+    "enable": (lambda s: s.kernel.users.enable(s.user.id, client=AWAY), "user_enabled", "ok", "user", {}),
+    "roles": (lambda s: s.kernel.users.set_roles(s.user.id, ("a",), client=AWAY), "roles_changed", "ok", "user", {}),
 }
 
 
@@ -190,7 +190,7 @@ async def test_H4_a_refusal_is_recorded_once_an_hour(kernel: Kernel, clock: Fixe
                 kernel,
                 story.session.tokens.refresh_token,
                 client_id="another" if name == "refresh_other_client" else FIRST_PARTY,
-                peer=AWAY,
+                client=AWAY,
             )
 
     with contextlib.suppress(Refused):
@@ -229,7 +229,7 @@ async def test_H4_a_change_of_nothing_writes_nothing(kernel: Kernel, change: dic
     caller = claims_of(kernel, await log_in(kernel))
     before = await everything(kernel)
     given = {"username": None, "email": None, "password": None, **change}
-    answer = await Accounts(kernel).change(caller, peer=HOME, **given)  # type: ignore[arg-type]
+    answer = await Accounts(kernel).change(caller, client=HOME, **given)  # type: ignore[arg-type]
     assert (answer.id, answer.username, answer.updated_at) == (user.id, "alice", user.updated_at)
     assert await everything(kernel) == before
 
@@ -239,7 +239,7 @@ async def test_J9_a_session_that_a_log_in_replaces_has_its_record(kernel: Kernel
     alice, sam = await join(kernel), await join(kernel, "sam")
     first = await log_in(kernel)
     before = len(await recorded(kernel, "ww_audit"))
-    await log_in(kernel, "sam", peer=AWAY, replacing=first.tokens.refresh_token)
+    await log_in(kernel, "sam", client=AWAY, replacing=first.tokens.refresh_token)
     ended, logged_in = (await recorded(kernel, "ww_audit"))[before:]
     assert (ended["event"], json.loads(ended["detail"])) == ("session_ended", {"reason": "replaced"})
     assert (ended["user_id"], ended["address"]) == (alice.id, AWAY.address)
@@ -273,7 +273,7 @@ async def test_what_failed_before_it_was_decided_leaves_no_record(kernel: Kernel
     with pytest.raises(InvalidInput):
         await kernel.users.hash_new_password(user, "short", field="password", address=None)
     with pytest.raises(NotFound):
-        await kernel.sessions.end(caller, "nothing", peer=HOME)
+        await kernel.sessions.end(caller, "nothing", client=HOME)
     assert await recorded(kernel, "ww_audit") == before
 
 
@@ -281,21 +281,21 @@ async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) 
     """Passwords, hashes, tokens, handles, names and addresses of mail: a whole life later none is in the trail."""
     accounts, passwords = Accounts(kernel), Passwords(kernel)
     before = len(await recorded(kernel, "ww_audit"))
-    await accounts.register(username="alice", email="alice@example.org", password=PASSWORD, peer=HOME)
-    logged_in = await passwords.log_in("alice", PASSWORD, peer=HOME, replacing=None)
+    await accounts.register(username="alice", email="alice@example.org", password=PASSWORD, client=HOME)
+    logged_in = await passwords.log_in("alice", PASSWORD, client=HOME, replacing=None)
     with pytest.raises(Unauthenticated):
-        await passwords.log_in("alice@example.org", OTHER_PASSWORD, peer=HOME, replacing=None)
+        await passwords.log_in("alice@example.org", OTHER_PASSWORD, client=HOME, replacing=None)
     rotated = await refresh(kernel, logged_in.tokens.refresh_token)
     caller = claims_of(kernel, rotated)
-    await accounts.change(caller, username=None, email="new@example.org", password=PASSWORD, peer=HOME)
+    await accounts.change(caller, username=None, email="new@example.org", password=PASSWORD, client=HOME)
     rotated = await refresh(kernel, rotated.refresh_token)
-    again = await passwords.change(claims_of(kernel, rotated), current=PASSWORD, new=OTHER_PASSWORD, peer=HOME)
+    again = await passwords.change(claims_of(kernel, rotated), current=PASSWORD, new=OTHER_PASSWORD, client=HOME)
     stored = (await recorded(kernel, "ww_users"))[0]["password_hash"]
     hashes = [row["handle_hash"] for row in await recorded(kernel, "ww_sessions")]
     clock.advance(60)
     with pytest.raises(Unauthenticated):
         await refresh(kernel, logged_in.tokens.refresh_token)
-    await accounts.close(claims_of(kernel, again), password=OTHER_PASSWORD, peer=HOME)
+    await accounts.close(claims_of(kernel, again), password=OTHER_PASSWORD, client=HOME)
     trail = json.dumps(await recorded(kernel, "ww_audit"))
     secrets = [PASSWORD, OTHER_PASSWORD, stored, *hashes, "alice", "example.org"]
     for tokens in (logged_in.tokens, rotated, again.tokens):

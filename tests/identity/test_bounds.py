@@ -60,13 +60,13 @@ async def _log_in(kernel: Kernel, name: str) -> str:
     async def prove(candidate: Candidate | None) -> Proof | None:
         return None if candidate is None else Proof("pwd")
 
-    logged_in = await kernel.login.attempt(name, prove, peer=HOME, client_id="watchword")
+    logged_in = await kernel.login.attempt(name, prove, client=HOME, client_id="watchword")
     return logged_in.tokens.refresh_token
 
 
 async def test_one_user_has_at_most_a_hundred_sessions(kernel: Kernel, clock: FixedClock) -> None:
     """The log-in that would be one more ends the oldest, with its revocation; the newest hundred go on."""
-    user = await kernel.users.create(username="ada", email=None, password=PASSWORD, peer=HOME)
+    user = await kernel.users.create(username="ada", email=None, password=PASSWORD, client=HOME)
     tokens = []
     for _ in range(sessions.MAX_SESSIONS + 3):
         tokens.append(await _log_in(kernel, "ada"))
@@ -74,8 +74,8 @@ async def test_one_user_has_at_most_a_hundred_sessions(kernel: Kernel, clock: Fi
     assert len(await kernel.sessions.page(user.id, limit=1000)) == sessions.MAX_SESSIONS
     for ended in tokens[:3]:
         with pytest.raises(Unauthenticated) as refused:
-            await kernel.sessions.refresh(ended, client_id="watchword", peer=HOME)
+            await kernel.sessions.refresh(ended, client_id="watchword", client=HOME)
         assert refused.value.code == "session_ended"
-    await kernel.sessions.refresh(tokens[3], client_id="watchword", peer=HOME)
+    await kernel.sessions.refresh(tokens[3], client_id="watchword", client=HOME)
     entries = await kernel.database.all("SELECT seq, kind FROM ww_revocations ORDER BY seq")
     assert [(row["seq"], row["kind"]) for row in entries] == [(1, "session"), (2, "session"), (3, "session")]

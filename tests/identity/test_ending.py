@@ -66,30 +66,30 @@ async def _scene(kernel: Kernel, clock: FixedClock) -> Scene:
     user = await join(kernel, roles=("reader",))
     await join(kernel, "sam")
     return Scene(
-        kernel, clock, user, await log_in(kernel), await log_in(kernel, peer=AWAY), await log_in(kernel, "sam")
+        kernel, clock, user, await log_in(kernel), await log_in(kernel, client=AWAY), await log_in(kernel, "sam")
     )
 
 
 async def _log_out(scene: Scene) -> None:
-    await scene.kernel.sessions.log_out(claims=scene.caller, presented=None, peer=HOME)
+    await scene.kernel.sessions.log_out(claims=scene.caller, presented=None, client=HOME)
 
 
 async def _log_out_by_cookie(scene: Scene) -> None:
-    await scene.kernel.sessions.log_out(claims=None, presented=scene.here.tokens.refresh_token, peer=HOME)
+    await scene.kernel.sessions.log_out(claims=None, presented=scene.here.tokens.refresh_token, client=HOME)
 
 
 async def _log_out_both(scene: Scene) -> None:
-    await scene.kernel.sessions.log_out(claims=scene.caller, presented=scene.there.tokens.refresh_token, peer=HOME)
+    await scene.kernel.sessions.log_out(claims=scene.caller, presented=scene.there.tokens.refresh_token, client=HOME)
 
 
 async def _end_here(scene: Scene) -> None:
     sid = claims_of(scene.kernel, scene.here).sid
     assert sid is not None
-    await scene.kernel.sessions.end(claims_of(scene.kernel, scene.there), sid, peer=HOME)
+    await scene.kernel.sessions.end(claims_of(scene.kernel, scene.there), sid, client=HOME)
 
 
 async def _end_others(scene: Scene) -> None:
-    assert await scene.kernel.sessions.end_others(claims_of(scene.kernel, scene.there), peer=HOME) == 1
+    assert await scene.kernel.sessions.end_others(claims_of(scene.kernel, scene.there), client=HOME) == 1
 
 
 async def _reuse(scene: Scene) -> None:
@@ -101,9 +101,9 @@ async def _reuse(scene: Scene) -> None:
 
 
 async def _change_password(scene: Scene) -> None:
-    candidate = await scene.kernel.login.confirm(scene.user.id, proven, peer=HOME)
+    candidate = await scene.kernel.login.confirm(scene.user.id, proven, client=HOME)
     again = await scene.kernel.login.change_password(
-        scene.caller, candidate, "$argon2id$new", peer=HOME, client_id=FIRST_PARTY
+        scene.caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY
     )
     fresh = claims_of(scene.kernel, again)
     assert fresh.sid not in {scene.caller.sid, claims_sid(scene, scene.there)}
@@ -115,26 +115,26 @@ async def _reset(scene: Scene) -> None:
 
 
 async def _disable(scene: Scene) -> None:
-    await scene.kernel.users.disable(scene.user.id, peer=HOME)
+    await scene.kernel.users.disable(scene.user.id, client=HOME)
 
 
 async def _delete(scene: Scene) -> None:
-    await scene.kernel.users.delete(scene.user, peer=HOME, guard=_guard(scene))
+    await scene.kernel.users.delete(scene.user, client=HOME, check=_guard(scene))
 
 
 async def _change_roles(scene: Scene) -> None:
-    await scene.kernel.users.set_roles(scene.user.id, ("admin", "editor"), peer=HOME)
+    await scene.kernel.users.set_roles(scene.user.id, ("admin", "editor"), client=HOME)
 
 
 async def _change_email(scene: Scene) -> None:
     await scene.kernel.users.change_identifiers(
-        scene.user, username=None, email="alice@example.com", peer=HOME, guard=_guard(scene)
+        scene.user, username=None, email="alice@example.com", client=HOME, check=_guard(scene)
     )
 
 
 async def _change_username(scene: Scene) -> None:
     await scene.kernel.users.change_identifiers(
-        scene.user, username="alicia", email=None, peer=HOME, guard=_guard(scene)
+        scene.user, username="alicia", email=None, client=HOME, check=_guard(scene)
     )
 
 
@@ -225,7 +225,7 @@ async def test_e8_a_grace_answer_carries_the_change_too(scene: Scene) -> None:
     """Roles taken away within the window do not come back with the answer that was lost."""
     first = scene.here.tokens.refresh_token
     await refresh(scene.kernel, first)
-    await scene.kernel.users.set_roles(scene.user.id, (), peer=HOME)
+    await scene.kernel.users.set_roles(scene.user.id, (), client=HOME)
     claims = claims_of(scene.kernel, await refresh(scene.kernel, first))
     assert (claims.roles, claims.ver) == (frozenset(), 2)
 
@@ -233,7 +233,7 @@ async def test_e8_a_grace_answer_carries_the_change_too(scene: Scene) -> None:
 async def test_enabling_again_brings_no_session_back(scene: Scene) -> None:
     """What ended with disabling stays ended, and tokens of before stay refused."""
     await _disable(scene)
-    await scene.kernel.users.enable(scene.user.id, peer=HOME)
+    await scene.kernel.users.enable(scene.user.id, client=HOME)
     assert not _accepted(scene, scene.here)
     with pytest.raises(Unauthenticated):
         await refresh(scene.kernel, scene.here.tokens.refresh_token)
@@ -253,7 +253,7 @@ async def test_e7_logging_out_twice_is_logging_out_once(scene: Scene) -> None:
 async def test_e7_nothing_to_log_out_of_is_no_fault(scene: Scene, presented: str | None) -> None:
     """Neither bearer nor a genuine cookie: nothing happens."""
     before = await everything(scene.kernel)
-    await scene.kernel.sessions.log_out(claims=None, presented=presented, peer=HOME)
+    await scene.kernel.sessions.log_out(claims=None, presented=presented, client=HOME)
     assert await everything(scene.kernel) == before
 
 
@@ -303,7 +303,7 @@ async def test_a_user_entry_covers_tokens_of_a_longer_life_and_of_sessions_that_
         pass
     async with open_kernel() as kernel:
         scene = await _scene(kernel, clock)
-        await kernel.sessions.log_out(claims=claims_of(kernel, scene.there), presented=None, peer=HOME)
+        await kernel.sessions.log_out(claims=claims_of(kernel, scene.there), presented=None, client=HOME)
         with statements(kernel) as listened:
             await EVENTS[name].do(scene)
         of_user = [entry for entry in await entries(kernel) if entry["kind"] == "user"]
@@ -318,7 +318,7 @@ async def test_a_change_of_rights_always_leaves_an_entry(kernel: Kernel, clock: 
     if logged_in:
         await log_in(kernel)
         clock.advance(DAY)
-    await kernel.users.disable(user.id, peer=HOME)
+    await kernel.users.disable(user.id, client=HOME)
     of_user = [entry for entry in await entries(kernel) if entry["kind"] == "user"]
     assert [entry["expires_at"] for entry in of_user] == [clock.now() + 15 * MINUTE + SKEW]
 
@@ -379,7 +379,7 @@ async def test_a_caller_whose_session_is_over_changes_nothing_though_the_list_do
     """Another process ended it a moment ago: the token still verifies here, and the unit itself refuses."""
     async with open_kernel() as kernel, open_kernel() as other:
         scene = await _scene(kernel, clock)
-        candidate = await kernel.login.confirm(scene.user.id, proven, peer=HOME)
+        candidate = await kernel.login.confirm(scene.user.id, proven, client=HOME)
         caller = claims_of(kernel, scene.here)
         await _end_elsewhere(other, scene, caller, end)
         assert claims_of(kernel, scene.here).sid == caller.sid
@@ -393,24 +393,24 @@ async def test_a_caller_whose_session_is_over_changes_nothing_though_the_list_do
 async def _act(scene: Scene, caller: AccessClaims, candidate: Candidate, act: str) -> None:
     kernel = scene.kernel
     if act == "password":
-        await kernel.login.change_password(caller, candidate, "$argon2id$x", peer=HOME, client_id=FIRST_PARTY)
+        await kernel.login.change_password(caller, candidate, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
     elif act == "end":
-        await kernel.sessions.end(caller, str(claims_sid(scene, scene.there)), peer=HOME)
+        await kernel.sessions.end(caller, str(claims_sid(scene, scene.there)), client=HOME)
     elif act == "end_others":
-        await kernel.sessions.end_others(caller, peer=HOME)
+        await kernel.sessions.end_others(caller, client=HOME)
     else:
         await {"email": _change_email, "username": _change_username, "delete": _delete}[act](scene)
 
 
 async def _end_elsewhere(other: Kernel, scene: Scene, caller: AccessClaims, end: str) -> None:
     if end == "logged_out":
-        await other.sessions.log_out(claims=caller, presented=None, peer=HOME)
+        await other.sessions.log_out(claims=caller, presented=None, client=HOME)
     elif end == "disabled":
-        await other.users.disable(caller.sub, peer=HOME)
+        await other.users.disable(caller.sub, client=HOME)
     elif end == "reset":
         await reset_password(other, caller.sub)
     elif end == "roles":
-        await other.users.set_roles(caller.sub, ("admin",), peer=HOME)
+        await other.users.set_roles(caller.sub, ("admin",), client=HOME)
     elif end == "deleted":
         await other.database.run("DELETE FROM ww_users WHERE id = :id", id=caller.sub)
     elif end == "another_users":
@@ -429,11 +429,11 @@ async def test_e10_j13_nobody_ends_anothers_session(scene: Scene) -> None:
     """Another user's session, one that has ended and one that never was: not found alike, and nothing changes."""
     kernel = scene.kernel
     stranger = claims_of(kernel, scene.stranger)
-    await kernel.sessions.end(scene.caller, str(claims_sid(scene, scene.there)), peer=HOME)
+    await kernel.sessions.end(scene.caller, str(claims_sid(scene, scene.there)), client=HOME)
     before = await everything(kernel)
     for session_id in (str(stranger.sid), str(claims_sid(scene, scene.there)), "nonsense", ""):
         with pytest.raises(NotFound):
-            await kernel.sessions.end(scene.caller, session_id, peer=HOME)
+            await kernel.sessions.end(scene.caller, session_id, client=HOME)
     assert await everything(kernel) == before
     assert _accepted(scene, scene.stranger)
 
@@ -442,7 +442,7 @@ async def test_e10_ending_the_others_keeps_the_one_that_asks(scene: Scene, clock
     """All other sessions of the caller end, each with its entry; the caller's own and other people's go on."""
     kernel = scene.kernel
     more = [await log_in(kernel) for _ in range(3)]
-    assert await kernel.sessions.end_others(scene.caller, peer=HOME) == 4
+    assert await kernel.sessions.end_others(scene.caller, client=HOME) == 4
     assert [_accepted(scene, one) for one in (scene.here, scene.stranger)] == [True, True]
     assert [_accepted(scene, one) for one in (scene.there, *more)] == [False] * 4
     assert (await session_row(kernel, scene.caller.sid))["ended_at"] is None
@@ -453,7 +453,7 @@ async def test_ending_sessions_whose_tokens_are_gone_publishes_nothing(scene: Sc
     """A session that was last refreshed yesterday ends and is counted, but there is no token to refuse."""
     clock.advance(DAY)
     here = claims_of(scene.kernel, await refresh(scene.kernel, scene.here.tokens.refresh_token))
-    assert await scene.kernel.sessions.end_others(here, peer=HOME) == 1
+    assert await scene.kernel.sessions.end_others(here, client=HOME) == 1
     assert await entries(scene.kernel) == []
     with pytest.raises(Unauthenticated):
         await refresh(scene.kernel, scene.there.tokens.refresh_token)
@@ -462,7 +462,7 @@ async def test_ending_sessions_whose_tokens_are_gone_publishes_nothing(scene: Sc
 async def test_the_record_of_a_log_out_names_the_owner_of_each_session(scene: Scene) -> None:
     """A bearer of one user and a cookie of another on one machine: each record says whose session ended."""
     await scene.kernel.sessions.log_out(
-        claims=scene.caller, presented=scene.stranger.tokens.refresh_token, peer=HOME
+        claims=scene.caller, presented=scene.stranger.tokens.refresh_token, client=HOME
     )  # fmt: skip
     sam = scene.kernel.verifier.verify_expired(scene.stranger.tokens.access_token)
     records = [record for record in await recorded(scene.kernel, "ww_audit") if record["event"] == "logged_out"]

@@ -18,7 +18,7 @@ from watchword.clock import FixedClock
 from watchword.errors import InvalidInput, StorageUnavailable
 from watchword.identity import feed as feed_module
 from watchword.identity import revocation, sweeping
-from watchword.identity.feed import Cursor, Feed, FeedPage, read_cursor
+from watchword.identity.feed import Cursor, FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
 from watchword.identity.revocation import Entry
 from watchword.storage.database import Database, Row, Tx, Value
@@ -120,7 +120,7 @@ async def test_an_entry_says_all_that_a_guard_needs(kernel: Kernel) -> None:
     """The three kinds; a key's never expires."""
     user = await join(kernel)
     claims = claims_of(kernel, await log_in(kernel))
-    await kernel.users.disable(user.id, peer=HOME)
+    await kernel.users.disable(user.id, client=HOME)
 
     async def unit(tx: Tx) -> None:
         await revocation.publish(tx, Entry("key", claims.kid, None, None))
@@ -530,4 +530,4 @@ for number in range(150):
 def test_a_feed_belongs_to_no_settings() -> None:
     """Its numbers, as designed."""
     assert (feed_module.PAGE, feed_module.WAKE_SECONDS, feed_module.MAX_WAITING) == (10_000, 0.5, 1_000)
-    assert Feed.__init__.__kwdefaults__ == {"max_waiting": 1_000}
+    assert feed_module.RevocationLog.__init__.__kwdefaults__ == {"max_waiting": 1_000}

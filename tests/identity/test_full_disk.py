@@ -74,14 +74,14 @@ async def test_log_out_ending_and_disabling_work_on_a_full_disk(
                 await log_in(kernel, "filler")
         assert disk.reserve.path.exists(), "it is for what takes rights away"
         sessions = kernel.sessions
-        await sessions.log_out(claims=claims_of(kernel, held[0]), presented=None, peer=HOME)
-        await sessions.log_out(claims=None, presented=held[1].tokens.refresh_token, peer=HOME)
+        await sessions.log_out(claims=claims_of(kernel, held[0]), presented=None, client=HOME)
+        await sessions.log_out(claims=None, presented=held[1].tokens.refresh_token, client=HOME)
         ended = claims_of(kernel, held[2]).sid
         assert ended is not None
         caller = claims_of(kernel, held[4])
-        await sessions.end(caller, ended, peer=HOME)
-        assert await sessions.end_others(caller, peer=HOME) == 1
-        await kernel.users.disable(other.id, peer=HOME)
+        await sessions.end(caller, ended, client=HOME)
+        assert await sessions.end_others(caller, client=HOME) == 1
+        await kernel.users.disable(other.id, client=HOME)
         for gone in (*held[:4], others):
             with pytest.raises(TokenError):
                 claims_of(kernel, gone)
@@ -102,7 +102,7 @@ async def test_the_first_to_meet_the_full_disk_may_be_a_log_out(
         held = [await log_in(kernel) for _ in range(90)]
         disk = Disk(kernel, monkeypatch)
         for one in held:
-            await kernel.sessions.log_out(claims=claims_of(kernel, one), presented=None, peer=HOME)
+            await kernel.sessions.log_out(claims=claims_of(kernel, one), presented=None, client=HOME)
         assert not disk.reserve.path.exists(), "ninety log-outs never needed another page"
 
 

@@ -270,13 +270,13 @@ async def test_D7_D13_a_storm_is_refused_before_any_work(open_kernel: Opener, ty
             with statements(kernel) as heard:
                 for _ in range(3):
                     with pytest.raises(Overloaded) as caught:
-                        await Passwords(kernel).log_in(typed, PASSWORD, peer=HOME, replacing=None)
+                        await Passwords(kernel).log_in(typed, PASSWORD, client=HOME, replacing=None)
                     assert caught.value.retry_after == 1
             assert heard.seen == []
         finally:
             await held.finish()
         with suppress(Unauthenticated):  # one attempt is allowed, and it is still there
-            await Passwords(kernel).log_in(typed, PASSWORD, peer=HOME, replacing=None)
+            await Passwords(kernel).log_in(typed, PASSWORD, client=HOME, replacing=None)
 
 
 async def test_D13_an_address_that_has_no_place_leaves_the_others_theirs(kernel: Kernel) -> None:
@@ -284,7 +284,7 @@ async def test_D13_an_address_that_has_no_place_leaves_the_others_theirs(kernel:
     held = Held(kernel.hasher)
     await held.fill(hashing._PLACES_PER_ADDRESS, HOME.address)
     other = asyncio.create_task(
-        Passwords(kernel).log_in("alice", PASSWORD, peer=HOME._replace(address="198.51.100.9"), replacing=None)
+        Passwords(kernel).log_in("alice", PASSWORD, client=HOME._replace(address="198.51.100.9"), replacing=None)
     )
     await asyncio.sleep(0.05)
     await held.finish()

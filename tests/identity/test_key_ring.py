@@ -311,7 +311,7 @@ async def test_to_a_shared_secret_and_back_nobody_is_logged_out(open_kernel: Ope
         assert kernel.keys.ring.signing.kid != old, "a retired key never signs again"
 
 
-# --- Trouble ------------------------------------------------------------------------------------------------------
+# --- Trouble ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_command_makes_no_key_and_opens_none(open_kernel: Opener) -> None:
@@ -344,7 +344,7 @@ async def test_threads_that_verify_while_the_keys_change_never_mix_old_and_new(k
     """⚑ A host verifies in several threads: whoever sees the new ring has the verifier that was made of it."""
     await join(kernel)
     stale = kernel.verifier
-    await kernel.keys.store.revoke(None, peer=LOCAL)
+    await kernel.keys.store.revoke(None, client=LOCAL)
     await kernel.keys.reload()
     token = (await log_in(kernel)).tokens.access_token
     made, met = stale._made, []

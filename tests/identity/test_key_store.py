@@ -45,7 +45,7 @@ asyncio.run(main())
 """
 _REVOKE = _PROMOTE.replace(
     "await kernel.keys.follow_schedule()",
-    "from watchword.identity.audit import LOCAL; await kernel.keys.store.revoke((sys.argv[3],), peer=LOCAL);"
+    "from watchword.identity.audit import LOCAL; await kernel.keys.store.revoke((sys.argv[3],), client=LOCAL);"
     " await kernel.keys.reload()",
 )
 
@@ -168,21 +168,21 @@ async def test_a_rotation_by_hand_keeps_what_was_signed_good(kernel: Kernel) -> 
     tokens = (await log_in(kernel)).tokens
     await kernel.keys.follow_schedule()
     now = await ring(kernel)
-    signing = await kernel.keys.store.promote(now["active"][0], now["next"][0], peer=LOCAL)
+    signing = await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL)
     await kernel.keys.reload()
     assert kernel.keys.ring.signing.kid == signing == now["next"][0].kid
     claims_of(kernel, tokens)
     with pytest.raises(Conflict):
-        await kernel.keys.store.promote(now["active"][0], now["next"][0], peer=LOCAL)
+        await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL)
 
 
 async def test_a_rotation_without_a_next_key_makes_one(kernel: Kernel) -> None:
     """As when the service has not run since the first start."""
     (active,) = (await ring(kernel))["active"]
-    signing = await kernel.keys.store.promote(active, None, peer=LOCAL)
+    signing = await kernel.keys.store.promote(active, None, client=LOCAL)
     assert [key.kid for key in (await ring(kernel))["active"]] == [signing] != [active.kid]
     with pytest.raises(Conflict):
-        await kernel.keys.store.promote(active, None, peer=LOCAL)
+        await kernel.keys.store.promote(active, None, client=LOCAL)
     assert len((await ring(kernel))["active"]) == 1
 
 
@@ -203,7 +203,7 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
             await there.keys.reload()
         revoked = here.keys.ring.signing.kid
         upcoming = [key.kid for key in (await ring(here))["next"]]
-        done = await here.keys.store.revoke((revoked,), peer=LOCAL)
+        done = await here.keys.store.revoke((revoked,), client=LOCAL)
         assert done.kids == (revoked,)
         assert len(done.signing) == 1
         assert not with_next or list(done.signing) == upcoming
@@ -226,7 +226,7 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
 async def test_e7_the_entry_of_a_key_never_expires(kernel: Kernel, clock: FixedClock) -> None:
     """⚑ Not after a day, not after a century of sweeps, not in a process that starts then."""
     revoked = kernel.keys.ring.signing.kid
-    await kernel.keys.store.revoke((revoked,), peer=LOCAL)
+    await kernel.keys.store.revoke((revoked,), client=LOCAL)
     (entry,) = await entries(kernel)
     assert (entry["kind"], entry["subject"], entry["expires_at"]) == ("key", revoked, None)
     await kernel.follower.catch_up()
@@ -242,7 +242,7 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     await kernel.keys.follow_schedule()
     active, upcoming = (await ring(kernel))["active"][0].kid, (await ring(kernel))["next"][0].kid
     with statements(kernel) as seen:
-        await kernel.keys.store.revoke((active,), peer=LOCAL)
+        await kernel.keys.store.revoke((active,), client=LOCAL)
     (unit,) = seen.units
     tables = [table for table in map(written_table, unit) if table]
     assert tables == [
@@ -251,7 +251,7 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     before = await recorded(kernel, "ww_signing_keys"), await recorded(kernel, "ww_audit"), await entries(kernel)
     refuse_inserts(kernel, "ww_revocations")
     with pytest.raises(Exception, match="injected fault"):
-        await kernel.keys.store.revoke((upcoming,), peer=LOCAL)
+        await kernel.keys.store.revoke((upcoming,), client=LOCAL)
     assert (
         await recorded(kernel, "ww_signing_keys"), await recorded(kernel, "ww_audit"), await entries(kernel)
     ) == before  # fmt: skip
@@ -281,7 +281,7 @@ async def test_every_key_can_be_revoked_at_once(open_kernel: Opener, clock: Fixe
         tokens = (await log_in(kernel)).tokens
         everything = {key.kid for keys in (await ring(kernel)).values() for key in keys}
         assert len(everything) == 3
-        done = await kernel.keys.store.revoke(None, peer=LOCAL)
+        done = await kernel.keys.store.revoke(None, client=LOCAL)
         assert set(done.kids) == everything
         assert not everything & set(done.signing)
         await kernel.follower.poll()
@@ -304,7 +304,7 @@ async def test_a_next_or_a_retired_key_is_revoked_without_another_in_its_place(
         signing = kernel.keys.ring.signing.kid
         for status in ("retired", "next"):
             (key,) = (await ring(kernel))[status]
-            assert await kernel.keys.store.revoke((key.kid,), peer=LOCAL) == ((key.kid,), ())
+            assert await kernel.keys.store.revoke((key.kid,), client=LOCAL) == ((key.kid,), ())
         await kernel.follower.poll()
         await kernel.keys.reload()
         assert kernel.keys.ring.signing.kid == signing
@@ -318,11 +318,11 @@ async def test_revoking_twice_changes_nothing_and_an_unknown_key_is_said(kernel:
     """Nothing of a command with an unknown key is done, also not what it said about a known one."""
     kid = kernel.keys.ring.signing.kid
     with pytest.raises(NotFound):
-        await kernel.keys.store.revoke((kid, "unknown"), peer=LOCAL)
+        await kernel.keys.store.revoke((kid, "unknown"), client=LOCAL)
     assert await entries(kernel) == []
-    assert (await kernel.keys.store.revoke((kid,), peer=LOCAL)).kids == (kid,)
+    assert (await kernel.keys.store.revoke((kid,), client=LOCAL)).kids == (kid,)
     before = await recorded(kernel, "ww_signing_keys"), await entries(kernel)
-    assert await kernel.keys.store.revoke((kid,), peer=LOCAL) == ((), ())
+    assert await kernel.keys.store.revoke((kid,), client=LOCAL) == ((), ())
     assert (await recorded(kernel, "ww_signing_keys"), await entries(kernel)) == before
 
 
@@ -336,7 +336,7 @@ async def test_a_revocation_and_a_rotation_at_once_leave_one_key_that_signs(
             clock.advance(30 * DAY)
             (active,) = (await ring(here))["active"]
             schedule = Schedule("ES256", 30 * DAY)
-            work = [here.keys.store.revoke((active.kid,), peer=LOCAL), there.keys.store.follow(schedule)]
+            work = [here.keys.store.revoke((active.kid,), client=LOCAL), there.keys.store.follow(schedule)]
             await asyncio.gather(*(work if first else reversed(work)))
             now = await ring(here)
             assert len(now["active"]) == 1

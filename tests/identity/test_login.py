@@ -47,15 +47,15 @@ async def change_user(kernel: Kernel, user: User, event: str) -> None:
     if event == "reset":
         await reset_password(kernel, user.id)
     elif event == "roles":
-        await kernel.users.set_roles(user.id, ("admin",), peer=HOME)
+        await kernel.users.set_roles(user.id, ("admin",), client=HOME)
     elif event == "disabled_by_hand":  # by an operator in SQL, who knows nothing of versions
         await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE id = :id", id=user.id)
     elif event == "deleted":
         await kernel.database.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
     else:
-        await kernel.users.disable(user.id, peer=HOME)
+        await kernel.users.disable(user.id, client=HOME)
         if event == "disabled_and_enabled":
-            await kernel.users.enable(user.id, peer=HOME)
+            await kernel.users.enable(user.id, client=HOME)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -84,7 +84,7 @@ async def test_a_proof_of_yesterday_is_a_failed_attempt(open_kernel: Opener) -> 
         user = await join(kernel)
 
         async def prove(candidate: Candidate | None) -> Proof | None:
-            await kernel.users.set_roles(user.id, ("admin",), peer=HOME)
+            await kernel.users.set_roles(user.id, ("admin",), client=HOME)
             return Proof("pwd")
 
         with pytest.raises(Unauthenticated):
@@ -98,11 +98,11 @@ async def test_a_password_change_whose_user_changed_meanwhile_changes_nothing(ke
     """⚑ Between the check of the old password and the writing of the new one the same holds."""
     user = await join(kernel)
     caller = claims_of(kernel, await log_in(kernel))
-    candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
+    candidate = await kernel.login.confirm(user.id, proven, client=HOME)
     await change_user(kernel, user, event)
     users, sessions = await recorded(kernel, "ww_users"), await recorded(kernel, "ww_sessions")
     with pytest.raises(Unauthenticated):
-        await kernel.login.change_password(caller, candidate, "$argon2id$new", peer=HOME, client_id=FIRST_PARTY)
+        await kernel.login.change_password(caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
     assert await recorded(kernel, "ww_users") == users
     assert await recorded(kernel, "ww_sessions") == sessions
 
@@ -111,11 +111,11 @@ async def test_a_password_change_by_a_session_that_ended_meanwhile_changes_nothi
     """⚑ Logged out while the new password was hashed: the user is who was proven, but the caller's session is over."""
     user = await join(kernel)
     caller = claims_of(kernel, await log_in(kernel))
-    candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
-    await kernel.sessions.log_out(claims=caller, presented=None, peer=HOME)
+    candidate = await kernel.login.confirm(user.id, proven, client=HOME)
+    await kernel.sessions.log_out(claims=caller, presented=None, client=HOME)
     before = await everything(kernel)
     with pytest.raises(Unauthenticated) as caught:
-        await kernel.login.change_password(caller, candidate, "$argon2id$new", peer=HOME, client_id=FIRST_PARTY)
+        await kernel.login.change_password(caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
     assert caught.value.code == "token_revoked"
     assert await everything(kernel) == before
 
@@ -123,11 +123,11 @@ async def test_a_password_change_by_a_session_that_ended_meanwhile_changes_nothi
 async def test_a_password_change_counts_the_version_that_was_proven(kernel: Kernel) -> None:
     """⚑ A caller whose token is newer than the proof still needs a proof of the user as it is now."""
     user = await join(kernel)
-    stale = await kernel.login.confirm(user.id, proven, peer=HOME)
+    stale = await kernel.login.confirm(user.id, proven, client=HOME)
     await reset_password(kernel, user.id)
     caller = claims_of(kernel, await log_in(kernel))
     with pytest.raises(Unauthenticated):
-        await kernel.login.change_password(caller, stale, "$argon2id$x", peer=HOME, client_id=FIRST_PARTY)
+        await kernel.login.change_password(caller, stale, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
     assert (await recorded(kernel, "ww_users"))[0]["password_hash"] == "$argon2id$new"
 
 
@@ -182,7 +182,7 @@ async def population(kernel: Kernel) -> Kernel:
     """One user of each kind that must look alike."""
     await join(kernel, password=PASSWORD)
     disabled = await join(kernel, "dora", password=PASSWORD)
-    await kernel.users.disable(disabled.id, peer=HOME)
+    await kernel.users.disable(disabled.id, client=HOME)
     await join(kernel, "nemo")
     return kernel
 
@@ -292,10 +292,10 @@ async def test_d3_the_preferred_hash_takes_over_at_log_in_both_ways(open_kernel:
     """bcrypt → argon2id and back: not a change of credential, so version and sessions stay."""
     async with open_kernel(password_hash="bcrypt") as kernel:
         await join(kernel, password=PASSWORD)
-        held = (await Passwords(kernel).log_in("alice", PASSWORD, peer=HOME, replacing=None)).tokens.refresh_token
+        held = (await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)).tokens.refresh_token
     for preferred, start in (("argon2id", "$argon2id$v=19$m=19456,t=2,p=1$"), ("bcrypt", "$2b$10$")):
         async with open_kernel(password_hash=preferred) as kernel:
-            await Passwords(kernel).log_in("alice", PASSWORD, peer=HOME, replacing=None)
+            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
             (user,) = await recorded(kernel, "ww_users")
             assert user["password_hash"].startswith(start)
             assert user["token_version"] == 1
@@ -330,7 +330,7 @@ async def test_d3_many_log_ins_at_once_upgrade_to_a_hash_that_still_works(kernel
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     await kernel.database.run("UPDATE ww_users SET password_hash = :weak WHERE id = :id", weak=weak, id=user.id)
     passwords = Passwords(kernel)
-    await asyncio.gather(*(passwords.log_in("alice", PASSWORD, peer=HOME, replacing=None) for _ in range(8)))
+    await asyncio.gather(*(passwords.log_in("alice", PASSWORD, client=HOME, replacing=None) for _ in range(8)))
     (row,) = await recorded(kernel, "ww_users")
     assert hashing.kind_of(row["password_hash"]) == kernel.hasher.preferred_kind
     assert hashing.matches(PASSWORD, row["password_hash"])
@@ -344,7 +344,7 @@ async def test_d2_a_password_that_bcrypt_cannot_hold_keeps_its_argon2_hash(
     async with open_kernel() as kernel:
         await join(kernel, password=long)
     async with open_kernel(password_hash="bcrypt") as kernel:
-        await Passwords(kernel).log_in("alice", long, peer=HOME, replacing=None)
+        await Passwords(kernel).log_in("alice", long, client=HOME, replacing=None)
         (row,) = await recorded(kernel, "ww_users")
         assert row["password_hash"].startswith("$argon2id$")
 
@@ -355,7 +355,7 @@ async def test_a_hash_that_cannot_be_read_matches_nothing(kernel: Kernel) -> Non
     for stored in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
         await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=stored, id=user.id)
         with pytest.raises(Unauthenticated):
-            await Passwords(kernel).log_in("alice", PASSWORD, peer=HOME, replacing=None)
+            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
 
 
 async def test_no_capacity_is_no_attempt(open_kernel: Opener) -> None:
@@ -370,5 +370,5 @@ async def test_no_capacity_is_no_attempt(open_kernel: Opener) -> None:
             with pytest.raises(Overloaded):
                 await log_in(kernel, prove=overloaded)
             with pytest.raises(Overloaded):
-                await kernel.login.confirm("nobody", overloaded, peer=HOME)
+                await kernel.login.confirm("nobody", overloaded, client=HOME)
         await log_in(kernel)

@@ -59,30 +59,30 @@ async def _new_address(kernel: Kernel, user: User, held: LoggedIn) -> None:
     async def guard(_: Tx) -> None:
         return None
 
-    await kernel.users.change_identifiers(user, username=None, email="new@example.org", peer=HOME, guard=guard)
+    await kernel.users.change_identifiers(user, username=None, email="new@example.org", client=HOME, check=guard)
 
 
 async def _close(kernel: Kernel, user: User, held: LoggedIn) -> None:
     async def guard(_: Tx) -> None:
         return None
 
-    await kernel.users.delete(user, peer=HOME, guard=guard)
+    await kernel.users.delete(user, client=HOME, check=guard)
 
 
 async def _change_password(kernel: Kernel, user: User, held: LoggedIn) -> None:
-    candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
+    candidate = await kernel.login.confirm(user.id, proven, client=HOME)
     caller = claims_of(kernel, held)
-    await kernel.login.change_password(caller, candidate, "$argon2id$x", peer=HOME, client_id="watchword")
+    await kernel.login.change_password(caller, candidate, "$argon2id$x", client=HOME, client_id="watchword")
 
 
 DEEDS: dict[str, Do] = {
     "log_in": lambda k, u, h: log_in(k),
     "refresh": lambda k, u, h: refresh(k, h.tokens.refresh_token),
-    "log_out": lambda k, u, h: k.sessions.log_out(claims=claims_of(k, h), presented=None, peer=HOME),
+    "log_out": lambda k, u, h: k.sessions.log_out(claims=claims_of(k, h), presented=None, client=HOME),
     "list": lambda k, u, h: k.sessions.page(u.id),
-    "end_others": lambda k, u, h: k.sessions.end_others(claims_of(k, h), peer=HOME),
-    "roles": lambda k, u, h: k.users.set_roles(u.id, ("reader",), peer=HOME),
-    "disable": lambda k, u, h: k.users.disable(u.id, peer=HOME),
+    "end_others": lambda k, u, h: k.sessions.end_others(claims_of(k, h), client=HOME),
+    "roles": lambda k, u, h: k.users.set_roles(u.id, ("reader",), client=HOME),
+    "disable": lambda k, u, h: k.users.disable(u.id, client=HOME),
     "reset": lambda k, u, h: reset_password(k, u.id),
     "address": _new_address,
     "password": _change_password,

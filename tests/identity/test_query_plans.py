@@ -70,10 +70,10 @@ async def _accounts(kernel: Kernel) -> None:
         await join(kernel)
     caller = claims_of(kernel, await log_in(kernel))
     accounts = Accounts(kernel)
-    await accounts.change(caller, username="alicia", email="a@example.net", password="plum-orbit-canvas", peer=HOME)
-    await kernel.users.set_roles(user.id, ("reader",), peer=HOME)
-    await kernel.users.disable(user.id, peer=HOME)
-    await kernel.users.enable(user.id, peer=HOME)
+    await accounts.change(caller, username="alicia", email="a@example.net", password="plum-orbit-canvas", client=HOME)
+    await kernel.users.set_roles(user.id, ("reader",), client=HOME)
+    await kernel.users.disable(user.id, client=HOME)
+    await kernel.users.enable(user.id, client=HOME)
     await kernel.users.page(search="a")
     await kernel.users.get(user.id)
     await reset_password(kernel, user.id)
@@ -82,10 +82,10 @@ async def _accounts(kernel: Kernel) -> None:
         return Proof("pwd", "$argon2id$stronger")
 
     held = claims_of(kernel, await log_in(kernel, "alicia", prove=upgraded))
-    candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
-    again = await kernel.login.change_password(held, candidate, "$argon2id$x", peer=HOME, client_id="watchword")
+    candidate = await kernel.login.confirm(user.id, proven, client=HOME)
+    again = await kernel.login.change_password(held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
     guard = _nothing
-    await kernel.users.delete(again.user, peer=HOME, guard=guard)
+    await kernel.users.delete(again.user, client=HOME, check=guard)
 
 
 async def _nothing(_: object) -> None:
@@ -96,23 +96,23 @@ async def _sessions(kernel: Kernel) -> None:
     await join(kernel, "bob")
     first = await log_in(kernel, "bob")
     caller = claims_of(kernel, first)
-    assert await kernel.sessions.end_others(caller, peer=HOME) == 0
+    assert await kernel.sessions.end_others(caller, client=HOME) == 0
     other = claims_of(kernel, await log_in(kernel, "bob"))
     await kernel.sessions.page(other.sub)
     assert other.sid is not None
-    await kernel.sessions.end(caller, other.sid, peer=HOME)
+    await kernel.sessions.end(caller, other.sid, client=HOME)
     await log_in(kernel, "bob")
-    await kernel.sessions.end_others(caller, peer=HOME)
-    key = (await kernel.guard_keys.create("orders", peer=HOME))[1]
+    await kernel.sessions.end_others(caller, client=HOME)
+    key = (await kernel.guard_keys.create("orders", client=HOME))[1]
     inspection = TokenInspection(kernel)
     await kernel.guard_keys.find(key)
     await inspection.introspect(first.tokens.access_token)
     await inspection.introspect(first.tokens.refresh_token)
     await kernel.guard_keys.all()
-    await kernel.guard_keys.revoke("orders", peer=HOME)
+    await kernel.guard_keys.revoke("orders", client=HOME)
     token = first.tokens.refresh_token
     second = (await refresh(kernel, token)).refresh_token
-    await refresh(kernel, token, peer=AWAY)  # in the grace window, from elsewhere
+    await refresh(kernel, token, client=AWAY)  # in the grace window, from elsewhere
     meddle(kernel, "UPDATE ww_sessions SET generation = 0 WHERE ended_at IS NULL")
     third = (await refresh(kernel, second)).refresh_token  # after a restored backup
     kernel.clock.advance(HOUR)  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ async def _sessions(kernel: Kernel) -> None:
     with pytest.raises(Unauthenticated):
         await refresh(kernel, token)
     last = await log_in(kernel, "bob", replacing=third)
-    await kernel.sessions.log_out(claims=claims_of(kernel, last), presented=last.tokens.refresh_token, peer=HOME)
+    await kernel.sessions.log_out(claims=claims_of(kernel, last), presented=last.tokens.refresh_token, client=HOME)
 
 
 async def _the_rest(kernel: Kernel) -> None:
@@ -138,9 +138,9 @@ async def _the_rest(kernel: Kernel) -> None:
     await kernel.keys.follow_schedule()
     await kernel.keys.store.all()
     published = await kernel.keys.store.published()
-    await kernel.keys.store.revoke((published[0].kid,), peer=LOCAL)
+    await kernel.keys.store.revoke((published[0].kid,), client=LOCAL)
     with pytest.raises(NotFound):
-        await kernel.keys.store.revoke(("none",), peer=LOCAL)
+        await kernel.keys.store.revoke(("none",), client=LOCAL)
     now = kernel.clock.now()
     rows = "x', 'h' || random(), 'u', '', '', '', 1, 1, 1, 1, NULL, 1, 1, 1, 0, {}, NULL, '', ''"
     for ended in ("1", "NULL"):

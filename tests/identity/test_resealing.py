@@ -110,7 +110,7 @@ async def test_a_command_with_a_secret_that_has_not_taken_over_makes_keys_that_t
 ) -> None:
     """⚑ The shell has NEW,OLD already, the running service OLD alone: what signs from now on must open for both."""
     async with open_kernel(secret=(OLD,)) as kernel, open_kernel(secret=(NEW, OLD), serves=False) as command:
-        await command.keys.store.revoke(None, peer=LOCAL)
+        await command.keys.store.revoke(None, client=LOCAL)
         assert await kernel.keys.reload() is True
         assert kernel.keys.usable
         assert await sealed_by(kernel) == {kernel.master.ids[0]}
@@ -133,7 +133,7 @@ async def test_an_old_secret_is_needed_as_long_as_a_session_was_not_refreshed_si
         clock.advance(60)
         await refresh(kernel, tokens[0].refresh_token)
         assert await rotate(kernel) == Resealed(0, 2, until)
-        await kernel.sessions.log_out(claims=None, presented=tokens[1].refresh_token, peer=resealing.LOCAL)
+        await kernel.sessions.log_out(claims=None, presented=tokens[1].refresh_token, client=resealing.LOCAL)
         assert await rotate(kernel) == Resealed(0, 1, until)
         clock.advance(until - clock.now() - 1)
         assert (await rotate(kernel)).sessions == 1

@@ -21,7 +21,7 @@ from tests.identity.scenes import (
 from watchword.clock import FixedClock
 from watchword.errors import TokenError, Unauthenticated
 from watchword.identity.audit import LOCAL
-from watchword.identity.feed import Cursor, Feed
+from watchword.identity.feed import Cursor, RevocationLog
 from watchword.identity.kernel import Kernel
 from watchword.identity.restoring import FAR_AHEAD, Restored, note_restored
 
@@ -49,7 +49,7 @@ async def test_what_the_backup_forgot_does_not_come_back(open_kernel: Opener, tm
     shutil.copy(tmp_path / "watchword.db", backup)
     async with open_kernel() as kernel:
         leaked = kernel.keys.ring.signing.kid
-        await kernel.keys.store.revoke((leaked,), peer=LOCAL)
+        await kernel.keys.store.revoke((leaked,), client=LOCAL)
         await reset_password(kernel, user.id)
         later = (await log_in(kernel)).tokens
         after = await join(kernel, "bob")
@@ -82,7 +82,7 @@ async def test_followers_read_the_new_list_from_the_beginning(open_kernel: Opene
     async with open_kernel() as here, open_kernel() as there:
         await join(here)
         tokens = (await log_in(here)).tokens
-        feed = Feed(here.database, here.clock, lambda: here.keys.ring.version)
+        feed = RevocationLog(here.database, here.clock, lambda: here.keys.ring.version)
         before = await feed.page(None, wait=False)
         done = await note(here)
         page = await feed.page(Cursor(before.feed_id, int(before.cursor.rpartition(".")[2])), wait=False)

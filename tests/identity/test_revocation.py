@@ -100,7 +100,7 @@ async def test_e7_another_process_sees_a_revocation_at_its_next_poll(open_kernel
         tokens = (await log_in(here)).tokens
         claims = claims_of(there, tokens)
         await there.follower.poll()
-        await here.sessions.log_out(claims=claims, presented=None, peer=HOME)
+        await here.sessions.log_out(claims=claims, presented=None, client=HOME)
         await there.follower.poll()
         with pytest.raises(TokenError) as caught:
             claims_of(there, tokens)
@@ -121,7 +121,7 @@ async def test_e7_a_follower_misses_none(open_kernel: Opener, clock: FixedClock)
 
         polling = asyncio.create_task(poll())
         for claims in sessions:
-            await here.sessions.log_out(claims=claims, presented=None, peer=HOME)
+            await here.sessions.log_out(claims=claims, presented=None, client=HOME)
         done.set()
         await polling
         await there.follower.poll()
@@ -206,8 +206,8 @@ async def test_an_entry_outlives_its_tokens_by_two_minutes(kernel: Kernel) -> No
     """⚑ A guard whose clock is behind still accepts the token when ours says that it has expired."""
     user = await join(kernel)
     claims = claims_of(kernel, await log_in(kernel))
-    await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
-    await kernel.users.disable(user.id, peer=HOME)
+    await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
+    await kernel.users.disable(user.id, client=HOME)
     assert [entry["expires_at"] - claims.exp for entry in await entries(kernel)] == [120, 120]
 
 
@@ -215,7 +215,7 @@ async def test_the_list_forgets_what_no_token_can_need(kernel: Kernel, clock: Fi
     """The in-memory list shrinks when its entries are over."""
     await join(kernel)
     claims = claims_of(kernel, await log_in(kernel))
-    await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
+    await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
     clock.advance(3600)
     kernel.follower.sweep()
     assert len(kernel.follower.revocations) == 0
@@ -230,7 +230,7 @@ async def test_e7_log_out_against_refresh(kernel: Kernel, clock: FixedClock) -> 
         claims = claims_of(kernel, tokens)
         answers = await asyncio.gather(
             refresh(kernel, tokens.refresh_token),
-            kernel.sessions.log_out(claims=claims, presented=None, peer=HOME),
+            kernel.sessions.log_out(claims=claims, presented=None, client=HOME),
             refresh(kernel, tokens.refresh_token),
             return_exceptions=True,
         )

@@ -31,7 +31,7 @@ from tests.identity.scenes import (
 )
 from watchword.clock import FixedClock
 from watchword.errors import Unauthenticated
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.revocation import SKEW
@@ -40,10 +40,10 @@ from watchword.opaque import REFRESH_PREFIX
 LIFE = 15 * MINUTE
 
 
-async def refusal(kernel: Kernel, token: str, *, peer: Peer = HOME, client_id: str = FIRST_PARTY) -> str:
+async def refusal(kernel: Kernel, token: str, *, client: Client = HOME, client_id: str = FIRST_PARTY) -> str:
     """The code with which a refresh is refused."""
     with pytest.raises(Unauthenticated) as caught:
-        await refresh(kernel, token, peer=peer, client_id=client_id)
+        await refresh(kernel, token, client=client, client_id=client_id)
     return caught.value.code
 
 
@@ -104,7 +104,7 @@ async def test_a_token_that_is_signed_late_has_the_times_of_its_row(kernel: Kern
     """⚑ Whatever delays the signature, `iat` and `exp` are those that the revocation list counts on."""
     await join(kernel)
     first = (await log_in(kernel)).tokens
-    live = await kernel.sessions.rotate(first.refresh_token, client_id=FIRST_PARTY, peer=HOME)
+    live = await kernel.sessions.rotate(first.refresh_token, client_id=FIRST_PARTY, client=HOME)
     rotated_at = clock.now()
     clock.advance(5 * MINUTE)
     tokens = kernel.sessions.tokens(live)
@@ -129,7 +129,7 @@ async def test_no_token_outlives_what_its_row_says_even_after_the_life_setting_g
         claims = claims_of(after, again)
         assert claims.exp == (await session_row(after, claims.sid))["access_until"]
         assert again.expires_in == claims.exp - clock.now()
-        await after.sessions.log_out(claims=claims, presented=None, peer=HOME)
+        await after.sessions.log_out(claims=claims, presented=None, client=HOME)
         assert (await entries(after))[-1]["expires_at"] >= claims.exp + SKEW
 
 
@@ -158,7 +158,7 @@ async def test_e3_reuse_ends_the_session_and_that_is_stored_although_the_request
         newest = await refresh(kernel, newest.refresh_token)
     claims = claims_of(kernel, newest)
     clock.advance(31)
-    assert await refusal(kernel, stolen.refresh_token, peer=AWAY) == "refresh_token_reused"
+    assert await refusal(kernel, stolen.refresh_token, client=AWAY) == "refresh_token_reused"
     row = await session_row(kernel, claims.sid)
     assert (row["ended_at"], row["end_reason"]) == (clock.now(), "refresh_reuse")
     (entry,) = await entries(kernel)
@@ -183,9 +183,9 @@ async def test_e4_e6_what_has_ended_is_said_first(kernel: Kernel, clock: FixedCl
         tokens.append(await refresh(kernel, tokens[-1].refresh_token))
     claims = claims_of(kernel, tokens[-1])
     if end == "logged_out":
-        await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
+        await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
     elif end == "disabled":
-        await kernel.users.disable(user.id, peer=HOME)
+        await kernel.users.disable(user.id, client=HOME)
     else:
         column = "expires_at" if end == "absolute" else "idle_expires_at"
         await kernel.database.run(f"UPDATE ww_sessions SET {column} = :now", now=clock.now())
@@ -233,9 +233,9 @@ async def test_e4_the_third_grace_elsewhere_is_reuse(kernel: Kernel, clock: Fixe
     first = (await log_in(kernel)).tokens
     second = await refresh(kernel, first.refresh_token)
     for _ in range(2):
-        assert (await refresh(kernel, first.refresh_token, peer=AWAY)).refresh_token == second.refresh_token
+        assert (await refresh(kernel, first.refresh_token, client=AWAY)).refresh_token == second.refresh_token
         assert (await last_record(kernel))["outcome"] == "grace_elsewhere"
-    assert await refusal(kernel, first.refresh_token, peer=AWAY) == "refresh_token_reused"
+    assert await refusal(kernel, first.refresh_token, client=AWAY) == "refresh_token_reused"
     assert (await last_record(kernel))["detail"] == {"class": "one_behind"}
     assert await refusal(kernel, second.refresh_token) == "session_ended"
 
@@ -247,12 +247,12 @@ async def test_e4_an_ordinary_rotation_begins_the_count_of_graces_elsewhere_anew
     for _ in range(3):
         parent, current = current, await refresh(kernel, current.refresh_token)
         for _ in range(2):
-            assert (await refresh(kernel, parent.refresh_token, peer=AWAY)).refresh_token == current.refresh_token
+            assert (await refresh(kernel, parent.refresh_token, client=AWAY)).refresh_token == current.refresh_token
     assert (await session_row(kernel, claims_of(kernel, current).sid))["ended_at"] is None
 
 
 @pytest.mark.parametrize(
-    "peer",
+    "client",
     [
         HOME._replace(agent="Chrome"),
         HOME._replace(address="198.51.100.7"),
@@ -261,13 +261,13 @@ async def test_e4_an_ordinary_rotation_begins_the_count_of_graces_elsewhere_anew
     ],
     ids=["same_network", "same_agent", "same_prefix", "same_prefix_mapped"],
 )
-async def test_a_grace_counts_as_elsewhere_only_by_network_and_agent_together(kernel: Kernel, peer: Peer) -> None:
+async def test_a_grace_counts_as_elsewhere_only_by_network_and_agent_together(kernel: Kernel, client: Client) -> None:
     """A telephone that changes networks and a browser that updates itself are not elsewhere."""
     await join(kernel)
     first = (await log_in(kernel)).tokens
     second = await refresh(kernel, first.refresh_token)
     for _ in range(4):
-        assert (await refresh(kernel, first.refresh_token, peer=peer)).refresh_token == second.refresh_token
+        assert (await refresh(kernel, first.refresh_token, client=client)).refresh_token == second.refresh_token
 
 
 async def test_e6_another_clients_token_is_refused_and_ends_nothing(kernel: Kernel, clock: FixedClock) -> None:
@@ -316,7 +316,7 @@ async def test_a_restored_database_serves_the_newest_holder_and_recognises_the_o
         clock.advance(1)
         # A lost answer is asked for again, as after any other rotation.
         assert (await refresh(kernel, tokens[3].refresh_token)).refresh_token == served.refresh_token
-        assert await refusal(kernel, tokens[2].refresh_token, peer=AWAY) == "refresh_token_reused"
+        assert await refusal(kernel, tokens[2].refresh_token, client=AWAY) == "refresh_token_reused"
         assert await refusal(kernel, served.refresh_token) == "session_ended"
 
 
@@ -325,7 +325,7 @@ async def test_a_restored_database_revives_no_ended_session(kernel: Kernel) -> N
     await join(kernel)
     first = (await log_in(kernel)).tokens
     second = await refresh(kernel, first.refresh_token)
-    await kernel.sessions.log_out(claims=claims_of(kernel, second), presented=None, peer=HOME)
+    await kernel.sessions.log_out(claims=claims_of(kernel, second), presented=None, client=HOME)
     await kernel.database.run("UPDATE ww_sessions SET generation = 0")
     assert await refusal(kernel, second.refresh_token) == "session_ended"
 
@@ -499,9 +499,9 @@ async def test_e10_the_list_shows_live_sessions_and_no_credential(kernel: Kernel
     """Device, time and address of what can still be refreshed; an id opens nothing."""
     user = await join(kernel)
     ended, idle = await log_in(kernel), await log_in(kernel)
-    await kernel.sessions.log_out(claims=claims_of(kernel, ended), presented=None, peer=HOME)
+    await kernel.sessions.log_out(claims=claims_of(kernel, ended), presented=None, client=HOME)
     clock.advance(7 * DAY)
-    kept = await log_in(kernel, peer=AWAY)
+    kept = await log_in(kernel, client=AWAY)
     (view,) = await kernel.sessions.page(user.id)
     assert (view.id, view.address, view.agent) == (claims_of(kernel, kept).sid, AWAY.address, AWAY.agent)
     assert (view.created_at, view.last_used_at, view.expires_at) == (clock.now(), clock.now(), clock.now() + 7 * DAY)

@@ -107,14 +107,14 @@ async def test_e12_a_sweep_never_shortens_an_entry(kernel: Kernel, clock: FixedC
     user = await join(kernel)
     await log_in(kernel)
     held = claims_of(kernel, await log_in(kernel))
-    await kernel.sessions.log_out(claims=held, presented=None, peer=HOME)
+    await kernel.sessions.log_out(claims=held, presented=None, client=HOME)
     # An administrator had given tokens a day of life for a while, as the service noted when it started.
     until = clock.now() + DAY
     await revocation.note_access_life(kernel.database, DAY)
     await kernel.database.run("UPDATE ww_sessions SET access_until = :until WHERE id = :id", until=until, id=held.sid)
     clock.advance(DAY - 1)
     await sweeping.sweep(kernel.database, clock.now())
-    await kernel.users.disable(user.id, peer=HOME)
+    await kernel.users.disable(user.id, client=HOME)
     assert (await entries(kernel))[-1]["expires_at"] >= until + SKEW
 
 
@@ -137,7 +137,7 @@ async def test_a_reuse_is_recognised_a_day_after_the_end(kernel: Kernel, clock: 
     await join(kernel)
     tokens = (await log_in(kernel)).tokens
     claims = claims_of(kernel, tokens)
-    await kernel.sessions.log_out(claims=claims, presented=None, peer=HOME)
+    await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
     for later, there in ((0, True), (DAY + 15 * MINUTE - 1, True), (1, False)):
         clock.advance(later)
         await sweeping.sweep(kernel.database, clock.now())
@@ -185,7 +185,7 @@ async def test_audit_records_are_kept_as_long_as_the_settings_say(kernel: Kernel
 
     async def fill(tx: Tx) -> None:
         for _ in range(1100):
-            await audit.record(tx, "log_in", at=clock.now(), peer=HOME, user=user.id)
+            await audit.record(tx, "log_in", at=clock.now(), client=HOME, user=user.id)
 
     await kernel.database.transact(fill)
     all_of_them = len(await recorded(kernel, "ww_audit")) + 1

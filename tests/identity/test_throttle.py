@@ -26,7 +26,7 @@ from watchword.clock import FixedClock
 from watchword.errors import Conflict, Overloaded, StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.identity import throttle
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
 from watchword.identity.throttle import Take, Throttle, log_in_takes
@@ -49,20 +49,20 @@ async def limited(request: pytest.FixtureRequest, open_kernel: Opener) -> AsyncI
         yield kernel
 
 
-async def fail(kernel: Kernel, who: str = "alice", peer: Peer = HOME) -> None:
+async def fail(kernel: Kernel, who: str = "alice", client: Client = HOME) -> None:
     with pytest.raises(Unauthenticated):
-        await log_in(kernel, who, prove=unproven, peer=peer)
+        await log_in(kernel, who, prove=unproven, client=client)
 
 
-async def refused(kernel: Kernel, who: str = "alice", peer: Peer = HOME) -> TooManyAttempts:
+async def refused(kernel: Kernel, who: str = "alice", client: Client = HOME) -> TooManyAttempts:
     with pytest.raises(TooManyAttempts) as caught:
-        await log_in(kernel, who, peer=peer)
+        await log_in(kernel, who, client=client)
     return caught.value
 
 
-def at(number: int) -> Peer:
-    """A peer of its own network."""
-    return Peer(f"203.0.113.{number}", "curl", "request")
+def at(number: int) -> Client:
+    """A client of its own network."""
+    return Client(f"203.0.113.{number}", "curl", "request")
 
 
 async def test_the_limit_is_exact_and_its_window_is_not_extended(limited: Kernel, clock: FixedClock) -> None:
@@ -88,7 +88,7 @@ async def test_the_address_has_a_limit_over_all_accounts(limited: Kernel) -> Non
     for name in ("alice", "sam", "zoe", "yan", "eve@example.org", "bob"):
         await fail(limited, name)
     assert (await refused(limited, "carl")).limit == "login_address"
-    await log_in(limited, "alice", peer=AWAY)
+    await log_in(limited, "alice", client=AWAY)
 
 
 async def test_the_account_has_a_limit_over_all_addresses(limited: Kernel) -> None:
@@ -96,7 +96,7 @@ async def test_the_account_has_a_limit_over_all_addresses(limited: Kernel) -> No
     for number in range(9):
         await fail(limited, "alice", at(number))
     assert (await refused(limited, "alice", at(100))).limit == "login_account"
-    await log_in(limited, "sam", peer=at(100))
+    await log_in(limited, "sam", client=at(100))
 
 
 async def test_D9_username_and_address_of_one_account_share_its_counter(limited: Kernel) -> None:
@@ -140,7 +140,7 @@ async def test_D10_hammering_one_account_from_one_address_leaves_it_to_its_owner
         await refused(limited)
     for number in range(5):
         await fail(limited, "alice", at(number))
-    await log_in(limited, "alice", peer=AWAY)
+    await log_in(limited, "alice", client=AWAY)
 
 
 async def test_D10_an_address_that_is_used_up_counts_against_no_account(limited: Kernel) -> None:
@@ -151,14 +151,14 @@ async def test_D10_an_address_that_is_used_up_counts_against_no_account(limited:
         assert (await refused(limited, "alice")).limit == "login_address"
     for number in range(8):
         await fail(limited, "alice", at(number))
-    await log_in(limited, "alice", peer=AWAY)
+    await log_in(limited, "alice", client=AWAY)
 
 
 async def test_D10_a_hundred_attempts_in_flight_do_not_lock_the_owner_out(open_kernel: Opener) -> None:
     """⚑ Were all limits counted at once and given back later, a burst from one address would close the account."""
     async with open_kernel(workers=2, login_account_limit="20/15m", login_address_limit="off") as kernel:
         await join(kernel)
-        burst = [asyncio.create_task(log_in(kernel, prove=unproven, peer=AWAY)) for _ in range(150)]
+        burst = [asyncio.create_task(log_in(kernel, prove=unproven, client=AWAY)) for _ in range(150)]
         owners = []
         for _ in range(5):
             await asyncio.sleep(0.0005)
@@ -191,9 +191,9 @@ async def test_D9_confirming_a_password_is_under_the_same_limit(limited: Kernel)
     (row, _) = await recorded(limited, "ww_users")
     for _ in range(3):
         with pytest.raises(Unauthenticated):
-            await limited.login.confirm(row["id"], unproven, peer=HOME)
+            await limited.login.confirm(row["id"], unproven, client=HOME)
     with pytest.raises(TooManyAttempts):
-        await limited.login.confirm(row["id"], unproven, peer=HOME)
+        await limited.login.confirm(row["id"], unproven, client=HOME)
     assert (await refused(limited, "alice")).limit == "login"
 
 
@@ -202,11 +202,11 @@ async def test_J5_one_customer_is_one_address(limited: Kernel) -> None:
     for host in ("2001:db8::1", "2001:db8::ffff", "2001:db8:0:0:1234::"):
         await fail(limited, "alice", HOME._replace(address=host))
     await refused(limited, "alice", HOME._replace(address="2001:db8::2"))
-    await log_in(limited, "alice", peer=HOME._replace(address="2001:db8:0:1::1"))
+    await log_in(limited, "alice", client=HOME._replace(address="2001:db8:0:1::1"))
     for host in ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201"):
         await fail(limited, "alice", HOME._replace(address=host))
     await refused(limited, "alice", HOME._replace(address="192.0.2.1"))
-    await log_in(limited, "alice", peer=HOME._replace(address="192.0.2.2"))
+    await log_in(limited, "alice", client=HOME._replace(address="192.0.2.2"))
 
 
 async def test_limits_can_be_off(open_kernel: Opener) -> None:
@@ -233,14 +233,14 @@ async def test_a_hundred_thousand_names_stay_within_bounds(kernel: Kernel, clock
     limits = {"login": kernel.settings.login_limit, "login_address": None, "login_account": None}
     throttled = Throttle(kernel.database, store, limits, clock)
     for number in range(100_000):
-        await throttled.take(*log_in_takes("192.0.2.1", f"name{number}"), peer=HOME)
+        await throttled.take(*log_in_takes("192.0.2.1", f"name{number}"), client=HOME)
     assert len(store) <= CAPACITY
     assert not any("name99999" in name for name in store._entries)
     # The latest ones are still counted.
     for _ in range(9):
-        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), peer=HOME)
+        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), client=HOME)
     with pytest.raises(TooManyAttempts):
-        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), peer=HOME)
+        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), client=HOME)
 
 
 async def test_what_was_typed_is_stored_with_a_fixed_size(open_kernel: Opener) -> None:
@@ -338,17 +338,17 @@ async def test_H2_only_failures_push_out_a_victims_counter(kernel: Kernel, clock
             number += 1
             with contextlib.suppress(Overloaded, TooManyAttempts):
                 takes = log_in_takes(address.format(f"{number:x}"), f"name{number}")
-                async with throttled.attempt(*takes, peer=HOME) as attempt:
+                async with throttled.attempt(*takes, client=HOME) as attempt:
                     if isinstance(outcome, BaseException):
                         raise outcome
                     attempt.succeeded = outcome
 
     async def tried() -> list[int]:
-        claims = [f"{take.limit}:{_hash(take.subject)}" for take in log_in_takes(HOME.address, "victim")]
-        return [(await store.count(name, by=0, lifetime=900, now=clock.now())).amount for name in claims]
+        quotas = [f"{take.limit}:{_hash(take.subject)}" for take in log_in_takes(HOME.address, "victim")]
+        return [(await store.count(name, by=0, lifetime=900, now=clock.now())).amount for name in quotas]
 
     for _ in range(10):
-        await throttled.take(*log_in_takes(HOME.address, "victim"), peer=HOME)
+        await throttled.take(*log_in_takes(HOME.address, "victim"), client=HOME)
     await attempts(500, True)
     await attempts(500, Overloaded("full"))
     await attempts(500, False, address="203.0.113.1")
@@ -409,7 +409,7 @@ async def test_J9_registrations_that_are_refused_are_recorded_too(open_kernel: O
         accounts = Accounts(kernel)
         for name in ("ann", "ann", "ben", "cid"):
             with contextlib.suppress(Conflict, TooManyAttempts):
-                await accounts.register(username=name, email=None, password="plum-orbit-canvas", peer=HOME)
+                await accounts.register(username=name, email=None, password="plum-orbit-canvas", client=HOME)
         assert [row["username"] for row in await recorded(kernel, "ww_users")] == ["ann", "ben"]
         outcomes = [row["outcome"] for row in await recorded(kernel, "ww_audit") if row["event"] == "limit_reached"]
         assert outcomes == ["register"]

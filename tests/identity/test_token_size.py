@@ -12,7 +12,7 @@ from tests.identity.scenes import HOME, Opener, claims_of, everything, join, log
 from watchword.clock import FixedClock
 from watchword.errors import Forbidden, InvalidInput, SettingsError, StorageUnavailable, TokenError
 from watchword.identity import roles
-from watchword.identity.issuing import Grant, Issuer
+from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys.ring import KeyRing
 from watchword.ids import new_id
@@ -53,11 +53,11 @@ def test_the_largest_token_that_can_be_set_up_is_read_by_our_own_verifier(
     settings = Settings(public_url=url, trusted_proxies=1, audience=audience, data_dir=tmp_path)
     key = KEYS[name]()
     ring = _Ring(key)
-    grant = Grant(
+    grant = AccessGrant(
         new_id(), new_id(), "watchword", "", MOST, MAX_TIME, auth_time=2**40, amr=("pwd",),
         issued_at=2**40, not_after=2**40 + 86_400,
     )  # fmt: skip
-    token = Issuer(ring, settings).access_token(grant, key)  # type: ignore[arg-type]  # all that it asks for
+    token = TokenIssuer(ring, settings).access_token(grant, key)  # type: ignore[arg-type]  # all that it asks for
     assert len(token) <= MAX_TOKEN
     policy = Policy(issuer=url, audience=settings.audience, algorithms=(key.algorithm,), max_lifetime=86_400)
     claims = Verifier(policy, ring.ring.key_set).verify(token, now=2**40 + 1)
@@ -81,11 +81,11 @@ def test_an_issuer_or_audience_that_no_verifier_reads_is_refused_when_it_is_set(
 async def test_roles_are_bounded_when_they_are_set(kernel: Kernel) -> None:
     """By the library function that the command calls, and when a user is made: the error says how many."""
     user = await join(kernel)
-    await kernel.users.set_roles(user.id, MOST, peer=HOME)
+    await kernel.users.set_roles(user.id, MOST, client=HOME)
     before = await everything(kernel)
     for too_much in ((*MOST, "one-more"), ("r" * 65,), ("two words",), ("",), ("ä",)):
         with pytest.raises(InvalidInput):
-            await kernel.users.set_roles(user.id, too_much, peer=HOME)
+            await kernel.users.set_roles(user.id, too_much, client=HOME)
         with pytest.raises(InvalidInput):
             await join(kernel, "bob", roles=too_much)
     assert await everything(kernel) == before
@@ -105,7 +105,7 @@ async def test_more_roles_than_fit_burn_no_refresh_token(kernel: Kernel) -> None
     with pytest.raises(Forbidden):
         await log_in(kernel)
     assert await everything(kernel) == before
-    await kernel.users.set_roles(user.id, ("reader",), peer=HOME)
+    await kernel.users.set_roles(user.id, ("reader",), client=HOME)
     assert claims_of(kernel, await refresh(kernel, token)).roles == {"reader"}
 
 
@@ -113,7 +113,7 @@ async def test_a_key_that_goes_between_commit_and_answer_does_not_lose_the_answe
     """The key is taken before the rotation is stored, and signs what comes of it."""
     await join(kernel)
     token = (await log_in(kernel)).tokens.refresh_token
-    live = await kernel.sessions.rotate(token, client_id="watchword", peer=HOME)
+    live = await kernel.sessions.rotate(token, client_id="watchword", client=HOME)
     kernel.keys.ring = KeyRing(SigningKey.generate("ES256"), ())  # published no more, as after an emergency
     with pytest.raises(StorageUnavailable):
         kernel.issuer.require_key()
@@ -129,7 +129,7 @@ async def test_a_list_that_cannot_be_read_after_the_commit_does_not_lose_the_ans
         user = await join(kernel)
         old = await log_in(kernel)
         caller = claims_of(kernel, old)
-        candidate = await kernel.login.confirm(user.id, proven, peer=HOME)
+        candidate = await kernel.login.confirm(user.id, proven, client=HOME)
         broken = kernel.database._reader  # type: ignore[attr-defined]
         kernel.database._reader = None  # type: ignore[attr-defined]
 
@@ -137,7 +137,9 @@ async def test_a_list_that_cannot_be_read_after_the_commit_does_not_lose_the_ans
             raise StorageUnavailable("The disk does not answer.")
 
         monkeypatch.setattr(kernel.database, "_reopened", no_reader)
-        again = await kernel.login.change_password(caller, candidate, "$argon2id$new", peer=HOME, client_id="watchword")
+        again = await kernel.login.change_password(
+            caller, candidate, "$argon2id$new", client=HOME, client_id="watchword"
+        )
         claims_of(kernel, again)
         with pytest.raises(TokenError):
             claims_of(kernel, old)

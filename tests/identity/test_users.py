@@ -61,7 +61,7 @@ async def test_of_many_who_register_one_name_at_once_one_gets_it(kernel: Kernel)
 async def test_every_fault_is_told_at_once(kernel: Kernel) -> None:
     """Name, address and password: one answer with all of them, and no hash was computed for it."""
     with pytest.raises(InvalidInput) as caught:
-        await kernel.users.create(username="a b", email="nobody", password="short", peer=HOME)
+        await kernel.users.create(username="a b", email="nobody", password="short", client=HOME)
     assert [(error.field, error.code) for error in caught.value.errors] == [
         ("username", "characters"), ("email", "email"), ("password", "too_short"),
     ]  # fmt: skip
@@ -70,12 +70,12 @@ async def test_every_fault_is_told_at_once(kernel: Kernel) -> None:
 async def test_a_user_needs_a_name_or_an_address(kernel: Kernel) -> None:
     """One of the two is enough, neither is not."""
     with pytest.raises(InvalidInput) as caught:
-        await kernel.users.create(username=None, email=None, password=PASSWORD, peer=HOME)
+        await kernel.users.create(username=None, email=None, password=PASSWORD, client=HOME)
     assert [error.code for error in caught.value.errors] == ["required"]
     assert (await join(kernel, "only", email=None)).identifiers == ("only",)
-    assert (await kernel.users.create(username=None, email="o@example.org", password=None, peer=HOME)).identifiers == (
-        "o@example.org",
-    )
+    assert (
+        await kernel.users.create(username=None, email="o@example.org", password=None, client=HOME)
+    ).identifiers == ("o@example.org",)
 
 
 @pytest.mark.parametrize("role", ["", "two words", "ünï", "a" * 65, "semi;colon", "line\nbreak"])
@@ -83,7 +83,7 @@ async def test_roles_are_plain_words(kernel: Kernel, role: str) -> None:
     """They are stored separated by spaces and travel in tokens."""
     user = await join(kernel)
     with pytest.raises(InvalidInput):
-        await kernel.users.set_roles(user.id, (role,), peer=HOME)
+        await kernel.users.set_roles(user.id, (role,), client=HOME)
 
 
 async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
@@ -93,9 +93,9 @@ async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
     assert await kernel.users.find_by(typed("nobody")) is None
     for attempt in (
         kernel.users.get("nobody"),
-        kernel.users.disable("nobody", peer=HOME),
-        kernel.users.enable("nobody", peer=HOME),
-        kernel.users.set_roles("nobody", ("a",), peer=HOME),
+        kernel.users.disable("nobody", client=HOME),
+        kernel.users.enable("nobody", client=HOME),
+        kernel.users.set_roles("nobody", ("a",), client=HOME),
     ):
         with pytest.raises(NotFound):
             await attempt
@@ -105,10 +105,10 @@ async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
 async def test_disabling_twice_keeps_the_first_time(kernel: Kernel, clock: FixedClock) -> None:
     """`disabled_at` is when it began."""
     user = await join(kernel)
-    first = await kernel.users.disable(user.id, peer=HOME)
+    first = await kernel.users.disable(user.id, client=HOME)
     clock.advance(60)
-    assert (await kernel.users.disable(user.id, peer=HOME)).disabled_at == first.disabled_at
-    assert (await kernel.users.enable(user.id, peer=HOME)).disabled_at is None
+    assert (await kernel.users.disable(user.id, client=HOME)).disabled_at == first.disabled_at
+    assert (await kernel.users.enable(user.id, client=HOME)).disabled_at is None
 
 
 async def test_pages_of_users_leave_nobody_out(kernel: Kernel) -> None:
@@ -130,10 +130,10 @@ async def test_h5_h12_a_new_address_is_unverified_and_a_rename_is_not_a_new_addr
     accounts = Accounts(kernel)
     caller = claims_of(kernel, await log_in(kernel))
     same = await accounts.change(
-        caller, username="Alicia", email="alice@example.org", password=PASSWORD, peer=HOME
+        caller, username="Alicia", email="alice@example.org", password=PASSWORD, client=HOME
     )  # fmt: skip
     assert (same.username, same.email_verified_at, same.token_version) == ("Alicia", 1, 1)
-    other = await accounts.change(caller, username=None, email="alice@example.com", password=PASSWORD, peer=HOME)
+    other = await accounts.change(caller, username=None, email="alice@example.com", password=PASSWORD, client=HOME)
     assert (other.email, other.email_verified_at, other.token_version) == ("alice@example.com", None, 2)
 
 
@@ -144,9 +144,9 @@ async def test_a_new_address_needs_the_password(kernel: Kernel) -> None:
     caller = claims_of(kernel, await log_in(kernel))
     for password in (None, "", "wrong-wrong"):
         with pytest.raises(Unauthenticated) as caught:
-            await accounts.change(caller, username=None, email="thief@example.com", password=password, peer=HOME)
+            await accounts.change(caller, username=None, email="thief@example.com", password=password, client=HOME)
         assert caught.value.code == "invalid_credentials"
-    assert (await accounts.change(caller, username="alicia", email=None, password=None, peer=HOME)).token_version == 1
+    assert (await accounts.change(caller, username="alicia", email=None, password=None, client=HOME)).token_version == 1
 
 
 async def test_closing_an_account_needs_the_password_and_leaves_nothing(kernel: Kernel, clock: FixedClock) -> None:
@@ -155,8 +155,8 @@ async def test_closing_an_account_needs_the_password_and_leaves_nothing(kernel: 
     accounts = Accounts(kernel)
     caller = claims_of(kernel, await log_in(kernel))
     with pytest.raises(Unauthenticated):
-        await accounts.close(caller, password="wrong-wrong", peer=HOME)
-    await accounts.close(caller, password=PASSWORD, peer=HOME)
+        await accounts.close(caller, password="wrong-wrong", client=HOME)
+    await accounts.close(caller, password=PASSWORD, client=HOME)
     assert await recorded(kernel, "ww_users") == []
     assert [row["end_reason"] for row in await recorded(kernel, "ww_sessions")] == ["deleted"]
     clock.advance(2 * DAY)
@@ -174,33 +174,33 @@ async def test_d12_changing_the_password_end_to_end(kernel: Kernel) -> None:
     passwords = Passwords(kernel)
     caller = claims_of(kernel, await log_in(kernel))
     with pytest.raises(Unauthenticated):
-        await passwords.change(caller, current="wrong-wrong", new="velvet-anchor-ripple", peer=HOME)
+        await passwords.change(caller, current="wrong-wrong", new="velvet-anchor-ripple", client=HOME)
     with pytest.raises(InvalidInput) as caught:
-        await passwords.change(caller, current=PASSWORD, new="password1", peer=HOME)
+        await passwords.change(caller, current=PASSWORD, new="password1", client=HOME)
     assert {error.field for error in caught.value.errors} == {"new_password"}
-    again = await passwords.change(caller, current=PASSWORD, new="velvet-anchor-ripple", peer=HOME)
+    again = await passwords.change(caller, current=PASSWORD, new="velvet-anchor-ripple", client=HOME)
     assert claims_of(kernel, again).ver == 2
     assert (await kernel.users.get(user.id)).token_version == 2
     with pytest.raises(Unauthenticated):
-        await passwords.log_in("alice", PASSWORD, peer=HOME, replacing=None)
-    await passwords.log_in("alice", "velvet-anchor-ripple", peer=HOME, replacing=None)
+        await passwords.log_in("alice", PASSWORD, client=HOME, replacing=None)
+    await passwords.log_in("alice", "velvet-anchor-ripple", client=HOME, replacing=None)
 
 
 async def test_registration_may_be_closed_and_is_limited(open_kernel: Opener) -> None:
     """Closed: no one. Open: so many accounts per address; what is refused for its form is no account."""
     async with open_kernel(registration="closed") as kernel:
         with pytest.raises(Forbidden) as caught:
-            await Accounts(kernel).register(username="a", email=None, password=PASSWORD, peer=HOME)
+            await Accounts(kernel).register(username="a", email=None, password=PASSWORD, client=HOME)
         assert caught.value.code == "registration_closed"
     async with open_kernel(register_limit="2/1h") as kernel:
         for number in range(4):
             with pytest.raises(InvalidInput):
-                await Accounts(kernel).register(username="a b", email=None, password=PASSWORD, peer=HOME)
+                await Accounts(kernel).register(username="a b", email=None, password=PASSWORD, client=HOME)
             if number >= 2:
-                await Accounts(kernel).register(username=f"name{number}", email=None, password=PASSWORD, peer=HOME)
+                await Accounts(kernel).register(username=f"name{number}", email=None, password=PASSWORD, client=HOME)
         with pytest.raises(TooManyAttempts):
-            await Accounts(kernel).register(username="alice", email=None, password=PASSWORD, peer=HOME)
+            await Accounts(kernel).register(username="alice", email=None, password=PASSWORD, client=HOME)
         user = await Accounts(kernel).register(
-            username="alice", email=None, password=PASSWORD, peer=HOME._replace(address="203.0.113.9")
+            username="alice", email=None, password=PASSWORD, client=HOME._replace(address="203.0.113.9")
         )
         assert (user.roles, user.email_verified_at) == ((), None)

@@ -109,7 +109,7 @@ async def test_an_error_after_a_decision_changes_nothing(
     """A wrong proof stays counted and a right one is given back, whatever goes wrong afterwards."""
     takes = log_in_takes(HOME.address, "one")
     with suppress(kind):
-        async with limited.throttle.attempt(*takes, peer=HOME) as attempt:
+        async with limited.throttle.attempt(*takes, client=HOME) as attempt:
             attempt.succeeded = not wrong
             raise made(kind)
     assert set(await counted(limited, takes)) == {int(wrong)}
@@ -118,7 +118,7 @@ async def test_an_error_after_a_decision_changes_nothing(
 async def test_a_forgotten_decision_counts(limited: Kernel) -> None:
     """Code that does not say what came of an attempt makes no guess free."""
     takes = log_in_takes(HOME.address, "one")
-    async with limited.throttle.attempt(*takes, peer=HOME):
+    async with limited.throttle.attempt(*takes, client=HOME):
         pass
     assert set(await counted(limited, takes)) == {1}
 
@@ -188,9 +188,9 @@ async def test_a_full_hash_queue_counts_nothing(limited: Kernel, monkeypatch: py
     monkeypatch.setattr(hashing, "_PLACES", (0, 0, 0))
     for number in range(5):
         with pytest.raises(errors.Overloaded):
-            await Passwords(limited).log_in("alice", PASSWORD, peer=HOME, replacing=None)
+            await Passwords(limited).log_in("alice", PASSWORD, client=HOME, replacing=None)
         with pytest.raises(errors.Overloaded):
-            await Accounts(limited).register(username=f"new{number}", email=None, password=PASSWORD, peer=HOME)
+            await Accounts(limited).register(username=f"new{number}", email=None, password=PASSWORD, client=HOME)
     assert await of_alice(limited) == {0}
     assert await counted(limited, address_takes("register", HOME.address)) == [0]
 
@@ -200,22 +200,22 @@ async def test_only_sign_ups_that_made_an_account_use_up_their_limit(limited: Ke
     accounts = Accounts(limited)
     for _ in range(5):
         with pytest.raises(InvalidInput):
-            await accounts.register(username="x", email=None, password="short", peer=HOME)
+            await accounts.register(username="x", email=None, password="short", client=HOME)
     for _ in range(5):
         with pytest.raises(Conflict):
-            await accounts.register(username="alice", email=None, password=PASSWORD, peer=HOME)
+            await accounts.register(username="alice", email=None, password=PASSWORD, client=HOME)
     for number in range(3):
-        await accounts.register(username=f"new{number}", email=None, password=PASSWORD, peer=HOME)
+        await accounts.register(username=f"new{number}", email=None, password=PASSWORD, client=HOME)
     with pytest.raises(TooManyAttempts):
-        await accounts.register(username="new9", email=None, password=PASSWORD, peer=HOME)
-    await accounts.register(username="new9", email=None, password=PASSWORD, peer=AWAY)
+        await accounts.register(username="new9", email=None, password=PASSWORD, client=HOME)
+    await accounts.register(username="new9", email=None, password=PASSWORD, client=AWAY)
 
 
 async def test_sign_ups_at_once_make_at_most_the_quota(limited: Kernel) -> None:
     """The place is taken before the work, and given back when no account was made."""
     accounts = Accounts(limited)
     made_accounts = await asyncio.gather(
-        *(accounts.register(username=f"new{n}", email=None, password=PASSWORD, peer=HOME) for n in range(9)),
+        *(accounts.register(username=f"new{n}", email=None, password=PASSWORD, client=HOME) for n in range(9)),
         return_exceptions=True,
     )
     assert sum(not isinstance(one, BaseException) for one in made_accounts) == 3
@@ -228,7 +228,7 @@ async def test_two_hundred_wrong_at_once_on_one_account_are_ten(open_kernel: Ope
         here = await asyncio.gather(*(log_in(kernel, prove=unproven) for _ in range(200)), return_exceptions=True)
         peers = [HOME._replace(address=f"203.0.113.{number}") for number in range(200)]
         there = await asyncio.gather(
-            *(log_in(kernel, prove=unproven, peer=peer) for peer in peers), return_exceptions=True
+            *(log_in(kernel, prove=unproven, client=client) for client in peers), return_exceptions=True
         )
         for results, expected in ((here, 10), (there, 20)):
             assert sum(isinstance(one, Unauthenticated) for one in results) == expected
@@ -246,7 +246,7 @@ async def test_many_networks_of_one_household_are_one_client(kernel: Kernel) -> 
         for number in range(10_000):
             try:
                 takes = address_takes("login_address", form.format(f"{number % 200 + 16:02x}"))
-                await throttled.take(*takes, peer=HOME)
+                await throttled.take(*takes, client=HOME)
             except TooManyAttempts:
                 return number
         return -1

@@ -55,11 +55,11 @@ async def test_rights_are_taken_away_on_a_file_system_that_is_full(small: Path) 
                 with pytest.raises(StorageUnavailable):
                     await _fill(kernel)
         for one in held[-90:-1]:
-            await kernel.sessions.log_out(claims=None, presented=one.tokens.refresh_token, peer=HOME)
+            await kernel.sessions.log_out(claims=None, presented=one.tokens.refresh_token, client=HOME)
             with pytest.raises(TokenError):
                 claims_of(kernel, one)
         with pytest.raises(StorageUnavailable):
             await log_in(kernel)
-        await kernel.users.disable(user.id, peer=HOME)
+        await kernel.users.disable(user.id, client=HOME)
         with pytest.raises(TokenError):
             claims_of(kernel, held[-1])

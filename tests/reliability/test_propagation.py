@@ -221,7 +221,7 @@ class Beside:
         self._loop.close()
 
     def disabling(self, user_id: str) -> Callable[[], object]:
-        return lambda: self._loop.run_until_complete(self.kernel.users.disable(user_id, peer=HOME))
+        return lambda: self._loop.run_until_complete(self.kernel.users.disable(user_id, client=HOME))
 
     def publish(self, names: list[str]) -> None:
         """Entries as log-outs make them, 500 to a unit."""

@@ -16,7 +16,7 @@ from watchword.app import opened
 from watchword.errors import Unauthenticated
 from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
 from watchword.settings import Settings
 
@@ -42,10 +42,10 @@ async def crowded(kernel: Kernel, *, busy: bool) -> AsyncIterator[None]:
     """Others who log in meanwhile, from networks of their own."""
 
     async def others(number: int) -> None:
-        peer = Peer(f"203.0.{number}.1", "other", "r")
+        client = Client(f"203.0.{number}.1", "other", "r")
         while True:
             with suppress(Unauthenticated):
-                await Passwords(kernel).log_in("other", WRONG, peer=peer, replacing=None)
+                await Passwords(kernel).log_in("other", WRONG, client=client, replacing=None)
 
     tasks = [asyncio.create_task(others(number)) for number in range(2 if busy else 0)]
     try:
@@ -59,7 +59,7 @@ async def crowded(kernel: Kernel, *, busy: bool) -> AsyncIterator[None]:
 async def took(kernel: Kernel, name: str, password: str) -> float:
     began = perf_counter()
     with pytest.raises(Unauthenticated):
-        await Passwords(kernel).log_in(name, password, peer=Peer("192.0.2.1", "probe", "r"), replacing=None)
+        await Passwords(kernel).log_in(name, password, client=Client("192.0.2.1", "probe", "r"), replacing=None)
     return perf_counter() - began
 
 
@@ -72,8 +72,8 @@ def area(ours: list[float], theirs: list[float]) -> float:
 
 async def prepare(kernel: Kernel) -> None:
     for name in ("known", "disabled", "imported", "other"):
-        peer = Peer("192.0.2.9", "x", "r")
-        await kernel.users.create(username=name, email=None, password=RIGHT, peer=peer)
+        client = Client("192.0.2.9", "x", "r")
+        await kernel.users.create(username=name, email=None, password=RIGHT, client=client)
     await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE username = 'disabled'")
     imported = bcrypt.hashpw(RIGHT.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
     await kernel.database.run("UPDATE ww_users SET password_hash = :hash WHERE username = 'imported'", hash=imported)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Ephemeral, Full, Held, is_first
+from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.sqlite import SQLite
@@ -73,51 +73,51 @@ async def test_zero_only_looks(store: Ephemeral) -> None:
 
 async def test_a_claim_is_given_back(store: Ephemeral) -> None:
     """One of what was claimed; at zero the counter is gone, and what is counted then opens a window of its own."""
-    first = held(await store.claim([Claim("a", 60, 9)], NOW))
-    assert first == [Held("a", NOW + 60)]
-    second = held(await store.claim([Claim("a", 60, 9)], NOW + 1))
-    assert second == [Held("a", NOW + 60)]
+    first = held(await store.reserve([Quota("a", 60, 9)], NOW))
+    assert first == [Reservation("a", NOW + 60)]
+    second = held(await store.reserve([Quota("a", 60, 9)], NOW + 1))
+    assert second == [Reservation("a", NOW + 60)]
     await store.give_back(second, NOW + 2)
     assert await store.count("a", by=0, lifetime=60, now=NOW + 2) == Counted(1, NOW + 60)
     await store.give_back(first, NOW + 3)
     assert await store.count("a", by=0, lifetime=60, now=NOW + 3) == Counted(0, NOW + 3)
     assert await store.sweep(NOW + 999) == 0, "nothing was left behind"
-    assert held(await store.claim([Claim("a", 60, 9)], NOW + 3)) == [Held("a", NOW + 63)]
+    assert held(await store.reserve([Quota("a", 60, 9)], NOW + 3)) == [Reservation("a", NOW + 63)]
 
 
 async def test_what_is_given_back_late_leaves_the_next_window_alone(store: Ephemeral) -> None:
     """⚑ An attempt that was decided after its window was over must not undo a failure of the next one."""
-    taken = held(await store.claim([Claim("a", 60, 9)], NOW))
-    await store.claim([Claim("a", 60, 9)], NOW + 60)
+    taken = held(await store.reserve([Quota("a", 60, 9)], NOW))
+    await store.reserve([Quota("a", 60, 9)], NOW + 60)
     await store.give_back(taken, NOW + 61)
     assert await store.count("a", by=0, lifetime=60, now=NOW + 61) == Counted(1, NOW + 120)
-    await store.give_back([Held("never", NOW + 99)], NOW + 61)
+    await store.give_back([Reservation("never", NOW + 99)], NOW + 61)
 
 
 async def test_a_claim_is_granted_on_all_or_counted_on_none(store: Ephemeral) -> None:
     """The first that is full is the answer; neither it nor the others get an entry or a count."""
-    held(await store.claim([Claim("b", 60, 1)], NOW))
-    held(await store.claim([Claim("d", 90, 1)], NOW))
-    asked = [Claim("a", 60, 1), Claim("d", 60, 1), Claim("b", 60, 1), Claim("c", 60, 1)]
+    held(await store.reserve([Quota("b", 60, 1)], NOW))
+    held(await store.reserve([Quota("d", 90, 1)], NOW))
+    asked = [Quota("a", 60, 1), Quota("d", 60, 1), Quota("b", 60, 1), Quota("c", 60, 1)]
     for _ in range(3):
-        assert await store.claim(asked, NOW + 1) == Full(1, NOW + 90)
+        assert await store.reserve(asked, NOW + 1) == Exhausted(1, NOW + 90)
     for name, amount in (("a", 0), ("b", 1), ("c", 0), ("d", 1)):
         assert (await store.count(name, by=0, lifetime=60, now=NOW + 1)).amount == amount
     assert await store.sweep(NOW + 999) == 2
-    assert held(await store.claim(asked, NOW + 100)) == [Held(claim.name, NOW + 160) for claim in asked]
+    assert held(await store.reserve(asked, NOW + 100)) == [Reservation(quota.name, NOW + 160) for quota in asked]
 
 
 async def test_no_counter_passes_its_quota(store: Ephemeral) -> None:
-    """Of a hundred claims at once seven are granted, and the counter of those refused for it is as it was."""
-    outcomes = await asyncio.gather(*[store.claim([Claim("z", 60, 99), Claim("a", 60, 7)], NOW) for _ in range(100)])
-    assert sum(outcome == Full(1, NOW + 60) for outcome in outcomes) == 93
+    """Of a hundred quotas at once seven are granted, and the counter of those refused for it is as it was."""
+    outcomes = await asyncio.gather(*[store.reserve([Quota("z", 60, 99), Quota("a", 60, 7)], NOW) for _ in range(100)])
+    assert sum(outcome == Exhausted(1, NOW + 60) for outcome in outcomes) == 93
     for name in ("a", "z"):
         assert (await store.count(name, by=0, lifetime=60, now=NOW)).amount == 7
 
 
 async def test_a_claim_on_nothing_is_granted(store: Ephemeral) -> None:
     """Every limit is off."""
-    assert await store.claim([], NOW) == []
+    assert await store.reserve([], NOW) == []
     await store.give_back([], NOW)
 
 
@@ -129,9 +129,9 @@ async def test_the_first_of_many(store: Ephemeral) -> None:
         assert not await is_first(store, "a", lifetime=60, now=NOW + later + 59)
 
 
-def held(outcome: list[Held] | Full) -> list[Held]:
+def held(outcome: list[Reservation] | Exhausted) -> list[Reservation]:
     """The claim was granted."""
-    assert not isinstance(outcome, Full)
+    assert not isinstance(outcome, Exhausted)
     return outcome
 
 
@@ -231,9 +231,9 @@ async def test_what_is_refused_or_given_back_pushes_nobody_out(small: MemoryEphe
         await small.count(f"login:{n}", lifetime=60, now=NOW)
     await small.count("address:full", lifetime=60, now=NOW)
     for n in range(100):
-        refused = await small.claim([Claim(f"login:refused {n}", 60, 1), Claim("address:full", 60, 1)], NOW)
-        assert refused == Full(1, NOW + 60)
-        await small.give_back(held(await small.claim([Claim(f"login:good {n}", 60, 1)], NOW)), NOW)
+        refused = await small.reserve([Quota(f"login:refused {n}", 60, 1), Quota("address:full", 60, 1)], NOW)
+        assert refused == Exhausted(1, NOW + 60)
+        await small.give_back(held(await small.reserve([Quota(f"login:good {n}", 60, 1)], NOW)), NOW)
     assert len(small) == 10
     for n in range(9):
         assert (await small.count(f"login:{n}", by=0, lifetime=60, now=NOW)).amount == 1
@@ -259,17 +259,19 @@ async def test_sql_counters_count_together_or_not_at_all(database: SQLite, path:
     other.close()
     store = SQLEphemeral(database)
     with pytest.raises(sqlite3.IntegrityError):
-        await store.claim([Claim("allowed", 60, 9), Claim("forbidden", 60, 9)], NOW)
+        await store.reserve([Quota("allowed", 60, 9), Quota("forbidden", 60, 9)], NOW)
     assert await store.count("allowed", by=0, lifetime=60, now=NOW) == Counted(0, NOW)
 
 
 async def test_sql_refuses_without_a_write(database: SQLite, path: Path) -> None:
     """⚑ A claim on a counter that is full costs a read: no transaction, no row, no wait for the disk."""
     store = SQLEphemeral(database)
-    await store.claim([Claim("address", 60, 1)], NOW)
+    await store.reserve([Quota("address", 60, 1)], NOW)
     database._writer._closed = True  # from here on any unit raises
     for n in range(20):
-        assert await store.claim([Claim("address", 60, 1), Claim(f"account {n}", 60, 1)], NOW) == Full(0, NOW + 60)
+        assert await store.reserve([Quota("address", 60, 1), Quota(f"account {n}", 60, 1)], NOW) == Exhausted(
+            0, NOW + 60
+        )
         assert not await is_first(store, "address", lifetime=60, now=NOW)
     database._writer._closed = False
 
@@ -277,7 +279,7 @@ async def test_sql_refuses_without_a_write(database: SQLite, path: Path) -> None
 async def test_sql_gives_back_in_one_unit(database: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three counters, one wait for the disk."""
     store = SQLEphemeral(database)
-    taken = held(await store.claim([Claim(name, 60, 9) for name in ("a", "b", "c")], NOW))
+    taken = held(await store.reserve([Quota(name, 60, 9) for name in ("a", "b", "c")], NOW))
     units = []
     transact = database.transact
     monkeypatch.setattr(database, "transact", lambda unit: units.append(unit) or transact(unit))

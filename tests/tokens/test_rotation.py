@@ -18,13 +18,13 @@ from watchword.tokens.rotation import (
     PUBLISHED,
     PUBLISHED_AFTER_USE,
     PUBLISHED_BEFORE_USE,
+    Change,
     KeyState,
     Make,
     Promote,
     Remove,
     Retire,
     Schedule,
-    Step,
     due,
     published_long_enough,
     published_until,
@@ -46,7 +46,7 @@ def key(status: str, age: int = 0, algorithm: str = "ES256", **times: int | None
     return KeyState(f"k{next(_names)}", algorithm, status, at, activated, retired)._replace(**times)  # type: ignore[arg-type]
 
 
-def do(step: Step, keys: Keys, now: int) -> None:
+def do(step: Change, keys: Keys, now: int) -> None:
     """What the store does: a conditional change of rows, or nothing."""
     match step:
         case Make(algorithm, status):
@@ -191,7 +191,7 @@ def test_whoever_is_killed_between_two_steps_leaves_nothing_that_cannot_go_on(se
     chance = random.Random(seed)
     keys: Keys = {}
     now = NOW
-    pending: list[Step] = []
+    pending: list[Change] = []
     for _ in range(2_000):
         now += chance.choice((MINUTE, HOUR, 7 * HOUR))
         if chance.random() < 0.5:

@@ -169,7 +169,9 @@ class Shown(msgspec.Struct):
 
 async def show(call: Call) -> Reply:
     caller = None if call.caller is None else call.caller.sub
-    return Reply(Shown(call.peer.address, call.peer.agent, call.peer.request_id, dict(call.params), call.body, caller))
+    return Reply(
+        Shown(call.client.address, call.client.agent, call.client.request_id, dict(call.params), call.body, caller)
+    )
 
 
 def raising(error: BaseException) -> Callable[[Call], Any]:
@@ -179,8 +181,8 @@ def raising(error: BaseException) -> Callable[[Call], Any]:
     return handler
 
 
-def route(method: str, path: str, handler: Any = show, guard: Any = None, **more: Any) -> Route:
-    return Route(method=method, path=path, handler=handler, guard=guard or Anyone(), summary=f"{path}", **more)
+def route(method: str, path: str, handler: Any = show, access: Any = None, **more: Any) -> Route:
+    return Route(method=method, path=path, handler=handler, access=access or Anyone(), summary=f"{path}", **more)
 
 
 COOKIE = RefreshCookie(PUBLIC_URL)
@@ -196,17 +198,17 @@ async def not_json(call: Call) -> Reply:
 
 ROUTES = (
     route("GET", "/open"),
-    route("GET", "/profile", guard=AccessToken()),
-    route("PATCH", "/profile", guard=AccessToken(), body=LogIn),
-    route("DELETE", "/profile", guard=AccessToken()),
-    route("GET", "/admin/users", guard=AccessToken(roles=("admin",))),
-    route("GET", "/mail", guard=AccessToken(scopes=("mail.read", "mail.list"))),
+    route("GET", "/profile", access=AccessToken()),
+    route("PATCH", "/profile", access=AccessToken(), body=LogIn),
+    route("DELETE", "/profile", access=AccessToken()),
+    route("GET", "/admin/users", access=AccessToken(roles=("admin",))),
+    route("GET", "/mail", access=AccessToken(scopes=("mail.read", "mail.list"))),
     route("POST", "/login", read_cookie, Browser(), body=LogIn),
     route("POST", "/refresh", read_cookie, Browser()),
     route("GET", "/glance", read_cookie, Browser()),
     route("POST", "/register", body=LogIn, limit="register"),
     route("POST", "/token", form=TokenForm, speech=Speech.OAUTH),
-    route("POST", "/introspect", guard=AccessToken(), form=TokenForm, speech=Speech.OAUTH),
+    route("POST", "/introspect", access=AccessToken(), form=TokenForm, speech=Speech.OAUTH),
     route("GET", "/sessions/{id}"),
     route("DELETE", "/sessions/{id}"),
     route("GET", "/users/{id}/sessions/{sid}"),

@@ -88,8 +88,8 @@ def test_c1_two_authorization_headers_are_400(ask: Asker) -> None:
 def test_c2_roles_and_scopes(path: str, roles: list[str], scopes: list[str], status: int, code: str | None) -> None:
     app = Dispatcher(
         [
-            route("GET", "/r", guard=AccessToken(roles=("admin",))),
-            route("GET", "/s", guard=AccessToken(scopes=("a", "b"))),
+            route("GET", "/r", access=AccessToken(roles=("admin",))),
+            route("GET", "/s", access=AccessToken(scopes=("a", "b"))),
         ],
         prefix="",
         public_url=PUBLIC_URL,

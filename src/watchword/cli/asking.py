@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from watchword.cli.exits import USAGE, Trouble
+from watchword.cli.exits import USAGE, CommandError
 
 
 def at_terminal() -> bool:
@@ -17,11 +17,11 @@ def at_terminal() -> bool:
 def confirm(question: str, *, yes: bool) -> None:
     """Go on only if the person at the terminal agrees, or has said `--yes`.
 
-    :raises Trouble: there is no one to ask.
+    :raises CommandError: there is no one to ask.
     :raises typer.Abort: anything but yes.
     """
     if yes:
         return
     if not at_terminal():
-        raise Trouble("this has to be confirmed, and there is no terminal to ask on", "add --yes to go on", USAGE)
+        raise CommandError("this has to be confirmed, and there is no terminal to ask on", "add --yes to go on", USAGE)
     typer.confirm(question, abort=True, err=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from watchword.cli.exits import FAULT, USAGE, Trouble
+from watchword.cli.exits import FAULT, USAGE, CommandError
 from watchword.cli.people import print_json, require_database
 from watchword.errors import SettingsError, StorageError
 from watchword.identity.keys import master
@@ -39,10 +39,14 @@ def backup(settings: Settings, name: str, *, as_json: bool) -> None:
     try:
         copied = asyncio.run(_copied(settings.database_path, file))
     except FileExistsError as error:
-        raise Trouble(f"{file} exists already", "give a name that is free: no backup is replaced", FAULT) from error
+        raise CommandError(
+            f"{file} exists already", "give a name that is free: no backup is replaced", FAULT
+        ) from error
     except OSError as error:  # it names a file that no one typed: the copy has another name until it is complete
         reason = (error.strerror or str(error)).lower()
-        raise Trouble(f"cannot write {file}: {reason}", "check the path, its owner and free space", FAULT) from error
+        raise CommandError(
+            f"cannot write {file}: {reason}", "check the path, its owner and free space", FAULT
+        ) from error
     if as_json:
         print_json({"file": os.path.abspath(file), "bytes": copied.size})
     else:
@@ -54,16 +58,16 @@ def backup(settings: Settings, name: str, *, as_json: bool) -> None:
 
 
 def _place(name: str) -> Path:
-    """Where the copy is to be. Raises `Trouble` where none can be."""
+    """Where the copy is to be. Raises `CommandError` where none can be."""
     if not name:
-        raise Trouble("the name of the file is empty", "watchword backup --help", USAGE)
+        raise CommandError("the name of the file is empty", "watchword backup --help", USAGE)
     try:
         name.encode()
     except UnicodeEncodeError:  # SQLite takes no other names
-        raise Trouble(f"{name!a} is not UTF-8", "give the file another name", USAGE) from None
+        raise CommandError(f"{name!a} is not UTF-8", "give the file another name", USAGE) from None
     file = Path(name)
     if not file.parent.is_dir():
-        raise Trouble(f"there is no directory {file.parent}", "make it first, or give another place", FAULT)
+        raise CommandError(f"there is no directory {file.parent}", "make it first, or give another place", FAULT)
     return file
 
 

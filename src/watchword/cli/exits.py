@@ -34,7 +34,7 @@ _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
 )
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """A fault that the command line itself found: one sentence, what to do about it, the exit code."""
 
     def __init__(self, message: str, hint: str, code: int = FAULT) -> None:
@@ -58,7 +58,7 @@ def warn(message: str, hint: str) -> None:
 
 def explain(error: Exception) -> int:
     """Say what went wrong; answers the exit code. Raises what is no one's expected fault: a bug keeps its traceback."""
-    if isinstance(error, Trouble):
+    if isinstance(error, CommandError):
         complain(error.message, error.hint)
         return error.code
     if isinstance(error, SettingsError):

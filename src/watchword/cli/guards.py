@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from watchword.cli.asking import confirm
-from watchword.cli.exits import MISSING, Trouble
+from watchword.cli.exits import MISSING, CommandError
 from watchword.cli.people import print_json, require_database, with_kernel
 from watchword.cli.show import print_table
 from watchword.clock import rfc3339
@@ -22,7 +22,7 @@ def create(settings: Settings, name: str, *, as_json: bool) -> None:
     """Make a guard key and print it, once: alone on standard output, so that it can be piped into a file."""
 
     async def work(kernel: Kernel) -> tuple[GuardKey, str]:
-        return await kernel.guard_keys.create(name, peer=LOCAL)
+        return await kernel.guard_keys.create(name, client=LOCAL)
 
     key, secret = with_kernel(settings, work)
     if as_json:
@@ -55,10 +55,10 @@ def revoke(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
 
     async def work(kernel: Kernel) -> GuardKey:
         try:
-            return await kernel.guard_keys.revoke(name, peer=LOCAL)
+            return await kernel.guard_keys.revoke(name, client=LOCAL)
         except NotFound as error:
             trouble = f"there is no guard key {name!a} in use"
-            raise Trouble(trouble, "watchword guards list shows which there are", MISSING) from error
+            raise CommandError(trouble, "watchword guards list shows which there are", MISSING) from error
 
     key = with_kernel(settings, work)
     if as_json:

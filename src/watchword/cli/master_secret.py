@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watchword.cli.exits import SETTINGS, Trouble
+from watchword.cli.exits import SETTINGS, CommandError
 from watchword.cli.people import print_json, with_kernel
 from watchword.clock import rfc3339
 from watchword.identity.kernel import Kernel
@@ -17,7 +17,7 @@ def rotate(settings: Settings, *, go_back: bool, as_json: bool) -> None:
     :param go_back: also if another listed one has taken over from it before.
     """
     if len(settings.secret or ()) < 2:  # noqa: PLR2004 - the new one and the old one
-        raise Trouble(
+        raise CommandError(
             "WATCHWORD_SECRET does not list two secrets, so there is nothing to rotate",
             "put a new one (watchword secret) before the old one, separated by a comma: WATCHWORD_SECRET=NEW,OLD",
             SETTINGS,

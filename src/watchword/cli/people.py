@@ -13,7 +13,7 @@ import msgspec
 
 from watchword.app import opened
 from watchword.cli.asking import at_terminal
-from watchword.cli.exits import MISSING, USAGE, Trouble
+from watchword.cli.exits import MISSING, USAGE, CommandError
 from watchword.cli.show import print_record, print_table
 from watchword.clock import rfc3339
 from watchword.identity import identifiers
@@ -57,14 +57,14 @@ def create(
     :param makes: make the database as well if there is none.
     """
     if username is None and email is None:
-        raise Trouble("give a username, --email, or both", "watchword users create --help", USAGE)
+        raise CommandError("give a username, --email, or both", "watchword users create --help", USAGE)
     made = not settings.database_path.exists()
     if made and not makes:
         _miss_database(settings, "; --new-database makes one for this user")
     password = _password_from_stdin() if password_stdin else _password_asked_for()
 
     async def work(kernel: Kernel) -> User:
-        return await kernel.users.create(username=username, email=email, password=password, roles=roles, peer=LOCAL)
+        return await kernel.users.create(username=username, email=email, password=password, roles=roles, client=LOCAL)
 
     user = with_kernel(settings, work, makes=makes)
     if made:
@@ -84,13 +84,13 @@ def show_list(settings: Settings, *, limit: str, after: str, search: str, as_jso
 def _limit(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 1 <= int(text) <= _MOST:
         return int(text)
-    raise Trouble(f"--limit {text!a} is not a whole number from 1 to {_MOST}", "write it like --limit 100", USAGE)
+    raise CommandError(f"--limit {text!a} is not a whole number from 1 to {_MOST}", "write it like --limit 100", USAGE)
 
 
 def _after(text: str) -> str:
     if text and not _ID.fullmatch(text):
         hint = "give an id as `watchword users list` shows it, such as --after 01890000-0000-7000-8000-000000000000"
-        raise Trouble(f"--after {text!a} is not the id of a user", hint, USAGE)
+        raise CommandError(f"--after {text!a} is not the id of a user", hint, USAGE)
     return text.lower()
 
 
@@ -126,7 +126,7 @@ def disable(settings: Settings, who: str, *, as_json: bool) -> None:
     """Disable a user and print what it is now."""
 
     async def work(kernel: Kernel) -> User:
-        return await kernel.users.disable((await _find(kernel, who)).id, peer=LOCAL)
+        return await kernel.users.disable((await _find(kernel, who)).id, client=LOCAL)
 
     _print_user(with_kernel(settings, work), as_json=as_json)
 
@@ -135,7 +135,7 @@ def enable(settings: Settings, who: str, *, as_json: bool) -> None:
     """Enable a user and print what it is now."""
 
     async def work(kernel: Kernel) -> User:
-        return await kernel.users.enable((await _find(kernel, who)).id, peer=LOCAL)
+        return await kernel.users.enable((await _find(kernel, who)).id, client=LOCAL)
 
     _print_user(with_kernel(settings, work), as_json=as_json)
 
@@ -144,7 +144,7 @@ def set_roles(settings: Settings, who: str, roles: tuple[str, ...], *, as_json: 
     """Replace a user's roles and print what it is now."""
 
     async def work(kernel: Kernel) -> User:
-        return await kernel.users.set_roles((await _find(kernel, who)).id, roles, peer=LOCAL)
+        return await kernel.users.set_roles((await _find(kernel, who)).id, roles, client=LOCAL)
 
     _print_user(with_kernel(settings, work), as_json=as_json)
 
@@ -170,7 +170,7 @@ def with_kernel(
 def require_database(settings: Settings) -> None:
     """In the wrong directory there is none: one that was made now, empty, would take anything and say that it is done.
 
-    :raises Trouble: there is no database where the settings say.
+    :raises CommandError: there is no database where the settings say.
     """
     if not settings.database_path.exists():
         _miss_database(settings)
@@ -178,7 +178,7 @@ def require_database(settings: Settings) -> None:
 
 def _miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
     hint = "run this where the service runs, or name the place with --data-dir or --database-url"
-    raise Trouble(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
+    raise CommandError(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
 
 
 async def _find(kernel: Kernel, who: str) -> User:
@@ -194,10 +194,10 @@ async def _find(kernel: Kernel, who: str) -> User:
         of_that_id, named = await _by_id(kernel, who.strip()), await _by_name(kernel, who)
         if of_that_id is not None and named is not None and of_that_id.id != named.id:
             hint = f"write id:{of_that_id.id} or username:{named.username}"
-            raise Trouble(f"{who!a} is the id of one user and the username of another", hint, USAGE)
+            raise CommandError(f"{who!a} is the id of one user and the username of another", hint, USAGE)
         found = of_that_id or named
     if found is None:
-        raise Trouble(f"there is no user {who!a}", "watchword users list shows who there is", MISSING)
+        raise CommandError(f"there is no user {who!a}", "watchword users list shows who there is", MISSING)
     return found
 
 
@@ -219,13 +219,15 @@ def _password_from_stdin() -> str:
     except UnicodeDecodeError:
         raise _strange_password("on standard input") from None
     if not text:
-        raise Trouble("standard input holds no password", "printf '%s' \"$PASSWORD\" | watchword users create …", USAGE)
+        raise CommandError(
+            "standard input holds no password", "printf '%s' \"$PASSWORD\" | watchword users create …", USAGE
+        )
     return text
 
 
 def _password_asked_for() -> str:
     if not at_terminal():
-        raise Trouble("there is no terminal to ask for the password on", "use --password-stdin", USAGE)
+        raise CommandError("there is no terminal to ask for the password on", "use --password-stdin", USAGE)
     from getpass import getpass
 
     try:
@@ -234,12 +236,14 @@ def _password_asked_for() -> str:
     except UnicodeError:
         raise _strange_password("that was typed") from None
     if first != again:
-        raise Trouble("the two passwords differ", "try again", USAGE)
+        raise CommandError("the two passwords differ", "try again", USAGE)
     return first
 
 
-def _strange_password(where: str) -> Trouble:
-    return Trouble(f"the password {where} is not UTF-8", "set the terminal or the program before it to UTF-8", USAGE)
+def _strange_password(where: str) -> CommandError:
+    return CommandError(
+        f"the password {where} is not UTF-8", "set the terminal or the program before it to UTF-8", USAGE
+    )
 
 
 def _print_user(user: User, *, as_json: bool) -> None:

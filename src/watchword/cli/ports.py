@@ -6,7 +6,7 @@ import errno
 import socket
 from contextlib import ExitStack
 
-from watchword.cli.exits import Trouble
+from watchword.cli.exits import CommandError
 from watchword.platforms import claim_port
 from watchword.settings import Settings
 
@@ -23,7 +23,7 @@ _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 def listen(settings: Settings) -> list[socket.socket]:
     """A listening socket for every address that the host has.
 
-    :raises Trouble: for a taken port, or a host without an address here.
+    :raises CommandError: for a taken port, or a host without an address here.
     """
     with ExitStack() as opened:
         listeners: list[socket.socket] = []
@@ -50,7 +50,7 @@ def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise Trouble(f"there is no address {settings.host}", "choose another with --host") from error
+        raise CommandError(f"there is no address {settings.host}", "choose another with --host") from error
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
@@ -64,7 +64,7 @@ def _bind(listener: socket.socket, address: tuple[object, ...], *, alone: bool) 
     listener.set_inheritable(True)
 
 
-def _taken(settings: Settings, error: OSError) -> Trouble:
+def _taken(settings: Settings, error: OSError) -> CommandError:
     reason = (error.strerror or str(error)).lower()
     hint = "stop what runs there, or choose another port with --port"
-    return Trouble(f"cannot listen on {settings.host} port {settings.port}: {reason}", hint)
+    return CommandError(f"cannot listen on {settings.host} port {settings.port}: {reason}", hint)

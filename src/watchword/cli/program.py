@@ -219,14 +219,14 @@ def set_role(
 ) -> None:
     """Give a user exactly these roles, such as: watchword users set-role ada admin."""
     from watchword.cli import people
-    from watchword.cli.exits import Trouble
+    from watchword.cli.exits import CommandError
 
     if roles and none:
         given = " ".join(ascii(role) for role in roles)
         hint = "give the roles that the user is to have, or --none to take every role away"
-        raise Trouble(f"both roles ({given}) and --none are given", hint, USAGE)
+        raise CommandError(f"both roles ({given}) and --none are given", hint, USAGE)
     if not roles and not none:
-        raise Trouble("say which roles, or --none", "watchword users set-role --help", USAGE)
+        raise CommandError("say which roles, or --none", "watchword users set-role --help", USAGE)
     people.set_roles(load_settings(flags).settings, user, tuple(roles or ()), as_json=as_json)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from watchword.cli.asking import confirm
-from watchword.cli.exits import FAULT, MISSING, Trouble
+from watchword.cli.exits import FAULT, MISSING, CommandError
 from watchword.cli.people import print_json
 from watchword.cli.restored_backup import plain, print_done, refuse_what_was_issued
 from watchword.clock import SystemClock, rfc3339
@@ -40,16 +40,16 @@ def restore(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
 def _backup(name: str, path: Path) -> Path:
     file = Path(name)
     if not name or not file.exists():
-        raise Trouble(f"there is no file {name!a}", "give the file that `watchword backup` made", MISSING)
+        raise CommandError(f"there is no file {name!a}", "give the file that `watchword backup` made", MISSING)
     if not file.is_file():
-        raise Trouble(f"{file} is not a file", "give the file that `watchword backup` made", FAULT)
+        raise CommandError(f"{file} is not a file", "give the file that `watchword backup` made", FAULT)
     if path.exists() and file.samefile(path):
-        raise Trouble(f"{file} is the database itself", "give the file that `watchword backup` made", FAULT)
+        raise CommandError(f"{file} is the database itself", "give the file that `watchword backup` made", FAULT)
     with file.open("rb"):
         pass  # raises what `explain` says, before anything is asked
     if held_by_sqlite(file):
         hint = "copy it with `watchword backup`, or end the program that uses it"
-        raise Trouble(f"{file} is in use as a database; {_NOTHING}", hint, FAULT)
+        raise CommandError(f"{file} is in use as a database; {_NOTHING}", hint, FAULT)
     return file
 
 
@@ -65,7 +65,7 @@ def _alone(path: Path) -> Iterator[None]:
             yield
     except InUse:
         hint = "stop the service and every other `watchword` command on it, wait until they have ended, and try again"
-        raise Trouble(f"{path} is in use by another process; {_NOTHING}", hint, FAULT) from None
+        raise CommandError(f"{path} is in use by another process; {_NOTHING}", hint, FAULT) from None
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _usable(file: Path, path: Path) -> Iterator[Path]:
             yield copy
     except Unusable as error:
         hint = "take another backup"
-        raise Trouble(f"{file} cannot be restored: {error}; {_NOTHING}", hint, FAULT) from error
+        raise CommandError(f"{file} cannot be restored: {error}; {_NOTHING}", hint, FAULT) from error
 
 
 def _uninterrupted() -> None:

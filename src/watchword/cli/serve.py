@@ -22,7 +22,7 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from watchword.app import create_app, opened
 from watchword.cli import garbage
 from watchword.cli.banner import banner
-from watchword.cli.exits import Trouble
+from watchword.cli.exits import CommandError
 from watchword.cli.loading import export_flags
 from watchword.cli.ports import BACKLOG, listen
 from watchword.cli.stopping import port_kept
@@ -42,14 +42,14 @@ _log = structlog.get_logger("watchword.serve")
 def serve(loaded: Loaded, flags: Mapping[str, object]) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends it at once. SIGHUP is ignored.
 
-    :raises Trouble: for a taken port or a data directory that cannot be used.
+    :raises CommandError: for a taken port or a data directory that cannot be used.
     :raises SettingsError: and other errors of this package, for what the service finds when it starts.
     """
     settings = loaded.settings
     _configure_logs(settings)
     _prepare_data_dir(settings)
     if settings.workers > 1 and not POSIX:
-        raise Trouble("this system can run one server process only", "leave --workers out")
+        raise CommandError("this system can run one server process only", "leave --workers out")
     with contextlib.ExitStack() as taken:
         listeners = [taken.enter_context(listener) for listener in listen(settings)]
         if settings.workers == 1:
@@ -79,7 +79,7 @@ def _prepare_data_dir(settings: Settings) -> None:
             pass
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise Trouble(
+        raise CommandError(
             f"cannot write to the data directory {directory}: {reason}",
             "choose another with --data-dir, or change its owner",
         ) from error
@@ -135,7 +135,7 @@ class _Lifespan(LifespanOn):
         if self._error is not None:
             raise self._error
         if self.should_exit:
-            raise Trouble("the service could not start", "start it with WATCHWORD_LOG_LEVEL=debug")
+            raise CommandError("the service could not start", "start it with WATCHWORD_LOG_LEVEL=debug")
 
     async def send(self, message: LifespanSendMessage) -> None:
         if message["type"] == "lifespan.startup.failed":
@@ -252,7 +252,7 @@ def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence
     print(banner(loaded), flush=True)
     supervisor.run()
     if any(process.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for process in supervisor.processes):
-        raise Trouble("a worker process failed", "the log above says why")
+        raise CommandError("a worker process failed", "the log above says why")
 
 
 async def _open_and_close(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from watchword.cli.asking import confirm
-from watchword.cli.exits import FAULT, MISSING, Trouble, warn
+from watchword.cli.exits import FAULT, MISSING, CommandError, warn
 from watchword.cli.people import print_json, require_database, with_kernel
 from watchword.cli.show import print_table
 from watchword.clock import rfc3339
@@ -53,7 +53,7 @@ def show_list(settings: Settings, *, as_json: bool) -> None:
 def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
     """Let the next key sign now."""
     if settings.jwt_secret is not None:
-        raise Trouble(f"there is nothing to rotate: {_SHARED}", _REPLACE_IT, FAULT)
+        raise CommandError(f"there is nothing to rotate: {_SHARED}", _REPLACE_IT, FAULT)
 
     async def work(kernel: Kernel) -> tuple[str, KeyState, int]:
         active, upcoming = _pair(await kernel.keys.store.published(), settings.algorithm)
@@ -61,7 +61,7 @@ def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
         if upcoming is None or not published_long_enough(upcoming, now):
             _warn_of_the_unknown(upcoming, now)
             confirm("Let it sign now?", yes=yes)
-        signing = await kernel.keys.store.promote(active, upcoming, peer=LOCAL)
+        signing = await kernel.keys.store.promote(active, upcoming, client=LOCAL)
         return signing, active, kernel.clock.now() + PUBLISHED_AFTER_USE
 
     signing, retired, until = with_kernel(settings, work)
@@ -81,20 +81,20 @@ def revoke(settings: Settings, kid: str | None, *, yes: bool, as_json: bool) -> 
     confirm(f"This refuses for ever what {signed} signed. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> Revoked:
-        return await kernel.keys.store.revoke(None if kid is None else (kid,), peer=LOCAL)
+        return await kernel.keys.store.revoke(None if kid is None else (kid,), client=LOCAL)
 
     try:
         done = with_kernel(settings, work)
     except NotFound as error:
-        raise Trouble(f"there is no signing key {kid!a}", "watchword keys list shows them", MISSING) from error
+        raise CommandError(f"there is no signing key {kid!a}", "watchword keys list shows them", MISSING) from error
     if kid is None and not done.kids:
-        raise Trouble("no key is published: nothing was revoked", "watchword keys list shows what there is", FAULT)
+        raise CommandError("no key is published: nothing was revoked", "watchword keys list shows what there is", FAULT)
     _print_revoked(done, kid, as_json=as_json)
 
 
 def _say_what_stays_good(*, every: bool) -> None:
     if every:  # who says so wants every token refused, and would take a list of keys for that
-        raise Trouble(_STAYS_GOOD, _REPLACE_IT, FAULT)
+        raise CommandError(_STAYS_GOOD, _REPLACE_IT, FAULT)
     warn(_STAYS_GOOD, _REPLACE_IT)
 
 
@@ -121,7 +121,7 @@ def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | No
     """
     signing = [key for key in keys if key.status == "active"]
     if not signing:
-        raise Trouble("there is no active signing key", "the service makes one when it starts", FAULT)
+        raise CommandError("there is no active signing key", "the service makes one when it starts", FAULT)
     active = max(signing, key=lambda key: (key.algorithm == algorithm, key.activated_at or 0))
     upcoming = (key for key in keys if key.status == "next" and key.algorithm == active.algorithm)
     return active, next(upcoming, None)

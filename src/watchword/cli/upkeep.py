@@ -48,12 +48,12 @@ def revoke_key(
 ) -> None:
     """In an emergency: refuse what a key has signed, at once and for ever. No user is logged out."""
     from watchword.cli import signing_keys
-    from watchword.cli.exits import Trouble
+    from watchword.cli.exits import CommandError
 
     if kid is not None and every:
-        raise Trouble(f"both the key {kid!a} and --all are given: say which key, or --all", _KEYS, USAGE)
+        raise CommandError(f"both the key {kid!a} and --all are given: say which key, or --all", _KEYS, USAGE)
     if kid is None and not every:
-        raise Trouble("say which key, or --all", _KEYS, USAGE)
+        raise CommandError("say which key, or --all", _KEYS, USAGE)
     signing_keys.revoke(load_settings(flags).settings, kid, yes=yes, as_json=as_json)
 
 

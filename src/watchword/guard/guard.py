@@ -14,7 +14,7 @@ from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import Following, follow
-from watchword.guard.following.follower import Follower
+from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.options import check_kinds
@@ -297,7 +297,7 @@ class Guard:
         audience: str,
         standing: Standing,
         clock: Clock,
-        follower: Follower | None,
+        follower: ServiceFollower | None,
         on_event: OnEvent | None = None,
     ) -> None:
         self.issuer = issuer
@@ -316,10 +316,12 @@ class Guard:
             # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
             weakref.finalize(self, follower.stop)
 
-    def _inside(self) -> tuple[str, str, Standing, Follower | None, Basis]:
+    def _inside(self) -> tuple[str, str, Standing, ServiceFollower | None, Basis]:
         return self.issuer, self.audience, self._standing, self._follower, self._by_header.basis
 
-    def _judge_by(self, issuer: str, audience: str, standing: Standing, follower: Follower | None, by: Basis) -> None:
+    def _judge_by(
+        self, issuer: str, audience: str, standing: Standing, follower: ServiceFollower | None, by: Basis
+    ) -> None:
         self.issuer, self.audience, self._standing, self._follower = issuer, audience, standing, follower
         for seen in (self._by_header, self._by_token):
             seen.judge_by(by)

@@ -10,7 +10,7 @@ from watchword.ids import new_id
 from watchword.storage.database import Tx
 
 
-class Peer(NamedTuple):
+class Client(NamedTuple):
     """The other end of a request: its address, what it calls itself (at most 256 characters), the request's id."""
 
     address: str
@@ -18,7 +18,7 @@ class Peer(NamedTuple):
     request_id: str
 
 
-LOCAL = Peer(address="local", agent="watchword", request_id="")
+LOCAL = Client(address="local", agent="watchword", request_id="")
 
 _INSERT = """
 INSERT INTO ww_audit (id, at, event, outcome, actor_id, user_id, session_id, address, agent, request_id, detail)
@@ -31,7 +31,7 @@ async def record(
     event: str,
     *,
     at: int,
-    peer: Peer,
+    client: Client,
     outcome: str = "ok",
     actor: str | None = None,
     user: str | None = None,
@@ -48,8 +48,8 @@ async def record(
         actor=actor,
         user=user,
         session=session,
-        address=peer.address,
-        agent=peer.agent,
-        request=peer.request_id,
+        address=client.address,
+        agent=client.agent,
+        request=client.request_id,
         detail=msgspec.json.encode(detail or {}).decode(),
     )

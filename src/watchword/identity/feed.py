@@ -76,7 +76,7 @@ def read_cursor(text: str | None) -> Cursor | None:
     return Cursor(feed_id, int(digits))
 
 
-class Feed:
+class RevocationLog:
     """Answers readers. Those who wait are woken together and, being at the same place, share one page.
 
     :param keys_version: tells the version of the key set as it is now.

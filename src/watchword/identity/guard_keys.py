@@ -14,7 +14,7 @@ from watchword import opaque
 from watchword.clock import Clock
 from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, StorageUnavailable, UniqueViolation
 from watchword.identity import audit
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.ids import new_id
 from watchword.storage.database import Database, Row, Tx
 
@@ -45,7 +45,7 @@ class GuardKeys:
         self._database = database
         self._clock = clock
 
-    async def create(self, name: str, *, peer: Peer) -> tuple[GuardKey, str]:
+    async def create(self, name: str, *, client: Client) -> tuple[GuardKey, str]:
         """Make a key for the API of that name; the key itself is in the answer and nowhere else.
 
         Raises `InvalidInput`, and `Conflict` (`name_taken`) while another key of that name is in use.
@@ -65,7 +65,7 @@ class GuardKeys:
                 hash=opaque.fingerprint(secret.encode()),
                 now=now,
             )
-            await audit.record(tx, "guard_key_created", at=now, peer=peer, detail={"guard": key.id, "name": name})
+            await audit.record(tx, "guard_key_created", at=now, client=client, detail={"guard": key.id, "name": name})
 
         try:
             await self._database.transact(unit)
@@ -78,7 +78,7 @@ class GuardKeys:
         rows = await self._database.scan(f"SELECT {_COLUMNS} FROM ww_guard_keys ORDER BY id")
         return [GuardKey.of(row) for row in rows]
 
-    async def revoke(self, name: str, *, peer: Peer) -> GuardKey:
+    async def revoke(self, name: str, *, client: Client) -> GuardKey:
         """Refuse a key from now on. Raises `NotFound`."""
         now = self._clock.now()
 
@@ -92,7 +92,7 @@ class GuardKeys:
             if row is None:
                 raise NotFound("There is no such guard key in use.")
             key = GuardKey.of(row)
-            await audit.record(tx, "guard_key_revoked", at=now, peer=peer, detail={"guard": key.id, "name": name})
+            await audit.record(tx, "guard_key_revoked", at=now, client=client, detail={"guard": key.id, "name": name})
             return key
 
         return await self._database.transact(unit)

@@ -14,7 +14,7 @@ FIRST_PARTY = "watchword"
 """The `client_id` of the product's own doors."""
 
 
-class Grant(NamedTuple):
+class AccessGrant(NamedTuple):
     """What an access token says of a session and its user.
 
     :param issued_at: the session row's `rotated_at`, never the moment of signing: a token that is signed late, or in
@@ -35,7 +35,7 @@ class Grant(NamedTuple):
     not_after: int
 
 
-class Issuer:
+class TokenIssuer:
     """Signs access tokens for one issuer and audience."""
 
     def __init__(self, keys: Keys, settings: Settings) -> None:
@@ -52,11 +52,11 @@ class Issuer:
         """
         return self._keys.ring.to_sign_with()
 
-    def expires_at(self, grant: Grant) -> int:
+    def expires_at(self, grant: AccessGrant) -> int:
         """When the access token of a grant expires."""
         return min(grant.issued_at + self.lifetime, grant.not_after)
 
-    def access_token(self, grant: Grant, key: SigningKey | None = None) -> str:
+    def access_token(self, grant: AccessGrant, key: SigningKey | None = None) -> str:
         """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits.
 
         Without a scope, or without a role, the claim is left out: an empty string is no scope (RFC 6749 section 3.3),

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from watchword.clock import Clock
-from watchword.identity.feed import Feed
+from watchword.identity.feed import RevocationLog
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
-from watchword.identity.issuing import Issuer
+from watchword.identity.issuing import TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
@@ -34,10 +34,10 @@ class Kernel:
     ephemeral: Ephemeral
     hasher: Hasher
     keys: Keys
-    issuer: Issuer
+    issuer: TokenIssuer
     verifier: AccessVerifier
     follower: Follower
-    feed: Feed
+    feed: RevocationLog
     guard_keys: GuardKeys
     throttle: Throttle
     users: Users

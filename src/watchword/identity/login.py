@@ -16,7 +16,7 @@ import msgspec
 from watchword.clock import Clock
 from watchword.errors import TooManyAttempts, Unauthenticated
 from watchword.identity import audit, identifiers, revocation
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
 from watchword.identity.roles import granted
@@ -89,7 +89,7 @@ class LogIn:
         self._failures = Sample(Log("watchword.login"), "log_in_failed")
 
     async def attempt(
-        self, typed: str, prove: Prove, *, peer: Peer, client_id: str, replacing: str | None = None
+        self, typed: str, prove: Prove, *, client: Client, client_id: str, replacing: str | None = None
     ) -> LoggedIn:
         """Try to log in as the user that `typed` names.
 
@@ -102,20 +102,20 @@ class LogIn:
         candidate = await self._candidate(identifier)
         # One account has one counter, by whichever of its names it is tried.
         account = candidate.user.id if candidate is not None else identifier.key
-        takes, user = log_in_takes(peer.address, account), None if candidate is None else candidate.user.id
+        takes, user = log_in_takes(client.address, account), None if candidate is None else candidate.user.id
 
         async def work(attempt: Attempt) -> LoggedIn:
-            proven, proof = await self._proven("log_in", candidate, prove, attempt, peer)
-            async with self._counted(proven, attempt, peer):
-                live = await self._open(proven, proof, peer, client_id, replacing)
+            proven, proof = await self._proven("log_in", candidate, prove, attempt, client)
+            async with self._counted(proven, attempt, client):
+                live = await self._open(proven, proof, client, client_id, replacing)
             if live is None:
                 attempt.succeeded = False  # what was shown is no longer a proof
                 raise _refused()
             return self._logged_in(proven.user, live)
 
-        return await self._throttle.run(work, *takes, peer=peer, user=user)
+        return await self._throttle.run(work, *takes, client=client, user=user)
 
-    async def confirm(self, user_id: str, prove: Prove, *, peer: Peer) -> Candidate:
+    async def confirm(self, user_id: str, prove: Prove, *, client: Client) -> Candidate:
         """Ask a logged-in user for a factor again, under the limits of a log-in; no session comes of it.
 
         Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
@@ -123,28 +123,28 @@ class LogIn:
 
         async def work(attempt: Attempt) -> Candidate:
             candidate = await self._candidate(Identifier("id", user_id, user_id))
-            proven, _ = await self._proven("confirm", candidate, prove, attempt, peer)
-            async with self._counted(proven, attempt, peer):
+            proven, _ = await self._proven("confirm", candidate, prove, attempt, client)
+            async with self._counted(proven, attempt, client):
                 return proven
 
-        return await self._throttle.run(work, *log_in_takes(peer.address, user_id), peer=peer, user=user_id)
+        return await self._throttle.run(work, *log_in_takes(client.address, user_id), client=client, user=user_id)
 
     async def _proven(
-        self, event: str, candidate: Candidate | None, prove: Prove, attempt: Attempt, peer: Peer
+        self, event: str, candidate: Candidate | None, prove: Prove, attempt: Attempt, client: Client
     ) -> tuple[Candidate, Proof]:
         """Ask for the factor, and decide whether this attempt counts. Raises `Unauthenticated`."""
         proof = await prove(candidate)
         attempt.succeeded = proof is not None and candidate is not None
         if proof is None or candidate is None:
             self._failures.add(
-                during=event, reason=_reason(candidate), address=peer.address, request_id=peer.request_id
+                during=event, reason=_reason(candidate), address=client.address, request_id=client.request_id
             )
-            await self._failed(event, candidate, peer)
+            await self._failed(event, candidate, client)
             raise _refused()
         return candidate, proof
 
     @asynccontextmanager
-    async def _counted(self, candidate: Candidate, attempt: Attempt, peer: Peer) -> AsyncIterator[None]:
+    async def _counted(self, candidate: Candidate, attempt: Attempt, client: Client) -> AsyncIterator[None]:
         """Limit what a right proof leads to as well: it is hashed for, and stored, each time.
 
         Asked after the proof, so that a full limit tells nothing to those who do not have it. An attempt that meets a
@@ -152,7 +152,9 @@ class LogIn:
         """
         user = candidate.user.id
         try:
-            async with self._throttle.attempt(*session_takes(peer.address, user), peer=peer, user=user) as opening:
+            async with self._throttle.attempt(
+                *session_takes(client.address, user), client=client, user=user
+            ) as opening:
                 yield
                 opening.counts = True
         except TooManyAttempts:
@@ -168,17 +170,17 @@ class LogIn:
         )
         return None if row is None else Candidate(User.of(row), row["password_hash"])
 
-    async def _failed(self, event: str, candidate: Candidate | None, peer: Peer) -> None:
+    async def _failed(self, event: str, candidate: Candidate | None, client: Client) -> None:
         user = None if candidate is None else candidate.user.id
         now = self._clock.now()
 
         async def unit(tx: Tx) -> None:
-            await audit.record(tx, event, at=now, peer=peer, outcome="refused", user=user)
+            await audit.record(tx, event, at=now, client=client, outcome="refused", user=user)
 
         await self._database.transact(unit)
 
     async def _open(
-        self, candidate: Candidate, proof: Proof, peer: Peer, client_id: str, replacing: str | None
+        self, candidate: Candidate, proof: Proof, client: Client, client_id: str, replacing: str | None
     ) -> Live | None:
         """One transaction: the user is still who was checked, then the session.
 
@@ -188,12 +190,12 @@ class LogIn:
         user = candidate.user
         now = self._clock.now()
         replaced = None if replacing is None else self._sessions.session_handle(replacing)
-        opening = Opening(user.id, client_id, "", (proof.method,), peer)
+        opening = Opening(user.id, client_id, "", (proof.method,), client)
 
         async def unit(tx: Tx) -> tuple[Live | None, list[Entry]]:
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
             if seen is None:
-                await audit.record(tx, "log_in", at=now, peer=peer, outcome="refused", user=user.id)
+                await audit.record(tx, "log_in", at=now, client=client, outcome="refused", user=user.id)
                 return None, []
             if proof.upgrade is not None:
                 await _upgrade(tx, candidate, proof.upgrade)
@@ -201,13 +203,13 @@ class LogIn:
                 tx, opening, version=seen["token_version"], roles=granted(seen["roles"]), now=now
             )
             entries = await self._sessions.end_surplus(tx, user.id, now)
-            await record_ends(tx, "session_ended", entries, peer=peer, now=now, reason="too_many")
+            await record_ends(tx, "session_ended", entries, client=client, now=now, reason="too_many")
             if replaced is not None:
                 ended = await self._sessions.end_by_handle(tx, replaced, reason="replaced", now=now)
-                await record_ends(tx, "session_ended", ended, peer=peer, now=now, reason="replaced")
+                await record_ends(tx, "session_ended", ended, client=client, now=now, reason="replaced")
                 entries += ended
             await audit.record(
-                tx, "log_in", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
+                tx, "log_in", at=now, client=client, actor=user.id, user=user.id, session=live.grant.session_id
             )
             await revocation.publish(tx, *entries)
             return live, entries
@@ -218,7 +220,7 @@ class LogIn:
         return live
 
     async def change_password(
-        self, caller: AccessClaims, candidate: Candidate, password_hash: str, *, peer: Peer, client_id: str
+        self, caller: AccessClaims, candidate: Candidate, password_hash: str, *, client: Client, client_id: str
     ) -> LoggedIn:
         """Set a new password, end every session, and open a new one for the caller: one transaction.
 
@@ -226,7 +228,7 @@ class LogIn:
         """
         user = candidate.user
         now = self._clock.now()
-        opening = Opening(user.id, client_id, "", ("pwd",), peer)
+        opening = Opening(user.id, client_id, "", ("pwd",), client)
 
         async def unit(tx: Tx) -> tuple[Live, list[Entry]]:
             await require_live(tx, caller, now)
@@ -238,7 +240,13 @@ class LogIn:
                 tx, opening, version=seen["token_version"] + 1, roles=granted(seen["roles"]), now=now
             )
             await audit.record(
-                tx, "password_changed", at=now, peer=peer, actor=user.id, user=user.id, session=live.grant.session_id
+                tx,
+                "password_changed",
+                at=now,
+                client=client,
+                actor=user.id,
+                user=user.id,
+                session=live.grant.session_id,
             )
             await revocation.publish(tx, *entries)
             return live, entries

@@ -55,7 +55,7 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
         )
         keys, entries = await key_store.revoke_in(tx, None, spares, now, LOCAL)
         detail = {"users": str(users), "sessions": str(sessions), "keys": " ".join(keys.kids), "feed": feed_id}
-        await audit.record(tx, "database_restored", at=now, peer=LOCAL, detail=detail)
+        await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
         await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
         # No key that signs means a shared secret too, whatever this command was told of the service's settings.
         refused = await _refuse_everybody(tx, now) if shared_secret or not keys.signing else 0

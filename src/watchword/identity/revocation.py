@@ -193,7 +193,7 @@ class Follower:
         self.revocations.sweep(self._clock.now())
 
 
-async def found_feed(database: Database) -> None:
+async def create_feed(database: Database) -> None:
     """Make the feed's row at the first start."""
     await database.run(
         "INSERT INTO ww_feed (id, feed_id, head) VALUES (1, :feed, 0) ON CONFLICT (id) DO NOTHING", feed=new_id()

@@ -23,10 +23,10 @@ from watchword.clock import Clock, monotonic
 from watchword.errors import StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.identity import audit
 from watchword.identity.addresses import circles, network
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.settings import Limit
 from watchword.storage.database import Database, Tx
-from watchword.storage.ephemeral import Claim, Ephemeral, Full, Held, is_first
+from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
 
 PATIENCE = 2.0
@@ -93,32 +93,32 @@ class Throttle:
         self._limits = limits
         self._clock = clock
         self._undecided = _Undecided()
-        self._owed: deque[Sequence[Held]] = deque(maxlen=MOST_OWED)
+        self._owed: deque[Sequence[Reservation]] = deque(maxlen=MOST_OWED)
         log = Log("watchword.throttle")
         self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
-    async def take(self, *takes: Take, peer: Peer, user: str | None = None) -> None:
+    async def take(self, *takes: Take, client: Client, user: str | None = None) -> None:
         """Count one attempt against each limit, or none if any is used up, whatever comes of it.
 
         :param user: whose account it is about, for the audit record.
         :raises TooManyAttempts: the first in this order whose limit is used up.
         """
-        await self._hold(takes, peer, user, waits=False)
+        await self._hold(takes, client, user, waits=False)
 
     @asynccontextmanager
-    async def attempt(self, *takes: Take, peer: Peer, user: str | None = None) -> AsyncIterator[Attempt]:
+    async def attempt(self, *takes: Take, client: Client, user: str | None = None) -> AsyncIterator[Attempt]:
         """`take`, for an attempt that is given back unless it turns out to be one that `counts`."""
-        async with self._settled(await self._hold(takes, peer, user, waits=True)) as attempt:
+        async with self._settled(await self._hold(takes, client, user, waits=True)) as attempt:
             yield attempt
 
     async def run(
-        self, work: Callable[[Attempt], Coroutine[Any, Any, T]], *takes: Take, peer: Peer, user: str | None = None
+        self, work: Callable[[Attempt], Coroutine[Any, Any, T]], *takes: Take, client: Client, user: str | None = None
     ) -> T:
         """`attempt` around work that goes on to its end when its requester is cancelled.
 
         So hanging up neither gives a guess back nor makes a right proof count.
         """
-        held = await self._hold(takes, peer, user, waits=True)
+        held = await self._hold(takes, client, user, waits=True)
 
         async def settled() -> T:
             async with self._settled(held) as attempt:
@@ -132,7 +132,7 @@ class Throttle:
             raise
 
     @asynccontextmanager
-    async def _settled(self, held: list[Held]) -> AsyncIterator[Attempt]:
+    async def _settled(self, held: list[Reservation]) -> AsyncIterator[Attempt]:
         attempt = Attempt()
         failure: BaseException | None = None
         try:
@@ -148,57 +148,57 @@ class Throttle:
                 del failure
                 self._undecided.remove(held)
 
-    async def _hold(self, takes: Sequence[Take], peer: Peer, user: str | None, *, waits: bool) -> list[Held]:
+    async def _hold(self, takes: Sequence[Take], client: Client, user: str | None, *, waits: bool) -> list[Reservation]:
         """Count, and with `waits` be among the undecided."""
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
-        claims = [
-            Claim(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
+        quotas = [
+            Quota(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
         ]
         give_up_at = monotonic() + PATIENCE
         if self._owed:
             await self._repay()
         while True:
-            outcome = await self._claim(claims)
-            if not isinstance(outcome, Full):
+            outcome = await self._reserve(quotas)
+            if not isinstance(outcome, Exhausted):
                 if waits:
                     self._undecided.add(outcome)
                 return outcome
-            name, left = claims[outcome.place].name, give_up_at - monotonic()
+            name, left = quotas[outcome.place].name, give_up_at - monotonic()
             if not waits or not await self._undecided.wait(name, left):
-                raise await self._refused(*active[outcome.place], outcome.expires_at, peer, user)
+                raise await self._refused(*active[outcome.place], outcome.expires_at, client, user)
 
-    async def _claim(self, claims: Sequence[Claim]) -> list[Held] | Full:
-        """Claim; what is granted to a requester who has been cancelled meanwhile is owed."""
-        claiming = asyncio.ensure_future(self._ephemeral.claim(claims, self._clock.now()))
+    async def _reserve(self, quotas: Sequence[Quota]) -> list[Reservation] | Exhausted:
+        """Quota; what is granted to a requester who has been cancelled meanwhile is owed."""
+        reserving = asyncio.ensure_future(self._ephemeral.reserve(quotas, self._clock.now()))
         try:
-            return await asyncio.shield(claiming)
+            return await asyncio.shield(reserving)
         except asyncio.CancelledError:
-            claiming.add_done_callback(self._owe)
+            reserving.add_done_callback(self._owe)
             raise
 
-    def _owe(self, claiming: asyncio.Future[list[Held] | Full]) -> None:
-        if not claiming.cancelled() and claiming.exception() is None:
-            outcome = claiming.result()
-            if not isinstance(outcome, Full):
+    def _owe(self, reserving: asyncio.Future[list[Reservation] | Exhausted]) -> None:
+        if not reserving.cancelled() and reserving.exception() is None:
+            outcome = reserving.result()
+            if not isinstance(outcome, Exhausted):
                 self._owed.append(outcome)
 
     async def _refused(
-        self, take: Take, limit: Limit, expires_at: int, peer: Peer, user: str | None
+        self, take: Take, limit: Limit, expires_at: int, client: Client, user: str | None
     ) -> TooManyAttempts:
         """The refusal. Each is counted in the log; each window of each subject has one record in the audit trail."""
         now = self._clock.now()
         left = max(1, expires_at - now)
-        self._refusals[take.limit].add(limit=take.limit, address=peer.address, request_id=peer.request_id)
+        self._refusals[take.limit].add(limit=take.limit, address=client.address, request_id=client.request_id)
         if await is_first(self._ephemeral, f"refused_{_name(take)}", lifetime=left, now=now):
 
             async def unit(tx: Tx) -> None:
-                await audit.record(tx, "limit_reached", at=now, peer=peer, outcome=take.limit, user=user)
+                await audit.record(tx, "limit_reached", at=now, client=client, outcome=take.limit, user=user)
 
             await self._database.transact(unit)
         window = int(limit.window.total_seconds())
         return TooManyAttempts(limit=take.limit, quota=limit.quota * take.times, window=window, retry_after=left)
 
-    async def _give_back(self, held: Sequence[Held]) -> None:
+    async def _give_back(self, held: Sequence[Reservation]) -> None:
         # What cannot be given back just now is owed; that is no reason to fail what has succeeded.
         try:
             await self._ephemeral.give_back(held, self._clock.now())
@@ -231,11 +231,11 @@ class _Undecided:
         self._counts: Counter[str] = Counter()
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
-    def add(self, held: Iterable[Held]) -> None:
+    def add(self, held: Iterable[Reservation]) -> None:
         """These have been counted and begin."""
         self._counts.update(one.name for one in held)
 
-    def remove(self, held: Iterable[Held]) -> None:
+    def remove(self, held: Iterable[Reservation]) -> None:
         """These are decided. Who waits is told when there is nothing left to wait for."""
         for name, _ in held:
             self._counts[name] -= 1
@@ -243,7 +243,7 @@ class _Undecided:
                 del self._counts[name]
                 self._wake(name)
 
-    def give_way(self, held: Iterable[Held]) -> None:
+    def give_way(self, held: Iterable[Reservation]) -> None:
         """These have been given back: there is a place again."""
         for name, _ in held:
             self._wake(name)

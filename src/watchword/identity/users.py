@@ -13,7 +13,7 @@ from typing import TypeVar
 from watchword.clock import Clock
 from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, UniqueViolation
 from watchword.identity import audit, identifiers, password_policy, revocation
-from watchword.identity.audit import LOCAL, Peer
+from watchword.identity.audit import LOCAL, Client
 from watchword.identity.hashing import Hasher, kind_of
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Follower
@@ -88,7 +88,7 @@ class Users:
         username: str | None,
         email: str | None,
         password: str | None,
-        peer: Peer,
+        client: Client,
         roles: tuple[str, ...] = (),
         actor: str | None = None,
     ) -> User:
@@ -114,12 +114,12 @@ class Users:
             None,
         )
 
-        async with self._may_tell(peer, None):
-            password_hash = None if password is None else await self._hasher.hash(password, address=peer.address)
+        async with self._may_tell(client, None):
+            password_hash = None if password is None else await self._hasher.hash(password, address=client.address)
 
             async def unit(tx: Tx) -> None:
                 await insert(tx, user, named, password_hash)
-                await audit.record(tx, "user_created", at=now, peer=peer, actor=actor or user.id, user=user.id)
+                await audit.record(tx, "user_created", at=now, client=client, actor=actor or user.id, user=user.id)
 
             await self._named_uniquely(unit)
         return user
@@ -184,26 +184,26 @@ class Users:
         return await revocation.refuse_user(tx, user_id, row["token_version"], now=now)
 
     async def change_identifiers(
-        self, user: User, *, username: str | None, email: str | None, peer: Peer, guard: Unit[None]
+        self, user: User, *, username: str | None, email: str | None, client: Client, check: Unit[None]
     ) -> User:
         """Change the username, the e-mail address or both; None leaves one as it is.
 
         A new address is unverified and refuses the tokens issued before it; sessions are kept. What is so already is
         no change, and with nothing to change nothing is written.
 
-        :param guard: awaited with the unit's `tx` first; raises when the caller's session is no longer live.
+        :param check: awaited with the unit's `tx` first; raises when the caller's session is no longer live.
         :raises Conflict: `username_taken` or `email_taken`.
         :raises TooManyAttempts: too many changes, or too often was something taken.
         """
         named = self._named_change(user, username, email)
         if not named:
             return user
-        await self._throttle.take(*change_takes(peer.address, user.id), peer=peer, user=user.id)
+        await self._throttle.take(*change_takes(client.address, user.id), client=client, user=user.id)
         now = self._clock.now()
         renewed = "email" in named
 
         async def unit(tx: Tx) -> tuple[User, list[Entry]]:
-            await guard(tx)
+            await check(tx)
             changes = ["updated_at = :now"]
             values: dict[str, str | int | None] = {"now": now, "id": user.id}
             for kind, identifier in named.items():
@@ -216,7 +216,13 @@ class Users:
                 raise NotFound("There is no such user.")
             changed = User.of(row)
             await audit.record(
-                tx, "user_changed", at=now, peer=peer, actor=user.id, user=user.id, detail={"fields": " ".join(named)}
+                tx,
+                "user_changed",
+                at=now,
+                client=client,
+                actor=user.id,
+                user=user.id,
+                detail={"fields": " ".join(named)},
             )
             entries: list[Entry] = []
             if renewed:
@@ -224,7 +230,7 @@ class Users:
                 await revocation.publish(tx, *entries)
             return changed, entries
 
-        async with self._may_tell(peer, user.id):
+        async with self._may_tell(client, user.id):
             changed, entries = await self._named_uniquely(unit)
         await self._follower.take(entries)
         return changed
@@ -240,30 +246,32 @@ class Users:
         named = self._named(wanted.get("username"), wanted.get("email"), None) if wanted else {}
         return {kind: identifier for kind, identifier in named.items() if identifier.text != old[kind]}
 
-    async def disable(self, user_id: str, *, peer: Peer, actor: str | None = None) -> User:
+    async def disable(self, user_id: str, *, client: Client, actor: str | None = None) -> User:
         """Disable a user: every session ends, every token is refused. Raises `NotFound`."""
         return await self._revise(
-            user_id, "disabled_at = COALESCE(disabled_at, :now)", "user_disabled", peer, actor, end_reason="disabled"
+            user_id, "disabled_at = COALESCE(disabled_at, :now)", "user_disabled", client, actor, end_reason="disabled"
         )
 
-    async def enable(self, user_id: str, *, peer: Peer, actor: str | None = None) -> User:
+    async def enable(self, user_id: str, *, client: Client, actor: str | None = None) -> User:
         """Let a disabled user log in again. Raises `NotFound`."""
-        return await self._revise(user_id, "disabled_at = NULL", "user_enabled", peer, actor)
+        return await self._revise(user_id, "disabled_at = NULL", "user_enabled", client, actor)
 
-    async def set_roles(self, user_id: str, roles: tuple[str, ...], *, peer: Peer, actor: str | None = None) -> User:
+    async def set_roles(
+        self, user_id: str, roles: tuple[str, ...], *, client: Client, actor: str | None = None
+    ) -> User:
         """Give a user exactly these roles; sessions are kept and carry them after their next refresh.
 
         Raises `NotFound`, `InvalidInput`.
         """
         text = " ".join(checked_roles(roles))
-        return await self._revise(user_id, "roles = :roles", "roles_changed", peer, actor, roles=text)
+        return await self._revise(user_id, "roles = :roles", "roles_changed", client, actor, roles=text)
 
     async def _revise(
         self,
         user_id: str,
         change: str,
         event: str,
-        peer: Peer,
+        client: Client,
         actor: str | None,
         *,
         end_reason: str | None = None,
@@ -285,7 +293,7 @@ class Users:
             if end_reason is not None:
                 await revocation.end_sessions(tx, user_id, reason=end_reason, now=now)
             entries = await revocation.refuse_user(tx, user_id, user.token_version, now=now)
-            await audit.record(tx, event, at=now, peer=peer, actor=actor, user=user_id)
+            await audit.record(tx, event, at=now, client=client, actor=actor, user=user_id)
             await revocation.publish(tx, *entries)
             return user, entries
 
@@ -293,19 +301,19 @@ class Users:
         await self._follower.take(entries)
         return user
 
-    async def delete(self, user: User, *, peer: Peer, guard: Unit[None]) -> None:
-        """Delete a user and end all sessions; the id is never used again. `guard` as in `change_identifiers`.
+    async def delete(self, user: User, *, client: Client, check: Unit[None]) -> None:
+        """Delete a user and end all sessions; the id is never used again. `check` as in `change_identifiers`.
 
         The sessions that ever were are swept as all that have ended: however many, they hold up no one here.
         """
         now = self._clock.now()
 
         async def unit(tx: Tx) -> list[Entry]:
-            await guard(tx)
+            await check(tx)
             await revocation.end_sessions(tx, user.id, reason="deleted", now=now)
             entries = await revocation.refuse_user(tx, user.id, user.token_version + 1_000_000, now=now)
             await tx.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
-            await audit.record(tx, "user_deleted", at=now, peer=peer, actor=user.id, user=user.id)
+            await audit.record(tx, "user_deleted", at=now, client=client, actor=user.id, user=user.id)
             await revocation.publish(tx, *entries)
             return entries
 
@@ -323,16 +331,18 @@ class Users:
         return await self._database.one("SELECT kind FROM ww_password_kinds WHERE kind = :kind", kind=kind) is None
 
     @asynccontextmanager
-    async def _may_tell(self, peer: Peer, account: str | None) -> AsyncIterator[None]:
+    async def _may_tell(self, client: Client, account: str | None) -> AsyncIterator[None]:
         """Around what may answer "this is taken": how often that is told has one limit, for every way to ask.
 
         It is asked first: once it is used up free names are refused too, else that would be the answer. Commands on
         this machine are the operator's, and not limited.
         """
-        if peer is LOCAL:
+        if client is LOCAL:
             yield
             return
-        async with self._throttle.attempt(*conflict_takes(peer.address, account), peer=peer, user=account) as attempt:
+        async with self._throttle.attempt(
+            *conflict_takes(client.address, account), client=client, user=account
+        ) as attempt:
             attempt.counts = False  # nothing was told, whatever else becomes of it
             try:
                 yield

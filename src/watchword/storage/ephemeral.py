@@ -21,7 +21,7 @@ class Counted(NamedTuple):
     expires_at: int
 
 
-class Claim(NamedTuple):
+class Quota(NamedTuple):
     """One of a quota: the counter, the length of its window in seconds, how many fit into it."""
 
     name: str
@@ -29,14 +29,14 @@ class Claim(NamedTuple):
     quota: int
 
 
-class Held(NamedTuple):
+class Reservation(NamedTuple):
     """A claim that was granted: which counter, and in which of its windows."""
 
     name: str
     expires_at: int
 
 
-class Full(NamedTuple):
+class Exhausted(NamedTuple):
     """A claim that could not be granted: its place among those asked for, and when its window ends."""
 
     place: int
@@ -66,15 +66,15 @@ class Ephemeral(Protocol):
         """
         ...
 
-    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+    async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
         """Count one on each, or on none if any counter stands at its quota: the first of those is the answer then.
 
         However many claim at once, no counter passes its quota. What is refused writes nothing and makes no entry.
         """
         ...
 
-    async def give_back(self, held: Sequence[Held], now: int) -> None:
-        """Uncount claims that were granted, in one go. A counter that falls to 0 is gone.
+    async def give_back(self, held: Sequence[Reservation], now: int) -> None:
+        """Uncount quotas that were granted, in one go. A counter that falls to 0 is gone.
 
         What belongs to a window that is over changes nothing in the next one.
         """

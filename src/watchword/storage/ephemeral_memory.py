@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import OrderedDict  # its first entry is found at once; a dict that lost its first ones searches
 from collections.abc import Sequence
 
-from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Full, Held
+from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Exhausted, Quota, Reservation
 
 CAPACITY = 50_000  # entries of one class
 
@@ -76,16 +76,16 @@ class MemoryEphemeral:
         entry.amount += by
         return Counted(entry.amount, entry.expires_at)
 
-    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+    async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
         """Count one on each, or on none. Nothing else runs in between."""
-        for place, claim in enumerate(claims):
-            entry = self._live(f"count:{claim.name}", now)
-            if entry is not None and entry.amount >= claim.quota:
-                return Full(place, entry.expires_at)
-        counted = [await self.count(claim.name, lifetime=claim.lifetime, now=now) for claim in claims]
-        return [Held(claim.name, count.expires_at) for claim, count in zip(claims, counted, strict=True)]
+        for place, quota in enumerate(quotas):
+            entry = self._live(f"count:{quota.name}", now)
+            if entry is not None and entry.amount >= quota.quota:
+                return Exhausted(place, entry.expires_at)
+        counted = [await self.count(quota.name, lifetime=quota.lifetime, now=now) for quota in quotas]
+        return [Reservation(quota.name, count.expires_at) for quota, count in zip(quotas, counted, strict=True)]
 
-    async def give_back(self, held: Sequence[Held], now: int) -> None:
+    async def give_back(self, held: Sequence[Reservation], now: int) -> None:
         """Uncount; what falls to 0 is forgotten."""
         for name, until in held:
             entry = self._live(f"count:{name}", now)

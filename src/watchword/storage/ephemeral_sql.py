@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchword.storage.database import Database, Row, Tx
-from watchword.storage.ephemeral import SWEEP_ROWS, Claim, Counted, Full, Held
+from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Exhausted, Quota, Reservation
 
 _PUT = """
     INSERT INTO ww_ephemeral (name, value, amount, expires_at) VALUES (:name, :value, 0, :until)
@@ -63,29 +63,29 @@ class SQLEphemeral:
 
         return await self._database.transact(unit)
 
-    async def claim(self, claims: Sequence[Claim], now: int) -> list[Held] | Full:
+    async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
         """Count one on each, or on none. Who is refused has been read from the database and nothing else."""
-        stands = await self._look([claim.name for claim in claims], now)
-        for place, claim in enumerate(claims):
-            if claim.name in stands and stands[claim.name].amount >= claim.quota:
-                return Full(place, stands[claim.name].expires_at)
+        stands = await self._look([quota.name for quota in quotas], now)
+        for place, quota in enumerate(quotas):
+            if quota.name in stands and stands[quota.name].amount >= quota.quota:
+                return Exhausted(place, stands[quota.name].expires_at)
 
-        async def unit(tx: Tx) -> list[Held]:
-            held: dict[int, Held] = {}
+        async def unit(tx: Tx) -> list[Reservation]:
+            held: dict[int, Reservation] = {}
             # In one order for everyone, so that two who count on the same rows never wait for each other in a circle.
-            for place, claim in sorted(enumerate(claims), key=lambda one: one[1].name):
-                counted = await _count(tx, claim.name, 1, claim.lifetime, now)
-                if counted.amount > claim.quota:
-                    raise _Passed(Full(place, counted.expires_at))
-                held[place] = Held(claim.name, counted.expires_at)
-            return [held[place] for place in range(len(claims))]
+            for place, quota in sorted(enumerate(quotas), key=lambda one: one[1].name):
+                counted = await _count(tx, quota.name, 1, quota.lifetime, now)
+                if counted.amount > quota.quota:
+                    raise _Passed(Exhausted(place, counted.expires_at))
+                held[place] = Reservation(quota.name, counted.expires_at)
+            return [held[place] for place in range(len(quotas))]
 
         try:
-            return await self._database.transact(unit) if claims else []
+            return await self._database.transact(unit) if quotas else []
         except _Passed as passed:
             return passed.full
 
-    async def give_back(self, held: Sequence[Held], now: int) -> None:
+    async def give_back(self, held: Sequence[Reservation], now: int) -> None:
         """Uncount. A window that is over is left to the sweep."""
         live = sorted(one for one in held if one.expires_at > now)
 
@@ -114,7 +114,7 @@ class SQLEphemeral:
 class _Passed(Exception):
     """Another request took the last one since we looked: raised inside the unit, it undoes what the unit counted."""
 
-    def __init__(self, full: Full) -> None:
+    def __init__(self, full: Exhausted) -> None:
         super().__init__()
         self.full = full
 

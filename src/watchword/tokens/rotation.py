@@ -94,10 +94,10 @@ class Remove(NamedTuple):
     status: Literal["next", "retired"]
 
 
-Step = Make | Promote | Retire | Remove
+Change = Make | Promote | Retire | Remove
 
 
-def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Step, ...]:
+def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Change, ...]:
     """What is to be done now, in this order. Nothing, most of the time.
 
     :param keys: every key that is published; others do not matter.
@@ -119,7 +119,7 @@ def published_until(key: KeyState) -> int | None:
     return None if key.retired_at is None else key.retired_at + PUBLISHED_AFTER_USE
 
 
-def _succession(ours: list[KeyState], now: int, schedule: Schedule) -> tuple[Step, ...]:
+def _succession(ours: list[KeyState], now: int, schedule: Schedule) -> tuple[Change, ...]:
     """One key signs and the next is known, always."""
     if schedule.algorithm is None:
         return ()

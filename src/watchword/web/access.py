@@ -1,4 +1,4 @@
-"""Reading a bearer token and holding it against a route's guard (RFC 6750).
+"""Reading a bearer token and holding it against a route's access (RFC 6750).
 
 A malformed *header* is 400 `authorization_malformed`, a malformed *token* is 401 (the verifier says so), and tokens
 in the query string or in a body are never looked at.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from watchword.errors import Refused, TokenError, WatchwordError
 from watchword.web.problems import PLAIN_CHALLENGE, problem_of
-from watchword.web.route import AccessToken, Guard, Header, Scope
+from watchword.web.route import Access, AccessToken, Header, Scope
 
 if TYPE_CHECKING:
     from watchword.tokens.claims import AccessClaims
@@ -23,7 +23,7 @@ _MALFORMED = "Send exactly one header of the form `Authorization: Bearer <token>
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """The bearer token of a request, unverified, or None when none is shown; for handlers without a token guard.
+    """The bearer token of a request, unverified, or None when none is shown; where the route asks for none.
 
     :raises Refused: `authorization_malformed` or, with two Authorization headers, `invalid_request`; both 400.
     """
@@ -50,7 +50,7 @@ def read_bearer(value: bytes) -> str | None:
 
 
 def shown_token(headers: Mapping[bytes, bytes]) -> str:
-    """The bearer token that a guarded route needs.
+    """The bearer token that a route asks for.
 
     :raises TokenError: `token_missing`, when there is no Authorization header or it is of another scheme.
     """
@@ -68,7 +68,7 @@ def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def check(claims: AccessClaims, *, roles: frozenset[str], scopes: frozenset[str]) -> None:
-    """Hold verified claims against what a guard needs; every role and every scope listed.
+    """Hold verified claims against what a route asks for; every role and every scope listed.
 
     :raises TokenError: `scope_missing` or `role_missing`.
     """
@@ -89,7 +89,7 @@ def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> H
     return None if by_script else (b"www-authenticate", b'Basic realm="watchword"')
 
 
-def challenge(error: WatchwordError, guard: Guard) -> Header | None:
+def challenge(error: WatchwordError, access: Access) -> Header | None:
     """The `WWW-Authenticate` for an error (RFC 6750 section 3), or None where the plain one or none is right."""
     if error.code == "authorization_malformed":
         return _challenge("invalid_request", "The Authorization header is malformed.")
@@ -98,7 +98,7 @@ def challenge(error: WatchwordError, guard: Guard) -> Header | None:
     if error.code == "token_missing":
         return PLAIN_CHALLENGE  # RFC 6750 section 3.1: no error code when no credentials were shown
     if error.code == "scope_missing":
-        needed = " ".join(guard.scopes) if isinstance(guard, AccessToken) else ""
+        needed = " ".join(access.scopes) if isinstance(access, AccessToken) else ""
         # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
         named = f', scope="{needed}"' if needed else ""
         return _challenge("insufficient_scope", "The token lacks a scope.", named)

@@ -1,6 +1,6 @@
 """From an ASGI request to a handler and back: the pipeline that every request takes, in one place.
 
-request id → client → route → CORS → guard → body → handler → reply. What a route's table entry says is compiled once,
+request id → client → route → CORS → access → body → handler → reply. What a route's table entry says is compiled once,
 so that a request costs a dictionary look-up and not a chain of middleware. A handler cannot skip a step.
 """
 
@@ -15,15 +15,15 @@ import msgspec
 import structlog
 
 from watchword.errors import NotFound, Overloaded, Refused, WatchwordError
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.ids import new_id
 from watchword.settings import Proxies
 from watchword.tally import Faults, Tally
 from watchword.web import access, bodies
+from watchword.web.clients import ClientAddresses, client_agent, header_map
 from watchword.web.forms import decode_form
 from watchword.web.headers import default_headers, overlaid
 from watchword.web.origin import VARY, OriginRule
-from watchword.web.peers import ClientAddresses, client_agent, header_map
 from watchword.web.problems import JSON_TYPE, Problems
 from watchword.web.route import (
     AccessToken,
@@ -57,11 +57,11 @@ _encode = msgspec.json.Encoder().encode
 class _Entry:
     """A route, compiled: what each step of the pipeline needs, and nothing to decide any more."""
 
-    __slots__ = ("admit", "guard", "handler", "head", "path", "read", "speech")
+    __slots__ = ("access", "admit", "handler", "head", "path", "read", "speech")
 
     def __init__(self, route: Route, admit: Admission | None, defaults: tuple[Header, ...]) -> None:
         self.path = route.path
-        self.guard = route.guard
+        self.access = route.access
         self.handler = route.handler
         self.speech = route.speech
         self.admit = admit
@@ -162,11 +162,11 @@ class Dispatcher:
         return fresh
 
     def _admission(self, route: Route) -> Admission | None:
-        """The guard of a route as a function of the request's headers; None where everyone may enter."""
-        guard = route.guard
-        if isinstance(guard, AccessToken):
-            return self._token_admission(frozenset(guard.roles), frozenset(guard.scopes))
-        if isinstance(guard, Browser) and route.method not in _SAFE:
+        """The access of a route as a function of the request's headers; None where everyone may enter."""
+        needed = route.access
+        if isinstance(needed, AccessToken):
+            return self._token_admission(frozenset(needed.roles), frozenset(needed.scopes))
+        if isinstance(needed, Browser) and route.method not in _SAFE:
             return self._browser_admission(takes_body=route.body is not None)
         return None
 
@@ -214,8 +214,8 @@ class Dispatcher:
             if entry is None:
                 reply = self._without_route(scope["method"], methods, headers)
             else:
-                peer = Peer(self._clients.of(scope, headers), client_agent(headers), request_id)
-                call = Call(scope, peer, params, receive, partial(self._origins.check, headers, cookie=False))
+                client = Client(self._clients.of(scope, headers), client_agent(headers), request_id)
+                call = Call(scope, client, params, receive, partial(self._origins.check, headers, cookie=False))
                 if entry.admit is not None:
                     entry.admit(call, headers)
                 if entry.read is not None:
@@ -264,7 +264,7 @@ class Dispatcher:
         self, error: WatchwordError, entry: _Entry | None, request_id: str, asked: Mapping[bytes, bytes]
     ) -> tuple[Reply, bytes]:
         speech = Speech.PROBLEM if entry is None else entry.speech
-        challenge = access.challenge(error, Anyone() if entry is None else entry.guard)
+        challenge = access.challenge(error, Anyone() if entry is None else entry.access)
         if speech is Speech.OAUTH and challenge is None:
             challenge = access.client_challenge(error, asked)
         reply = self._problems.reply(error, speech=speech, request_id=request_id, challenge=challenge)

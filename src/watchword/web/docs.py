@@ -81,7 +81,7 @@ def _get(path: str, media_type: str, handler: Handler, summary: str) -> Route:
         method="GET",
         path=path,
         handler=handler,
-        guard=Anyone(),
+        access=Anyone(),
         summary=summary,
         media_type=media_type,
         documented=False,

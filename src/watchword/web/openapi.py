@@ -149,7 +149,7 @@ class _Writer:
         parameters = _parameters(route)
         if parameters:
             written["parameters"] = parameters
-        if isinstance(route.guard, Browser):
+        if isinstance(route.access, Browser):
             # No security scheme: browsers send the cookie by themselves, and let no page set it by hand.
             written["description"] = f"Uses the cookie `{self._cookie}`, which browsers send by themselves."
         taken = route.body or route.form
@@ -222,12 +222,12 @@ def operation_id(route: Route) -> str:
 
 
 def implied_codes(route: Route) -> tuple[str, ...]:
-    """The codes that a route answers with: those of its guard, its body and its limit, and its own."""
+    """The codes that a route answers with: those of its access, its body and its limit, and its own."""
     codes: list[str] = []
-    if isinstance(route.guard, AccessToken):
+    if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
-        codes += ["scope_missing"] * bool(route.guard.scopes) + ["role_missing"] * bool(route.guard.roles)
-    if isinstance(route.guard, Browser):
+        codes += ["scope_missing"] * bool(route.access.scopes) + ["role_missing"] * bool(route.access.roles)
+    if isinstance(route.access, Browser):
         codes += ["origin_refused", "cookie_repeated", "unsupported_media_type", "authorization_malformed"]
     if route.method not in ("GET", "HEAD"):
         codes.append("body_too_large")
@@ -254,7 +254,7 @@ def _example(value: Any) -> dict[str, Any]:
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
     """What a route takes from `Authorization`; with `{}` beside it where it may be left out."""
-    if isinstance(route.guard, AccessToken):
+    if isinstance(route.access, AccessToken):
         return [{Credential.ACCESS_TOKEN.value: []}]
     return [] if route.credential is None else [{route.credential.value: []}, {}]
 

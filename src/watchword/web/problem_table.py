@@ -213,7 +213,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "invalid_grant": Problem(
         400,
-        "Grant not accepted",
+        "AccessGrant not accepted",
         "What was shown is invalid, expired, or belongs to another client. Check name and password, or log in "
         "again for a new refresh token.",
         "invalid_grant",

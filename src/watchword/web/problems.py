@@ -94,7 +94,7 @@ class Problems:
     ) -> Reply:
         """The answer for an error.
 
-        :param challenge: `WWW-Authenticate`, when the guard knows a better one than the plain one of a 401.
+        :param challenge: `WWW-Authenticate`, when the route knows a better one than the plain one of a 401.
         """
         code, problem = problem_of(error)
         # A 5xx never carries words of the place that failed: those could name hosts, paths or statements (C5).

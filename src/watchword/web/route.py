@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 
 if TYPE_CHECKING:
     from watchword.tokens.claims import AccessClaims
@@ -38,11 +38,11 @@ class Browser:
     """Reads or sets the refresh cookie: the origin rule applies unless a bearer token is shown."""
 
 
-Guard = Anyone | AccessToken | Browser
+Access = Anyone | AccessToken | Browser
 
 
 class Credential(Enum):
-    """What a handler itself reads from `Authorization: Bearer` where it is shown, under a guard that asks for none."""
+    """What a handler itself reads from `Authorization: Bearer` where it is shown, on a route that asks for none."""
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a kind
     GUARD_KEY = "guard_key"
@@ -66,23 +66,28 @@ class Reply(NamedTuple):
 class Call:
     """One request, as a handler sees it: read, checked and decoded."""
 
-    __slots__ = ("body", "caller", "check_origin", "params", "peer", "receive", "scope")
+    __slots__ = ("body", "caller", "check_origin", "client", "params", "receive", "scope")
 
     def __init__(
-        self, scope: Scope, peer: Peer, params: Mapping[str, str], receive: Receive, check_origin: Callable[[], None]
+        self,
+        scope: Scope,
+        client: Client,
+        params: Mapping[str, str],
+        receive: Receive,
+        check_origin: Callable[[], None],
     ) -> None:
         self.scope = scope
-        self.peer = peer
+        self.client = client
         self.params = params  # from the path
         self.check_origin = check_origin  # the origin rule, for what only a handler can tell to need it
         self.receive = receive  # for `long_poll` only: bodies are read before a handler is called
         self.body: Any = None  # an instance of the route's `body` or `form` type
-        self.caller: AccessClaims | None = None  # set under an AccessToken guard
+        self.caller: AccessClaims | None = None  # set where the access is AccessToken
 
     @property
     def claims(self) -> AccessClaims:
-        """The caller's claims; only under an `AccessToken` guard."""
-        assert self.caller is not None, "this route's guard yields no caller"
+        """The caller's claims; only where the route's access is `AccessToken`."""
+        assert self.caller is not None, "this route asks for no caller"
         return self.caller
 
 
@@ -99,7 +104,7 @@ class Route:
     :param form: msgspec type of a form body (RFC 6749); a route has a body or a form, not both.
     :param answers: status → msgspec type of the answer's JSON (None: no content).
     :param query: name → description of what may stand in the query string.
-    :param problems: codes this route answers with beyond those its guard, body and limit imply.
+    :param problems: codes this route answers with beyond those its access, body and limit imply.
     :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
     :param credential: what the handler reads from `Authorization` by itself, so that the documentation can send it.
     :param step: place among the first steps, with which the documentation begins; None for a route of the rest.
@@ -110,7 +115,7 @@ class Route:
     method: str
     path: str
     handler: Handler
-    guard: Guard
+    access: Access
     summary: str
     answers: Mapping[int, type[msgspec.Struct] | Any] = field(default_factory=dict)
     body: type[msgspec.Struct] | None = None

@@ -190,11 +190,11 @@ async def test_a_disabled_account(api: Api) -> None:
     """Its tokens are refused, its sessions ended; enabled again, it logs in anew."""
     user = await api.register()
     token = await api.log_in(user["username"])
-    await api.kernel.users.disable(user["id"], peer=LOCAL)
+    await api.kernel.users.disable(user["id"], client=LOCAL)
     for method, body in (("GET", None), ("PATCH", {"username": "other"}), ("DELETE", {"password": PASSWORD})):
         answer = await api.request(method, "/profile", json=body, headers=bearer(token))
         refused(answer, 401, "token_revoked")
     refused(await api.post("/refresh"), 401, "session_ended")
-    await api.kernel.users.enable(user["id"], peer=LOCAL)
+    await api.kernel.users.enable(user["id"], client=LOCAL)
     refused(await api.post("/refresh"), 401, "session_ended")
     assert await api.log_in(user["username"])

@@ -95,7 +95,7 @@ async def test_readyz_is_503_when_what_it_signs_is_accepted_by_nobody(api: Api) 
     kernel = api.kernel
     assert (await api.get("/readyz")).json()["checks"]["keys"] is True
     other = KeyStore(kernel.database, Master((b"x" * 32,)), kernel.clock)
-    await other.revoke(None, peer=LOCAL)
+    await other.revoke(None, client=LOCAL)
     await kernel.keys.reload()
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["keys"]) == (503, False)

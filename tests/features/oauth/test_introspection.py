@@ -20,7 +20,7 @@ INACTIVE = b'{"active":false}'
 
 
 async def guard_key(api: Api) -> str:
-    return (await api.kernel.guard_keys.create("orders", peer=HOME))[1]
+    return (await api.kernel.guard_keys.create("orders", client=HOME))[1]
 
 
 def basic(name: str, secret: str) -> dict[str, str]:
@@ -103,7 +103,7 @@ async def _revoke(api: Api, somebody: Person) -> object:
 
 
 async def _disable(api: Api, somebody: Person) -> object:
-    return await api.kernel.users.disable(somebody.id, peer=HOME)
+    return await api.kernel.users.disable(somebody.id, client=HOME)
 
 
 async def _close(api: Api, somebody: Person) -> object:
@@ -148,7 +148,7 @@ async def test_C9_another_process_ended_it(api: Api, tmp_path: Path) -> None:
         assert claims_here.sub == somebody.id, "not heard of here"
         assert (await introspect(api, somebody.access, key)).content == INACTIVE
         another = await person(api)
-        await other.kernel.users.disable(another.id, peer=HOME)
+        await other.kernel.users.disable(another.id, client=HOME)
         assert (await introspect(api, another.access, key)).content == INACTIVE
         assert (await introspect(api, another.refresh, key)).content == INACTIVE
 
@@ -156,7 +156,7 @@ async def test_C9_another_process_ended_it(api: Api, tmp_path: Path) -> None:
 async def test_C9_a_changed_role_ends_the_access_token_only(api: Api) -> None:
     """The session goes on, and its next access token carries the role."""
     key, somebody = await guard_key(api), await person(api)
-    await api.kernel.users.set_roles(somebody.id, ("admin",), peer=HOME)
+    await api.kernel.users.set_roles(somebody.id, ("admin",), client=HOME)
     assert (await introspect(api, somebody.access, key)).content == INACTIVE
     assert (await introspect(api, somebody.refresh, key)).json()["active"]
     form = {"grant_type": "refresh_token", "refresh_token": somebody.refresh}
@@ -233,7 +233,7 @@ async def test_C9_the_caller_has_to_be_a_guard(api: Api) -> None:
         scheme = "Basic" if headers.get("Authorization", "").startswith("Basic") else "Bearer"
         assert answer.headers["www-authenticate"].startswith(scheme)
         assert "active" not in answer.text
-    await api.kernel.guard_keys.revoke("orders", peer=HOME)
+    await api.kernel.guard_keys.revoke("orders", client=HOME)
     answer = await api.post("/introspect", data={"token": somebody.access}, headers=bearer(key))
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 

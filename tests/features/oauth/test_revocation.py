@@ -103,7 +103,7 @@ async def test_who_may_revoke(api: Api) -> None:
 async def test_C8_nobody_else_may(api: Api) -> None:
     """No credentials, another client's name, a wrong key, a user's token: 401 invalid_client, and nothing has ended."""
     somebody, key = await person(api), await guard_key(api)
-    await api.kernel.guard_keys.revoke("orders", peer=HOME)
+    await api.kernel.guard_keys.revoke("orders", client=HOME)
     for headers, form in (
         ({}, {}),
         (basic("", ""), {}),

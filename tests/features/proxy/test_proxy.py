@@ -15,7 +15,7 @@ HEADERS = ("x-auth-user", "x-auth-roles", "x-auth-scopes")
 async def _admin(api: Api) -> tuple[str, str]:
     """The id and an access token of somebody with two roles."""
     user = await api.register()
-    await api.kernel.users.set_roles(user["id"], ("editor", "admin"), peer=HOME)
+    await api.kernel.users.set_roles(user["id"], ("editor", "admin"), client=HOME)
     return user["id"], await api.log_in(user["username"])
 
 

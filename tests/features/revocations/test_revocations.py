@@ -15,7 +15,7 @@ from watchword.identity.feed import MAX_WAITING
 
 
 async def _guard_key(api: Api, name: str = "orders") -> str:
-    return (await api.kernel.guard_keys.create(name, peer=HOME))[1]
+    return (await api.kernel.guard_keys.create(name, client=HOME))[1]
 
 
 async def _cursor(api: Api) -> str:
@@ -103,7 +103,7 @@ async def test_a_query_that_cannot_be_read(api: Api, query: str) -> None:
 async def test_beyond_loopback_a_guard_key_is_needed(
     tmp_path: Path, public_url: str | None, address: str, hops: int, open_to_all: bool
 ) -> None:
-    """Open only where both the public URL and the peer are on this machine."""
+    """Open only where both the public URL and the client are on this machine."""
     async with served(tmp_path, public_url=public_url, docs="on", trusted_proxies=hops) as api:
         asker = api.elsewhere(address)
         forwarded = {"X-Forwarded-For": "203.0.113.5"}
@@ -123,7 +123,7 @@ async def test_J14_a_revoked_key_is_refused(api: Api) -> None:
     keys = [await _guard_key(api, name) for name in ("orders", "stock")]
     away = api.elsewhere()
     assert [(await away.get("/revocations", headers=bearer(key))).status_code for key in keys] == [200, 200]
-    await api.kernel.guard_keys.revoke("orders", peer=HOME)
+    await api.kernel.guard_keys.revoke("orders", client=HOME)
     for asker in (away, api):
         refused(await asker.get("/revocations", headers=bearer(keys[0])), 401, "guard_key_invalid")
     assert (await away.get("/revocations", headers=bearer(keys[1]))).status_code == 200

@@ -60,17 +60,17 @@ class AccountRoutes:
         """Every route of this feature."""
         bearer = AccessToken()
         return (
-            Route(method="POST", path="/register", handler=self.register, guard=Anyone(), body=Register,
+            Route(method="POST", path="/register", handler=self.register, access=Anyone(), body=Register,
                   summary="Make an account", answers={201: UserView}, limit="register",
                   step=1, example=_NEW, shown={201: SOME_USER},
                   problems=("username_taken", "email_taken", "registration_closed", "overloaded")),
-            Route(method="GET", path="/profile", handler=self.show, guard=bearer,
+            Route(method="GET", path="/profile", handler=self.show, access=bearer,
                   summary="The caller's own account", answers={200: UserView}, step=3, shown={200: SOME_USER}),
-            Route(method="PATCH", path="/profile", handler=self.change, guard=bearer, body=Change,
+            Route(method="PATCH", path="/profile", handler=self.change, access=bearer, body=Change,
                   summary="Change username or e-mail address", answers={200: UserView}, limit="login",
                   example=_RENAMED, shown={200: SOME_USER},
                   problems=("username_taken", "email_taken", "invalid_credentials", "overloaded")),
-            Route(method="DELETE", path="/profile", handler=self.close, guard=bearer, body=Close,
+            Route(method="DELETE", path="/profile", handler=self.close, access=bearer, body=Close,
                   summary="Close the account", answers={204: None}, limit="login", example=_CLOSING,
                   problems=("invalid_credentials", "overloaded")),
         )  # fmt: skip
@@ -79,7 +79,7 @@ class AccountRoutes:
         """`POST /register`."""
         body: Register = call.body
         user = await self._accounts.register(
-            username=_given(body.username), email=_given(body.email), password=body.password, peer=call.peer
+            username=_given(body.username), email=_given(body.email), password=body.password, client=call.client
         )
         return Reply(UserView.of(user), 201)
 
@@ -100,14 +100,14 @@ class AccountRoutes:
             username=_given(body.username),
             email=_given(body.email),
             password=_given(body.password),
-            peer=call.peer,
+            client=call.client,
         )
         return Reply(UserView.of(user))
 
     async def close(self, call: Call) -> Reply:
         """`DELETE /profile`."""
         body: Close = call.body
-        await self._accounts.close(call.claims, password=body.password, peer=call.peer)
+        await self._accounts.close(call.claims, password=body.password, client=call.client)
         return Reply(None, 204, (self._cookie.clear(),))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import Forbidden, Unauthenticated
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate
 from watchword.identity.password_factor import PasswordFactor
@@ -25,15 +25,15 @@ class Accounts:
         self._clock = kernel.clock
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
 
-    async def register(self, *, username: str | None, email: str | None, password: str, peer: Peer) -> User:
+    async def register(self, *, username: str | None, email: str | None, password: str, client: Client) -> User:
         """Make an account. Each that is made counts against the address's limit; "taken" has a limit of its own.
 
         Raises `Forbidden` (`registration_closed`), `TooManyAttempts`, `InvalidInput`, `Conflict`, `Overloaded`.
         """
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
-        async with self._throttle.attempt(*register_takes(peer.address), peer=peer) as attempt:
-            user = await self._users.create(username=username, email=email, password=password, peer=peer)
+        async with self._throttle.attempt(*register_takes(client.address), client=client) as attempt:
+            user = await self._users.create(username=username, email=email, password=password, client=client)
             attempt.counts = True
         return user
 
@@ -45,7 +45,7 @@ class Accounts:
         return user
 
     async def change(
-        self, caller: AccessClaims, *, username: str | None, email: str | None, password: str | None, peer: Peer
+        self, caller: AccessClaims, *, username: str | None, email: str | None, password: str | None, client: Client
     ) -> User:
         """Change the username or the e-mail address; the latter is a way back into the account and needs the password.
 
@@ -55,26 +55,26 @@ class Accounts:
         if email is None and username in (None, user.username):
             return user  # nothing to change, so nothing to write: no limit bounds how often this is asked
         if email is not None:
-            user = (await self._confirm(caller, password or "", peer)).user
+            user = (await self._confirm(caller, password or "", client)).user
         now = self._clock.now()
 
-        async def guard(tx: Tx) -> None:
+        async def check(tx: Tx) -> None:
             await require_live(tx, caller, now)
 
-        return await self._users.change_identifiers(user, username=username, email=email, peer=peer, guard=guard)
+        return await self._users.change_identifiers(user, username=username, email=email, client=client, check=check)
 
-    async def close(self, caller: AccessClaims, *, password: str, peer: Peer) -> None:
+    async def close(self, caller: AccessClaims, *, password: str, client: Client) -> None:
         """Delete the account and everything that hangs on it.
 
         Raises `Unauthenticated`, `TooManyAttempts`, `Overloaded`.
         """
-        candidate = await self._confirm(caller, password, peer)
+        candidate = await self._confirm(caller, password, client)
         now = self._clock.now()
 
-        async def guard(tx: Tx) -> None:
+        async def check(tx: Tx) -> None:
             await require_live(tx, caller, now)
 
-        await self._users.delete(candidate.user, peer=peer, guard=guard)
+        await self._users.delete(candidate.user, client=client, check=check)
 
-    async def _confirm(self, caller: AccessClaims, password: str, peer: Peer) -> Candidate:
-        return await self._login.confirm(caller.sub, self._factor.prove(password, peer.address), peer=peer)
+    async def _confirm(self, caller: AccessClaims, password: str, client: Client) -> Candidate:
+        return await self._login.confirm(caller.sub, self._factor.prove(password, client.address), client=client)

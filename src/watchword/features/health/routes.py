@@ -34,11 +34,11 @@ class HealthRoutes:
         shown = {200: Readiness("ok", dict.fromkeys(parts, True)),
                  503: Readiness("unavailable", {part: part != "writes" for part in parts})}  # fmt: skip
         return (
-            Route(method="GET", path="/livez", handler=self.live, guard=Anyone(), summary="Whether the process lives",
+            Route(method="GET", path="/livez", handler=self.live, access=Anyone(), summary="Whether the process lives",
                   answers={200: Alive}, shown={200: Alive("ok")}),
-            Route(method="GET", path="/readyz", handler=self.ready, guard=Anyone(),
+            Route(method="GET", path="/readyz", handler=self.ready, access=Anyone(),
                   summary="Whether requests can be served", answers=readiness, shown=shown),
-            Route(method="GET", path="/healthz", handler=self.ready, guard=Anyone(),
+            Route(method="GET", path="/healthz", handler=self.ready, access=Anyone(),
                   summary="The same as /readyz", answers=readiness, shown=shown),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import msgspec
 from watchword import opaque
 from watchword.errors import TokenError, Unauthenticated
 from watchword.features.oauth.clients import Credentials
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.tokens.claims import AccessClaims
@@ -87,19 +87,19 @@ class TokenInspection:
             sid=found.id,
         )
 
-    async def revoke(self, token: str, *, peer: Peer) -> None:
+    async def revoke(self, token: str, *, client: Client) -> None:
         """End the session of a refresh or access token; for anything else do nothing, and say nothing of it.
 
         Raises `StorageUnavailable`: what could not be stored is never reported as done.
         """
         if opaque.is_refresh(token):
-            await self._sessions.log_out(claims=None, presented=token, peer=peer)
+            await self._sessions.log_out(claims=None, presented=token, client=client)
             return
         try:
             claims = self._verifier.verify_expired(token)
         except TokenError:
             return
-        await self._sessions.log_out(claims=claims, presented=None, peer=peer)
+        await self._sessions.log_out(claims=claims, presented=None, client=client)
 
 
 def _active(claims: AccessClaims, username: str | None) -> Introspection:

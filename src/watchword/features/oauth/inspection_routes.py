@@ -41,11 +41,11 @@ class InspectionRoutes:
     def table(self) -> tuple[Route, ...]:
         """Both endpoints."""
         return (
-            Route(method="POST", path="/introspect", handler=self.introspect, guard=Anyone(), form=TokenToInspect,
+            Route(method="POST", path="/introspect", handler=self.introspect, access=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="What a token is worth now; needs a guard key",
                   answers={200: Introspection}, credential=Credential.GUARD_KEY, example=_TOKEN,
                   shown={200: _ACTIVE}, problems=("invalid_client", "invalid_request")),
-            Route(method="POST", path="/revoke", handler=self.revoke, guard=Anyone(), form=TokenToInspect,
+            Route(method="POST", path="/revoke", handler=self.revoke, access=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="End the session behind a token", answers={200: None},
                   credential=Credential.GUARD_KEY, example=_OWN_TOKEN, problems=("invalid_client", "invalid_request")),
         )  # fmt: skip
@@ -60,7 +60,7 @@ class InspectionRoutes:
         """`POST /revoke`: 200 also for a token that is unknown or already revoked."""
         form: TokenToInspect = call.body
         await self._admit(call, form, public=True)
-        await self._inspection.revoke(form.token, peer=call.peer)
+        await self._inspection.revoke(form.token, client=call.client)
         return Reply()
 
     async def _admit(self, call: Call, form: TokenToInspect, *, public: bool) -> None:

@@ -78,7 +78,7 @@ class MetadataRoutes:
     def table(self) -> tuple[Route, ...]:
         """Every route, under the prefix and, where the issuer has a path, in RFC 8414's inserted form at the root."""
         routes = [
-            Route(method="GET", path="/.well-known/jwks.json", handler=self.key_set, guard=Anyone(),
+            Route(method="GET", path="/.well-known/jwks.json", handler=self.key_set, access=Anyone(),
                   summary="The public keys that verify access tokens", answers={200: KeySetDocument},
                   shown={200: _KEY_SET}, media_type="application/jwk-set+json"),
             self._document("/.well-known/oauth-authorization-server"),
@@ -96,7 +96,7 @@ class MetadataRoutes:
             method="GET",
             path=path,
             handler=self.metadata,
-            guard=Anyone(),
+            access=Anyone(),
             summary="Authorization server metadata",
             answers={200: Metadata},
             shown={200: self._shown},

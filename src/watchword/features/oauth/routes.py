@@ -52,7 +52,7 @@ class TokenRoutes:
         """Every route of the endpoint."""
         example = _PASSWORD_REQUEST if PASSWORD in self._endpoint.grants else _REFRESH_REQUEST
         return (
-            Route(method="POST", path="/token", handler=self.token, guard=Anyone(), form=TokenRequest,
+            Route(method="POST", path="/token", handler=self.token, access=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
                   example=example, shown={200: _TOKENS}, limit="login",
                   problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
@@ -67,12 +67,12 @@ class TokenRoutes:
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
         if form.grant_type == REFRESH:
-            tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), peer=call.peer)
+            tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), client=call.client)
         else:
             # A form needs no preflight: any page could use up the log-ins of its visitors' network.
             call.check_origin()
             username, password = _needed(form.username, "username"), _needed(form.password, PASSWORD)
-            tokens = await self._endpoint.password(username, password, peer=call.peer)
+            tokens = await self._endpoint.password(username, password, client=call.client)
         return Reply(
             TokenAnswer(
                 tokens.access_token,

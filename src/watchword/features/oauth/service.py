@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import Refused, Unauthenticated
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.password_factor import PasswordFactor
@@ -22,19 +22,19 @@ class TokenEndpoint:
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
         self.grants = (PASSWORD, REFRESH) if kernel.settings.password_grant else (REFRESH,)
 
-    async def password(self, username: str, password: str, *, peer: Peer) -> Tokens:
+    async def password(self, username: str, password: str, *, client: Client) -> Tokens:
         """The resource owner's password (section 4.3): for first-party clients, and for Swagger's Authorize button.
 
         Raises `Refused` (`invalid_grant`) for every cause of a failed log-in alike.
         """
         try:
             logged_in = await self._login.attempt(
-                username, self._factor.prove(password, peer.address), peer=peer, client_id=FIRST_PARTY
+                username, self._factor.prove(password, client.address), client=client, client_id=FIRST_PARTY
             )
         except Unauthenticated as error:
             raise Refused(error.message, code="invalid_grant") from error
         return logged_in.tokens
 
-    async def refresh(self, presented: str, *, peer: Peer) -> Tokens:
+    async def refresh(self, presented: str, *, client: Client) -> Tokens:
         """The next tokens of a session (section 6). Raises `Unauthenticated`, which says which way it failed."""
-        return await self._sessions.refresh(presented, client_id=FIRST_PARTY, peer=peer)
+        return await self._sessions.refresh(presented, client_id=FIRST_PARTY, client=client)

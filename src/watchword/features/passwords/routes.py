@@ -46,11 +46,11 @@ class PasswordRoutes:
     def table(self) -> tuple[Route, ...]:
         """Every route of this feature."""
         return (
-            Route(method="POST", path="/login", handler=self.log_in, guard=Browser(), body=LogIn,
+            Route(method="POST", path="/login", handler=self.log_in, access=Browser(), body=LogIn,
                   summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
                   step=2, example=_LOG_IN, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
-            Route(method="POST", path="/profile/password", handler=self.change, guard=AccessToken(),
+            Route(method="POST", path="/profile/password", handler=self.change, access=AccessToken(),
                   body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
                   answers={200: SignedIn}, limit="login", example=_CHANGE, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
@@ -60,7 +60,7 @@ class PasswordRoutes:
         """`POST /login`."""
         body: LogIn = call.body
         logged_in = await self._passwords.log_in(
-            _one_of(body), body.password, peer=call.peer, replacing=self._cookie.read(call.scope)
+            _one_of(body), body.password, client=call.client, replacing=self._cookie.read(call.scope)
         )
         return self._signed_in(logged_in)
 
@@ -68,7 +68,7 @@ class PasswordRoutes:
         """`POST /profile/password`."""
         body: ChangePassword = call.body
         logged_in = await self._passwords.change(
-            call.claims, current=body.current_password, new=body.new_password, peer=call.peer
+            call.claims, current=body.current_password, new=body.new_password, client=call.client
         )
         return self._signed_in(logged_in)
 

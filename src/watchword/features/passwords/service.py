@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
@@ -18,24 +18,24 @@ class Passwords:
         self._users = kernel.users
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
 
-    async def log_in(self, typed: str, password: str, *, peer: Peer, replacing: str | None) -> LoggedIn:
+    async def log_in(self, typed: str, password: str, *, client: Client, replacing: str | None) -> LoggedIn:
         """Log in by username or e-mail address.
 
         :param replacing: the refresh cookie that the browser still had; its session ends.
         :raises Unauthenticated: `invalid_credentials`, the same for every cause.
         """
-        prove = self._factor.prove(password, peer.address)
-        return await self._login.attempt(typed, prove, peer=peer, client_id=FIRST_PARTY, replacing=replacing)
+        prove = self._factor.prove(password, client.address)
+        return await self._login.attempt(typed, prove, client=client, client_id=FIRST_PARTY, replacing=replacing)
 
-    async def change(self, caller: AccessClaims, *, current: str, new: str, peer: Peer) -> LoggedIn:
+    async def change(self, caller: AccessClaims, *, current: str, new: str, client: Client) -> LoggedIn:
         """Change the caller's password: all sessions end, and the caller gets a new one.
 
         Raises `Unauthenticated` (`invalid_credentials`: the current password is wrong), `InvalidInput`,
         `TooManyAttempts`, `Overloaded`.
         """
-        candidate = await self._login.confirm(caller.sub, self._factor.prove(current, peer.address), peer=peer)
+        candidate = await self._login.confirm(caller.sub, self._factor.prove(current, client.address), client=client)
         password_hash = await self._users.hash_new_password(
-            candidate.user, new, field="new_password", address=peer.address
+            candidate.user, new, field="new_password", address=client.address
         )
         client_id = caller.client_id
-        return await self._login.change_password(caller, candidate, password_hash, peer=peer, client_id=client_id)
+        return await self._login.change_password(caller, candidate, password_hash, client=client, client_id=client_id)

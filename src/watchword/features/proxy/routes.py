@@ -29,7 +29,7 @@ class ProxyRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Every route of this feature."""
-        get = Route(method="GET", path="/verify", handler=self.verify, guard=AccessToken(),
+        get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(),
                     summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                     shown={200: Verified(SOME_USER.id, ("admin",), ())},
                     problems=("role_missing", "scope_missing", "invalid_request"),

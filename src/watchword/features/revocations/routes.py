@@ -29,7 +29,7 @@ class RevocationRoutes:
     def table(self) -> tuple[Route, ...]:
         """Every route of this feature."""
         return (
-            Route(method="GET", path="/revocations", handler=self.follow, guard=Anyone(),
+            Route(method="GET", path="/revocations", handler=self.follow, access=Anyone(),
                   summary="What has been revoked since a cursor; waits up to 10 seconds for more",
                   answers={200: FeedPage}, credential=Credential.GUARD_KEY, shown={200: _PAGE},
                   problems=("guard_key_needed", "guard_key_invalid", "invalid_input"),
@@ -45,7 +45,7 @@ class RevocationRoutes:
             known_keys=query.get("keys"),
             wait=query.get("wait") != "0",
             secret=bearer_token(call.scope),
-            peer=call.peer,
+            client=call.client,
         )
         page = await unless_gone(call, asked)
         return Reply(page.encoded)

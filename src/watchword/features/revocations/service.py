@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import Unauthenticated
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.feed import FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
 from watchword.settings import is_loopback
@@ -18,23 +18,23 @@ class Revocations:
         self._on_loopback = kernel.settings.is_on_loopback
 
     async def page(
-        self, *, after: str | None, known_keys: str | None, wait: bool, secret: str | None, peer: Peer
+        self, *, after: str | None, known_keys: str | None, wait: bool, secret: str | None, client: Client
     ) -> FeedPage:
         """What came after a cursor.
 
         :param secret: the guard key. Not needed while everything is on one machine: the public URL is loopback's
-            and so is the peer.
+            and so is the client.
         :raises Unauthenticated: `guard_key_needed`, `guard_key_invalid`.
         :raises InvalidInput: a cursor that no answer gave.
         """
-        await self._admit(secret, peer)
+        await self._admit(secret, client)
         return await self._feed.page(read_cursor(after), known_keys=known_keys, wait=wait)
 
-    async def _admit(self, secret: str | None, peer: Peer) -> None:
+    async def _admit(self, secret: str | None, client: Client) -> None:
         if secret is not None:
             if await self._guard_keys.find(secret) is None:
                 raise Unauthenticated("This guard key is not in use.", code="guard_key_invalid")
-        elif not (self._on_loopback and is_loopback(peer.address)):
+        elif not (self._on_loopback and is_loopback(client.address)):
             raise Unauthenticated(
                 "The feed needs a guard key: make one with `watchword guards create NAME`.", code="guard_key_needed"
             )

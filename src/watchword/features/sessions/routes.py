@@ -68,36 +68,36 @@ class SessionRoutes:
         """Every route of this feature."""
         bearer = AccessToken()
         return (
-            Route(method="POST", path="/refresh", handler=self.refresh, guard=Browser(),
+            Route(method="POST", path="/refresh", handler=self.refresh, access=Browser(),
                   summary="The next access token, from the refresh cookie", answers={200: Refreshed},
                   step=4, shown={200: _REFRESHED},
                   problems=("refresh_token_missing", "refresh_token_invalid", "session_ended", "refresh_superseded",
                             "refresh_token_reused", "cookie_repeated", "too_many_roles")),
-            Route(method="POST", path="/logout", handler=self.log_out, guard=Browser(),
+            Route(method="POST", path="/logout", handler=self.log_out, access=Browser(),
                   summary="End this session; works with an expired access token", answers={204: None},
                   step=5, credential=Credential.ACCESS_TOKEN,
                   problems=("token_malformed", "token_invalid", "cookie_repeated")),
-            Route(method="GET", path="/sessions", handler=self.list, guard=bearer,
+            Route(method="GET", path="/sessions", handler=self.list, access=bearer,
                   summary="The caller's sessions", answers={200: SessionList}, problems=("invalid_input",),
                   query={"cursor": "`next_cursor` of the page before"},
                   step=6, shown={200: SessionList((_SESSION,), None)}),
-            Route(method="DELETE", path="/sessions", handler=self.end_others, guard=bearer,
+            Route(method="DELETE", path="/sessions", handler=self.end_others, access=bearer,
                   summary="End all other sessions", answers={204: None}, step=7),
-            Route(method="DELETE", path="/sessions/{id}", handler=self.end, guard=bearer,
+            Route(method="DELETE", path="/sessions/{id}", handler=self.end, access=bearer,
                   summary="End one session of the list", answers={204: None}, step=8,
                   problems=("not_found",)),
         )  # fmt: skip
 
     async def refresh(self, call: Call) -> Reply:
         """`POST /refresh`."""
-        tokens = await self._sessions.refresh(self._cookie.read(call.scope), peer=call.peer)
+        tokens = await self._sessions.refresh(self._cookie.read(call.scope), client=call.client)
         cookie = self._cookie.write(tokens.refresh_token, tokens.refresh_expires_in)
         return Reply(Refreshed(tokens.access_token, "Bearer", tokens.expires_in), 200, (cookie,))
 
     async def log_out(self, call: Call) -> Reply:
         """`POST /logout`."""
         bearer, presented = bearer_token(call.scope), self._cookie.read(call.scope)
-        await self._sessions.log_out(bearer=bearer, presented=presented, peer=call.peer)
+        await self._sessions.log_out(bearer=bearer, presented=presented, client=call.client)
         return Reply(None, 204, (self._cookie.clear(),))
 
     async def list(self, call: Call) -> Reply:
@@ -110,12 +110,12 @@ class SessionRoutes:
         """`DELETE /sessions/{id}`."""
         if not _is_id(call.params["id"]):
             raise NotFound("There is no such session.")
-        await self._sessions.end(call.claims, call.params["id"], peer=call.peer)
+        await self._sessions.end(call.claims, call.params["id"], client=call.client)
         return Reply(None, 204)
 
     async def end_others(self, call: Call) -> Reply:
         """`DELETE /sessions`."""
-        await self._sessions.end_others(call.claims, peer=call.peer)
+        await self._sessions.end_others(call.claims, client=call.client)
         return Reply(None, 204)
 
 

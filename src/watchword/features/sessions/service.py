@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import TokenError, Unauthenticated
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.sessions.sessions import SessionView, Tokens
@@ -19,19 +19,19 @@ class OwnSessions:
         self._sessions = kernel.sessions
         self._verifier = kernel.verifier
 
-    async def refresh(self, presented: str | None, *, peer: Peer) -> Tokens:
+    async def refresh(self, presented: str | None, *, client: Client) -> Tokens:
         """Exchange the refresh cookie's token. Raises `Unauthenticated`."""
         if presented is None:
             raise Unauthenticated("There is no refresh cookie. Log in.", code="refresh_token_missing")
-        return await self._sessions.refresh(presented, client_id=FIRST_PARTY, peer=peer)
+        return await self._sessions.refresh(presented, client_id=FIRST_PARTY, client=client)
 
-    async def log_out(self, *, bearer: str | None, presented: str | None, peer: Peer) -> None:
+    async def log_out(self, *, bearer: str | None, presented: str | None, client: Client) -> None:
         """End the session of the access token (which may have expired), of the cookie, or both when they differ.
 
         Raises `TokenError` for an access token that is not genuine, unless a cookie says whom to log out.
         """
         claims = self._genuine(bearer, needed=presented is None)
-        await self._sessions.log_out(claims=claims, presented=presented, peer=peer)
+        await self._sessions.log_out(claims=claims, presented=presented, client=client)
 
     def _genuine(self, bearer: str | None, *, needed: bool) -> AccessClaims | None:
         if bearer is None:
@@ -47,10 +47,10 @@ class OwnSessions:
         """A page of the caller's live sessions."""
         return await self._sessions.page(caller.sub, after=after, limit=PAGE)
 
-    async def end(self, caller: AccessClaims, session_id: str, *, peer: Peer) -> None:
+    async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
         """End one of the caller's sessions. Raises `NotFound`."""
-        await self._sessions.end(caller, session_id, peer=peer)
+        await self._sessions.end(caller, session_id, client=client)
 
-    async def end_others(self, caller: AccessClaims, *, peer: Peer) -> None:
+    async def end_others(self, caller: AccessClaims, *, client: Client) -> None:
         """End all of the caller's sessions but this one."""
-        await self._sessions.end_others(caller, peer=peer)
+        await self._sessions.end_others(caller, client=client)

@@ -60,7 +60,7 @@ class Page(msgspec.Struct):
     keys: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
-class Held(NamedTuple):
+class FeedState(NamedTuple):
     """A list and how far it goes: one object, so that a copy of the reference has both of the same moment."""
 
     feed_id: str
@@ -78,7 +78,7 @@ class PageNews(NamedTuple):
 _decode = msgspec.json.Decoder(Page).decode
 
 
-class Feed:
+class FeedReader:
     """The list at hand, and what to ask for next. Times are monotonic seconds.
 
     :param guard_key: shown to the service as a bearer token; needed beyond loopback.
@@ -89,8 +89,8 @@ class Feed:
         self._with_key = guard_key is not None
         shown = () if guard_key is None else (("authorization", f"Bearer {guard_key}"),)
         self._headers = (("accept", "application/json"), ("cache-control", "no-cache"), *shown)
-        self.held = Held("", None, RevocationSet())
-        self._draft: Held | None = None
+        self.held = FeedState("", None, RevocationSet())
+        self._draft: FeedState | None = None
         self._revoked_keys: set[str] = set()
         self._fresh_at: float | None = None  # the monotonic time that corresponds to the newest as_of
         self._as_of: int | None = None
@@ -176,13 +176,13 @@ class Feed:
         self._draft = None
         self.held = self.held._replace(cursor=None)
 
-    def _target(self, page: Page) -> Held:
+    def _target(self, page: Page) -> FeedState:
         """Which list the page belongs to."""
         if page.reset and page.feed_id == self.held.feed_id:
             self._draft = None
             return self.held
         if page.reset and (self._draft is None or self._draft.feed_id != page.feed_id):
-            self._draft = Held(page.feed_id, None, self._new_list())
+            self._draft = FeedState(page.feed_id, None, self._new_list())
         current = self._draft or self.held
         if not page.reset and not _continues(current, page):
             self._start_over()
@@ -211,7 +211,7 @@ class Feed:
                 revocations.add("key", subject, 0, NEVER)
             # A kind that a later version of the service knows is passed over: refusing the page would lose the rest.
 
-    def _commit(self, reached: Held, page: Page, answer: Answer, wall: int) -> PageNews:
+    def _commit(self, reached: FeedState, page: Page, answer: Answer, wall: int) -> PageNews:
         self.failures = 0
         # The first version that is heard of is that of the keys that are being fetched anyway.
         version_changed = page.keys != "" and self._keys_version not in {"", page.keys}
@@ -265,7 +265,7 @@ def server_time(answer: Answer, wall: int) -> int:
         return wall
 
 
-def _continues(current: Held, page: Page) -> bool:
+def _continues(current: FeedState, page: Page) -> bool:
     if current.cursor is None or current.feed_id != page.feed_id:
         return False
     return _seq(page.cursor) >= _seq(current.cursor)

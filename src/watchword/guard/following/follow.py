@@ -9,8 +9,8 @@ from watchword.clock import Clock
 from watchword.guard.following.addresses import ServiceAddress, is_loopback, origin_of
 from watchword.guard.following.awake import LONGEST_ATTEMPT
 from watchword.guard.following.events import Events, OnEvent
-from watchword.guard.following.feed import Feed
-from watchword.guard.following.follower import Follower
+from watchword.guard.following.feed import FeedReader
+from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.options import check_kinds
 from watchword.guard.standing import StalePolicy, Standing
 from watchword.tokens.verify import Verifier
@@ -46,7 +46,7 @@ def follow(
     clock: Clock,
     keys_of: Verifier | None,
     revocations: bool,
-) -> Follower | None:
+) -> ServiceFollower | None:
     """The follower that keeps `standing`; None where there is nothing to follow. Nothing is started yet.
 
     :param keys_of: the verifier whose keys are to be fetched; None where they are known.
@@ -64,11 +64,11 @@ def follow(
         return None
     service = ServiceAddress.checked(issuer, options.url, plain_http=options.plain_http)
     _warn_of_plain_http(service)
-    return Follower(
+    return ServiceFollower(
         standing,
         service,
         verifier=keys_of,
-        feed=Feed(service, options.guard_key and options.guard_key.strip()) if revocations else None,
+        feed=FeedReader(service, options.guard_key and options.guard_key.strip()) if revocations else None,
         max_stale=options.max_stale,
         policy=options.stale,
         clock=clock,

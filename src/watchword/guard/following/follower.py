@@ -17,7 +17,7 @@ from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.awake import Awake
 from watchword.guard.following.events import Events
 from watchword.guard.following.exchange import Aborted, FetchFault
-from watchword.guard.following.feed import Feed
+from watchword.guard.following.feed import FeedReader
 from watchword.guard.following.key_source import FoundKeys, KeySchedule, find_by, same_keys
 from watchword.guard.following.waiting import Pending
 from watchword.guard.following.worker import Worker, jitter, run_politely
@@ -32,7 +32,7 @@ SWEEP_EVERY: Final = 120.0
 _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
 
 
-class Follower:
+class ServiceFollower:
     """Fetches keys and revocations, and says whether the standing may be relied on.
 
     :param verifier: the verifier whose keys are to be kept; None where a shared secret needs no fetching.
@@ -46,7 +46,7 @@ class Follower:
         service: ServiceAddress,
         *,
         verifier: Verifier | None,
-        feed: Feed | None,
+        feed: FeedReader | None,
         max_stale: float,
         policy: StalePolicy,
         clock: Clock,
@@ -308,7 +308,7 @@ class Follower:
             self._judge()  # a list that does not come to its end is no news
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
-    def _read_page(self, feed: Feed, client: HttpClient) -> bool:
+    def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
         """Fetch one page and take it in; whether another one follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
         # Two threads are here only when one was stopped and did not end in time.
@@ -322,7 +322,7 @@ class Follower:
             self._wake("keys")
         return news.more
 
-    def _feed_failed(self, feed: Feed, fault: FetchFault) -> float:
+    def _feed_failed(self, feed: FeedReader, fault: FetchFault) -> float:
         self._troubles["feed"] = str(fault)
         with self._lock:
             pause = feed.failed(fault, jitter=jitter())
@@ -334,7 +334,7 @@ class Follower:
             self._first.finish()
         return pause
 
-    def _sweep(self, feed: Feed) -> None:
+    def _sweep(self, feed: FeedReader) -> None:
         if self._now() - self._swept_at >= SWEEP_EVERY:
             self._swept_at = self._now()
             with self._digesting:
@@ -381,7 +381,7 @@ class Follower:
         return keys_failed or (not self._list_in_force and self._feed is not None and self._feed.failures > 0)
 
 
-_followers: WeakSet[Follower] = WeakSet()
+_followers: WeakSet[ServiceFollower] = WeakSet()
 
 
 def _after_fork() -> None:

@@ -13,7 +13,7 @@ from watchword.guard.following.exchange import Aborted
 if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
-Step = Callable[["HttpClient"], float]
+Turn = Callable[["HttpClient"], float]
 """Does one thing, by a connection of its own, and says how many seconds to wait before the next."""
 
 _Result = TypeVar("_Result")
@@ -32,7 +32,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        step: Step,
+        step: Turn,
         client: HttpClient,
         *,
         on_defect: Callable[[Exception], None],

@@ -99,7 +99,7 @@ async def take_over(master: Master, database: Database, clock: Clock, *, go_back
             await tx.run("DELETE FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
         if taken or count:
             detail = {"secret": master.ids[0], "values": str(count)}
-            await audit.record(tx, "master_secret_rotated", at=now, peer=LOCAL, detail=detail)
+            await audit.record(tx, "master_secret_rotated", at=now, client=LOCAL, detail=detail)
         return count
 
     count = await database.transact(unit)

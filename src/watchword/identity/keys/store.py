@@ -14,12 +14,12 @@ import msgspec
 from watchword.clock import Clock
 from watchword.errors import Conflict, NotFound, UniqueViolation
 from watchword.identity import audit, revocation
-from watchword.identity.audit import LOCAL, Peer
+from watchword.identity.audit import LOCAL, Client
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Entry
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.keys import SigningKey
-from watchword.tokens.rotation import PUBLISHED, KeyState, Make, Promote, Remove, Retire, Schedule, Step, due
+from watchword.tokens.rotation import PUBLISHED, Change, KeyState, Make, Promote, Remove, Retire, Schedule, due
 
 ABOUT = "signing key {}"
 """What a sealed private key is bound to: its row's `kid`."""
@@ -106,7 +106,7 @@ class KeyStore:
                 await self._do(step)
         return True
 
-    async def _do(self, step: Step) -> None:
+    async def _do(self, step: Change) -> None:
         """One step, if it is still as it was when it was found to be due."""
         now = self._clock.now()
         match step:
@@ -136,7 +136,7 @@ class KeyStore:
             if isinstance(step, Make | Promote):
                 await self._do(step)
 
-    async def promote(self, active: KeyState, upcoming: KeyState | None, *, peer: Peer) -> str:
+    async def promote(self, active: KeyState, upcoming: KeyState | None, *, client: Client) -> str:
         """Let the next key sign now, or a new one where there is none; the kid of what signs.
 
         Raises `Conflict` if these are no longer the active and the next key.
@@ -147,16 +147,16 @@ class KeyStore:
         async def unit(tx: Tx) -> None:
             if spare is None:
                 assert upcoming is not None
-                await _promote(tx, upcoming.kid, active.kid, now, peer)
+                await _promote(tx, upcoming.kid, active.kid, now, client)
             else:
-                await _retire(tx, active.kid, now, peer)
-                await _make(tx, spare, "active", now, peer)
+                await _retire(tx, active.kid, now, client)
+                await _make(tx, spare, "active", now, client)
 
         if not await self._once(unit):
             raise Conflict("The keys were changed just now.")
         return spare.kid if spare is not None else upcoming.kid if upcoming is not None else ""
 
-    async def revoke(self, kids: tuple[str, ...] | None, *, peer: Peer) -> Revoked:
+    async def revoke(self, kids: tuple[str, ...] | None, *, client: Client) -> Revoked:
         """Refuse keys from now on, for ever, and let others sign; no one is logged out.
 
         :param kids: which; None for every key that is published.
@@ -166,7 +166,7 @@ class KeyStore:
         now = self._clock.now()
 
         async def unit(tx: Tx) -> Revoked:
-            revoked, entries = await revoke_in(tx, kids, spares, now, peer)
+            revoked, entries = await revoke_in(tx, kids, spares, now, client)
             await revocation.publish(tx, *entries)
             return revoked
 
@@ -200,7 +200,7 @@ def state_of(row: Row) -> KeyState:
 
 
 async def revoke_in(
-    tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, peer: Peer
+    tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, client: Client
 ) -> tuple[Revoked, list[Entry]]:
     """Inside a unit: revoke keys, let others sign; what to publish as the last thing of the unit.
 
@@ -219,24 +219,24 @@ async def revoke_in(
         revoked.append(kid)
         if row["activated_at"] is not None and row["retired_at"] is None:
             unmanned.add(row["algorithm"])
-        await _note(tx, "key_revoked", kid, row["algorithm"], now, peer)
-    signing = [await _replace(tx, algorithm, spares, now, peer) for algorithm in sorted(unmanned)]
+        await _note(tx, "key_revoked", kid, row["algorithm"], now, client)
+    signing = [await _replace(tx, algorithm, spares, now, client) for algorithm in sorted(unmanned)]
     entries = [Entry("key", kid, None, None) for kid in revoked]
     return Revoked(tuple(revoked), tuple(signing)), entries
 
 
-async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, peer: Peer) -> str:
+async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, client: Client) -> str:
     """After the active key of an algorithm was revoked: the next one signs, or a new one."""
     upcoming = await tx.one(
         "SELECT kid FROM ww_signing_keys WHERE algorithm = :algorithm AND status = 'next'", algorithm=algorithm
     )
     if upcoming is not None:
-        await _promote(tx, upcoming["kid"], None, now, peer)
+        await _promote(tx, upcoming["kid"], None, now, client)
         return str(upcoming["kid"])
     spare = next((key for key in spares if key.algorithm == algorithm), None)
     if spare is None:
         raise _Overtaken
-    await _make(tx, spare, "active", now, peer)
+    await _make(tx, spare, "active", now, client)
     return spare.kid
 
 
@@ -245,7 +245,7 @@ async def _must_exist(tx: Tx, kid: str) -> None:
         raise NotFound("There is no such signing key.")
 
 
-async def _make(tx: Tx, key: SealedKey, status: str, now: int, peer: Peer) -> None:
+async def _make(tx: Tx, key: SealedKey, status: str, now: int, client: Client) -> None:
     made = await tx.run(
         _INSERT,
         kid=key.kid,
@@ -258,24 +258,24 @@ async def _make(tx: Tx, key: SealedKey, status: str, now: int, peer: Peer) -> No
     )
     if not made:
         raise _Overtaken
-    await _note(tx, "key_created", key.kid, key.algorithm, now, peer, status=status)
+    await _note(tx, "key_created", key.kid, key.algorithm, now, client, status=status)
 
 
-async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, peer: Peer) -> None:
+async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, client: Client) -> None:
     """Both or neither: there is never a moment without an active key, nor one with two."""
     if retiring is not None:
-        await _retire(tx, retiring, now, peer)
+        await _retire(tx, retiring, now, client)
     row = await tx.one(_PROMOTE, kid=kid, now=now)
     if row is None:
         raise _Overtaken
-    await _note(tx, "key_activated", kid, row["algorithm"], now, peer)
+    await _note(tx, "key_activated", kid, row["algorithm"], now, client)
 
 
-async def _retire(tx: Tx, kid: str, now: int, peer: Peer) -> None:
+async def _retire(tx: Tx, kid: str, now: int, client: Client) -> None:
     row = await tx.one(_RETIRE, kid=kid, now=now)
     if row is None:
         raise _Overtaken
-    await _note(tx, "key_retired", kid, row["algorithm"], now, peer)
+    await _note(tx, "key_retired", kid, row["algorithm"], now, client)
 
 
 async def _remove(tx: Tx, kid: str, status: str, now: int) -> None:
@@ -285,5 +285,5 @@ async def _remove(tx: Tx, kid: str, status: str, now: int) -> None:
     await _note(tx, "key_removed", kid, row["algorithm"], now, LOCAL)
 
 
-async def _note(tx: Tx, event: str, kid: str, algorithm: str, now: int, peer: Peer, **more: str) -> None:
-    await audit.record(tx, event, at=now, peer=peer, detail={"kid": kid, "algorithm": algorithm} | more)
+async def _note(tx: Tx, event: str, kid: str, algorithm: str, now: int, client: Client, **more: str) -> None:
+    await audit.record(tx, event, at=now, client=client, detail={"kid": kid, "algorithm": algorithm} | more)

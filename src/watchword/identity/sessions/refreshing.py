@@ -17,11 +17,11 @@ from watchword import opaque
 from watchword.clock import Clock
 from watchword.errors import StorageUnavailable, Unauthenticated
 from watchword.identity import audit, revocation
-from watchword.identity.audit import Peer
-from watchword.identity.issuing import Issuer
+from watchword.identity.audit import Client
+from watchword.identity.issuing import TokenIssuer
 from watchword.identity.revocation import Follower
 from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
-from watchword.identity.sessions.rule import Step, decide
+from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
@@ -65,7 +65,7 @@ class Refresher:
         database: Database,
         ephemeral: Ephemeral,
         keys: tuple[bytes, ...],
-        issuer: Issuer,
+        issuer: TokenIssuer,
         follower: Follower,
         settings: Settings,
         clock: Clock,
@@ -80,7 +80,7 @@ class Refresher:
         self._grace = int(settings.refresh_grace.total_seconds())
         self._refusals = {refused.code: Tally(_log, "refresh_refused", level="info") for refused in _REFUSALS}
 
-    async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
+    async def rotate(self, presented: str, *, client_id: str, client: Client) -> Live:
         """The session as it is after this exchange, to be signed.
 
         Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
@@ -104,32 +104,34 @@ class Refresher:
                 handle=handle,
                 generation=token.generation,
                 client=client_id,
-                address=peer.address,
-                agent=peer.agent,
+                address=client.address,
+                agent=client.agent,
             )
             if row is not None:
                 return live_of(row, token.handle, key)
-            return await self._not_rotated(tx, token, handle, client_id, peer, now, key)
+            return await self._not_rotated(tx, token, handle, client_id, client, now, key)
 
         outcome = await self._database.transact(unit)
         if isinstance(outcome, Live):
             return outcome
         if isinstance(outcome, _Grace):
-            return await self._noted(outcome.live, peer, now)
-        self._refusals[outcome.code].add(code=outcome.code, address=peer.address, request_id=peer.request_id)
+            return await self._noted(outcome.live, client, now)
+        self._refusals[outcome.code].add(code=outcome.code, address=client.address, request_id=client.request_id)
         if outcome.published:
             await self._follower.take(())
         else:
-            await self._record(outcome.code, outcome.user_id, outcome.session_id, peer, now)
+            await self._record(outcome.code, outcome.user_id, outcome.session_id, client, now)
         raise Unauthenticated(outcome.message, code=outcome.code)
 
-    async def _noted(self, live: Live, peer: Peer, now: int) -> Live:
+    async def _noted(self, live: Live, client: Client, now: int) -> Live:
         """A grace answer elsewhere is recorded; that this fails just now is no reason to keep it from the client."""
         with suppress(StorageUnavailable):
-            await self._record("grace_elsewhere", live.grant.user_id, live.grant.session_id, peer, now)
+            await self._record("grace_elsewhere", live.grant.user_id, live.grant.session_id, client, now)
         return live
 
-    async def _record(self, outcome: str, user_id: str | None, session_id: str | None, peer: Peer, now: int) -> None:
+    async def _record(
+        self, outcome: str, user_id: str | None, session_id: str | None, client: Client, now: int
+    ) -> None:
         """The audit record of what changed nothing that lasts, unless there is one already."""
         if session_id is None:
             return
@@ -142,7 +144,7 @@ class Refresher:
                 tx,
                 "refresh",
                 at=now,
-                peer=peer,
+                client=client,
                 outcome=outcome,
                 user=user_id,
                 session=session_id,
@@ -151,7 +153,7 @@ class Refresher:
         await self._database.transact(unit)
 
     async def _not_rotated(
-        self, tx: Tx, token: RefreshToken, handle: str, client_id: str, peer: Peer, now: int, key: SigningKey
+        self, tx: Tx, token: RefreshToken, handle: str, client_id: str, client: Client, now: int, key: SigningKey
     ) -> Live | _Grace | _Refused:
         """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
@@ -159,25 +161,25 @@ class Refresher:
             return _ENDED
         if row["client_id"] != client_id:
             return _refused(_OTHER_CLIENT, row)
-        elsewhere = is_elsewhere(row, peer)
+        elsewhere = is_elsewhere(row, client)
         step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
         match step:
-            case Step.GRACE:
+            case Verdict.GRACE:
                 return await _grace(tx, row, token, key, elsewhere=elsewhere)
-            case Step.ROLLED_BACK:
-                return await self._serve_after_rollback(tx, row, token, peer, now, key)
-            case Step.REUSE:
-                return await _end_reused(tx, row, token, peer, now)
-            case Step.SUPERSEDED:
+            case Verdict.ROLLED_BACK:
+                return await self._serve_after_rollback(tx, row, token, client, now, key)
+            case Verdict.REUSE:
+                return await _end_reused(tx, row, token, client, now)
+            case Verdict.SUPERSEDED:
                 return _refused(_SUPERSEDED, row)
-            case Step.ENDED:
+            case Verdict.ENDED:
                 return _refused(_ENDED, row)
-            case Step.ROTATE:
+            case Verdict.ROTATE:
                 # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(
-        self, tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int, key: SigningKey
+        self, tx: Tx, row: Row, token: RefreshToken, client: Client, now: int, key: SigningKey
     ) -> Live:
         """The database was restored to an older state than the holder's token: the honest newest holder continues."""
         until = now + self._issuer.lifetime
@@ -200,7 +202,7 @@ class Refresher:
             tx,
             "storage_rollback",
             at=now,
-            peer=peer,
+            client=client,
             user=row["user_id"],
             session=row["id"],
             detail={"stored": str(row["generation"]), "presented": str(token.generation)},
@@ -233,14 +235,14 @@ async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, else
     return _Grace(live)
 
 
-async def _end_reused(tx: Tx, row: Row, token: RefreshToken, peer: Peer, now: int) -> _Refused:
+async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now: int) -> _Refused:
     entries = await revocation.end_session(tx, row["id"], reason="refresh_reuse", now=now)
     behind = "one_behind" if row["generation"] - token.generation == 1 else "stale"
     await audit.record(
         tx,
         "refresh",
         at=now,
-        peer=peer,
+        client=client,
         outcome=_REUSED.code,
         user=row["user_id"],
         session=row["id"],

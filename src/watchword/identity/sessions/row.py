@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from watchword.identity.addresses import neighbourhood
-from watchword.identity.audit import Peer
-from watchword.identity.issuing import Grant
+from watchword.identity.audit import Client
+from watchword.identity.issuing import AccessGrant
 from watchword.identity.roles import granted
 from watchword.identity.sessions.rule import SessionState
 from watchword.opaque import RefreshToken
@@ -40,15 +40,15 @@ class Live(NamedTuple):
     :param key: what signs them, known to be there before anything was stored.
     """
 
-    grant: Grant
+    grant: AccessGrant
     refresh: RefreshToken
     idle_expires_at: int
     key: SigningKey
 
 
-def is_elsewhere(row: Row, peer: Peer) -> bool:
-    """Whether the peer is on another network *and* calls itself something else than the last ordinary rotation's."""
-    return row["agent"] != peer.agent and neighbourhood(row["address"]) != neighbourhood(peer.address)
+def is_elsewhere(row: Row, client: Client) -> bool:
+    """Whether the client is on another network *and* calls itself something else than the last ordinary rotation's."""
+    return row["agent"] != client.agent and neighbourhood(row["address"]) != neighbourhood(client.address)
 
 
 def state_of(row: Row) -> SessionState:
@@ -67,7 +67,7 @@ def state_of(row: Row) -> SessionState:
 
 def live_of(row: Row, handle: bytes, key: SigningKey) -> Live:
     """From a row's first twelve columns, those of `LIVE`. Raises `Forbidden` for roles that no token can hold."""
-    grant = Grant(
+    grant = AccessGrant(
         row[1], row[0], row[2], row[3], granted(row[11]), row[10], row[5], tuple(row[4].split()), row[7], row[9]
     )
     return Live(grant, RefreshToken(handle, row[6]), row[8], key)

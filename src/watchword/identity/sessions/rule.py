@@ -1,6 +1,6 @@
 """What a presented refresh token means: one pure function of (row, presented generation, now).
 
-`docs/security/refresh.md` tells the reasoning; `tests/identity/test_refresh_rule.py` enumerates every interleaving of
+`docs/security/refresh.md` tells the reasoning; `tests/identity/test_rule.py` enumerates every interleaving of
 clients, lost answers, retries, slow tabs and a thief against it.
 """
 
@@ -15,7 +15,7 @@ MAX_BEHIND = 16
 victim, who comes back minutes later and is dozens of generations behind, gives the thief away all the same."""
 
 
-class Step(Enum):
+class Verdict(Enum):
     """What to do with the presented token."""
 
     ROTATE = "rotate"  # the newest one: the ordinary case, decided by the database's own UPDATE
@@ -39,7 +39,7 @@ class SessionState(NamedTuple):
     user_active: bool
 
 
-def decide(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Step:
+def decide(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
     """What presenting generation `presented` at `now` means.
 
     Whether the session still lives is decided before anything else: an ended session has no grace.
@@ -48,18 +48,18 @@ def decide(session: SessionState, presented: int, now: int, *, grace: int, elsew
     :param elsewhere: another address prefix *and* another agent than the last ordinary rotation's.
     """
     if not is_live(session, now):
-        return Step.ENDED
+        return Verdict.ENDED
     behind = session.generation - presented
     if behind == 0:
-        return Step.ROTATE
+        return Verdict.ROTATE
     if behind < 0:
-        return Step.ROLLED_BACK
+        return Verdict.ROLLED_BACK
     if behind == 1 and now - session.rotated_at <= grace:
         suspicious = elsewhere and session.grace_elsewhere >= MAX_GRACE_ELSEWHERE
-        return Step.REUSE if suspicious else Step.GRACE
+        return Verdict.REUSE if suspicious else Verdict.GRACE
     if 1 < behind <= MAX_BEHIND and session.prev_rotated_at is not None and now - session.prev_rotated_at <= grace:
-        return Step.SUPERSEDED
-    return Step.REUSE
+        return Verdict.SUPERSEDED
+    return Verdict.REUSE
 
 
 def is_live(session: SessionState, now: int) -> bool:

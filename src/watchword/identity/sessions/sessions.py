@@ -12,8 +12,8 @@ from watchword import opaque
 from watchword.clock import Clock
 from watchword.errors import NotFound, Unauthenticated
 from watchword.identity import audit, revocation
-from watchword.identity.audit import Peer
-from watchword.identity.issuing import Grant, Issuer
+from watchword.identity.audit import Client
+from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Follower
 from watchword.identity.sessions.refreshing import Refresher
@@ -61,7 +61,7 @@ class Opening(NamedTuple):
     client_id: str
     scope: str
     amr: tuple[str, ...]
-    peer: Peer
+    client: Client
 
 
 class Current(NamedTuple):
@@ -94,7 +94,7 @@ class Sessions:
         database: Database,
         ephemeral: Ephemeral,
         master: Master,
-        issuer: Issuer,
+        issuer: TokenIssuer,
         follower: Follower,
         settings: Settings,
         clock: Clock,
@@ -142,10 +142,10 @@ class Sessions:
             idle=idle_expires_at,
             expires=expires_at,
             until=now + self._issuer.lifetime,
-            address=opening.peer.address,
-            agent=opening.peer.agent,
+            address=opening.client.address,
+            agent=opening.client.agent,
         )
-        grant = Grant(
+        grant = AccessGrant(
             opening.user_id,
             session_id,
             opening.client_id,
@@ -177,17 +177,17 @@ class Sessions:
             entries += await revocation.end_session(tx, row["id"], reason="too_many", now=now)
         return entries
 
-    async def refresh(self, presented: str, *, client_id: str, peer: Peer) -> Tokens:
+    async def refresh(self, presented: str, *, client_id: str, client: Client) -> Tokens:
         """Exchange a refresh token for its successor and an access token.
 
         Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
         `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended).
         """
-        return self.tokens(await self.rotate(presented, client_id=client_id, peer=peer))
+        return self.tokens(await self.rotate(presented, client_id=client_id, client=client))
 
-    async def rotate(self, presented: str, *, client_id: str, peer: Peer) -> Live:
+    async def rotate(self, presented: str, *, client_id: str, client: Client) -> Live:
         """`refresh` without signing."""
-        return await self._refresher.rotate(presented, client_id=client_id, peer=peer)
+        return await self._refresher.rotate(presented, client_id=client_id, client=client)
 
     async def is_live(self, session_id: str) -> bool:
         """Whether the session has neither ended nor expired."""
@@ -222,7 +222,7 @@ class Sessions:
         row = await tx.one("SELECT id FROM ww_sessions WHERE handle_hash = :handle", handle=handle)
         return [] if row is None else await revocation.end_session(tx, row["id"], reason=reason, now=now)
 
-    async def log_out(self, *, claims: AccessClaims | None, presented: str | None, peer: Peer) -> None:
+    async def log_out(self, *, claims: AccessClaims | None, presented: str | None, client: Client) -> None:
         """End the session of an access token, of a refresh token, or both when they differ. Idempotent."""
         handle = None if presented is None else self.session_handle(presented)
         now = self._clock.now()
@@ -233,7 +233,7 @@ class Sessions:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
             if handle is not None:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
-            await record_ends(tx, "logged_out", entries, peer=peer, now=now)
+            await record_ends(tx, "logged_out", entries, client=client, now=now)
             await revocation.publish(tx, *entries)
             return entries
 
@@ -253,7 +253,7 @@ class Sessions:
         )
         return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
 
-    async def end(self, caller: AccessClaims, session_id: str, *, peer: Peer) -> None:
+    async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
         """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
         now = self._clock.now()
 
@@ -266,14 +266,14 @@ class Sessions:
             if not entries:
                 raise NotFound("There is no such session.")
             await audit.record(
-                tx, "session_ended", at=now, peer=peer, actor=caller.sub, user=caller.sub, session=session_id
+                tx, "session_ended", at=now, client=client, actor=caller.sub, user=caller.sub, session=session_id
             )
             await revocation.publish(tx, *entries)
             return entries
 
         await self._follower.take(await self._database.transact(unit, ends=True))
 
-    async def end_others(self, caller: AccessClaims, *, peer: Peer) -> int:
+    async def end_others(self, caller: AccessClaims, *, client: Client) -> int:
         """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
         now = self._clock.now()
         if await self._database.one(_ANOTHER, user=caller.sub, keep=caller.sid or "") is None:
@@ -289,7 +289,7 @@ class Sessions:
                 tx,
                 "other_sessions_ended",
                 at=now,
-                peer=peer,
+                client=client,
                 actor=caller.sub,
                 user=caller.sub,
                 session=caller.sid,
@@ -311,7 +311,7 @@ class Sessions:
 
 
 async def record_ends(
-    tx: Tx, event: str, entries: list[revocation.Entry], *, peer: Peer, now: int, reason: str | None = None
+    tx: Tx, event: str, entries: list[revocation.Entry], *, client: Client, now: int, reason: str | None = None
 ) -> None:
     """An audit record for each of these sessions, which have just been ended in the caller's unit."""
     detail = None if reason is None else {"reason": reason}
@@ -319,7 +319,9 @@ async def record_ends(
         # The owner is asked for: a cookie may belong to someone else than the access token beside it.
         owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
         user = None if owner is None else owner["user_id"]
-        await audit.record(tx, event, at=now, peer=peer, actor=user, user=user, session=entry.subject, detail=detail)
+        await audit.record(
+            tx, event, at=now, client=client, actor=user, user=user, session=entry.subject, detail=detail
+        )
 
 
 async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from watchword.identity.sessions import rule as refresh_rule
-from watchword.identity.sessions.rule import SessionState, Step, decide
+from watchword.identity.sessions.rule import SessionState, Verdict, decide
 
 GRACE = 30
 IDLE = 7 * 86_400
@@ -22,7 +22,7 @@ START = 1_000_000
 DELAYS = (0, 20, 31)
 DEPTH = 7
 
-Rule = Callable[..., Step]
+Rule = Callable[..., Verdict]
 
 
 class World(NamedTuple):
@@ -65,26 +65,26 @@ def held(world: World, who: str) -> int:
     return {"tab": world.jar, "slow": world.slow, "thief": world.thief}[who]
 
 
-def judge(world: World, presented: int, now: int, step: Step) -> None:
+def judge(world: World, presented: int, now: int, step: Verdict) -> None:
     """What may, and what must, come of presenting this generation now."""
     row = world.row
     if row.ended_at is not None:
-        _demand(step is Step.ENDED, "an ended session gave something")
+        _demand(step is Verdict.ENDED, "an ended session gave something")
         return
     newest = len(world.minted) - 1
     behind = newest - presented
     if behind == 0:
-        _demand(step is Step.ROTATE, "the newest token was not rotated")
+        _demand(step is Verdict.ROTATE, "the newest token was not rotated")
         return
     superseded_for = now - world.minted[presented + 1]
-    _demand(step is not Step.ROTATE, "an old token was rotated: the chain forked")
-    if step is Step.GRACE:
+    _demand(step is not Verdict.ROTATE, "an old token was rotated: the chain forked")
+    if step is Verdict.GRACE:
         _demand(behind == 1, "grace for a token that is not the immediate parent")
         _demand(superseded_for <= GRACE, "grace after the window")
     if superseded_for <= GRACE:
-        _demand(step is not Step.REUSE, "an honest retry or slow tab ended the session")
+        _demand(step is not Verdict.REUSE, "an honest retry or slow tab ended the session")
     if (behind == 1 and superseded_for > GRACE) or (behind > 1 and now - world.minted[newest - 1] > GRACE):
-        _demand(step is Step.REUSE, f"a copy was used {superseded_for} s after its time, unnoticed")
+        _demand(step is Verdict.REUSE, f"a copy was used {superseded_for} s after its time, unnoticed")
 
 
 def _demand(condition: bool, what: str) -> None:
@@ -98,14 +98,14 @@ def apply(world: World, action: Action, rule: Rule) -> World:
     step = rule(world.row, presented, now, grace=GRACE, elsewhere=False)
     judge(world, presented, now, step)
     row, minted = world.row, world.minted
-    if step is Step.ROTATE:
+    if step is Verdict.ROTATE:
         row = row._replace(generation=presented + 1, prev_rotated_at=row.rotated_at, rotated_at=now)
         minted = (*minted, now)
-    elif step is Step.REUSE:
+    elif step is Verdict.REUSE:
         row = row._replace(ended_at=now)
-    elif step is Step.GRACE and getattr(rule, "reopens", False):
+    elif step is Verdict.GRACE and getattr(rule, "reopens", False):
         row = row._replace(rotated_at=now)  # the mutant that opens its window anew
-    received = presented + 1 if step in (Step.ROTATE, Step.GRACE) and not action.lost else None
+    received = presented + 1 if step in (Verdict.ROTATE, Verdict.GRACE) and not action.lost else None
     return _received(World(row, now, minted, world.jar, world.slow, world.thief), action.who, received)
 
 
@@ -136,41 +136,41 @@ def test_e2_e3_e4_no_interleaving_breaks_the_rule() -> None:
     assert explore(decide) > 10_000
 
 
-def _variant(change: Callable[[SessionState, int, int, Step], Step]) -> Rule:
-    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Step:
+def _variant(change: Callable[[SessionState, int, int, Verdict], Verdict]) -> Rule:
+    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
         return change(session, presented, now, decide(session, presented, now, grace=grace, elsewhere=elsewhere))
 
     return rule
 
 
-def _grace_after_the_end(session: SessionState, presented: int, now: int, step: Step) -> Step:
+def _grace_after_the_end(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
     if session.ended_at is not None and session.generation - presented == 1 and now - session.rotated_at <= GRACE:
-        return Step.GRACE
+        return Verdict.GRACE
     return step
 
 
-def _grace_for_grandparents(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.GRACE if step is Step.SUPERSEDED else step
+def _grace_for_grandparents(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.GRACE if step is Verdict.SUPERSEDED else step
 
 
-def _no_grace(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.REUSE if step is Step.GRACE else step
+def _no_grace(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.REUSE if step is Verdict.GRACE else step
 
 
-def _slow_tab_is_reuse(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.REUSE if step is Step.SUPERSEDED else step
+def _slow_tab_is_reuse(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.REUSE if step is Verdict.SUPERSEDED else step
 
 
-def _reuse_is_only_refused(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.SUPERSEDED if step is Step.REUSE else step
+def _reuse_is_only_refused(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.SUPERSEDED if step is Verdict.REUSE else step
 
 
-def _parent_is_rotated_in_grace(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.ROTATE if step is Step.GRACE else step
+def _parent_is_rotated_in_grace(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.ROTATE if step is Verdict.GRACE else step
 
 
-def _superseded_without_limit(session: SessionState, presented: int, now: int, step: Step) -> Step:
-    return Step.SUPERSEDED if session.generation - presented > 1 and session.ended_at is None else step
+def _superseded_without_limit(session: SessionState, presented: int, now: int, step: Verdict) -> Verdict:
+    return Verdict.SUPERSEDED if session.generation - presented > 1 and session.ended_at is None else step
 
 
 MUTANTS = [
@@ -185,7 +185,7 @@ MUTANTS = [
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__.strip("_"))
-def test_the_enumeration_catches_every_broken_variant(mutant: Callable[..., Step]) -> None:
+def test_the_enumeration_catches_every_broken_variant(mutant: Callable[..., Verdict]) -> None:
     """⚑ Each earlier mistake in the rule is found by the same enumeration."""
     with pytest.raises(Violation):
         explore(_variant(mutant))
@@ -194,7 +194,7 @@ def test_the_enumeration_catches_every_broken_variant(mutant: Callable[..., Step
 def test_the_enumeration_catches_a_window_that_is_opened_anew() -> None:
     """⚑ Were a grace answer to move `rotated_at`, a stolen parent would stay good for as long as it is used."""
 
-    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Step:
+    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
         return decide(session, presented, now, grace=grace, elsewhere=elsewhere)
 
     rule.reopens = True  # type: ignore[attr-defined]
@@ -218,17 +218,17 @@ def test_e4_e6_what_has_ended_is_decided_before_grace_reuse_and_rollback(
 ) -> None:
     """⚑ Ended, inactive or expired comes first, whichever generation is shown: no grace for a dead session."""
     step = decide(_session(**changes), presented, START + 5, grace=GRACE, elsewhere=False)
-    assert step is Step.ENDED
+    assert step is Verdict.ENDED
 
 
-@pytest.mark.parametrize(("later", "expected"), [(29, Step.GRACE), (30, Step.GRACE), (31, Step.REUSE)])
-def test_e4_the_window_ends_after_exactly_thirty_seconds(later: int, expected: Step) -> None:
+@pytest.mark.parametrize(("later", "expected"), [(29, Verdict.GRACE), (30, Verdict.GRACE), (31, Verdict.REUSE)])
+def test_e4_the_window_ends_after_exactly_thirty_seconds(later: int, expected: Verdict) -> None:
     """The thirtieth second is inside, the next is not."""
     assert decide(_session(), 4, START + later, grace=GRACE, elsewhere=False) is expected
 
 
-@pytest.mark.parametrize(("later", "expected"), [(30, Step.SUPERSEDED), (31, Step.REUSE)])
-def test_the_slow_tab_is_measured_by_the_rotation_before_the_last(later: int, expected: Step) -> None:
+@pytest.mark.parametrize(("later", "expected"), [(30, Verdict.SUPERSEDED), (31, Verdict.REUSE)])
+def test_the_slow_tab_is_measured_by_the_rotation_before_the_last(later: int, expected: Verdict) -> None:
     """Two behind: what counts is when its child was replaced."""
     session = _session(prev_rotated_at=START, rotated_at=START + later)
     assert decide(session, 3, START + later, grace=GRACE, elsewhere=False) is expected
@@ -236,9 +236,13 @@ def test_the_slow_tab_is_measured_by_the_rotation_before_the_last(later: int, ex
 
 @pytest.mark.parametrize(
     ("behind", "expected"),
-    [(2, Step.SUPERSEDED), (refresh_rule.MAX_BEHIND, Step.SUPERSEDED), (refresh_rule.MAX_BEHIND + 1, Step.REUSE)],
+    [
+        (2, Verdict.SUPERSEDED),
+        (refresh_rule.MAX_BEHIND, Verdict.SUPERSEDED),
+        (refresh_rule.MAX_BEHIND + 1, Verdict.REUSE),
+    ],
 )
-def test_a_tab_cannot_be_slower_than_sixteen_rotations_in_half_a_minute(behind: int, expected: Step) -> None:
+def test_a_tab_cannot_be_slower_than_sixteen_rotations_in_half_a_minute(behind: int, expected: Verdict) -> None:
     """Who keeps the row young by refreshing all the time is given away by how far behind the other holder is."""
     session = _session(generation=100, prev_rotated_at=START - 2, rotated_at=START - 1)
     assert decide(session, 100 - behind, START, grace=GRACE, elsewhere=False) is expected
@@ -249,15 +253,15 @@ def test_a_third_grace_elsewhere_is_reuse() -> None:
     steps = [
         decide(_session(grace_elsewhere=count), 4, START + 1, grace=GRACE, elsewhere=True) for count in (0, 1, 2, 3)
     ]
-    assert steps == [Step.GRACE, Step.GRACE, Step.REUSE, Step.REUSE]
+    assert steps == [Verdict.GRACE, Verdict.GRACE, Verdict.REUSE, Verdict.REUSE]
 
 
 def test_grace_at_home_is_never_counted_as_elsewhere() -> None:
     """However often the same browser retries within the window, it is the same browser."""
     session = _session(grace_elsewhere=refresh_rule.MAX_GRACE_ELSEWHERE)
-    assert decide(session, 4, START + 1, grace=GRACE, elsewhere=False) is Step.GRACE
+    assert decide(session, 4, START + 1, grace=GRACE, elsewhere=False) is Verdict.GRACE
 
 
 def test_a_token_newer_than_the_row_means_that_the_database_was_restored() -> None:
     """Genuine and ahead: nobody but the database can be at fault."""
-    assert decide(_session(), 9, START + 1, grace=GRACE, elsewhere=False) is Step.ROLLED_BACK
+    assert decide(_session(), 9, START + 1, grace=GRACE, elsewhere=False) is Verdict.ROLLED_BACK

@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.asking import Silent
 from watchword.settings import Proxies
-from watchword.web.peers import ClientAddresses, header_map
+from watchword.web.clients import ClientAddresses, header_map
 
 OURS = tuple(ip_network(text) for text in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
 
