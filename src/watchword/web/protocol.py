@@ -48,6 +48,7 @@ class Protocol(HttpToolsProtocol):
     head_seconds = 10.0
     body_seconds = 10.0
     hurried_seconds = 3.0  # for an answer to a client that may be gone
+    first_seconds = 0.5  # for the first request on a connection that is new when the server stops
     flush_seconds = 30.0  # for a client that does not read the answer
     flush_rate = 16 * 1024  # bytes a second that a client which does read it must take
     max_headers = 64
@@ -69,6 +70,7 @@ class Protocol(HttpToolsProtocol):
     _place: str | None = ""
     _lasting = True  # whether the connection may stay after this answer
     _lost = False
+    _ending = False  # the server stops: an answer ends the connection
     _refusal = http.HTTPStatus.BAD_REQUEST
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -138,7 +140,11 @@ class Protocol(HttpToolsProtocol):
         stop_waiting = getattr(self.app, "stop_waiting", None)
         if stop_waiting is not None:
             stop_waiting()
-        super().shutdown()
+        self._ending = True
+        if self._running is None:  # its first request may be on its way, which closing now would answer with a reset
+            self.loop.call_later(self.first_seconds, super().shutdown)
+        else:
+            super().shutdown()
         self._watch()
 
     # --- What the parser calls -------------------------------------------------------------------------------------
@@ -174,7 +180,7 @@ class Protocol(HttpToolsProtocol):
         self._in_body = True
         cycle = self.cycle
         cycle.transport = Together(cycle, self.loop, self._watch)
-        if self._places is not None and self._places.draining:
+        if self._ending or (self._places is not None and self._places.draining):
             cycle.keep_alive = False
         if cycle.waiting_for_100_continue:
             # A client that is refused before it was asked to go on may send the body or not, so nothing could tell
