@@ -59,11 +59,11 @@ class Workers(Multiprocess):
             if turn % _TURNS == 0:
                 self.keep_subprocess_alive()
         self.terminate_all()
+        self.should_exit.clear()
         while any(process.process.is_alive() for process in self.processes):
             time.sleep(_TURN / 2)
-            self.should_exit.clear()
             self.handle_signals()
-            if self.should_exit.is_set():
+            if self.should_exit.is_set():  # told again; at each turn, since two signals that meet at a worker are one
                 self.terminate_all()
         self.join_all()
 
