@@ -28,12 +28,12 @@ class SystemClock:
     """The machine's clock, which stands still while it is set back a little.
 
     Time servers step back a second or two: new tokens would be "not valid yet", expired ones valid again. A larger step
-    corrects a wrong time, and is followed.
+    is followed.
     """
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self.read = read
-        """The clock with its fraction, as it is."""
+        """The clock as it is, with its fraction."""
         self._latest = 0
 
     def now(self) -> int:
@@ -61,7 +61,7 @@ class FixedClock:
 
 
 def monotonic() -> float:
-    """Return seconds; never goes back."""
+    """Return seconds of a clock that never goes back."""
     return time.monotonic()
 
 

@@ -131,7 +131,7 @@ class Conflict(Refused):
 class TooManyAttempts(WatchwordError):
     """A limit is used up.
 
-    :param limit: name as in the `RateLimit` header.
+    :param limit: name in the `RateLimit` header.
     :param quota: attempts per `window` seconds.
     :param retry_after: seconds.
     """

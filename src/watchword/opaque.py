@@ -27,7 +27,7 @@ _SECRET_CHARS = 43
 
 
 class RefreshToken(NamedTuple):
-    """A session's secret handle (16 bytes) and a generation of its chain."""
+    """A session's secret handle (16 bytes), and a generation of its chain."""
 
     handle: bytes
     generation: int
@@ -67,7 +67,7 @@ def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
 
 
 def is_refresh(text: str) -> bool:
-    """Return whether the prefix fits; the text may be forged."""
+    """Return whether the prefix fits (it may be forged)."""
     return text.startswith(REFRESH_PREFIX)
 
 
@@ -77,7 +77,7 @@ def make_secret(prefix: str) -> str:
 
 
 def looks_like(text: str, prefix: str) -> bool:
-    """Return whether the shape fits; the text may be forged."""
+    """Return whether the shape fits (it may be forged)."""
     return len(text) == len(prefix) + _SECRET_CHARS and text.startswith(prefix) and text.isascii()
 
 

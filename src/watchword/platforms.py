@@ -15,7 +15,7 @@ from pathlib import Path
 
 POSIX = hasattr(os, "getuid")  # files have owners and modes
 _MANY = 16_384  # open files that are ever needed
-_FEW = 10_240  # the most on macOS, whatever its limit says
+_FEW = 10_240  # macOS: the most, whatever its limit says
 _UNKNOWN = 512  # Windows: what select() takes
 
 
@@ -112,7 +112,7 @@ def raise_descriptors() -> int:
 def lock(descriptor: int, *, alone: bool) -> bool:
     """Lock a file, alone or shared; return False if another process prevents it.
 
-    True where there are no such locks: Windows replaces no open file, and SQLite's own locks remain.
+    Without such locks it is True: Windows replaces no open file, and SQLite's own locks remain.
     """
     try:
         import fcntl
@@ -153,7 +153,7 @@ def give_to_owner(descriptor: int, pattern: Path) -> None:
 
 
 def claim_port(listener: socket.socket) -> None:
-    """Let a server take its port right after a restart, but not another's."""
+    """Let a server take its port right after a restart, but no two the same."""
     if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows: SO_REUSEADDR would let two have it
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:

@@ -3,8 +3,8 @@
 `ThreadPoolExecutor` costs more than the rest of a commit; here work costs one queue entry and one
 `call_soon_threadsafe`.
 
-Threads end when closed or collected. As daemons they cannot stop the interpreter from ending. At its exit queued work
-gets `EXIT_PATIENCE`, so that no COMMIT is cut off.
+Threads end when closed or collected, and as daemons with the interpreter. At its exit queued work gets `EXIT_PATIENCE`,
+so that no COMMIT is cut off.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _started: weakref.WeakKeyDictionary[threading.Thread, _Jobs] = weakref.WeakKeyDi
 
 
 class Threads:
-    """At most `count` threads with one queue. Call the methods on one event loop only.
+    """At most `count` threads with one queue, for one event loop.
 
-    :param hold: seconds that a result may wait for others while `CROWD` jobs are queued. After work that empties the
-        processor's caches each hand-over is dear.
+    :param hold: seconds that a result may wait for others while `CROWD` jobs are queued: hand-overs are dear while the
+        processor's caches are cold.
     """
 
     def __init__(self, count: int, name: str, *, hold: float = 0.0) -> None:
@@ -111,7 +111,6 @@ def _work(jobs: _Jobs, hold: float) -> None:
 
 
 def _next(jobs: _Jobs, held: list[_Result]) -> _Job | None:
-    """Return the next job; hand over results before waiting."""
     if held:
         with suppress(Empty):  # another thread took it
             return jobs.get_nowait()
@@ -149,7 +148,7 @@ def _settle_all(results: list[_Result]) -> None:
 
 
 def _outcome(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
-    """Run in a frame of its own: a frame in the traceback that holds `error` keeps itself alive."""
+    """Run in a frame of its own: a frame that holds `error` would keep itself alive."""
     try:
         return work(*arguments), None
     except BaseException as error:  # noqa: BLE001 - it belongs to the caller

@@ -1,1 +1,1 @@
-"""Stores of rows and of short-lived values."""
+"""Stores."""

@@ -1,9 +1,9 @@
 """The contract of a database.
 
-SQL is common to SQLite 3.37 and PostgreSQL 14, with `:name` parameters; optional ones are `CAST(:x AS TEXT)`.
+SQL is common to SQLite 3.37 and PostgreSQL 14; optional parameters are `CAST(:x AS TEXT)`.
 
-A *unit* is several statements stored together or not at all. It awaits only `tx` and has no other effect, since it may
-run again (serialisation failure, deadlock).
+A *unit* is several statements stored together or not at all. It awaits only `tx`. It may run again, so it has no other
+effect.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Database(Protocol):
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Run a unit; return its result once it is durable. If the unit raises, nothing is stored.
 
-        :param ends: it takes rights away (a log-out): it may use the reserve of a full disk.
+        :param ends: it takes rights away (a log-out), so it may use the reserve.
         """
         ...
 
@@ -71,7 +71,7 @@ class Database(Protocol):
         ...
 
     async def writable(self) -> bool:
-        """Return whether writes are stored, as far as is known. Raises nothing."""
+        """Return whether writes are stored, as far as known."""
         ...
 
     async def close(self) -> None:

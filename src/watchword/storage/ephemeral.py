@@ -1,6 +1,6 @@
-"""The contract of short-lived state: counters for limits, and values that may be used once.
+"""Short-lived state: counters for limits, and values that may be used once.
 
-Times are whole seconds; an entry is gone at `expires_at`, swept or not. A name is `kind:rest` or has no kind. The
+Times are whole seconds; an entry is gone at `expires_at`, swept or not. A name is `kind:rest` or has no kind; the
 caller hashes the rest, so the store reveals no user. Values and counters have separate names.
 """
 
@@ -49,7 +49,7 @@ class Ephemeral(Protocol):
         ...
 
     async def get(self, name: str, now: int) -> str | None:
-        """Return the value, or None."""
+        """Return the value, if any."""
         ...
 
     async def take(self, name: str, now: int) -> str | None:
@@ -59,7 +59,7 @@ class Ephemeral(Protocol):
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
         """Add to a counter; return its state.
 
-        The first count opens a window of `lifetime` seconds. `by=0` writes nothing and may return `Counted(0, now)`.
+        The first count opens a window of `lifetime` seconds. `by=0` writes nothing.
         """
         ...
 
@@ -80,7 +80,7 @@ class Ephemeral(Protocol):
 
 
 async def is_first(store: Ephemeral, name: str, *, lifetime: int, now: int) -> bool:
-    """Return whether this is the first call in `lifetime` seconds, even of several at once."""
+    """Return whether this is the first call in `lifetime` seconds. One caller is first."""
     if (await store.count(name, by=0, lifetime=lifetime, now=now)).amount:
         return False
     return (await store.count(name, lifetime=lifetime, now=now)).amount == 1

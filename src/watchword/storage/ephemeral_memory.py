@@ -1,11 +1,11 @@
 """Short-lived state in memory, lost at a restart.
 
-A *class* holds `capacity` entries of one kind and lifetime (up to 1 s, 2 s, 4 s, …), oldest first. A full class drops
-what has ended, then its oldest entry. So floods are bounded:
+A *class* holds `capacity` entries of one kind and lifetime (up to 1 s, 2 s, 4 s, …). A full class drops what has ended,
+then its oldest entry. So floods are bounded:
 
 * Memory stays below classes x capacity x 500 bytes. No client chooses a kind or lifetime.
-* A flood of one class drops nothing of another: accounts cannot push out addresses.
-* Refused attempts make no counter. Pushing one out takes `capacity` *counted* attempts within its window: 50,000 failed
+* A flood of accounts cannot push out addresses, which are another class.
+* Refused attempts make no counter. Pushing one out takes `capacity` *counted* attempts in its window: 50,000 failed
   log-ins, each with a password hash, from 500 addresses (their limit is 100).
 * A dropped value fails closed. Refusing new ones would let a flood lock everyone out.
 """
@@ -46,12 +46,12 @@ class MemoryEphemeral:
         self._add(f"value:{name}", value, 0, lifetime, now)
 
     async def get(self, name: str, now: int) -> str | None:
-        """Return the value, or None."""
+        """Return the value, if any."""
         entry = self._live(f"value:{name}", now)
         return None if entry is None else entry.value
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete the value."""
+        """Return and delete it."""
         entry = self._live(f"value:{name}", now)
         if entry is None:
             return None
@@ -88,7 +88,7 @@ class MemoryEphemeral:
                 self._drop(f"count:{name}")
 
     async def sweep(self, now: int) -> int:
-        """Delete at most `SWEEP_ROWS` ended entries."""
+        """Delete ended entries."""
         before = len(self._entries)
         for peers in self._classes.values():
             room = SWEEP_ROWS - (before - len(self._entries))

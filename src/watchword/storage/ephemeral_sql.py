@@ -42,11 +42,11 @@ class SQLEphemeral:
         await self._database.run(_PUT, name=_value(name), value=value, until=now + lifetime)
 
     async def get(self, name: str, now: int) -> str | None:
-        """Return the value, or None."""
+        """Return the value, if any."""
         return _text(await self._database.one(_GET, name=_value(name), now=now))
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete the value."""
+        """Return and delete it."""
 
         async def unit(tx: Tx) -> str | None:
             return _text(await tx.one(_TAKE, name=_value(name), now=now))
@@ -106,7 +106,7 @@ class SQLEphemeral:
         return {str(row[0]).removeprefix(_COUNTER): Counted(int(str(row[1])), int(str(row[2]))) for row in rows}
 
     async def sweep(self, now: int) -> int:
-        """Delete up to `SWEEP_ROWS` ended rows."""
+        """Delete ended rows."""
         return await self._database.run(_SWEEP, now=now, most=SWEEP_ROWS)
 
 

@@ -1,7 +1,6 @@
 """Reserved space: a file beside the database, deleted when the disk is full.
 
-Then only what takes rights away (log-outs, disabled users) is stored, until the file fits again. All of this may block:
-call it in a thread.
+Then only what takes rights away (log-outs) is stored, until the file fits again. Call this in a thread: it may block.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""SQLite behind the `Database` contract: one file, one writer per process, group commit.
+"""SQLite behind the `Database` contract: one file, one writer per process.
 
-In WAL mode three connections do not block each other: the writer (`sqlite_units`), a reader on the event loop for fast
-look-ups, one in a thread for scans.
+In WAL mode three connections do not block each other: the writer (`sqlite_units`), a reader on the event loop, and one
+in a thread for scans.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.al
 
 
 class SQLite:
-    """A SQLite database. It belongs to the event loop that opened it."""
+    """A SQLite database, for the event loop that opened it."""
 
     def __init__(self, path: Path, writer: Writer, patience: float) -> None:
         """Use `open`."""
@@ -54,8 +54,8 @@ class SQLite:
     async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE, reserve: bool = False) -> SQLite:
         """Open or make the file (mode 0600). Raises `StorageUnavailable`.
 
-        :param processes: how many write; with several, each pauses between commits.
-        :param reserve: reserve space to take rights away when the disk is full.
+        :param processes: how many write; several pause between commits.
+        :param reserve: keep space to take rights away on a full disk.
         :param patience: seconds to wait for another process's lock.
         """
         writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve)
@@ -94,8 +94,8 @@ class SQLite:
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Run a unit; return its result once it is durable.
 
-        Raises also `RuntimeError`, if the unit awaits anything but `tx`. A failed statement ends its unit even if
-        caught, as on PostgreSQL.
+        Raises also `RuntimeError`, if the unit awaits anything but `tx`. A failed statement ends its unit, as on
+        PostgreSQL.
         """
         self._refuse_inside_unit()
         return await self._writer.transact(unit, ends=ends)
@@ -109,7 +109,7 @@ class SQLite:
     async def writable(self) -> bool:
         """Return whether writes are stored; after a lost group, test once a second.
 
-        Another unit's success proves less: an unchanged row is "stored" on a full disk too.
+        Other units prove less: an unchanged row is "stored" on a full disk too.
         """
         if self._writer.failed and monotonic() >= self._probe_at:
             self._probe_at = monotonic() + _PROBE_SECONDS
@@ -130,7 +130,7 @@ class SQLite:
         return await self._in_thread(lambda: self._backup(target))
 
     async def close(self) -> None:
-        """Finish pending work and close. May be called again."""
+        """Finish pending work and close."""
         if self._closed:
             return
         self._closed = True

@@ -15,14 +15,14 @@ _unfinished: set[Path] = set()
 
 
 def remove_unfinished() -> None:
-    """Remove unfinished copies in a signal handler."""
+    """Remove unfinished copies, in a signal handler."""
     for path in tuple(_unfinished):
         with suppress(OSError):
             path.unlink()
 
 
 def copy_to(connection: sqlite3.Connection, target: Path) -> int:
-    """Copy the database to a new file, mode 0600; return its bytes. Blocks its thread, but no writer.
+    """Copy the database to a new file, mode 0600; return its bytes. Blocks no writer.
 
     The name appears when the copy is on the disk; it replaces no file.
 

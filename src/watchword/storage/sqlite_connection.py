@@ -1,4 +1,4 @@
-"""SQLite connections. All of this may block: call it in a thread."""
+"""SQLite connections. Call this in a thread: it may block."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def connect(path: Path, *, patience: float, query_only: bool = False) -> sqlite3
 
 
 def patiently(attempt: Callable[[], T], patience: float) -> T:
-    """Repeat an attempt while the file is busy, for `patience` seconds. Blocks its thread."""
+    """Repeat an attempt while the file is busy, for `patience` seconds. May block."""
     give_up_at = monotonic() + patience
     started = monotonic()
     while True:

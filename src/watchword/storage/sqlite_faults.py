@@ -114,7 +114,6 @@ def _index(message: str, connection: sqlite3.Connection) -> str:
 
 
 def _name(name: str, origin: str, relation: str, columns: list[str]) -> str:
-    """Return PostgreSQL's name for sqlite_autoindex_…."""
     if origin == "pk":
         return f"{relation}_pkey"
     if origin == "u":

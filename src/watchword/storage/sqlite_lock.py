@@ -54,7 +54,7 @@ def alone(path: Path) -> Iterator[None]:
 
     Never with the database open: closing the file would drop its own SQLite locks.
 
-    :raises InUse: another process has it open, Watchword's or not.
+    :raises InUse: another process has it open.
     """
     descriptor = _descriptor(path)
     try:

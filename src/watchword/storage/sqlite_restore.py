@@ -1,7 +1,4 @@
-"""Put a backup in a database's place, in one step.
-
-The name always means the whole former database or the whole restored one.
-"""
+"""Put a backup in a database's place, in one step: the name always means one whole database."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ class Unusable(Exception):
 def prepared(backup: Path, path: Path) -> Iterator[Path]:
     """Yield a checked copy of the backup beside the database, mode 0600; remove it unless put in place.
 
-    Only for a process with the database to itself: it removes older copies too.
+    Removes older copies too, so the process must have the database to itself.
 
     :raises Unusable: it is damaged, or not Watchword's.
-    :raises OSError: it cannot be read, or space is missing.
+    :raises OSError: a file cannot be read or written.
     """
     _remove_unfinished(path)
     backup = Path(os.path.realpath(backup))  # SQLite's log is beside the file, not a link
@@ -45,16 +42,16 @@ def prepared(backup: Path, path: Path) -> Iterator[Path]:
             _copy(log, copy.with_name(f"{copy.name}-wal"))
         _check(copy)
         yield copy
-    except sqlite3.DatabaseError as error:  # our tables with other columns
+    except sqlite3.DatabaseError as error:  # our tables' names, other columns
         raise Unusable(str(error)) from error
     finally:
         _remove_unfinished(path)
 
 
 def put_in_place(copy: Path, path: Path, kept: str) -> Path | None:
-    """Give the copy the database's name; return the former database's path, if any.
+    """Give the copy the database's name; return the former database's new path, if any.
 
-    :param kept: its name, with a number if taken.
+    :param kept: its name; a number is added if taken.
     :raises InUse: a process has opened it.
     :raises OSError: all is done, or nothing.
     """
@@ -112,7 +109,7 @@ def _fold(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _folded(path: Path) -> Iterator[None]:
-    """Lock the former database as one file, if it is readable."""
+    """Lock the former database as one file, if readable."""
     if not path.exists():
         yield
         return

@@ -4,7 +4,6 @@ Units that arrive during a commit share the next. A *group* is one transaction; 
 
     queue → BEGIN IMMEDIATE → unit, unit, unit (on the loop, never interleaved) → COMMIT (in a thread) → answers
 
-* A unit runs without a pause, so nothing runs in between.
 * No answer comes before COMMIT: even a failed unit may have read what another wrote.
 * The writer has its own task: a cancelled request only stops waiting.
 """
@@ -114,7 +113,7 @@ class _GroupLost(Exception):
 
 
 class Writer:
-    """The writing connection and its queue, on one event loop."""
+    """The writing connection and its queue."""
 
     def __init__(self, path: Path, *, processes: int, patience: float, keeps_reserve: bool = False) -> None:
         self._path = path
@@ -143,7 +142,7 @@ class Writer:
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Queue a unit; wait until it is durable or has failed.
 
-        :param ends: it takes rights away, and may use the reserve.
+        :param ends: it may use the reserve.
         """
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
@@ -168,7 +167,6 @@ class Writer:
         self._thread.close()
 
     async def _work(self) -> None:
-        """Run groups until the queue is empty."""
         group: list[_Request] = []
         try:
             while self._queue:
@@ -239,7 +237,6 @@ class Writer:
         return not self._short
 
     async def _begun(self) -> sqlite3.Connection:
-        """Begin a transaction; wait for locks in the thread."""
         connection = self._connection or await self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")

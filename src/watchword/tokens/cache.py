@@ -1,8 +1,8 @@
 """Verified tokens by their whole text.
 
-Entries go to the young half. When it is full it becomes the old half, and the former old half is dropped.
+Entries go to the young half. When full it becomes the old half, and the former old half is dropped.
 
-No lock: each step on a dict is atomic. Threads that turn the halves at once lose entries, which costs signature checks.
+No lock: each step on a dict is atomic. Threads that turn the halves at once lose entries, not correctness.
 """
 
 from __future__ import annotations

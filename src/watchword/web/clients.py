@@ -64,8 +64,8 @@ class ClientAddresses:
 def _forwarded_for(header: bytes, socket: str, trusted: Proxies) -> str:
     """Return the last address that a proxy of ours reported, or ''.
 
-    Each proxy appends to X-Forwarded-For what it saw. With N hops the N-th from the right counts; with networks the
-    first from the right that is in none. Entries further left may be forged.
+    Each proxy appends to X-Forwarded-For what it saw. N hops: the N-th from the right counts; networks: the first from
+    the right that is in none. Entries further left may be forged.
     """
     if isinstance(trusted, int):
         entries = header.rsplit(b",", trusted)

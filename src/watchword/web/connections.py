@@ -26,7 +26,7 @@ class Places:
     """One process's connection places.
 
     :param most: connections at a time.
-    :param exempt: whether an address has no limit, as a proxy of many people.
+    :param exempt: whether an address has no limit, as a proxy has none.
     """
 
     def __init__(self, most: int = MOST, exempt: Callable[[str], bool] | None = None) -> None:

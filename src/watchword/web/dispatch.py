@@ -1,7 +1,6 @@
 """From an ASGI request to a handler and back, in one pipeline that no handler can skip.
 
-request id → client → route → CORS → access → body → handler → reply. Routes are compiled once: a request costs a
-dictionary look-up, not a chain of middleware.
+request id → client → route → CORS → access → body → handler → reply. Routes are compiled once.
 """
 
 from __future__ import annotations
@@ -105,11 +104,10 @@ _Methods = dict[str, _Entry]
 class Dispatcher:
     """An ASGI callable that serves a table of routes; mountable.
 
-    :param prefix: before every path except those with `root=True`: '' or `/api`.
+    :param prefix: before every path except those with `root=True`.
     :param public_url: what problem types start with; https adds HSTS.
-    :param verify: from a token to its claims, or TokenError. It must not block the event loop.
+    :param verify: from a token to its claims, or TokenError. It must not block.
     :param trusted_proxies: how many proxies are ours, or their networks.
-    :param log: a structlog logger.
     :raises ValueError: two routes of one method and path.
     """
 
@@ -291,7 +289,6 @@ class Dispatcher:
         asked: Mapping[bytes, bytes],
         request_id: str,
     ) -> tuple[Message, Message]:
-        """Return the two ASGI messages of an answer."""
         defaults = self._fallback if entry is None else entry.head
         headers = overlaid(defaults, reply.headers) if reply.headers else list(defaults)
         headers.append((b"x-request-id", request_id.encode()))
@@ -327,7 +324,7 @@ def _payload(body: object) -> bytes:
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
-    """Return the parameters, or None. A parameter is never empty."""
+    """Return the parameters, or None. None of them is empty."""
     if len(pattern) != len(segments):
         return None
     params: dict[str, str] = {}

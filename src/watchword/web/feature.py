@@ -1,4 +1,4 @@
-"""A feature's declaration. Features do not know each other."""
+"""A feature's declaration."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
     """Set up structlog and standard logging for the process.
 
     :param json: one JSON object per line; otherwise lines for people.
-    :param level: least level: `debug`, `info`, `warning`, `error`.
+    :param level: the least level.
     :param stream: standard error by default.
     """
     number = logging.getLevelNamesMapping()[level.upper()]

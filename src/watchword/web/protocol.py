@@ -1,10 +1,8 @@
 """uvicorn's httptools protocol with time-outs and limits (checklist J3).
 
 uvicorn 0.54 waits for ever for a request's rest, and for a client that does not read. Here `_watch` runs after every
-event: only an answer in progress has no timer. A head has 10 s, a body 10 s from its head's end, in total: slow bytes
-and blank lines do not extend that.
-
-A request that offers an upgrade still has its body read.
+event: only an answer in progress has no timer. A head has 10 s, a body 10 s more, in total: slow bytes and blank lines
+do not extend that.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class Wait(Enum):
     BODY = auto()  # the rest of a body
     NEXT = auto()  # another request
     READER = auto()  # a client that delays the answer
-    HURRIED = auto()  # our answer to a client that sends no more
+    HURRIED = auto()  # our answer, for a client that sends no more
     FLUSH = auto()  # a client that takes the last bytes
 
 
@@ -56,11 +54,11 @@ class Protocol(HttpToolsProtocol):
     _running: RequestResponseCycle | None = None  # the newest cycle; later ones are in `pipeline`
     _in_head = False
     _in_body = False
-    _offered = False  # an upgrade stops the parser before a body
-    _resuming = False  # the parser gets our own head, for that body
+    _offered = False  # an upgrade stops the parser before its body
+    _resuming = False  # the parser gets a head of ours, for that body
     _deaf = False  # nothing is read any more
     _hurried = False  # the client has closed its side
-    _fed = 0  # since the last request or part of a body
+    _fed = 0  # bytes since the last request or part of a body
     _places: Places | None = None
     _place: str | None = ""
     _lasting = True  # the connection may stay after this answer
@@ -120,12 +118,12 @@ class Protocol(HttpToolsProtocol):
         self._watch()
 
     def pause_writing(self) -> None:
-        """Wait for a slow reader."""
+        """Time a slow reader."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """Continue for a slow reader."""
+        """Go on with the answer."""
         super().resume_writing()
         self._watch()
 

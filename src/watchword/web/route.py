@@ -79,7 +79,7 @@ class Call:
         self.scope = scope
         self.client = client
         self.params = params  # from the path
-        self.check_origin = check_origin  # where only the handler knows that it is needed
+        self.check_origin = check_origin  # where only the handler knows the need
         self.receive = receive  # for `long_poll` only
         self.body: Any = None  # of the route's `body` or `form` type
         self.caller: AccessClaims | None = None  # for AccessToken
@@ -101,12 +101,12 @@ class Route:
     :param method: `*` takes every method without a route.
     :param path: after the prefix; `{name}` is one segment.
     :param body: msgspec type of the JSON body (unknown fields are refused).
-    :param form: msgspec type of a form body (RFC 6749), instead of `body`.
-    :param answers: status → msgspec type of the JSON (None: no content).
+    :param form: msgspec type of a form body (RFC 6749), instead.
+    :param answers: status → msgspec type of the JSON.
     :param query: name → description.
     :param problems: codes beyond those of access, body and limit.
     :param limit: name of the throttle (`login`, `register`).
-    :param credential: what the handler itself reads from `Authorization`.
+    :param credential: what the handler itself reads.
     :param step: place among the documentation's first steps.
     :param example: an acceptable body or form.
     :param shown: status → example answer.

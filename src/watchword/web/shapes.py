@@ -1,7 +1,7 @@
 """From decoded JSON to a route's msgspec type, or to one sentence per faulty field.
 
-Every body is a flat Struct of text fields. msgspec stops at the first fault, so all fields of a refused body are
-checked here. No message repeats what was sent.
+A body is a flat Struct of text fields. msgspec stops at the first fault; here all are found. No message repeats what
+was sent.
 """
 
 from __future__ import annotations
