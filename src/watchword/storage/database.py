@@ -1,10 +1,9 @@
-"""The contract of a database. `sqlite.py` keeps it now; `postgres.py` will keep the same.
+"""The contract of a database.
 
-SQL is the common subset of SQLite 3.37 and PostgreSQL 14, with `:name` parameters; an optional parameter is written
-`CAST(:x AS TEXT)` or `CAST(:x AS BIGINT)`. Values are `str`, `int` or None. NUL characters are refused at the edge.
+SQL is common to SQLite 3.37 and PostgreSQL 14; optional parameters are `CAST(:x AS TEXT)`.
 
-A *unit* is several statements that happen together or not at all. It is a coroutine function that awaits nothing but
-`tx.one`, `tx.all` and `tx.run`; it may be run again (serialisation failure, deadlock), so it has no other effect.
+A *unit* is several statements stored together or not at all. It awaits only `tx`. It may run again, so it has no other
+effect.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ T = TypeVar("T")
 
 
 class Row(Protocol):
-    """A row: columns by name or by position."""
+    """Columns by name or position."""
 
     def __getitem__(self, column: str | int, /) -> Any: ...
 
 
 class Tx(Protocol):
-    """What a unit talks to. Reads see what the unit has written."""
+    """A unit's statements. Reads see its writes."""
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """The first row, or None. Also for `UPDATE … RETURNING` and `INSERT … RETURNING`."""
+        """Return the first row (also of `RETURNING`), or None."""
         ...
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         ...
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute; how many rows were changed."""
+        """Execute; return how many rows changed."""
         ...
 
 
@@ -42,44 +41,39 @@ Unit = Callable[[Tx], Awaitable[T]]
 
 
 class Database(Protocol):
-    """An open database. Every method may raise `StorageUnavailable`, those that write also `UniqueViolation`."""
+    """An open database. Any method may raise `StorageUnavailable`; writes also `UniqueViolation`."""
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """Read the first row by a key, outside any unit; sees everything acknowledged so far."""
+        """Read one row by key."""
         ...
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read a handful of rows by a key, outside any unit."""
+        """Read a few rows by key."""
         ...
 
     async def scan(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read what is not a look-up by key (lists, searches, exports) without holding up other requests."""
+        """Read many rows without delaying other requests."""
         ...
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute one writing statement as a unit of its own; how many rows were changed, once it is durable."""
+        """Execute as a unit; return how many rows changed."""
         ...
 
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
-        """Run a unit and answer with its result once it is durable.
+        """Run a unit; return its result once it is durable. If the unit raises, nothing is stored.
 
-        :param ends: it takes rights away (a log-out): stored also when the disk is so full that nothing else is.
-
-        What the unit raises is raised here; nothing of it is stored then.
+        :param ends: it takes rights away (a log-out), so it may use the reserve.
         """
         ...
 
     async def changed(self) -> bool:
-        """Return whether there may have been a write since the last call: a cheap hint, never a promise."""
+        """Return whether there may be new writes: a hint."""
         ...
 
     async def writable(self) -> bool:
-        """Whether writes are stored, as far as is known: once one was lost, not until another has been stored.
-
-        Costs nothing as long as all is well. May be called often; raises nothing.
-        """
+        """Return whether writes are stored, as far as known."""
         ...
 
     async def close(self) -> None:
-        """Finish what is under way and let go of everything."""
+        """Finish pending work and close."""
         ...

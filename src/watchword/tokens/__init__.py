@@ -1,4 +1,4 @@
-"""JSON Web Tokens, pure: no clock, no I/O. `now` is passed in, and so is what has been revoked."""
+"""JSON Web Tokens without clock or I/O: the caller passes `now` and the revocations."""
 
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set

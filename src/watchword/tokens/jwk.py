@@ -1,6 +1,6 @@
-"""JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037): reading, writing, and the thumbprint of RFC 7638.
+"""JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037) and RFC 7638 thumbprints.
 
-A JWK is untrusted shape: every member is checked for its type, its canonical encoding and its length.
+JWKs are untrusted: type, canonical encoding and length of every member are checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from watchword.errors import InvalidKey
 from watchword.tokens import base64url
 from watchword.tokens.material import CURVES, MAX_RSA_BITS, PrivateMaterial, PublicMaterial, shape
 
-# Members that only a private or symmetric key has. None of them may ever be published.
+# Members of private and symmetric keys, never to be published.
 PRIVATE_MEMBERS: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 
 _COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
@@ -31,9 +31,9 @@ _MAX_SECRET_BYTES: Final = 4096
 
 
 def read_public(jwk: Mapping[str, Any]) -> PublicMaterial | bytes:
-    """The public key, or the shared secret, that a JWK describes. Private and unknown members are not looked at.
+    """Return a JWK's public key or shared secret. Other members are ignored.
 
-    :raises InvalidKey: unknown `kty` or `crv`, a member missing or badly encoded, a point that is not on its curve.
+    :raises InvalidKey: unknown `kty` or `crv`, a missing or badly encoded member, a point off its curve.
     """
     kty = jwk.get("kty")
     try:
@@ -54,9 +54,9 @@ def read_public(jwk: Mapping[str, Any]) -> PublicMaterial | bytes:
 
 
 def read_private(jwk: Mapping[str, Any]) -> PrivateMaterial | bytes:
-    """The private key, or the shared secret, that a JWK describes; its public members must belong to it.
+    """Return a JWK's private key or shared secret.
 
-    :raises InvalidKey: as `read_public`, or no private member, or one that does not belong to the public ones.
+    :raises InvalidKey: as `read_public`; a private member is missing, or does not belong to the public ones.
     """
     public = read_public(jwk)
     if isinstance(public, bytes):
@@ -80,7 +80,7 @@ def read_private(jwk: Mapping[str, Any]) -> PrivateMaterial | bytes:
 
 
 def write_public(material: PublicMaterial | bytes) -> dict[str, str]:
-    """The members that make up the key, and no others. For a shared secret that is the secret itself."""
+    """Return the key's own members; a shared secret's include the secret itself."""
     kty, curve = shape(material)
     if isinstance(material, bytes):
         return {"kty": kty, "k": _text(material)}
@@ -95,7 +95,7 @@ def write_public(material: PublicMaterial | bytes) -> dict[str, str]:
 
 
 def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
-    """All members, the private ones included."""
+    """Return all members, private ones included."""
     if isinstance(material, bytes):
         return write_public(material)
     members = write_public(material.public_key())
@@ -114,10 +114,10 @@ def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
 
 
 def thumbprint(members: Mapping[str, str]) -> str:
-    """RFC 7638: base64url of SHA-256 over the required members, in lexicographic order, without blanks.
+    """Return base64url of SHA-256 over the required members (RFC 7638).
 
-    Of a shared secret it is a hash of the secret (section 7 warns of it): it tells no one who holds a token more than
-    the token's own MAC does, and a secret that could be guessed from either is refused.
+    A shared secret's thumbprint is a hash of it (section 7). That reveals no more than a token's MAC does, and secrets
+    that could be guessed are refused.
     """
     required = {name: members[name] for name in _THUMBPRINT_MEMBERS[members["kty"]]}
     return _text(sha256(json.dumps(required, separators=(",", ":")).encode("ascii")).digest())
@@ -163,7 +163,7 @@ def _octets(jwk: Mapping[str, Any], name: str, size: int | None) -> bytes:
 
 def _integer(jwk: Mapping[str, Any], name: str) -> int:
     data = _octets(jwk, name, None)
-    if not 0 < len(data) <= MAX_RSA_BITS // 8 + 1:  # one octet more: some writers put a zero in front
+    if not 0 < len(data) <= MAX_RSA_BITS // 8 + 1:  # some writers prepend a zero octet
         raise InvalidKey(f"The JWK's member {name} has the wrong length.")
     return int.from_bytes(data, "big")
 
