@@ -133,3 +133,15 @@ def test_the_index_lists_every_page() -> None:
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}
     listed = set(_LINK.findall((docs / "README.md").read_text("utf-8")))
     assert {page for page in pages if not page.startswith("decisions/")} == listed - {"decisions/"}
+
+
+def test_the_glossary_uses_the_names_of_the_code() -> None:
+    """Each class that `ARCHITECTURE.md` names among its words is one; each path there is a file."""
+    words = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Where to begin")[2]
+    sources = [path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py")]
+    there = {name for source in sources for name in re.findall(r"^class (\w+)", source, re.MULTILINE)}
+    named = set(re.findall(r"`([A-Z]\w+)`", words))
+    assert len(named) >= 12
+    assert named <= there, named - there
+    for path in re.findall(r"`([a-z_/]+\.py)`", words):
+        assert list((ROOT / "src/watchword").rglob(path)), path
