@@ -271,7 +271,7 @@ def test_without_the_server_extra(tmp_path: Path, port: int, module: str, argume
     assert done.returncode == 1, done
     assert done.stderr.endswith(
         f"error: the watchword command needs the server's packages ({module} is not installed)\n"
-        "hint: pip install 'watchword[server]'\n"
+        "hint: in your clone of watchword, pip install '.[server]'\n"
     )
     assert "Traceback" not in done.stderr
 

@@ -528,6 +528,6 @@ for number in range(150):
 
 
 def test_a_feed_belongs_to_no_settings() -> None:
-    """Its numbers, as designed."""
+    """The numbers that `docs/features/revocations.md` states."""
     assert (feed_module.PAGE, feed_module.WAKE_SECONDS, feed_module.MAX_WAITING) == (10_000, 0.5, 1_000)
     assert feed_module.RevocationLog.__init__.__kwdefaults__ == {"max_waiting": 1_000}

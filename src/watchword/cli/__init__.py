@@ -43,5 +43,5 @@ def main() -> None:
 def _explain_missing(module: str) -> int:
     """The guard is installed without the service: say which command adds it."""
     sys.stderr.write(f"error: the watchword command needs the server's packages ({module} is not installed)\n")
-    sys.stderr.write("hint: pip install 'watchword[server]'\n")
+    sys.stderr.write("hint: in your clone of watchword, pip install '.[server]'\n")
     return _NO_SERVER
