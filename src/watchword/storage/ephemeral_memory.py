@@ -51,7 +51,7 @@ class MemoryEphemeral:
         return None if entry is None else entry.value
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete it."""
+        """Take the value."""
         entry = self._live(f"value:{name}", now)
         if entry is None:
             return None

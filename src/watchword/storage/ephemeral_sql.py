@@ -46,7 +46,7 @@ class SQLEphemeral:
         return _text(await self._database.one(_GET, name=_value(name), now=now))
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete it."""
+        """Take the value."""
 
         async def unit(tx: Tx) -> str | None:
             return _text(await tx.one(_TAKE, name=_value(name), now=now))
