@@ -20,7 +20,7 @@ _UNKNOWN = 512  # Windows: what select() takes
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors we may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1

@@ -29,7 +29,6 @@ class Log:
 class Tally:
     """Counts one kind of event.
 
-    :param log: a structlog logger.
     :param every: least seconds between two lines.
     """
 
@@ -62,7 +61,6 @@ class Tally:
 class Sample:
     """Logs each event while there are few.
 
-    :param log: a structlog logger.
     :param most: lines within `every` seconds; the next line counts the others (`left_out`).
     """
 

@@ -187,6 +187,7 @@ def _fixture() -> Callable[..., Any]:
 
 
 def _provide() -> Iterator[Issuer]:
+    """Yield an `Issuer` for this test."""
     yield Issuer()
 
 

@@ -1,1 +1,1 @@
-"""Stores."""
+"""Stores of rows and short-lived values."""

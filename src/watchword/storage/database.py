@@ -1,6 +1,6 @@
 """The contract of a database.
 
-SQL is common to SQLite 3.37 and PostgreSQL 14; optional parameters are `CAST(:x AS TEXT)`.
+SQL is common to SQLite 3.37 and PostgreSQL 14, with `:name` parameters; optional ones are `CAST(:x AS TEXT)`.
 
 A *unit* is several statements stored together or not at all. It awaits only `tx`. It may run again, so it has no other
 effect.
@@ -25,7 +25,7 @@ class Tx(Protocol):
     """A unit's statements. Reads see its writes."""
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """Return the first row (also of `RETURNING`), or None."""
+        """Return the first row (also of `RETURNING`), if any."""
         ...
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
@@ -56,7 +56,7 @@ class Database(Protocol):
         ...
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute as a unit; return how many rows changed."""
+        """Execute a statement as a unit."""
         ...
 
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
@@ -67,7 +67,7 @@ class Database(Protocol):
         ...
 
     async def changed(self) -> bool:
-        """Return whether there may be new writes: a hint."""
+        """Return whether there may be new writes."""
         ...
 
     async def writable(self) -> bool:
@@ -75,5 +75,5 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish pending work and close."""
+        """Finish what is pending, then close."""
         ...

@@ -53,7 +53,7 @@ class Ephemeral(Protocol):
         ...
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete the value: one caller gets it."""
+        """Return and delete the value, for one caller."""
         ...
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
@@ -80,7 +80,7 @@ class Ephemeral(Protocol):
 
 
 async def is_first(store: Ephemeral, name: str, *, lifetime: int, now: int) -> bool:
-    """Return whether this is the first call in `lifetime` seconds. One caller is first."""
+    """Return whether this is the first call in `lifetime` seconds."""
     if (await store.count(name, by=0, lifetime=lifetime, now=now)).amount:
         return False
     return (await store.count(name, lifetime=lifetime, now=now)).amount == 1

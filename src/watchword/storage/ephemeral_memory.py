@@ -51,7 +51,7 @@ class MemoryEphemeral:
         return None if entry is None else entry.value
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete it."""
+        """Take the value."""
         entry = self._live(f"value:{name}", now)
         if entry is None:
             return None
@@ -69,7 +69,7 @@ class MemoryEphemeral:
         return Counted(entry.amount, entry.expires_at)
 
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
-        """Count one on each, or on none."""
+        """Count on each, or on none."""
         for place, quota in enumerate(quotas):
             entry = self._live(f"count:{quota.name}", now)
             if entry is not None and entry.amount >= quota.quota:
@@ -128,5 +128,5 @@ class MemoryEphemeral:
 def _class(key: str, lifetime: int) -> tuple[str, int]:
     what, _, name = key.partition(":")
     kind, colon, _ = name.partition(":")
-    # a lifetime may be negative
+    # A lifetime may be negative.
     return what + colon + (kind if colon else ""), (max(lifetime, 1) - 1).bit_length()

@@ -46,7 +46,7 @@ class SQLEphemeral:
         return _text(await self._database.one(_GET, name=_value(name), now=now))
 
     async def take(self, name: str, now: int) -> str | None:
-        """Return and delete it."""
+        """Take the value."""
 
         async def unit(tx: Tx) -> str | None:
             return _text(await tx.one(_TAKE, name=_value(name), now=now))
@@ -64,7 +64,7 @@ class SQLEphemeral:
         return await self._database.transact(unit)
 
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
-        """Count one on each, or on none."""
+        """Count on each, or on none."""
         stands = await self._look([quota.name for quota in quotas], now)
         for place, quota in enumerate(quotas):
             if quota.name in stands and stands[quota.name].amount >= quota.quota:
@@ -86,7 +86,7 @@ class SQLEphemeral:
             return passed.full
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Undo granted claims in windows that have not ended."""
+        """Undo granted claims in unended windows."""
         live = sorted(one for one in held if one.expires_at > now)
 
         async def unit(tx: Tx) -> None:

@@ -35,7 +35,7 @@ _INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.al
 
 
 class SQLite:
-    """A SQLite database, for the event loop that opened it."""
+    """A SQLite database, for the event loop that opened it. Reads refuse to write."""
 
     def __init__(self, path: Path, writer: Writer, patience: float) -> None:
         """Use `open`."""
@@ -70,21 +70,21 @@ class SQLite:
         return database
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """Read one row by key. Refuses to write."""
+        """Read one row by key."""
         rows = await self._read(sql, values)
         return rows[0] if rows else None
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read a few rows by key. Refuses to write."""
+        """Read a few rows by key."""
         return await self._read(sql, values)
 
     async def scan(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read in a thread. Refuses to write."""
+        """Read many rows in a thread."""
         self._refuse_inside_unit()
         return await self._in_thread(lambda: self._scan(sql, values))
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute as a unit; return how many rows changed."""
+        """Execute a statement as a unit."""
 
         async def unit(tx: Tx) -> int:
             return await tx.run(sql, **values)
@@ -94,8 +94,7 @@ class SQLite:
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
         """Run a unit; return its result once it is durable.
 
-        Raises also `RuntimeError`, if the unit awaits anything but `tx`. A failed statement ends its unit, as on
-        PostgreSQL.
+        Raises also `RuntimeError`, if it awaits anything but `tx`. A failed statement ends it, as on PostgreSQL.
         """
         self._refuse_inside_unit()
         return await self._writer.transact(unit, ends=ends)
@@ -130,7 +129,7 @@ class SQLite:
         return await self._in_thread(lambda: self._backup(target))
 
     async def close(self) -> None:
-        """Finish pending work and close."""
+        """Finish what is pending, then close."""
         if self._closed:
             return
         self._closed = True

@@ -33,7 +33,7 @@ _PRAGMAS = (
 
 
 def connect(path: Path, *, patience: float, query_only: bool = False) -> sqlite3.Connection:
-    """Return a connection in autocommit, with rows as `sqlite3.Row`. Raises `StorageUnavailable`.
+    """Return a connection in autocommit with `sqlite3.Row`. Raises `StorageUnavailable`.
 
     `busy_timeout` is 0: no statement blocks the event loop.
     """

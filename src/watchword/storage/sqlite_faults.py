@@ -64,7 +64,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether the disk is full, by this error or its causes. The log's may be an I/O error."""
+    """Return whether the disk is full, by the error or its causes. The log raises an I/O error."""
     while error is not None:
         if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return True

@@ -52,7 +52,7 @@ class SQLiteTx:
         self.fault: Exception | None = None  # the first statement's
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """Return the first row, or None."""
+        """Return the first row, if any."""
         rows = self._execute(sql, values)
         return rows[0] if rows else None
 
@@ -61,7 +61,7 @@ class SQLiteTx:
         return self._execute(sql, values)
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute; return how many rows changed."""
+        """Execute a statement."""
         self._execute(sql, values)
         return max(self._cursor.rowcount, 0)
 
@@ -157,7 +157,7 @@ class Writer:
         return answer
 
     async def close(self) -> None:
-        """Finish the queue and close."""
+        """Finish the queue, then close."""
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -206,11 +206,11 @@ class Writer:
         return None
 
     async def _with_reserve(self, group: list[_Request], error: BaseException) -> list[_Request]:
-        """Requeue, once, units that may use the reserve; delete it for them. Return them.
+        """Requeue once the units that may use the reserve, delete it, and return them.
 
         Nothing else deletes it: what fills the disk would take that space first.
         """
-        # Another process may have deleted it for us too.
+        # Another process may have deleted it.
         if not is_full(error) or not (self._keeps_reserve or self._reserve.path.exists()):
             return []
         self._short = True
@@ -223,7 +223,7 @@ class Writer:
         return again
 
     async def _gave_up_reserve(self, error: BaseException) -> bool:
-        """Delete the reserve if the disk is full; return whether that made space."""
+        """Delete the reserve if the disk is full; return whether it did."""
         if not is_full(error) or not await self._thread.run(self._reserve.path.exists):
             return False
         self._short = True
@@ -262,7 +262,7 @@ class Writer:
                 return
 
     def _run_unit(self, connection: sqlite3.Connection, request: _Request) -> None:
-        """Run one unit in its savepoint; keep its error. Raises `_GroupLost`, `sqlite3.Error`."""
+        """Run one unit in its savepoint. Raises `_GroupLost`, `sqlite3.Error`."""
         assert self._cursor is not None
         execute = self._cursor.execute  # `connection.execute` makes a cursor each time
         execute("SAVEPOINT unit")

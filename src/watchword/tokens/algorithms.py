@@ -16,7 +16,6 @@ KeyType = Literal["oct", "RSA", "EC", "OKP"]
 class Algorithm:
     """One row of the table.
 
-    :param kty: JWK key type.
     :param curve: JWK `crv`, or None.
     :param digest: hash for `hashlib`; None where the scheme contains it.
     :param digest_bytes: its length; an HMAC secret's least (RFC 7518 section 3.2).

@@ -88,7 +88,7 @@ _LONGEST_WORD: Final = max(map(len, _WORDS))
 def check_shared_secret(secret: bytes) -> None:
     """Refuse a known or repeating secret. Call this where secrets are set.
 
-    :raises InvalidKey: no bytes, or not 32 good ones.
+    :raises InvalidKey: not bytes, under 32, repeating, or known from tutorials.
     """
     if not isinstance(secret, bytes | bytearray):
         raise InvalidKey("A shared secret is given as bytes.")

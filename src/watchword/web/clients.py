@@ -96,7 +96,6 @@ def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
 
 
 def _hint(trusted: Proxies, socket: str) -> str:
-    """Return what the operator should set."""
     if isinstance(trusted, int) and trusted:
         return (
             f"X-Forwarded-For has fewer than {trusted} usable entries; set WATCHWORD_TRUSTED_PROXIES to the number of "

@@ -158,7 +158,6 @@ class Dispatcher:
         return fresh
 
     def _admission(self, route: Route) -> Admission | None:
-        """Return a route's access check, or None where everyone may enter."""
         needed = route.access
         if isinstance(needed, AccessToken):
             return self._token_admission(frozenset(needed.roles), frozenset(needed.scopes))
@@ -203,7 +202,7 @@ class Dispatcher:
         try:
             methods, params = self._find(scope)
             entry = methods.get(scope["method"]) or methods.get("*")  # first: the route decides how refusals read
-            if len(headers) != len(raw):  # a header is repeated: the slow and careful way
+            if len(headers) != len(raw):  # a header is repeated
                 headers = header_map(raw)
             if entry is None:
                 reply = self._without_route(scope["method"], methods, headers)
@@ -324,7 +323,7 @@ def _payload(body: object) -> bytes:
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
-    """Return the parameters, or None. None of them is empty."""
+    """Return the parameters, none of them empty, or None."""
     if len(pattern) != len(segments):
         return None
     params: dict[str, str] = {}

@@ -49,7 +49,7 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----
 
 
 def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None = None) -> None:
-    """Set up structlog and standard logging for the process.
+    """Set up logging for the process.
 
     :param json: one JSON object per line; otherwise lines for people.
     :param level: the least level.

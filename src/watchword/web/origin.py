@@ -65,7 +65,6 @@ def _own(public_url: str) -> frozenset[bytes]:
 
 
 def _host(origin: bytes) -> str | None:
-    """Return a well-formed origin's host, or None."""
     if len(origin) > _LONGEST or not _WRITTEN.fullmatch(origin):
         return None
     text = origin.decode("ascii")
@@ -113,7 +112,7 @@ class OriginRule:
         return not cookie and self._neighbours and is_loopback(_host(origin) or "")
 
     def passes(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> bool:
-        """Return whether no foreign page sent the request."""
+        """Return whether no foreign page is asking."""
         return self._fault(headers, cookie=cookie) is None
 
     def check(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> None:

@@ -27,8 +27,8 @@ class _TooMuch(Exception):
 class Wait(Enum):
     """What a connection waits for."""
 
-    HEAD = auto()  # the rest of a head
-    BODY = auto()  # the rest of a body
+    HEAD = auto()
+    BODY = auto()
     NEXT = auto()  # another request
     READER = auto()  # a client that delays the answer
     HURRIED = auto()  # our answer, for a client that sends no more
@@ -43,7 +43,7 @@ class Protocol(HttpToolsProtocol):
     hurried_seconds = 3.0  # for an answer to a client that may be gone
     first_seconds = 0.5  # for a new connection's request when the server stops
     flush_seconds = 30.0  # for a client that does not read
-    flush_rate = 16 * 1024  # least bytes a second for one that reads
+    flush_rate = 16 * 1024  # bytes a second that a reading client must take
     max_headers = 64
     max_head_bytes = 16 * 1024
     max_target_bytes = 8 * 1024
@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         return True  # keep the connection for writing
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, then set the timer."""
+        """Feed the parser."""
         if self._deaf or self.transport.is_closing():
             return
         self._fed += len(data)
@@ -149,7 +149,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Add a part of the target."""
+        """Add to the target."""
         if not self._resuming:
             self.url += url
 
@@ -196,7 +196,7 @@ class Protocol(HttpToolsProtocol):
             self._offered = any(name in _FRAMING for name, _ in self.headers)
 
     def on_body(self, body: bytes) -> None:
-        """Add a part of the body."""
+        """Add to the body."""
         self._fed = 0
         super().on_body(body)
 
@@ -214,7 +214,7 @@ class Protocol(HttpToolsProtocol):
     # --- Reading ---------------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
-        """Feed everything, past an upgrade too."""
+        """Feed everything, also past an upgrade."""
         while data:
             try:
                 self.parser.feed_data(data)

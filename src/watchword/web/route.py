@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Anyone:
-    """Anyone may call; no cookie is read or set."""
+    """Anyone may call, without cookies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,12 @@ class Route:
     :param path: after the prefix; `{name}` is one segment.
     :param body: msgspec type of the JSON body (unknown fields are refused).
     :param form: msgspec type of a form body (RFC 6749), instead.
-    :param answers: status → msgspec type of the JSON.
+    :param answers: status → msgspec type.
     :param query: name → description.
     :param problems: codes beyond those of access, body and limit.
-    :param limit: name of the throttle (`login`, `register`).
+    :param limit: the throttle's name.
     :param credential: what the handler itself reads.
     :param step: place among the documentation's first steps.
-    :param example: an acceptable body or form.
     :param shown: status → example answer.
     """
 
