@@ -28,7 +28,7 @@ class Quota(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """A granted claim."""
+    """What was taken of a counter, and the window that it was taken in."""
 
     name: str
     expires_at: int
@@ -66,12 +66,12 @@ class Ephemeral(Protocol):
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
         """Count one on each, or on none if one is full.
 
-        However many claim at once, no counter passes its quota. A refusal writes nothing.
+        However many reserve at once, no counter passes its quota. A refusal writes nothing.
         """
         ...
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Undo granted claims together. A counter at 0 is deleted; later windows are not changed."""
+        """Undo reservations together. A counter at 0 is deleted; later windows are not changed."""
         ...
 
     async def sweep(self, now: int) -> int:

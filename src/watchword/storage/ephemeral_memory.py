@@ -78,7 +78,7 @@ class MemoryEphemeral:
         return [Reservation(quota.name, count.expires_at) for quota, count in zip(quotas, counted, strict=True)]
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Undo granted claims."""
+        """Undo reservations."""
         for name, until in held:
             entry = self._live(f"count:{name}", now)
             if entry is None or entry.expires_at != until:

@@ -86,7 +86,7 @@ class SQLEphemeral:
             return passed.full
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Undo granted claims in unended windows."""
+        """Undo reservations whose windows have not ended."""
         live = sorted(one for one in held if one.expires_at > now)
 
         async def unit(tx: Tx) -> None:
