@@ -19,6 +19,7 @@ from watchword.errors import Refused, TokenError
 from watchword.guard import Guard, bearer
 from watchword.guard.standing import Standing
 from watchword.tokens import AccessClaims, Verifier
+from watchword.tokens.needs import NOTHING
 
 HERE = Path(__file__).parents[1] / "attacks"
 calls = 0
@@ -31,7 +32,7 @@ def _through_a_guard(self: Verifier, token: Any, **how: Any) -> AccessClaims:
     alone = _outcome(lambda: alone_says(self, token, **how))
     if type(token) is str:
         guard = _guard_around(self, how)
-        needs = {name: frozenset(how[name]) for name in ("roles", "scopes") if name in how}
+        needs = how.get("needs", NOTHING)._asdict()
         for _ in range(2):  # what is good is recalled the second time
             assert _outcome(lambda: guard.verify(token, **needs).claims) == alone
             assert _outcome(lambda: guard.check(f"Bearer {token}", **needs).claims) == _as_header(alone, token)

@@ -30,11 +30,12 @@ from rest_framework.request import ForcedAuthentication, Request  # type: ignore
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import bearer
+from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
+from watchword.guard.requirement import Requirement
 from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
@@ -185,8 +186,14 @@ def _check_forced(request: Request, needs: Requirement) -> None:
             request.auth = caller
         elif not getattr(user, "is_authenticated", False):
             raise bearer.missing()
-        elif needs.scopes or needs.roles or needs.max_age is not None:
-            code = "scope_missing" if needs.scopes else "role_missing" if needs.roles else "reauthentication_required"
+        elif needs.asked.scopes or needs.asked.roles or needs.asked.max_age is not None:
+            code = (
+                "scope_missing"
+                if needs.asked.scopes
+                else "role_missing"
+                if needs.asked.roles
+                else "reauthentication_required"
+            )
             raise TokenError("force_authenticate was given no caller: user=CallerUser(caller).", code=code)
     except WatchwordError as error:
         raise _refused(request, needs, error) from error

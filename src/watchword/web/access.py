@@ -7,14 +7,10 @@ in the query string or in a body are never looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from watchword.errors import Refused, TokenError, WatchwordError
 from watchword.web.problems import PLAIN_CHALLENGE, problem_of
 from watchword.web.route import Access, AccessToken, Header, Scope
-
-if TYPE_CHECKING:
-    from watchword.tokens.claims import AccessClaims
 
 # RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 _TOKEN68 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
@@ -65,17 +61,6 @@ def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a bearer token is shown, which no foreign web page can do without a CORS preflight (F8)."""
     value = headers.get(b"authorization")
     return value is not None and read_bearer(value) is not None
-
-
-def check(claims: AccessClaims, *, roles: frozenset[str], scopes: frozenset[str]) -> None:
-    """Hold verified claims against what a route asks for; every role and every scope listed.
-
-    :raises TokenError: `scope_missing` or `role_missing`.
-    """
-    if not scopes <= claims.scopes:
-        raise TokenError("The access token lacks a scope that this needs.", code="scope_missing")
-    if not roles <= claims.roles:
-        raise TokenError("The access token lacks a role that this needs.", code="role_missing")
 
 
 def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> Header | None:
