@@ -19,7 +19,7 @@
 
 Each has a stable snake_case `code` and a `message` that is safe to show to anyone. The cause for the log travels as
 `__cause__` or in `cause`, never in the message. This module knows no HTTP: which status a code becomes is written
-in `watchword.web.problem_table`.
+in `watchword.problem_table`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watchword.errors import Refused, TokenError, WatchwordError
-from watchword.web.problems import PLAIN_CHALLENGE, problem_of
+from watchword.problem_table import PROBLEMS, REALM
+from watchword.problem_table import challenge as challenge_of
+from watchword.web.problems import problem_of
 from watchword.web.route import Access, AccessToken, Header, Scope
 
 # RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
@@ -71,36 +73,14 @@ def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> H
     if problem_of(error)[1].oauth != "invalid_client" or headers.get(b"authorization", b"")[:5].lower() != b"basic":
         return None
     by_script = b"x-requested-with" in headers or headers.get(b"sec-fetch-mode", b"navigate") != b"navigate"
-    return None if by_script else (b"www-authenticate", b'Basic realm="watchword"')
+    return None if by_script else (b"www-authenticate", f'Basic realm="{REALM}"'.encode())
 
 
 def challenge(error: WatchwordError, access: Access) -> Header | None:
-    """The `WWW-Authenticate` for an error (RFC 6750 section 3), or None where the plain one or none is right."""
-    if error.code == "authorization_malformed":
-        return _challenge("invalid_request", "The Authorization header is malformed.")
-    if not isinstance(error, TokenError):
+    """Return the `WWW-Authenticate` for an error, or None where the plain one or none is right."""
+    known = error.code if error.code in PROBLEMS else "token_invalid"
+    if not isinstance(error, TokenError) and known != "authorization_malformed":
         return None
-    if error.code == "token_missing":
-        return PLAIN_CHALLENGE  # RFC 6750 section 3.1: no error code when no credentials were shown
-    if error.code == "scope_missing":
-        needed = " ".join(access.scopes) if isinstance(access, AccessToken) else ""
-        # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
-        named = f', scope="{needed}"' if needed else ""
-        return _challenge("insufficient_scope", "The token lacks a scope.", named)
-    if error.code == "role_missing":
-        return _challenge("insufficient_scope", "The token's user lacks a role.")
-    return _challenge("invalid_token", _DESCRIPTIONS.get(error.code, "The access token is not accepted."))
-
-
-# Our own words: a verifier's message must not be able to put a quote or a line break into a header.
-_DESCRIPTIONS = {
-    "token_expired": "The access token expired.",
-    "token_revoked": "The access token was revoked.",
-    "token_malformed": "The access token is malformed.",
-    "token_not_yet_valid": "The access token is not valid yet.",
-}
-
-
-def _challenge(error: str, description: str, more: str = "") -> Header:
-    text = f'Bearer realm="watchword", error="{error}", error_description="{description}"{more}'
-    return b"www-authenticate", text.encode("ascii")
+    # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
+    text = challenge_of(known, scopes=access.scopes if isinstance(access, AccessToken) else ())
+    return (b"www-authenticate", text.encode("ascii")) if text else None
