@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "problem_table": frozenset(),
     "base64url": frozenset(),
+    "authorization": frozenset({"errors"}),
     "clock": frozenset(),
     "ids": frozenset(),
     "opaque": frozenset({"base64url"}),
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "watchword",
             "errors",
             "problem_table",
+            "authorization",
             "clock",
             "ids",
             "opaque",
@@ -60,7 +62,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "identity",
         }
     ),
-    "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
+    "features": frozenset(
+        {"errors", "authorization", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}
+    ),
     "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
     "app": frozenset(
         {
@@ -96,7 +100,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
-    "guard": frozenset({"watchword", "errors", "problem_table", "clock", "platforms", "tokens"}),
+    "guard": frozenset({"watchword", "errors", "problem_table", "authorization", "clock", "platforms", "tokens"}),
     "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
 }
 

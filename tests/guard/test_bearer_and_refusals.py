@@ -7,11 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from watchword.errors import Refused, StorageUnavailable, TokenError, WatchwordError
-from watchword.guard import Guard, Unready, bearer
+from watchword.guard import Guard, Unready
 from watchword.guard import refusals as refusals_module
 from watchword.guard.refusals import refusal_of
 from watchword.testing import Issuer
@@ -71,22 +69,6 @@ def test_C1_headers(header: Any, code: str) -> None:
         assert (refused.code if refused else "ok") == code
         if refused:
             assert GUARD.refusal(refused).status == (400 if code in MALFORMED else 401)
-
-
-@given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda tail: b"Bearer " + tail)))
-def test_the_service_reads_headers_the_same_way(value: bytes) -> None:
-    """Whatever the bytes: missing, malformed or a token, as `web.access` says."""
-    try:
-        token = access.read_bearer(value)
-        expected = "token_missing" if token is None else token
-    except Refused as error:
-        expected = error.code
-    try:
-        found = bearer.likely_token(value)
-        bearer.check_form(found)
-    except (Refused, TokenError) as error:
-        found = error.code
-    assert found == expected
 
 
 @pytest.mark.parametrize("kind", [str, bytes])

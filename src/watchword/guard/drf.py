@@ -28,8 +28,8 @@ from rest_framework.permissions import BasePermission, BasePermissionMetaclass  
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
 from rest_framework.request import ForcedAuthentication, Request  # type: ignore[import-untyped]
 
+from watchword.authorization import missing
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import bearer
 from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
@@ -64,7 +64,7 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
 
     def authenticate_header(self, _: Request) -> str:
         """The challenge where a view wants a user and no token was shown."""
-        return dict(get_guard().refusal(bearer.missing()).headers)[_CHALLENGE]
+        return dict(get_guard().refusal(missing()).headers)[_CHALLENGE]
 
     def user_of(self, caller: Caller) -> Any:
         """What `request.user` shall be."""
@@ -185,7 +185,7 @@ def _check_forced(request: Request, needs: Requirement) -> None:
             needs.check_needs(caller)
             request.auth = caller
         elif not getattr(user, "is_authenticated", False):
-            raise bearer.missing()
+            raise missing()
         elif needs.asked.scopes or needs.asked.roles or needs.asked.max_age is not None:
             code = (
                 "scope_missing"

@@ -7,11 +7,11 @@ from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from watchword.authorization import check_form
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import bearer
 from watchword.guard.asked import NONE, Names, checked_age, checked_names, needs_of
-from watchword.guard.bearer import Authorization
+from watchword.guard.bearer import Authorization, likely_token
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import Following, follow
@@ -327,12 +327,12 @@ class Guard:
             seen.judge_by(by)
 
     def _judge_header(self, authorization: Authorization, needs: Needs) -> Judging:
-        token = bearer.likely_token(authorization)
+        token = likely_token(authorization)
         try:
             return (yield from self._judge(authorization, token, self._by_header, needs))
         except TokenError as error:
             if error.code == "token_malformed":
-                bearer.check_form(token)
+                check_form(token)
             raise
 
     def _judge(self, shown: Authorization, token: str, seen: SeenCallers, needs: Needs) -> Judging:

@@ -1,61 +1,43 @@
-"""Reading a bearer token and holding it against a route's access (RFC 6750).
+"""The bearer token of a request, and the challenge of a refusal (RFC 6750).
 
-A malformed *header* is 400 `authorization_malformed`, a malformed *token* is 401 (the verifier says so), and tokens
-in the query string or in a body are never looked at.
+Tokens in the query string or in a body are never looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from watchword.errors import Refused, TokenError, WatchwordError
+from watchword.authorization import missing, only, read_bearer
+from watchword.errors import TokenError, WatchwordError
 from watchword.problem_table import PROBLEMS, REALM
 from watchword.problem_table import challenge as challenge_of
 from watchword.web.problems import problem_of
 from watchword.web.route import Access, AccessToken, Header, Scope
 
-# RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
-_TOKEN68 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
-_SCHEME = b"bearer "
-_MALFORMED = "Send exactly one header of the form `Authorization: Bearer <token>`."
+
+def authorization(scope: Scope) -> bytes | None:
+    """Return the Authorization header, or None. :raises Refused: `invalid_request`, when it was sent twice."""
+    return only([value for name, value in scope["headers"] if name == b"authorization"])
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """The bearer token of a request, unverified, or None when none is shown; where the route asks for none.
+    """Return the bearer token of a request, unverified, or None when none is shown; where the route asks for none.
 
     :raises Refused: `authorization_malformed` or, with two Authorization headers, `invalid_request`; both 400.
     """
-    values = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise Refused("Only one Authorization header may be sent.", code="invalid_request")
-    return read_bearer(values[0]) if values else None
-
-
-def read_bearer(value: bytes) -> str | None:
-    """The token of one Authorization header, or None when it is of another scheme.
-
-    :raises Refused: `authorization_malformed`, for a Bearer header that is not one space and one token68.
-    """
-    if value[:7].lower() != _SCHEME:
-        if value.lower().strip(b" \t") == b"bearer" or value[:7].lower() == b"bearer\t":
-            raise Refused(_MALFORMED, code="authorization_malformed")
-        return None
-    token = value[7:]
-    letters = token.rstrip(b"=")
-    if not letters or letters.translate(None, _TOKEN68):
-        raise Refused(_MALFORMED, code="authorization_malformed")
-    return token.decode("ascii")
+    value = authorization(scope)
+    return None if value is None else read_bearer(value)
 
 
 def shown_token(headers: Mapping[bytes, bytes]) -> str:
-    """The bearer token that a route asks for.
+    """Return the bearer token that a route asks for.
 
     :raises TokenError: `token_missing`, when there is no Authorization header or it is of another scheme.
     """
     value = headers.get(b"authorization")
     token = None if value is None else read_bearer(value)
     if token is None:
-        raise TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
+        raise missing()
     return token
 
 
