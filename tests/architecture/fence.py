@@ -20,13 +20,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "problem_table": frozenset(),
     "base64url": frozenset(),
+    "strict_json": frozenset(),
     "authorization": frozenset({"errors"}),
     "clock": frozenset(),
     "ids": frozenset(),
     "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
     "settings": frozenset({"base64url", "errors", "platforms"}),
-    "tokens": frozenset({"base64url", "errors"}),
+    "tokens": frozenset({"base64url", "errors", "strict_json"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
     "storage": frozenset({"errors", "clock", "ids", "platforms", "threads"}),
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "errors",
             "problem_table",
             "authorization",
+            "strict_json",
             "clock",
             "ids",
             "opaque",
@@ -100,7 +102,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
-    "guard": frozenset({"watchword", "errors", "problem_table", "authorization", "clock", "platforms", "tokens"}),
+    "guard": frozenset(
+        {"watchword", "errors", "problem_table", "authorization", "strict_json", "clock", "platforms", "tokens"}
+    ),
     "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
 }
 
@@ -121,7 +125,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "msgspec": ("strict_json", "tokens", "identity", "web", "features", "cli", "guard"),
     "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
     "rest_framework": ("guard.drf",),

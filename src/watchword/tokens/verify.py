@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from watchword import strict_json
 from watchword.errors import TokenError
-from watchword.tokens import compact, strict_json
+from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS
 from watchword.tokens.cache import DEFAULT_SIZE, TokenCache
 from watchword.tokens.claims import MAX_CLAIMS_DEPTH, AccessClaims, read_claims
