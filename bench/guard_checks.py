@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from watchword import base64url
 from watchword.clock import SystemClock, elapsed
 from watchword.guard import Guard
-from watchword.tokens import base64url
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access

@@ -17,7 +17,7 @@
         ├── UniqueViolation
         └── SchemaMismatch
 
-Anyone may see an error's stable `code` and its `message`; `__cause__` is for the log. `watchword.web.problem_table`
+Anyone may see an error's stable `code` and its `message`; `__cause__` is for the log. `watchword.problem_table`
 maps codes to HTTP.
 """
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
+
+from watchword import base64url
 
 REFRESH_PREFIX = "wwr_"
 REFRESH_FORMAT = 1
@@ -20,7 +21,6 @@ _REFRESH_BODY = 1 + HANDLE_BYTES + 4
 _REFRESH_BYTES = _REFRESH_BODY + MAC_BYTES
 _REFRESH_CHARS = (_REFRESH_BYTES * 4 + 2) // 3
 _REFRESH_LENGTH = len(REFRESH_PREFIX) + _REFRESH_CHARS
-_REFRESH_PADDING = "=" * (-_REFRESH_CHARS % 4)
 GUARD_PREFIX = "wwg_"
 _SECRET_BYTES = 32
 _SECRET_CHARS = 43
@@ -39,7 +39,7 @@ def encode_refresh(token: RefreshToken, key: bytes) -> str:
     :param key: the master secret's refresh sub-key, 32 bytes.
     """
     body = b"%c%b%b" % (REFRESH_FORMAT, token.handle, token.generation.to_bytes(4, "big"))
-    return REFRESH_PREFIX + urlsafe_b64encode(body + _mac(key, body)).decode("ascii").rstrip("=")
+    return REFRESH_PREFIX + base64url.encode_text(body + _mac(key, body))
 
 
 def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
@@ -49,15 +49,11 @@ def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
     """
     if len(text) != _REFRESH_LENGTH or not text.startswith(REFRESH_PREFIX):
         return None
-    encoded = text[len(REFRESH_PREFIX) :]
     try:
-        raw = urlsafe_b64decode(encoded + _REFRESH_PADDING)
+        raw = base64url.decode(text[len(REFRESH_PREFIX) :])
     except ValueError:
         return None
-    # urlsafe_b64decode drops foreign characters and ignores spare bits.
-    if len(raw) != _REFRESH_BYTES or urlsafe_b64encode(raw).decode("ascii").rstrip("=") != encoded:
-        return None
-    if raw[0] != REFRESH_FORMAT:
+    if len(raw) != _REFRESH_BYTES or raw[0] != REFRESH_FORMAT:
         return None
     body, mac = raw[:_REFRESH_BODY], raw[_REFRESH_BODY:]
     for key in keys:

@@ -18,21 +18,55 @@ PACKAGE = "watchword"
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "watchword": frozenset(),
     "errors": frozenset(),
+    "problem_table": frozenset(),
+    "base64url": frozenset(),
+    "strict_json": frozenset(),
+    "authorization": frozenset({"errors"}),
     "clock": frozenset(),
     "ids": frozenset(),
-    "opaque": frozenset(),
+    "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
-    "settings": frozenset({"errors", "platforms"}),
-    "tokens": frozenset({"errors"}),
+    "settings": frozenset({"base64url", "errors", "platforms"}),
+    "tokens": frozenset({"base64url", "errors", "strict_json"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
     "storage": frozenset({"errors", "clock", "ids", "platforms", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
-        {"errors", "clock", "ids", "opaque", "platforms", "settings", "threads", "tally", "tokens", "storage", "mail"}
+        {
+            "errors",
+            "base64url",
+            "clock",
+            "ids",
+            "opaque",
+            "platforms",
+            "settings",
+            "threads",
+            "tally",
+            "tokens",
+            "storage",
+            "mail",
+        }
     ),
-    "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tally", "tokens", "identity"}),
-    "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
+    "web": frozenset(
+        {
+            "watchword",
+            "errors",
+            "problem_table",
+            "authorization",
+            "strict_json",
+            "clock",
+            "ids",
+            "opaque",
+            "settings",
+            "tally",
+            "tokens",
+            "identity",
+        }
+    ),
+    "features": frozenset(
+        {"errors", "authorization", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}
+    ),
     "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
     "app": frozenset(
         {
@@ -55,6 +89,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {
             "watchword",
             "errors",
+            "base64url",
             "clock",
             "platforms",
             "settings",
@@ -67,7 +102,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
-    "guard": frozenset({"watchword", "errors", "clock", "platforms", "tokens"}),
+    "guard": frozenset(
+        {"watchword", "errors", "problem_table", "authorization", "strict_json", "clock", "platforms", "tokens"}
+    ),
     "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
 }
 
@@ -88,7 +125,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "msgspec": ("strict_json", "tokens", "identity", "web", "features", "cli", "guard"),
     "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
     "rest_framework": ("guard.drf",),
@@ -147,7 +184,7 @@ _ABOUT_MODES = ("settings/private_files.py", "settings/secret_files.py")
 _STATUS = frozenset(
     {400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 422, 423, 425, 428, 429, 431, 500, 503}
 )
-_STATUS_FILES = re.compile(r"web/problem_table\.py|features/[a-z_]+/routes\.py")
+_STATUS_FILES = re.compile(r"problem_table\.py|features/[a-z_]+/routes\.py")
 _SECRET_NAME = re.compile(r"(^|_)(mac|macs|hmac|digest|signature|password|secret|refresh_token)$")
 
 
@@ -318,13 +355,15 @@ def _not_everywhere(node: ast.AST) -> Iterator[str]:
 
 
 def statuses_in_tables(tree: Path) -> Iterator[str]:
-    """Which status an error becomes is written in `web/problem_table.py` and in route tables only."""
+    """Which status an error becomes is written in `problem_table.py` and in route tables only."""
     for _, path, syntax in modules(tree):
         if _STATUS_FILES.fullmatch(path.relative_to(tree).as_posix()):
             continue
         for node in ast.walk(syntax):
             for value in _status_literals(node):
                 yield f"{path}:{node.lineno} status {value}"
+            if _is_status_table(node):
+                yield f"{path}:{node.lineno} a second table of statuses"
 
 
 def _status_literals(node: ast.AST) -> Iterator[int]:
@@ -342,6 +381,33 @@ def _status_literals(node: ast.AST) -> Iterator[int]:
         for each in ast.walk(candidate):
             if isinstance(each, ast.Constant) and type(each.value) is int and each.value in _STATUS:
                 yield each.value
+
+
+def _is_status_table(node: ast.AST) -> bool:
+    """A dict that gives statuses to names, or whose values are calls or tuples of a status and a text."""
+    if not isinstance(node, ast.Dict) or not node.keys:
+        return False
+    return all(_is_text(key) for key in node.keys) and any(_holds_status(value) for value in node.values)
+
+
+def _holds_status(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        parts = value.args
+    elif isinstance(value, ast.Tuple | ast.List):
+        parts = value.elts
+    else:
+        return _is_status(value)
+    return any(_is_status(part) for part in parts) and any(_is_text(part) for part in parts)
+
+
+def _is_status(node: ast.expr) -> bool:
+    if ast.unparse(node).startswith("HTTPStatus."):
+        return True
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value in _STATUS
+
+
+def _is_text(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def constant_time(tree: Path) -> Iterator[str]:

@@ -66,6 +66,11 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (fence.systems_in_one_place, "web/a.py", "import sys\nx = sys.platform == 'linux'", "sys.platform"),
     (fence.statuses_in_tables, "web/a.py", "x = Reply(None, status=404)", "status 404"),
     (fence.statuses_in_tables, "features/a/service.py", "x = error.status == 409", "status 409"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'token_missing': Row(401, 'Missing')}", "second table of statuses"),
+    (fence.statuses_in_tables, "web/a.py", "T: D = {'not_found': (404, 'Not found')}", "second table of statuses"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'overloaded': 503, 'other': x}", "second table of statuses"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'forbidden': HTTPStatus.FORBIDDEN}", "second table of statuses"),
+    (fence.statuses_in_tables, "web/problem_table.py", "T = {'forbidden': Row(403, 'No')}", "second table of statuses"),
     (fence.constant_time, "opaque.py", "x = mac == expected", "use hmac.compare_digest: mac == expected"),
     (fence.constant_time, "opaque.py", "x = a.digest != b", "use hmac.compare_digest"),
 )
@@ -95,6 +100,7 @@ def test_a_clean_tree_breaks_nothing(tmp_path: Path) -> None:
         "features/a/routes.py": "from watchword.features.a import service\nx = Reply(None, status=404)",
         "web/a.py": "from watchword import __version__\nimport hmac\nx = hmac.compare_digest(mac, b)",
         "opaque.py": "x = len(mac) == 3",
+        "problem_table.py": "PROBLEMS = {'token_missing': Problem(401, 'Access token missing')}",
     }
     for name, text in clean.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from watchword.clock import Clock, FixedClock, SystemClock
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import Guard
 from watchword.guard.standing import Standing
-from watchword.tokens import AccessClaims, KeySet, Policy, RevocationSet, SigningKey, Verifier, sign_access
+from watchword.tokens import AccessClaims, KeySet, Needs, Policy, RevocationSet, SigningKey, Verifier, sign_access
 from watchword.tokens import verify as verify_module
 from watchword.tokens.cache import DEFAULT_SIZE
 from watchword.tokens.revocations import Kind
@@ -254,7 +254,7 @@ def test_A25_what_a_route_needs_is_looked_at_each_time(
     shown = header(honest(auth_time=NOW - 60))
     for _ in range(2):
         assert code(guard, shown, **needs) == expected
-    assert (guard.recall(shown, **needs) is not None) == (expected == "ok")
+    assert (guard.recall(shown, Needs(**needs)) is not None) == (expected == "ok")
     assert (guard.require(**needs).recall(shown) is not None) == (expected == "ok")
     assert guard.recall(shown) is guard.require().recall(shown) is not None
     assert len(checks) == 1
@@ -268,7 +268,7 @@ def test_names_in_whatever_shape_are_asked_for_each_time(kind: str, wanted: Any)
     missing = "role_missing" if kind == "roles" else "scope_missing"
     for _ in range(3):
         assert code(guard, header(token), **{kind: wanted}) == missing
-        assert guard.recall(header(token), **{kind: wanted}) is None
+        assert guard.require(**{kind: wanted}).recall(header(token)) is None
     for _ in range(3):
         assert code(guard, header(token), **{kind: iter(["owner"])}) == missing
         with pytest.raises(TokenError):
@@ -284,9 +284,9 @@ def test_names_in_one_text_are_words_and_not_letters() -> None:
     shown = header(honest(roles=list("admin")))
     for _ in range(2):
         assert code(guard, shown, roles="admin") == "role_missing"
-        assert guard.recall(shown, roles="admin") is None
+        assert guard.require(roles="admin").recall(shown) is None
         assert code(guard, shown, roles="a d m") == "ok"
-        assert guard.recall(shown, roles="a d m") is not None
+        assert guard.require(roles="a d m").recall(shown) is not None
         assert code(guard, header(honest()), roles="admin", scopes="read write") == "ok"
 
 

@@ -24,6 +24,7 @@ from tests.identity.scenes import (
     statements,
 )
 from tests.identity.starting import at_once
+from watchword import base64url
 from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.identity.audit import LOCAL
@@ -90,7 +91,7 @@ async def test_B8_the_private_key_is_nowhere_in_clear(open_kernel: Opener, algor
         assert str(private["d"]) not in repr(kernel.keys.ring.published)
         # Nor behind one more base64: the sealed value is encrypted, not just spelled otherwise.
         (row,) = await recorded(kernel, "ww_signing_keys")
-        assert str(private["d"]).encode() not in urlsafe_b64decode(row["sealed_private"].partition(".")[2])
+        assert str(private["d"]).encode() not in base64url.decode(row["sealed_private"].partition(".")[2])
         await join(kernel)
         claims_of(kernel, await log_in(kernel))
 

@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Sequence
 
-from watchword import __version__
+from watchword import __version__, base64url
 from watchword.settings import Loaded
 from watchword.settings.table import SETTINGS
-from watchword.settings.values import SECRET_BYTES, base64url
+from watchword.settings.values import SECRET_BYTES
 
 
 def show_settings(loaded: Loaded, *, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def print_record(pairs: Sequence[tuple[str, str]]) -> None:
 
 def fresh_secret() -> str:
     """32 random bytes as base64url."""
-    return base64url(os.urandom(SECRET_BYTES))
+    return base64url.encode_text(os.urandom(SECRET_BYTES))
 
 
 def version_text() -> str:

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import misuse, slips
+from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Requirement
 from watchword.guard.slips import EVERYONE
 
 Scope = MutableMapping[str, Any]

@@ -31,11 +31,12 @@ from django.utils.module_loading import import_string  # type: ignore[import-unt
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse
+from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.guard import Guard
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
+from watchword.guard.requirement import Requirement
 from watchword.guard.slips import EVERYONE
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]

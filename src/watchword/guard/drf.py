@@ -28,13 +28,14 @@ from rest_framework.permissions import BasePermission, BasePermissionMetaclass  
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
 from rest_framework.request import ForcedAuthentication, Request  # type: ignore[import-untyped]
 
+from watchword.authorization import missing
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import bearer
+from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
+from watchword.guard.requirement import Requirement
 from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
@@ -63,7 +64,7 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
 
     def authenticate_header(self, _: Request) -> str:
         """The challenge where a view wants a user and no token was shown."""
-        return dict(get_guard().refusal(bearer.missing()).headers)[_CHALLENGE]
+        return dict(get_guard().refusal(missing()).headers)[_CHALLENGE]
 
     def user_of(self, caller: Caller) -> Any:
         """What `request.user` shall be."""
@@ -184,9 +185,15 @@ def _check_forced(request: Request, needs: Requirement) -> None:
             needs.check_needs(caller)
             request.auth = caller
         elif not getattr(user, "is_authenticated", False):
-            raise bearer.missing()
-        elif needs.scopes or needs.roles or needs.max_age is not None:
-            code = "scope_missing" if needs.scopes else "role_missing" if needs.roles else "reauthentication_required"
+            raise missing()
+        elif needs.asked.scopes or needs.asked.roles or needs.asked.max_age is not None:
+            code = (
+                "scope_missing"
+                if needs.asked.scopes
+                else "role_missing"
+                if needs.asked.roles
+                else "reauthentication_required"
+            )
             raise TokenError("force_authenticate was given no caller: user=CallerUser(caller).", code=code)
     except WatchwordError as error:
         raise _refused(request, needs, error) from error

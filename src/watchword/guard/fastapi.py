@@ -34,10 +34,11 @@ from starlette.responses import Response
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, raw_headers, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
 from watchword.guard.slips import EVERYONE, FROM_CODE
 from watchword.tokens.claims import AccessClaims
@@ -218,12 +219,12 @@ class FastAPIGuard(_NoDependency):
 
     def _dependency(self, check_by: _Check, written: str, scopes: Names, roles: Names, max_age: int | None) -> Any:
         needs = slips.needs(self.guard, "FastAPIGuard", scopes, roles, max_age)
-        for scope in sorted(needs.scopes):
+        for scope in sorted(needs.asked.scopes):
             self._flow.scopes.setdefault(scope, "")
-        key = check_by, needs.scopes, needs.roles, needs.max_age
+        key = check_by, needs.asked
         if key not in self._schemes:
             self._schemes[key] = self._kind(needs, check_by, self._oauth2, self._scheme_name)
-        return _Made(self._schemes[key], sorted(needs.scopes), written)
+        return _Made(self._schemes[key], sorted(needs.asked.scopes), written)
 
     _guard: Guard
     _schemes: dict[Any, _Scheme]
@@ -258,10 +259,10 @@ class _Scheme(SecurityBase):
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
         """The caller of a request. :raises RequestRefused: there is none, or not one that may."""
         needs = self.needs
-        if not needs.scopes.issuperset(asked.scopes):
+        if not needs.asked.scopes.issuperset(asked.scopes):
             # `Security(…, scopes=[…])` around this dependency: what the documentation shows is what is checked.
-            scopes = needs.scopes.union(asked.scopes)
-            needs = replace(needs, scopes=scopes)
+            scopes = needs.asked.scopes.union(asked.scopes)
+            needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
             caller = await self._check(needs, connection.scope)
         except WatchwordError as error:

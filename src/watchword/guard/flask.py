@@ -40,11 +40,11 @@ from werkzeug.local import LocalProxy
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse
+from watchword.guard.asked import Names
 from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names
 from watchword.guard.slips import EVERYONE
 
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]

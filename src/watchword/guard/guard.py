@@ -7,10 +7,11 @@ from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from watchword.authorization import check_form
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import bearer
-from watchword.guard.bearer import Authorization
+from watchword.guard.asked import NONE, Names, checked_age, checked_names, needs_of
+from watchword.guard.bearer import Authorization, likely_token
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import Following, follow
@@ -19,13 +20,14 @@ from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
-from watchword.guard.requirement import Names, Requirement, checked_names, names
+from watchword.guard.requirement import Requirement
 from watchword.guard.seen import Basis, SeenCallers
 from watchword.guard.slips import EVERYONE
 from watchword.guard.standing import StalePolicy, Standing, not_ready
 from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey
+from watchword.tokens.needs import Needs
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
 
@@ -37,9 +39,6 @@ else:
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 LEEWAY: Final = 5
 """Seconds by which a machine's clock may be behind the service's, as it often is by one."""
-_NONE: Final[frozenset[str]] = frozenset()
-Needs = tuple[frozenset[str], frozenset[str], int | None]
-"""Roles, scopes, and how many seconds ago the user may have logged in."""
 Judging = Generator[Pending, None, Caller]
 
 
@@ -167,8 +166,8 @@ class Guard:
         self,
         authorization: Authorization,
         *,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
+        roles: Names = NONE,
+        scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
         """Who sends a request with this Authorization header.
@@ -182,52 +181,53 @@ class Guard:
         :param max_age: seconds that may have passed since the user logged in (RFC 9470).
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        needs = names(roles), names(scopes), max_age
-        caller = self._by_header.recall(authorization, *needs)
+        needs = needs_of(roles, scopes, max_age)
+        caller = self._by_header.recall(authorization, needs)
         return caller or _blocking(self._judge_header(authorization, needs))
 
     async def check_async(
         self,
         authorization: Authorization,
         *,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
+        roles: Names = NONE,
+        scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, but waits without blocking the event loop (asyncio)."""
-        needs = names(roles), names(scopes), max_age
-        caller = self._by_header.recall(authorization, *needs)
+        needs = needs_of(roles, scopes, max_age)
+        caller = self._by_header.recall(authorization, needs)
         return caller or await _awaiting(self._judge_header(authorization, needs))
 
     def verify(
         self,
         token: str,
         *,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
+        roles: Names = NONE,
+        scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `check`, for a bare token."""
-        needs = names(roles), names(scopes), max_age
-        caller = self._by_token.recall(token, *needs)
+        needs = needs_of(roles, scopes, max_age)
+        caller = self._by_token.recall(token, needs)
         return caller or _blocking(self._judge(token, token, self._by_token, needs))
 
     async def verify_async(
         self,
         token: str,
         *,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
+        roles: Names = NONE,
+        scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
         """As `verify`, but waits without blocking the event loop (asyncio)."""
-        needs = names(roles), names(scopes), max_age
-        caller = self._by_token.recall(token, *needs)
+        needs = needs_of(roles, scopes, max_age)
+        caller = self._by_token.recall(token, needs)
         return caller or await _awaiting(self._judge(token, token, self._by_token, needs))
 
     def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
         """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
-        return Requirement(self, checked_names(scopes, "scopes"), checked_names(roles, "roles"), max_age)
+        asked = Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
+        return Requirement(self, asked)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """The answer for an error that a check raised: status, headers, body.
@@ -327,12 +327,12 @@ class Guard:
             seen.judge_by(by)
 
     def _judge_header(self, authorization: Authorization, needs: Needs) -> Judging:
-        token = bearer.likely_token(authorization)
+        token = likely_token(authorization)
         try:
             return (yield from self._judge(authorization, token, self._by_header, needs))
         except TokenError as error:
             if error.code == "token_malformed":
-                bearer.check_form(token)
+                check_form(token)
             raise
 
     def _judge(self, shown: Authorization, token: str, seen: SeenCallers, needs: Needs) -> Judging:
@@ -346,14 +346,14 @@ class Guard:
                     raise not_ready()
         verifier = standing.verifier
         try:
-            return seen.verify(shown, token, *needs)
+            return seen.verify(shown, token, needs)
         except TokenError as error:
             pending = self._worth_waiting(error, token, verifier)
             if pending is None:
                 self._tell_of_early(error, verifier)
                 raise
         yield pending
-        return seen.verify(shown, token, *needs)
+        return seen.verify(shown, token, needs)
 
     def _attend(self, *, waited: bool = False) -> Pending | None:
         assert self._follower is not None, "only a guard that follows something is ever unsettled"

@@ -35,10 +35,11 @@ from litestar.routes import BaseRoute
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
 from watchword.guard.slips import EVERYONE
 
@@ -191,7 +192,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     def _make(self, kind: type[_R], scopes: Names, roles: Names, max_age: int | None) -> _R:
         needs = slips.needs(self.guard, "LitestarGuard", scopes, roles, max_age)
-        for scope in sorted(needs.scopes):
+        for scope in sorted(needs.asked.scopes):
             self._scopes.setdefault(scope, "")
         self._made.append(made := kind(needs))
         return made
@@ -260,7 +261,7 @@ def _mark(handler: HTTPRouteHandler) -> None:
     handler.responses = {**_RESPONSES, **(handler.responses or {})}
     if handler.security is not None:
         return
-    scopes = sorted(frozenset[str]().union(*(guard.needs.scopes for guard in guards)))
+    scopes = sorted(frozenset[str]().union(*(guard.needs.asked.scopes for guard in guards)))
     handler.security = [{_SCHEME: scopes}, {_BEARER: []}]
     if all(guard.optional for guard in guards):
         handler.security.insert(0, {})

@@ -1,23 +1,21 @@
 """From an error to the answer that refuses a request: status, headers, body. For every adapter the same.
 
 The same words as the service's own answers (RFC 6750 section 3, RFC 9457, RFC 9470), so that a client cannot tell
-from an answer whether the service or an API behind a guard gave it. A test compares this table with the service's.
+from an answer whether the service or an API behind a guard gave it: both write out one table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import msgspec
 
 from watchword.errors import Overloaded, WatchwordError
+from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, challenge
 
-REALM: Final = "watchword"
 PROBLEM: Final = "application/problem+json"
-_PLAIN: Final = f'Bearer realm="{REALM}"'
-_UNAUTHORIZED: Final = 401
-_UNAVAILABLE: Final = 503
 
 
 class Unready(Overloaded):
@@ -42,34 +40,25 @@ class Refusal(NamedTuple):
     code: str
 
 
-class _Row(NamedTuple):
-    status: int
-    title: str
-    description: str = ""  # for WWW-Authenticate; fixed words, since a message could hold a quote
-    error: str = "invalid_token"  # RFC 6750 section 3.1
-
-
-# fmt: off
-_TABLE: Final[dict[str, _Row]] = {
-    "token_missing": _Row(401, "Access token missing"),
-    "token_malformed": _Row(401, "Access token malformed", "The access token is malformed."),
-    "token_invalid": _Row(401, "Access token not accepted", "The access token is not accepted."),
-    "token_expired": _Row(401, "Access token expired", "The access token expired."),
-    "token_not_yet_valid": _Row(401, "Access token not yet valid", "The access token is not valid yet."),
-    "token_revoked": _Row(401, "Access token revoked", "The access token was revoked."),
-    "reauthentication_required": _Row(
-        401, "Log-in too long ago", "A more recent log-in is required.", "insufficient_user_authentication"),
-    "scope_missing": _Row(403, "Scope missing", "The token lacks a scope.", "insufficient_scope"),
-    "role_missing": _Row(403, "Role missing", "The token's user lacks a role.", "insufficient_scope"),
-    "authorization_malformed": _Row(
-        400, "Authorization header malformed", "The Authorization header is malformed.", "invalid_request"),
-    "invalid_request": _Row(400, "Invalid request", "", "invalid_request"),
-    "guard_not_ready": _Row(503, "Not ready yet"),
-    "revocations_stale": _Row(503, "Revocations out of date"),
-    "overloaded": _Row(503, "Overloaded"),
-    "internal_error": _Row(500, "Internal error"),
-}
-# fmt: on
+# What a guard raises. Another error's message may hold anything, so nothing of it is shown.
+_RAISED: Final = frozenset(
+    {
+        "token_missing",
+        "token_malformed",
+        "token_invalid",
+        "token_expired",
+        "token_not_yet_valid",
+        "token_revoked",
+        "reauthentication_required",
+        "scope_missing",
+        "role_missing",
+        "authorization_malformed",
+        "invalid_request",
+        "guard_not_ready",
+        "revocations_stale",
+        "overloaded",
+    }
+)
 _INTERNAL_DETAIL: Final = "Something went wrong on our side."
 
 
@@ -96,12 +85,11 @@ def refusal_of(
     """The answer for an error.
 
     :param issuer: where the page that explains the problem is: `<issuer>/problems/<code>`. Empty: `about:blank`.
-    :param scopes: the scopes that were needed, named in the challenge of `scope_missing`.
-    :param max_age: seconds since log-in that were allowed, named in that of `reauthentication_required` (RFC 9470).
+    :param scopes: the scopes that were needed, named in the challenge.
+    :param max_age: seconds since log-in that were allowed, named in the challenge (RFC 9470).
     """
-    # A code without a row is none that a guard raises: its message may hold anything, so nothing of it is shown.
-    code, detail = (error.code, error.message) if error.code in _TABLE else ("internal_error", _INTERNAL_DETAIL)
-    row = _TABLE[code]
+    code, detail = (error.code, error.message) if error.code in _RAISED else ("internal_error", _INTERNAL_DETAIL)
+    row = PROBLEMS[code]
     kind = f"{issuer.rstrip('/')}/problems/{code}" if issuer else "about:blank"
     body = msgspec.json.encode(Problem(kind, row.title, row.status, detail, code))
     headers = [
@@ -110,22 +98,9 @@ def refusal_of(
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
     ]
-    challenge = _challenge(code, row, scopes, max_age)
-    if challenge:
-        headers.append(("www-authenticate", challenge))
-    if row.status == _UNAVAILABLE:
+    named = challenge(code, scopes=scopes, max_age=max_age)
+    if named or row.status == HTTPStatus.UNAUTHORIZED:
+        headers.append(("www-authenticate", named or PLAIN_CHALLENGE))
+    if row.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("retry-after", str(max(error.retry_after, 1) if isinstance(error, Overloaded) else 1)))
     return Refusal(row.status, tuple(headers), body, code)
-
-
-def _challenge(code: str, row: _Row, scopes: Iterable[str], max_age: int | None) -> str:
-    """The `WWW-Authenticate` of an error, or nothing where none belongs."""
-    if not row.description:
-        # RFC 6750 section 3.1: no error code when no credentials were shown
-        return _PLAIN if row.status == _UNAUTHORIZED else ""
-    text = f'{_PLAIN}, error="{row.error}", error_description="{row.description}"'
-    if code == "scope_missing":
-        return f'{text}, scope="{" ".join(sorted(scopes))}"'
-    if code == "reauthentication_required" and max_age is not None:
-        return f'{text}, max_age="{max_age}"'
-    return text

@@ -8,18 +8,15 @@ in the token's own lifetime; and where the list has changed, the token is looked
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from watchword.clock import STEP_BACK, Clock, SystemClock
-from watchword.errors import TokenError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
-from watchword.guard.requirement import Names, names
 from watchword.guard.standing import Standing
 from watchword.tokens.cache import TokenCache
-from watchword.tokens.verify import Verifier, check_needs, revoked
+from watchword.tokens.needs import NOTHING, Needs
+from watchword.tokens.verify import Verifier, revoked
 
-_NONE: Final[frozenset[str]] = frozenset()
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
 """What callers are judged by: keys and revocations, the time in two readings, and how early a caller is forgotten."""
 
@@ -51,13 +48,7 @@ class SeenCallers:
         self._standing, self.now, self._read, self._margin = basis
         self._cache = TokenCache()
 
-    def recall(
-        self,
-        shown: Authorization,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
-        max_age: int | None = None,
-    ) -> Caller | None:
+    def recall(self, shown: Authorization, needs: Needs = NOTHING) -> Caller | None:
         """Who shows this and may have what is asked for, if that is certain at once; None: see what `verify` says."""
         try:
             seen = self._cache.young.get(shown)  # type: ignore[arg-type]
@@ -74,18 +65,11 @@ class SeenCallers:
         ):
             return None
         caller = seen.caller
-        if (roles or scopes or max_age is not None) and not _may(caller, roles, scopes, max_age, self.now()):
+        if needs is not NOTHING and needs.lack(caller.claims, now=self.now()) is not None:
             return None
         return caller
 
-    def verify(
-        self,
-        shown: Authorization,
-        token: str,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
-        max_age: int | None = None,
-    ) -> Caller:
+    def verify(self, shown: Authorization, token: str, needs: Needs) -> Caller:
         """Who the holder of a token is; if it is good, it is remembered by what was shown.
 
         :raises TokenError: as `Guard.check`.
@@ -100,12 +84,12 @@ class SeenCallers:
             if not seen.passes(standing):
                 raise revoked()
             caller = seen.caller
-        _check(caller, roles, scopes, max_age, now)
+        needs.check(caller.claims, now=now)
         return caller
 
-    def check_needs(self, caller: Caller, roles: Names, scopes: Names, max_age: int | None) -> None:
-        """Whether a caller who was checked already has what is needed. :raises TokenError: something is missing."""
-        _check(caller, names(roles), names(scopes), max_age, self.now())
+    def check_needs(self, caller: Caller, needs: Needs) -> None:
+        """Check that a caller who was checked already has what is needed. :raises TokenError: something is missing."""
+        needs.check(caller.claims, now=self.now())
 
     def _find(self, shown: Authorization) -> _Seen | None:
         try:
@@ -145,19 +129,3 @@ class _Seen:
             return False
         self.list_state = state
         return True
-
-
-def _may(caller: Caller, roles: Names, scopes: Names, max_age: int | None, now: int) -> bool:
-    try:
-        _check(caller, names(roles), names(scopes), max_age, now)
-    except TokenError:
-        return False
-    return True
-
-
-def _check(caller: Caller, roles: frozenset[str], scopes: frozenset[str], max_age: int | None, now: int) -> None:
-    check_needs(caller.claims, roles=roles, scopes=scopes)
-    # A token that does not say when its user logged in cannot show that it was recently.
-    auth_time = caller.claims.auth_time
-    if max_age is not None and (auth_time is None or now - auth_time > max_age):
-        raise TokenError("This needs a more recent log-in.", code="reauthentication_required")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self
 from watchword.guard import misuse
 
 if TYPE_CHECKING:
+    from watchword.guard.asked import Names
     from watchword.guard.guard import Guard
-    from watchword.guard.requirement import Names, Requirement
+    from watchword.guard.requirement import Requirement
 
 
 class _FromCode:

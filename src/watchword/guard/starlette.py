@@ -23,10 +23,10 @@ from starlette.responses import Response
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names
 from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]

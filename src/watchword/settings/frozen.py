@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from watchword import base64url
 from watchword.errors import Fault, SettingsError
 from watchword.settings.rules import complete
 from watchword.settings.table import BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
-from watchword.settings.values import Limit, Proxies, base64url, duration_text, is_loopback
+from watchword.settings.values import Limit, Proxies, duration_text, is_loopback
 
 MASK = "********"
 # What others call a setting, or what follows from one.
@@ -160,7 +161,9 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, tuple | list):
-        return ",".join(base64url(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
+        return (
+            ",".join(base64url.encode_text(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
+        )
     return str(value)
 
 

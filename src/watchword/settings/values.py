@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+
+from watchword import base64url
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 SECRET_BYTES = 32
@@ -314,12 +315,11 @@ def secrets(text: str) -> tuple[bytes, ...]:
 
 
 def _secret(text: str, hint: str) -> bytes:
-    bare = text.rstrip("=")
     try:
-        raw = urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+        raw = base64url.decode(text.rstrip("="))
     except ValueError:
         raw = b""
-    if base64url(raw) != bare or not raw:
+    if not raw:
         raise Unfit("is not base64url", hint)
     if len(raw) < SECRET_BYTES:
         raise Unfit(f"holds {len(raw)} bytes; at least {SECRET_BYTES} are needed", hint)
@@ -341,12 +341,7 @@ def shared_secret(text: str) -> bytes:
 
 def is_among(shared: bytes, masters: tuple[bytes, ...]) -> bool:
     """Whether the HS256 secret is one of the master secrets, as bytes or as they are written."""
-    return shared in masters or shared.strip().rstrip(b"=") in {base64url(master).encode() for master in masters}
-
-
-def base64url(raw: bytes) -> str:
-    """Unpadded base64url."""
-    return urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+    return shared in masters or shared.strip().rstrip(b"=") in {base64url.encode(master) for master in masters}
 
 
 def is_address(name: str) -> bool:

@@ -4,6 +4,7 @@ from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set
 from watchword.tokens.keys import KeySet, SharedSecretKey, SigningKey, VerificationKey
 from watchword.tokens.known_secrets import check_shared_secret
+from watchword.tokens.needs import Needs
 from watchword.tokens.raw import verify_compact
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access, sign_compact
@@ -12,6 +13,7 @@ from watchword.tokens.verify import Policy, Verifier
 __all__ = [
     "AccessClaims",
     "KeySet",
+    "Needs",
     "Policy",
     "RevocationSet",
     "SharedSecretKey",

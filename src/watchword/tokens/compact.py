@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from watchword import base64url, strict_json
 from watchword.errors import TokenError
-from watchword.tokens import base64url, strict_json
 
 MAX_TOKEN: Final = 8 * 1024
 MAX_HEADER: Final = 1024

@@ -13,8 +13,8 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from watchword import base64url
 from watchword.errors import InvalidKey
-from watchword.tokens import base64url
 from watchword.tokens.material import CURVES, MAX_RSA_BITS, PrivateMaterial, PublicMaterial, shape
 
 # Members of private and symmetric keys, never to be published.
@@ -83,15 +83,19 @@ def write_public(material: PublicMaterial | bytes) -> dict[str, str]:
     """Return the key's own members; a shared secret's include the secret itself."""
     kty, curve = shape(material)
     if isinstance(material, bytes):
-        return {"kty": kty, "k": _text(material)}
+        return {"kty": kty, "k": base64url.encode_text(material)}
     if isinstance(material, rsa.RSAPublicKey):
         rsa_numbers = material.public_numbers()
         return {"kty": kty, "n": _number_text(rsa_numbers.n), "e": _number_text(rsa_numbers.e)}
     if isinstance(material, ec.EllipticCurvePublicKey):
         numbers, size = material.public_numbers(), _COORDINATE_BYTES[str(curve)]
         x, y = numbers.x.to_bytes(size, "big"), numbers.y.to_bytes(size, "big")
-        return {"kty": kty, "crv": str(curve), "x": _text(x), "y": _text(y)}
-    return {"kty": kty, "crv": str(curve), "x": _text(material.public_bytes(Encoding.Raw, PublicFormat.Raw))}
+        return {"kty": kty, "crv": str(curve), "x": base64url.encode_text(x), "y": base64url.encode_text(y)}
+    return {
+        "kty": kty,
+        "crv": str(curve),
+        "x": base64url.encode_text(material.public_bytes(Encoding.Raw, PublicFormat.Raw)),
+    }
 
 
 def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
@@ -109,8 +113,10 @@ def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
         return members
     if isinstance(material, ec.EllipticCurvePrivateKey):
         size = _COORDINATE_BYTES[members["crv"]]
-        return members | {"d": _text(material.private_numbers().private_value.to_bytes(size, "big"))}
-    return members | {"d": _text(material.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))}
+        return members | {"d": base64url.encode_text(material.private_numbers().private_value.to_bytes(size, "big"))}
+    return members | {
+        "d": base64url.encode_text(material.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+    }
 
 
 def thumbprint(members: Mapping[str, str]) -> str:
@@ -120,7 +126,7 @@ def thumbprint(members: Mapping[str, str]) -> str:
     that could be guessed are refused.
     """
     required = {name: members[name] for name in _THUMBPRINT_MEMBERS[members["kty"]]}
-    return _text(sha256(json.dumps(required, separators=(",", ":")).encode("ascii")).digest())
+    return base64url.encode_text(sha256(json.dumps(required, separators=(",", ":")).encode("ascii")).digest())
 
 
 def _read_point(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicNumbers:
@@ -153,7 +159,7 @@ def _octets(jwk: Mapping[str, Any], name: str, size: int | None) -> bytes:
     if not isinstance(value, str) or len(value) > 2 * _MAX_SECRET_BYTES:
         raise InvalidKey(f"The JWK's member {name} is missing or not a string.")
     try:
-        data = base64url.decode(value.encode("ascii"))
+        data = base64url.decode(value)
     except ValueError as error:
         raise InvalidKey(f"The JWK's member {name} is not canonical base64url.") from error
     if size is not None and len(data) != size:
@@ -168,9 +174,5 @@ def _integer(jwk: Mapping[str, Any], name: str) -> int:
     return int.from_bytes(data, "big")
 
 
-def _text(data: bytes) -> str:
-    return base64url.encode(data).decode("ascii")
-
-
 def _number_text(number: int) -> str:
-    return _text(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+    return base64url.encode_text(number.to_bytes((number.bit_length() + 7) // 8, "big"))

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from watchword import strict_json
 from watchword.errors import InvalidKey
-from watchword.tokens import strict_json
 from watchword.tokens.jwk import PRIVATE_MEMBERS
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
 

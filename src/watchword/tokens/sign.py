@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from watchword.tokens import base64url
+from watchword import base64url
 from watchword.tokens.claims import REQUIRED_CLAIMS
 from watchword.tokens.compact import MAX_HEADER, MAX_TOKEN, REFUSED_PARAMETERS
 from watchword.tokens.keys import SigningKey

@@ -18,6 +18,7 @@ from watchword.identity.audit import Client
 from watchword.ids import new_id
 from watchword.settings import Proxies
 from watchword.tally import Faults, Tally
+from watchword.tokens.needs import Needs
 from watchword.web import access, bodies
 from watchword.web.clients import ClientAddresses, client_agent, header_map
 from watchword.web.forms import decode_form
@@ -160,18 +161,17 @@ class Dispatcher:
     def _admission(self, route: Route) -> Admission | None:
         needed = route.access
         if isinstance(needed, AccessToken):
-            return self._token_admission(frozenset(needed.roles), frozenset(needed.scopes))
+            return self._token_admission(Needs(frozenset(needed.roles), frozenset(needed.scopes)))
         if isinstance(needed, Browser) and route.method not in _SAFE:
             return self._browser_admission(takes_body=route.body is not None)
         return None
 
-    def _token_admission(self, roles: frozenset[str], scopes: frozenset[str]) -> Admission:
+    def _token_admission(self, needs: Needs) -> Admission:
         verify = self._verify
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             claims = verify(access.shown_token(headers))
-            if roles or scopes:
-                access.check(claims, roles=roles, scopes=scopes)
+            needs.check(claims)
             call.caller = claims
 
         return admit

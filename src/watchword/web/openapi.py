@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from watchword import __version__
+from watchword.problem_table import PROBLEMS
 from watchword.web.cookies import LOOPBACK_NAME, SECURE_NAME
 from watchword.web.docs import document_routes
 from watchword.web.feature import Feature
-from watchword.web.problem_table import PROBLEMS
 from watchword.web.problems import OAuthError, ProblemBody, printable
 from watchword.web.route import AccessToken, Browser, Credential, Route, Speech
 

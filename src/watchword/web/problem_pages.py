@@ -10,10 +10,10 @@ from html import escape
 from http import HTTPStatus
 
 from watchword.errors import NotFound
+from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
 from watchword.web.feature import Feature
 from watchword.web.headers import public_for, styled_page_policy
 from watchword.web.openapi import implied_codes, operation_id, some_problem, tag_of
-from watchword.web.problem_table import PROBLEMS, Problem
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 
 _STYLE = (
@@ -81,7 +81,7 @@ class ProblemPages:
         status = HTTPStatus(problem.status)
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Type: application/problem+json"]
         if status is HTTPStatus.UNAUTHORIZED:
-            lines.append('WWW-Authenticate: Bearer realm="watchword"')
+            lines.append(f"WWW-Authenticate: {PLAIN_CHALLENGE}")
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             lines.append("Retry-After: 30")
         return "\n".join([*lines, "", json.dumps(some_problem(code, self._root + "/problems/"), indent=2)])

@@ -23,7 +23,7 @@ from watchword.errors import (
     Unauthenticated,
     WatchwordError,
 )
-from watchword.web.problem_table import PROBLEMS, Problem
+from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
 from watchword.web.route import Header, Reply, Speech
 
 PROBLEM_TYPE = b"application/problem+json"
@@ -128,7 +128,7 @@ _REQUEST_AT_FAULT = frozenset({"invalid_grant", "invalid_request"})
 _BECOMES_400 = frozenset({401, 409, 422})
 _PROBLEM_HEADER: Header = (b"content-type", PROBLEM_TYPE)
 _JSON_HEADER: Header = (b"content-type", JSON_TYPE)
-PLAIN_CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="watchword"')
+_PLAIN: Header = (b"www-authenticate", PLAIN_CHALLENGE.encode())
 
 
 def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tuple[Header, ...]:
@@ -141,7 +141,7 @@ def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tu
     if challenge is not None:
         return (challenge,)
     # RFC 9110 section 15.5.2: a 401 names a way to authenticate.
-    return (PLAIN_CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
+    return (_PLAIN,) if status == HTTPStatus.UNAUTHORIZED else ()
 
 
 def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:

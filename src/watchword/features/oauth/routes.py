@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from watchword.errors import Refused
 from watchword.features.oauth.clients import check_client
 from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint
+from watchword.web import access
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 from watchword.web.views import SOME_ACCESS_TOKEN, SOME_REFRESH_TOKEN
 
@@ -86,11 +87,9 @@ class TokenRoutes:
 
 
 def authorization(call: Call) -> str | None:
-    """The Authorization header. Raises `Refused` (`invalid_request`) for two."""
-    values = [value for name, value in call.scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise Refused("There is more than one Authorization header.", code="invalid_request")
-    return values[0].decode("latin-1") if values else None
+    """Return the Authorization header, or None. Raises `Refused` (`invalid_request`) for two."""
+    value = access.authorization(call.scope)
+    return None if value is None else value.decode("latin-1")
 
 
 def _needed(value: str | UnsetType, name: str) -> str:

@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from watchword.errors import Refused, TokenError
-from watchword.tokens.claims import AccessClaims
+from watchword.errors import Refused
+from watchword.tokens.needs import Needs
 from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Call, Header, Reply, Route
 from watchword.web.views import SOME_USER
 
+_NONE: Final[frozenset[str]] = frozenset()
 _QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
 
 
@@ -41,27 +42,20 @@ class ProxyRoutes:
         """`GET /verify?role=admin&scope=read`: several are separated by spaces, and each is needed."""
         claims = call.claims
         asked = _asked(call.scope["query_string"])
-        _require(claims, roles=asked.get("role", []), scopes=asked.get("scope", []))
+        Needs(asked.get("role", _NONE), asked.get("scope", _NONE)).check(claims)
         roles, scopes = tuple(sorted(claims.roles)), tuple(sorted(claims.scopes))
         return Reply(Verified(claims.sub, roles, scopes), 200, _headers(claims.sub, roles, scopes))
 
 
-def _asked(query: bytes) -> dict[str, list[str]]:
+def _asked(query: bytes) -> dict[str, frozenset[str]]:
     """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everyone pass."""
-    asked = {name: value.split() for name, value in decode_form(query, code="invalid_request").items()}
+    asked = {name: frozenset(value.split()) for name, value in decode_form(query, code="invalid_request").items()}
     if not asked.keys() <= _QUERY.keys():
         raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
     sent = query.count(b"&") + 1 if query else 0
     if len(asked) < sent or not all(asked.values()):  # decode_form leaves out what has no value
         raise Refused("A parameter has no value.", code="invalid_request")
     return asked
-
-
-def _require(claims: AccessClaims, *, roles: list[str], scopes: list[str]) -> None:
-    if not claims.scopes.issuperset(scopes):
-        raise TokenError("The token lacks a scope.", code="scope_missing")
-    if not claims.roles.issuperset(roles):
-        raise TokenError("The token lacks a role.", code="role_missing")
 
 
 def _headers(user: str, roles: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[Header, ...]:

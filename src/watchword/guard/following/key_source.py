@@ -12,10 +12,10 @@ from collections.abc import Callable, Generator
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from watchword import strict_json
 from watchword.errors import InvalidKey
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.exchange import KEYS_LIMIT, KEYS_SECONDS, Aborted, Answer, Fetch, FetchFault, check_ok
-from watchword.tokens import strict_json
 from watchword.tokens.issuers import compared
 from watchword.tokens.jwks import read_key_set
 from watchword.tokens.keys import KeySet

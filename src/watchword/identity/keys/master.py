@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets as random_source
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from watchword import base64url
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import create_private, sync, sync_directory
 from watchword.settings.private_files import check_file, check_folder
@@ -78,8 +78,8 @@ class Master:
         for secret in self._secrets:
             if _secret_id(secret) != secret_id:
                 continue
-            sealed = urlsafe_b64decode(encoded)
-            with contextlib.suppress(InvalidTag):
+            with contextlib.suppress(InvalidTag, ValueError):
+                sealed = base64url.decode(encoded.rstrip("="))
                 return AESGCM(_derive(secret, "seal")).decrypt(
                     sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about.encode()
                 )
@@ -110,7 +110,7 @@ class Master:
 def _sealed(secret: bytes, value: bytes, about: str) -> str:
     nonce = os.urandom(_NONCE_BYTES)
     sealed = nonce + AESGCM(_derive(secret, "seal")).encrypt(nonce, value, about.encode())
-    return f"{_secret_id(secret)}.{urlsafe_b64encode(sealed).decode()}"
+    return f"{_secret_id(secret)}.{base64url.encode_text(sealed)}"
 
 
 def _secret_id(secret: bytes) -> str:
@@ -197,7 +197,7 @@ def _make(path: Path) -> None:
     temporary = path.with_name(f".{SECRET_FILE}.{os.getpid()}.{random_source.token_hex(4)}")
     try:
         with os.fdopen(create_private(temporary), "wb") as file:
-            file.write(urlsafe_b64encode(os.urandom(SECRET_BYTES)).rstrip(b"=") + b"\n")
+            file.write(base64url.encode(os.urandom(SECRET_BYTES)) + b"\n")
             file.flush()
             sync(file.fileno())
         with contextlib.suppress(FileExistsError):

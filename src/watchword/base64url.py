@@ -14,16 +14,22 @@ _PADDING = (b"", b"===", b"==", b"=")  # one character over is no valid length; 
 
 
 def encode(data: bytes) -> bytes:
-    """Base64url of the bytes, without padding."""
+    """Write bytes as base64url, without padding."""
     return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
 
 
-def decode(text: bytes) -> bytes:
-    """The bytes that are written as `text`.
+def encode_text(data: bytes) -> str:
+    """Write bytes as `encode` does, as a string."""
+    return encode(data).decode("ascii")
+
+
+def decode(text: str | bytes) -> bytes:
+    """Read the bytes that are written as `text`.
 
     :raises ValueError: characters outside the alphabet, padding, an impossible length, or spare bits that are not 0.
     """
-    data = a2b_base64(text.translate(_TO_STANDARD) + _PADDING[len(text) & 3])
-    if encode(data) != text:
+    raw = text.encode("ascii") if isinstance(text, str) else text
+    data = a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) & 3])
+    if encode(data) != raw:
         raise ValueError("not canonical base64url")
     return data

@@ -1,0 +1,96 @@
+"""Reading the Authorization header (RFC 6750 section 2.1, RFC 7617), by one rule for the service and for guards.
+
+A malformed *header* is `authorization_malformed`; a malformed *token* is the verifier's to refuse.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from watchword.errors import Refused, TokenError
+
+Value = TypeVar("Value")
+
+LONGEST: Final = 16 * 1024
+"""Characters that are looked at: more than any credential has, and ten megabytes need not be copied."""
+_BEARER: Final = "bearer "
+# RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
+_TOKEN68: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
+
+
+def only(values: Sequence[Value]) -> Value | None:
+    """Return the header's only value, or None where there is none.
+
+    :raises Refused: `invalid_request`, when it was sent twice.
+    """
+    if len(values) > 1:
+        raise Refused("Only one Authorization header may be sent.", code="invalid_request")
+    return values[0] if values else None
+
+
+def likely_token(value: str | bytes) -> str | None:
+    """Return the token of a Bearer header, or None for another scheme. `check_form` has not looked at it yet.
+
+    :raises Refused: `authorization_malformed`, when no space and token follow the scheme.
+    """
+    text = value[:LONGEST]
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")  # header bytes are any bytes; none of them is an error here
+    scheme = text[:7].lower()
+    if scheme == _BEARER:
+        return text[7:]
+    if scheme == "bearer\t" or text.lower().strip(" \t") == "bearer":
+        raise _malformed()
+    return None
+
+
+def check_form(token: str) -> None:
+    """Check that what stood behind `Bearer ` can be a token at all.
+
+    :raises Refused: `authorization_malformed`.
+    """
+    letters = token.rstrip("=")
+    if not letters or not letters.isascii() or letters.encode("ascii").translate(None, _TOKEN68):
+        raise _malformed()
+
+
+def read_bearer(value: str | bytes) -> str | None:
+    """Return the token of a Bearer header, or None for another scheme.
+
+    :raises Refused: `authorization_malformed`, for anything but one space and one token68.
+    """
+    token = likely_token(value)
+    if token is not None:
+        check_form(token)
+    return token
+
+
+def read_basic(value: str) -> tuple[str, str] | None:
+    """Return name and password of a Basic header, or None for another scheme.
+
+    :raises Refused: `invalid_client`, when it cannot be read.
+    """
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = b64decode(encoded, validate=True).decode()
+    except ValueError:
+        pair = ""
+    name, colon, password = pair.partition(":")
+    if not colon:
+        raise Refused("The Authorization header cannot be read.", code="invalid_client")
+    return name, password
+
+
+def missing() -> TokenError:
+    """Make the error for a request without an access token."""
+    return TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
+
+
+def _malformed() -> Refused:
+    return Refused(
+        "Send exactly one header of the form `Authorization: Bearer <token>`.", code="authorization_malformed"
+    )
