@@ -18,10 +18,10 @@ from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
-from watchword.guard.slips import EVERYONE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

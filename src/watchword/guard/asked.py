@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from watchword.guard.slips import EVERYONE, FROM_CODE
+from watchword.guard.marks import EVERYONE, FROM_CODE
 from watchword.tokens.needs import NOTHING, Needs
 
 Names = Annotated[str | Iterable[str], FROM_CODE]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 from watchword import authorization as header
-from watchword.guard.slips import FROM_CODE
+from watchword.guard.marks import FROM_CODE
 
 Authorization = Annotated[str | bytes | Sequence[str] | Sequence[bytes] | None, FROM_CODE]
 """The value of the Authorization header, or all values if a framework gives several, or None."""

@@ -34,10 +34,10 @@ from watchword.guard import misuse
 from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
 

@@ -34,9 +34,9 @@ from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
 

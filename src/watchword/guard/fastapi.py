@@ -37,10 +37,10 @@ from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE, FROM_CODE, NO_DEPENDENCY
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
-from watchword.guard.slips import EVERYONE, FROM_CODE
 from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
@@ -347,10 +347,10 @@ def _refuse_slip(given: Any) -> None:
     if isinstance(called, _NoDependency):
         raise TypeError(called.slip)
     if not callable(called):
-        raise TypeError(slips.NO_DEPENDENCY)
+        raise TypeError(NO_DEPENDENCY)
     owner = getattr(called, "__self__", called)
     if owner in _NEVER or isinstance(owner, _NEVER):
-        raise TypeError(slips.NO_DEPENDENCY)
+        raise TypeError(NO_DEPENDENCY)
 
 
 _NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)

@@ -44,8 +44,8 @@ from watchword.guard.asked import Names
 from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 

@@ -18,11 +18,11 @@ from watchword.guard.following.follow import Following, follow
 from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.local import Local, LocalVerifier
+from watchword.guard.marks import EVERYONE
 from watchword.guard.options import check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import Basis, SeenCallers
-from watchword.guard.slips import EVERYONE
 from watchword.guard.standing import StalePolicy, Standing, not_ready
 from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS

@@ -38,10 +38,10 @@ from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["LitestarGuard", "RequestRefused", "answer"]
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from inspect import isclass, isroutine, unwrap
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from watchword.guard.guard import Guard
+from watchword.guard.guard import Guard
 
 
 def a_guard(given: object, where: str) -> Guard:
     """Return the guard that was given. :raises TypeError: it is something else."""
-    from watchword.guard.guard import Guard  # which uses this module itself
-
     if isinstance(given, Guard):
         return given
     raise TypeError(f"guard: {where} takes a Guard, such as Guard(issuer, audience=…), unlike {_shown(given)}")

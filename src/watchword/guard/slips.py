@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Never, Self
+from typing import Final, Never, Self
 
 from watchword.guard import misuse
-
-if TYPE_CHECKING:
-    from watchword.guard.asked import Names
-    from watchword.guard.guard import Guard
-    from watchword.guard.requirement import Requirement
-
-
-class _FromCode:
-    """Marks parameters that no request may fill, by Pydantic's protocol: FastAPI then refuses the route.
-
-    Without it `Depends(guard.verify)` would take tokens from query strings, and `Depends(guard.require)` let all pass.
-    """
-
-    def __get_pydantic_core_schema__(self, *_: Any) -> Never:
-        raise TypeError(NO_DEPENDENCY)
-
-
-class _Everyone(tuple[str, ...]):
-    """No roles or scopes asked for, because none were written; unlike an empty list that was."""
-
-    __slots__ = ()
-
-
-NO_DEPENDENCY: Final = (
-    "guard: this is no dependency for FastAPI; with auth = FastAPIGuard(guard) write "
-    "`caller: Annotated[Caller, auth.required()]` or `dependencies=[auth.required()]`"
-)
-FROM_CODE: Final = _FromCode()
-EVERYONE: Final = _Everyone()
+from watchword.guard.asked import Names
+from watchword.guard.guard import Guard
+from watchword.guard.requirement import Requirement
 
 
 def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None) -> Requirement:

@@ -26,8 +26,8 @@ from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, r
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]
 
