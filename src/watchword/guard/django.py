@@ -1,6 +1,6 @@
 """The guard in Django: one for each process, made from the settings when it is first needed.
 
-    WATCHWORD_GUARD = {"issuer": "https://auth.example", "audience": "shop", "protect": ["/api"]}
+    WATCHWORD_GUARD = {"issuer": "https://auth.example", "protect": ["/api"]}
     MIDDLEWARE = [..., "watchword.guard.django.GuardMiddleware"]
 
     @guarded(scopes="orders:read")          sync and async views; classes by method_decorator(…, name="dispatch")
@@ -270,7 +270,7 @@ def response(refusal: Refusal) -> HttpResponse:
 def _options() -> dict[str, Any]:
     options = getattr(settings, _SETTING, None)
     if not isinstance(options, dict):
-        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …, "audience": …}}')
+        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …}}')
     return dict(options)
 
 

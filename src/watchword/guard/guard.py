@@ -17,7 +17,7 @@ from watchword.guard.following.follow import Following, follow
 from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.local import Local, LocalVerifier
-from watchword.guard.options import check_kinds
+from watchword.guard.options import THE_ISSUER, check_kinds
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Names, Requirement, checked_names, names
 from watchword.guard.seen import Basis, SeenCallers
@@ -47,7 +47,7 @@ class Guard:
     """Protects an API with the tokens of one Watchword service. One object per application; threads may share it.
 
     :param issuer: the service's public URL, byte for byte as in `iss`.
-    :param audience: what this API is called in `aud`.
+    :param audience: what this API is called in `aud`; the issuer if not given, as in the service's own default.
     :param url: where the service is reached from here, if not under its public URL.
     :param guard_key: what `watchword guards create` printed; needed for the feed beyond loopback.
     :param algorithms: the only signature algorithms accepted.
@@ -70,7 +70,7 @@ class Guard:
         self,
         issuer: str,
         *,
-        audience: str,
+        audience: str = THE_ISSUER,
         url: str | None = None,
         guard_key: str | None = None,
         algorithms: Collection[str] = ALGORITHMS,
@@ -84,6 +84,7 @@ class Guard:
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
+        audience = issuer if audience is THE_ISSUER else audience
         check_kinds(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         policy = Policy(issuer, audience, tuple(algorithms), leeway=leeway)
         if ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
@@ -99,7 +100,7 @@ class Guard:
         cls,
         issuer: str,
         *,
-        audience: str,
+        audience: str = THE_ISSUER,
         secret: bytes,
         url: str | None = None,
         guard_key: str | None = None,
@@ -121,6 +122,7 @@ class Guard:
         :param secret: at least 32 bytes, and none that tutorials use.
         :raises InvalidKey: a secret that is not usable.
         """
+        audience = issuer if audience is THE_ISSUER else audience
         check_kinds(issuer=issuer, audience=audience, leeway=leeway, clock=clock)
         key = VerificationKey.shared_secret(secret)
         verifier = Verifier(Policy(issuer, audience, ("HS256",), leeway=leeway), KeySet([key]), cache_size=0)
@@ -142,7 +144,7 @@ class Guard:
         cls,
         issuer: str,
         *,
-        audience: str,
+        audience: str = THE_ISSUER,
         keys: KeySet,
         revocations: RevocationSet | None = None,
         algorithms: Collection[str] = ALGORITHMS,
@@ -150,6 +152,7 @@ class Guard:
         clock: Clock | None = None,
     ) -> Guard:
         """A guard with keys (and a list) that someone else keeps: for tests, and where there is no network."""
+        audience = issuer if audience is THE_ISSUER else audience
         check_kinds(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         verifier = Verifier(Policy(issuer, audience, tuple(algorithms), leeway=leeway), keys, cache_size=0)
         return cls._made(issuer, audience, Standing(verifier, revocations), clock or SystemClock(), None)

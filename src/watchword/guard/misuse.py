@@ -17,7 +17,7 @@ def a_guard(given: object, where: str) -> Guard:
 
     if isinstance(given, Guard):
         return given
-    raise TypeError(f"guard: {where} takes a Guard, such as Guard(issuer, audience=…), unlike {_shown(given)}")
+    raise TypeError(f"guard: {where} takes a Guard, such as Guard('https://auth.example'), unlike {_shown(given)}")
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:

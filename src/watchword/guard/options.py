@@ -6,6 +6,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 
+class _TheIssuer(str):
+    """No audience was written; unlike None or an empty text, as of a setting that is missing."""
+
+    __slots__ = ()
+
+
+THE_ISSUER: Final = _TheIssuer()
+"""The default audience: what the service is called itself, which is what its tokens name by default."""
+
+
 def _text(value: object) -> bool:
     return isinstance(value, str) and value == value.strip()
 
