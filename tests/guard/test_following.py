@@ -227,7 +227,7 @@ def test_a_restored_database_replaces_the_list(service: Service, guarded: MakeGu
     after = service.token(session_id="after")
     assert until(lambda: code(guard, after) == "token_revoked")
     assert code(guard, ended) == code(guard, older) == "token_revoked"
-    assert len(guard._standing.revocations) == 4  # two sessions, the user and the key
+    assert len(guard._judge.standing.revocations) == 4  # two sessions, the user and the key
 
 
 class _Raises(logging.Filter):

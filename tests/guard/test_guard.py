@@ -329,12 +329,12 @@ def test_a_long_list_does_not_hold_up_requests(service: Service, guarded: MakeGu
         service.news.notify_all()
     slow: list[float] = []
     end = time.monotonic() + 60
-    while len(guard._standing.revocations) < 50_000 and time.monotonic() < end:
+    while len(guard._judge.standing.revocations) < 50_000 and time.monotonic() < end:
         began = time.perf_counter()
         guard.verify(token)
         slow.append(time.perf_counter() - began)
         time.sleep(0)
-    assert len(guard._standing.revocations) == 50_000
+    assert len(guard._judge.standing.revocations) == 50_000
     slow.sort()
     assert slow[int(len(slow) * 0.99)] < 2
     assert until(lambda: guard.feed_age() < 5)
