@@ -162,14 +162,14 @@ def test_an_hour_without_news(service: Service, policy: Any, after: str, monkeyp
     clock = lambda: time.monotonic() + ahead  # noqa: E731
     guard._follower._now = clock
     monkeypatch.setattr(standing, "elapsed", clock)
-    open_client = guard._follower._open_client
+    open_client = guard._follower._workers.open_client
 
     def open_with_clock() -> Any:
         client = open_client()
         client._now = clock
         return client
 
-    guard._follower._open_client = open_with_clock
+    guard._follower._workers.open_client = open_with_clock
     assert guard.wait_until_ready(5)
     token = service.token()
     service.stop()
@@ -251,7 +251,7 @@ def test_a_log_that_fails_does_not_end_the_following(service: Service, guarded: 
         service.misbehave.clear()
         service.revoke("session", "gone")
         assert until(lambda: code(guard, token) == "token_revoked")
-        assert all(worker.alive for worker in guard._follower._workers.values())
+        assert all(worker.alive for worker in guard._follower._workers.by_name.values())
     finally:
         log.removeFilter(broken)
         log.setLevel(logging.NOTSET)
@@ -265,7 +265,7 @@ def test_a_thread_that_died_is_started_again_by_the_next_check(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     guard = guarded()
     follower = guard._follower
-    worker = follower._workers[name]
+    worker = follower._workers.by_name[name]
 
     def fatal(_: Any) -> float:
         raise SystemExit
@@ -276,7 +276,7 @@ def test_a_thread_that_died_is_started_again_by_the_next_check(
     assert until(lambda: not worker.alive)
     token = service.token(session_id="gone")
     assert code(guard, token) == "ok"
-    assert follower._workers[name] is not worker
+    assert follower._workers.by_name[name] is not worker
     service.revoke("session", "gone")
     assert until(lambda: code(guard, token) == "token_revoked")
 

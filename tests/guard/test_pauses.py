@@ -45,14 +45,14 @@ class Ahead:
         self.wall = guard._follower._clock
         guard._follower._now = self.read
         monkeypatch.setattr(standing, "elapsed", self.read)
-        open_client = guard._follower._open_client
+        open_client = guard._follower._workers.open_client
 
         def open_with_clock() -> Any:
             client = open_client()
             client._now = self.read
             return client
 
-        guard._follower._open_client = open_with_clock
+        guard._follower._workers.open_client = open_with_clock
 
     def read(self) -> float:
         return clocks.elapsed() + self.seconds

@@ -45,8 +45,8 @@ class FetchFault(Exception):
         self.retry_after = retry_after
 
 
-class Aborted(FetchFault):
-    """The fetch was given up because the guard is being stopped: nothing is known about the service."""
+class Aborted(Exception):
+    """A fetch was given up because the guard stops. It is no `FetchFault`: nothing is known about the service."""
 
 
 def check_ok(answer: Answer) -> None:

@@ -16,11 +16,12 @@ from watchword.clock import Clock, elapsed
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.awake import Awake
 from watchword.guard.following.events import Events
-from watchword.guard.following.exchange import Aborted, FetchFault
+from watchword.guard.following.exchange import FetchFault
 from watchword.guard.following.feed import FeedReader
 from watchword.guard.following.key_source import FoundKeys, KeySchedule, find_by, same_keys
 from watchword.guard.following.waiting import Pending
-from watchword.guard.following.worker import Worker, jitter, run_politely
+from watchword.guard.following.worker import Turn, jitter, run_politely
+from watchword.guard.following.workers import Workers
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.platforms import after_fork
 from watchword.tokens.verify import Verifier
@@ -62,13 +63,13 @@ class ServiceFollower:
         self._policy = policy
         self._clock = clock
         self._events = events
-        self._open_client = open_client
         self._now = now
-        self._steps: dict[str, Callable[[HttpClient], float]] = {}
+        turns: dict[str, Turn] = {}
         if verifier is not None:
-            self._steps["keys"] = self._keys_step
+            turns["keys"] = self._keys_turn
         if feed is not None:
-            self._steps["feed"] = self._feed_step
+            turns["feed"] = self._feed_turn
+        self._workers = Workers(turns, open_client=open_client, events=events, on_death=self._unsettle)
         self._awake = Awake(max_stale, now=self._read, wall=clock.now)
         standing.strict = feed is not None and policy == "closed"
         self._schedule = KeySchedule()
@@ -86,7 +87,6 @@ class ServiceFollower:
     def _found_this_process(self) -> None:
         self._lock = threading.RLock()
         self._digesting = threading.Lock()
-        self._workers: dict[str, Worker] = {}
         self._became_ready = threading.Event()
         self._first = Pending()
         self._fetching = Pending()
@@ -102,7 +102,7 @@ class ServiceFollower:
         """
         self.start()
         if not self.ready:
-            if self._first_try_failed() or not self._running():
+            if self._first_try_failed() or not self._workers.running:
                 raise not_ready()
             return self._first
         if self._feed is not None and self._awake.asleep():
@@ -120,9 +120,8 @@ class ServiceFollower:
     def _ask_for_news(self, *, waited: bool) -> Pending | None:
         """After a pause of the process: what to wait for before a token is accepted. None: it is over."""
         first, pending = self._awake.want(give_up=waited and self._policy == "open")
-        worker = self._workers.get("feed")
-        if first and worker is not None:
-            worker.interrupt()
+        if first:
+            self._workers.interrupt("feed")
         if pending is not None and waited and self._policy == "closed":
             raise stale()
         return pending
@@ -136,7 +135,7 @@ class ServiceFollower:
                 return None
             pending = self._fetching
         self.start()
-        self._wake("keys")
+        self._workers.wake("keys")
         return pending
 
     @property
@@ -158,7 +157,7 @@ class ServiceFollower:
             return None
         missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
         what = {"keys": "no keys", "feed": "no list of revocations"}
-        waiting = "no answer yet" if self._running() else "not started"
+        waiting = "no answer yet" if self._workers.running else "not started"
         return ", and ".join(
             f"{what[name]}: {self._troubles.get(name, waiting)}" for name, done in missing.items() if not done
         )
@@ -171,20 +170,16 @@ class ServiceFollower:
 
     def start(self) -> None:
         """Start the threads of this process, unless they run."""
-        if self._running():
-            return
-        with self._lock:
-            for name, step in self._steps.items():
-                running = self._workers.get(name)
-                if running is None or not running.alive:
-                    self._start_worker(name, step)
+        if not self._workers.running:
+            with self._lock:
+                self._workers.start()
 
     def stop(self) -> None:
         """End the threads. What is known stays, and the next check starts them again."""
         with self._lock:
-            workers, self._workers = self._workers, {}
+            workers = self._workers.release()
             self._standing.unsettle()
-        for worker in workers.values():
+        for worker in workers:
             worker.stop()
         with self._lock:
             self._schedule.under_way = False
@@ -193,7 +188,7 @@ class ServiceFollower:
 
     def after_fork(self) -> None:
         """In the child: no thread of ours runs here, and locks may be held by threads that do not exist here."""
-        for worker in self._workers.values():
+        for worker in self._workers.release():
             worker.abandon()
         if self._feed is not None:
             self._feed.drop_draft()
@@ -205,38 +200,14 @@ class ServiceFollower:
         self._standing.unsettle()
         self._found_this_process()
 
-    def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
-        worker = Worker(
-            f"watchword-guard-{name}",
-            step,
-            self._open_client(),
-            on_defect=self._events.defect,
-            on_death=self._unsettle,
-        )
-        try:
-            worker.start()
-        except RuntimeError as error:  # no thread is to be had now: the next check tries again
-            self._events.defect(error)
-            return
-        self._workers[name] = worker
-
-    def _running(self) -> bool:
-        workers = self._workers
-        return len(workers) == len(self._steps) and all(worker.alive for worker in workers.values())
-
     def _unsettle(self) -> None:
         """A thread has died: let the next check look after it."""
         with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
             self._standing.unsettle()
 
-    def _wake(self, name: str) -> None:
-        worker = self._workers.get(name)
-        if worker is not None:
-            worker.wake()
-
     # The keys -------------------------------------------------------------------------------------------------------
 
-    def _keys_step(self, client: HttpClient) -> float:
+    def _keys_turn(self, client: HttpClient) -> float:
         with self._lock:
             now = self._now()
             pause = self._schedule.pause(now)
@@ -246,8 +217,6 @@ class ServiceFollower:
             self._schedule.begin(now)
         try:
             found = find_by(client.get, self.service, self._keys_at)
-        except Aborted:
-            raise
         except FetchFault as fault:
             self._keys_failed(fault, announced)
         else:
@@ -288,15 +257,13 @@ class ServiceFollower:
 
     # The feed -------------------------------------------------------------------------------------------------------
 
-    def _feed_step(self, client: HttpClient) -> float:
+    def _feed_turn(self, client: HttpClient) -> float:
         feed = self._feed
         assert feed is not None
         asked_at = self._now()
         began = self._awake.moment()
         try:
             more = self._read_page(feed, client)
-        except Aborted:
-            raise
         except FetchFault as fault:
             self._awake.heard(began)
             return self._feed_failed(feed, fault)
@@ -319,7 +286,7 @@ class ServiceFollower:
         if news.keys_changed and self._verifier is not None:
             with self._lock:
                 self._schedule.announce(self._now())
-            self._wake("keys")
+            self._workers.wake("keys")
         return news.more
 
     def _feed_failed(self, feed: FeedReader, fault: FetchFault) -> float:
@@ -360,7 +327,7 @@ class ServiceFollower:
         """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
         if self._feed is None:
             with self._lock:
-                self._standing.settle(*((ALWAYS, ALWAYS) if self._running() else (NOT_NOW, NOT_NOW)))
+                self._standing.settle(*((ALWAYS, ALWAYS) if self._workers.running else (NOT_NOW, NOT_NOW)))
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0
@@ -368,7 +335,7 @@ class ServiceFollower:
             end, wall = self._awake.until
             if self._policy == "closed":
                 end = min(end, self._feed.fresh_until(self._max_stale))
-            self._standing.settle(*((end, wall) if self._running() else (NOT_NOW, NOT_NOW)))
+            self._standing.settle(*((end, wall) if self._workers.running else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
         # Outside the lock: what the operator's hook does is not ours to know.
         if stale_now and not was:

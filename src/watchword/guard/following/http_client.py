@@ -45,7 +45,7 @@ class HttpClient:
         self._aborted = False
 
     def get(self, fetch: Fetch) -> Answer:
-        """Do it. :raises FetchFault: nothing came, too much, too late; `Aborted` after `abort`."""
+        """Do it. :raises FetchFault: nothing came, too much, too late. :raises Aborted: after `abort`."""
         deadline = self._now() + fetch.seconds
         try:
             return self._get(fetch, deadline)

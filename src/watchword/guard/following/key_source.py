@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from watchword.errors import InvalidKey
 from watchword.guard.following.addresses import ServiceAddress
-from watchword.guard.following.exchange import KEYS_LIMIT, KEYS_SECONDS, Aborted, Answer, Fetch, FetchFault, check_ok
+from watchword.guard.following.exchange import KEYS_LIMIT, KEYS_SECONDS, Answer, Fetch, FetchFault, check_ok
 from watchword.tokens import strict_json
 from watchword.tokens.issuers import compared
 from watchword.tokens.jwks import read_key_set
@@ -59,15 +59,16 @@ def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator
 
 
 def find_by(get: Callable[[Fetch], Answer], service: ServiceAddress, known: str | None) -> FoundKeys:
-    """Find the key set by doing each fetch at once. :raises FetchFault: as `find_key_set`; `Aborted` at once."""
+    """Find the key set by doing each fetch at once.
+
+    :raises FetchFault: as `find_key_set`. :raises Aborted: a fetch was given up.
+    """
     search = find_key_set(service, known)
     try:
         fetch = next(search)
         while True:
             try:
                 answer = get(fetch)
-            except Aborted:
-                raise
             except FetchFault as fault:
                 fetch = search.throw(fault)
             else:
