@@ -1,4 +1,4 @@
-"""The guard: protect any Python API with the tokens of a Watchword service, offline, revocable within a second.
+"""Protects any Python API with the tokens of a Watchword service: offline, revoked within a second.
 
     guard = Guard("https://auth.example")
     caller = guard.check(request.headers.get("Authorization"), scopes={"orders:read"})

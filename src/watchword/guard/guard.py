@@ -1,4 +1,4 @@
-"""The guard: what an API asks about each request. Offline; the fast path has no lock, no await and no I/O."""
+"""Answers an API's question about each request. The fast path has no lock, no await and no I/O."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Guard:
 
     @classmethod
     def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
-        """A guard in the process of the service itself: no network, no threads, always up to date.
+        """Make a guard in the process of the service itself: no network, no threads, always up to date.
 
         :param issuer: the service's public URL, for the addresses in problem documents and of the token endpoint.
         """
@@ -126,7 +126,7 @@ class Guard:
         leeway: int = LEEWAY,
         clock: Clock | None = None,
     ) -> Guard:
-        """A guard with keys (and a list) that someone else keeps: for tests, and where there is no network."""
+        """Make a guard with keys (and a list) that someone else keeps: for tests, and without a network."""
         options = checked(
             AllOptions(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         )
@@ -151,10 +151,10 @@ class Guard:
         scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Who sends a request with this Authorization header.
+        """Return who sends a request with this Authorization header, or raise why it is refused.
 
-        May block this thread, for two seconds at most, in the first moments of the process or when a token names a
-        key that is just being fetched; otherwise it does no I/O.
+        It may block this thread for two seconds: in the first moments of the process, after a pause of it, or when a
+        token names a key that is being fetched. Otherwise it does no I/O.
 
         :param authorization: the header's value, or all values if there may be several, or None; str or bytes.
         :param roles: each of which the user must have: several, or one text with spaces in between.
@@ -173,7 +173,7 @@ class Guard:
         scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """As `check`, but waits without blocking the event loop (asyncio)."""
+        """Do as `check`, without blocking the event loop (asyncio)."""
         needs = names(roles), names(scopes), max_age
         return self.recall(authorization, *needs) or await awaiting(self._judge.header(authorization, *needs))
 
@@ -185,7 +185,7 @@ class Guard:
         scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """As `check`, for a bare token."""
+        """Do as `check`, for a bare token."""
         needs = names(roles), names(scopes), max_age
         return self._recall_token(token, *needs) or blocking(self._judge.token(token, *needs))
 
@@ -197,16 +197,16 @@ class Guard:
         scopes: Names = _NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """As `verify`, but waits without blocking the event loop (asyncio)."""
+        """Do as `verify`, without blocking the event loop (asyncio)."""
         needs = names(roles), names(scopes), max_age
         return self._recall_token(token, *needs) or await awaiting(self._judge.token(token, *needs))
 
     def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
-        """What a route needs, as an object that adapters hold. Without arguments: any valid token."""
+        """Return what a route needs, as one object for adapters. Without arguments: any valid token."""
         return Requirement(self, checked_names(scopes, "scopes"), checked_names(roles, "roles"), max_age)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
-        """The answer for an error that a check raised: status, headers, body.
+        """Return the answer for an error that a check raised: status, headers, body.
 
         :param scopes: the scopes that the check asked for, for the challenge.
         :param max_age: the age that the check asked for, for the challenge.
@@ -216,17 +216,17 @@ class Guard:
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to fetch keys and revocations, in the background. The first check does it too, but has to wait."""
+        """Begin to fetch keys and revocations in the background. The first check does it too, but has to wait."""
         if self._follower is not None:
             self._follower.start()
 
     def stop(self) -> None:
-        """End the background threads; the end of the process or of the guard does it too. A check starts new ones."""
+        """End the background threads, as the end of the process or of the guard does. A check starts new ones."""
         if self._follower is not None:
             self._follower.stop()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
-        """Start, and block until there are keys and a complete list, or for so long. Whether there are.
+        """Start, and block until there are keys and a complete list, or for so long. Return whether there are.
 
         If not, `why_not_ready` says why, and so does a warning in the log.
         """
@@ -237,21 +237,21 @@ class Guard:
 
     @property
     def why_not_ready(self) -> str | None:
-        """Why requests cannot be judged yet, for the operator; None where they can."""
+        """Return why requests cannot be judged yet, for the operator; None where they can."""
         return None if self._follower is None else self._follower.why_not_ready()
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be judged: for the application's own readiness check."""
+        """Return whether requests can be judged: for the application's own readiness check."""
         return self._follower is None or self._follower.ready
 
     def feed_age(self) -> float | None:
-        """Seconds since the service read its database for the list at hand; None where no list is followed (yet)."""
+        """Return the seconds since the service read its database for the list in force; None without a list."""
         return None if self._follower is None else self._follower.feed_age()
 
     @contextmanager
     def standing_in(self, other: Guard) -> Iterator[None]:
-        """Judge as another guard does, for a while: for tests of what holds this guard already."""
+        """Judge as another guard does, for a while: for tests of an application that has this guard already."""
         mine = self._inside()
         self._judge_by(*other._inside())
         try:

@@ -1,7 +1,6 @@
-"""Says who sends a token: a caller, a refusal, or something to wait for first.
+"""Decides who sends a token. The outcome is a caller, a refusal, or something to wait for first.
 
-`Judge` decides, and neither waits nor knows who does: it yields what to wait for. `blocking` waits in a thread,
-`awaiting` on an event loop.
+`Judge` decides and never waits: it yields what to wait for. `blocking` waits in a thread, `awaiting` on an event loop.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Judge:
 
     @property
     def basis(self) -> Basis:
-        """What this judges by."""
+        """Return what tokens are judged by."""
         return self.standing, self.follower, self.by_header.basis
 
     def judge_by(self, basis: Basis) -> None:

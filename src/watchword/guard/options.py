@@ -1,4 +1,4 @@
-"""The options of a guard, one row each: its type, and what is said to anyone who gives something else.
+"""Lists the options of a guard, one row each: its type, and the message for any other value.
 
 `Guard` says what each means, and its signature holds the defaults.
 """
@@ -19,7 +19,7 @@ else:
 
 
 class _TheIssuer(str):
-    """No audience was written; unlike None or an empty text, as of a setting that is missing."""
+    """Says that no audience was written; unlike None or an empty text, as of a setting that is missing."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class _TheIssuer(str):
 
 
 THE_ISSUER: Final = _TheIssuer()
-"""The default audience: what the service is called itself, which is what its tokens name by default."""
+"""The default audience. The service's tokens name it too, unless WATCHWORD_AUDIENCE is set."""
 
 
 class _Kind(NamedTuple):
@@ -65,7 +65,7 @@ _POLICY: Final = _Kind(lambda value: isinstance(value, str), "open or closed")
 
 
 class Options(TypedDict, total=False):
-    """The options of every guard that follows a service."""
+    """Lists the options of every guard that follows a service."""
 
     audience: Annotated[str, _Kind(_text, "one text without spaces around it: what this API is called in `aud`")]
     url: Annotated[str | None, _or_none(_text, "one text without spaces around it")]
@@ -86,7 +86,7 @@ class Options(TypedDict, total=False):
 
 
 class AllOptions(Options, total=False):
-    """Those, and what each constructor of a guard says itself."""
+    """Adds what each constructor of a guard sets itself."""
 
     issuer: Annotated[str, _Kind(_text, "one text without spaces around it: the service's public URL")]
     algorithms: Annotated[Collection[str], _Kind(_texts, 'a list of names, such as ("ES256",)')]

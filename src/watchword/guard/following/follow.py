@@ -1,4 +1,4 @@
-"""How a guard follows its service: the operator's options, checked and turned into a follower."""
+"""Turns the options of a guard into what follows its service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
-"""Seconds. Less makes no sense, since the service may be silent for 10."""
+"""Seconds. The service may be silent for 10, so less makes no sense."""
 
 
 def follow(

@@ -1,8 +1,8 @@
-"""Keeps a `Standing` up to date: one thread for the keys, one for the revocation feed, per process.
+"""Keeps a `Standing` up to date: one thread for the keys and one for the revocation feed, in each process.
 
-The rules are in `key_source` and `feed`, which know no sockets and no threads; here is only who calls them when. The
-threads start with the first check, end with `stop`, with the guard itself or with the process, and do not exist in a
-process that was forked: there the first check starts new ones, which go on from where the list stood.
+The rules are in `key_source`, `feed` and `awake`; this file says when each is asked. The threads start with the first
+check. They end with `stop`, with the guard or with the process. In a forked process the first check starts new ones,
+which go on from where the list stood.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
 class ServiceFollower:
     """Fetches keys and revocations, and says whether the standing may be relied on.
 
-    :param verifier: the verifier whose keys are to be kept; None where a shared secret needs no fetching.
+    :param verifier: the verifier whose keys are fetched; None where a shared secret needs no fetching.
     :param feed: the list to follow; None where revocations are not followed.
     :param open_client: makes an HTTP client; called once per thread.
     """
@@ -95,9 +95,9 @@ class ServiceFollower:
     # For requests ---------------------------------------------------------------------------------------------------
 
     def attend(self, *, waited: bool = False) -> Pending | None:
-        """See to what keeps the standing from being settled. None: it may be relied on now.
+        """Settle the standing. Return what to wait for first; None: it may be relied on now.
 
-        :param waited: whether this request has waited for what it was given here already.
+        :param waited: whether this request has waited already for what this returned.
         :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
         """
         self.start()
@@ -118,7 +118,7 @@ class ServiceFollower:
         return self._now()
 
     def _ask_for_news(self, *, waited: bool) -> Pending | None:
-        """After a pause of the process: what to wait for before a token is accepted. None: it is over."""
+        """Return what to wait for after a pause of the process, before a token is accepted; None: nothing."""
         first, pending = self._awake.want(give_up=waited and self._policy == "open")
         if first:
             self._workers.interrupt("feed")
@@ -127,7 +127,7 @@ class ServiceFollower:
         return pending
 
     def ask_for_key(self) -> Pending | None:
-        """A token named an unknown key: what to wait for before it is refused, or None when there is no point."""
+        """Return what to wait for before a token of an unknown key is refused; None when there is no point."""
         if self._verifier is None:
             return None
         with self._lock:
@@ -140,11 +140,11 @@ class ServiceFollower:
 
     @property
     def ready(self) -> bool:
-        """Whether there has been a key set and a complete list."""
+        """Return whether there has been a key set and a complete list."""
         return self._keys_in_force and self._list_in_force
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Start, and block for so long at most."""
+        """Start, and block until ready or for so many seconds. Return whether it is ready."""
         deadline = self._now() + seconds
         self.start()
         while not self.ready and self._now() < deadline:
@@ -152,7 +152,7 @@ class ServiceFollower:
         return self.ready
 
     def why_not_ready(self) -> str | None:
-        """What keeps the guard from being ready, in words for the operator; None where it is."""
+        """Return what the guard waits for, in words for the operator; None where it is ready."""
         if self.ready:
             return None
         missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
@@ -163,7 +163,7 @@ class ServiceFollower:
         )
 
     def feed_age(self) -> float | None:
-        """Seconds since the service read its database for the list at hand."""
+        """Return the seconds since the service read its database for the list in force."""
         return None if self._feed is None else self._feed.age(self._now())
 
     # Life -----------------------------------------------------------------------------------------------------------
@@ -187,13 +187,13 @@ class ServiceFollower:
         self._first.finish()
 
     def after_fork(self) -> None:
-        """In the child: no thread of ours runs here, and locks may be held by threads that do not exist here."""
+        """Start anew in a forked child: no thread of ours runs here, and our locks may be taken for ever."""
         for worker in self._workers.release():
             worker.abandon()
         if self._feed is not None:
             self._feed.drop_draft()
             # The fork may have come between reading news and putting them in force.
-            self._standing.revocations = self._feed.held.revocations
+            self._standing.revocations = self._feed.in_force.revocations
         if self._verifier is not None:
             self._standing.verifier = self._verifier
         self._schedule.under_way = False
@@ -201,7 +201,7 @@ class ServiceFollower:
         self._found_this_process()
 
     def _unsettle(self) -> None:
-        """A thread has died: let the next check look after it."""
+        """Let the next check look after a thread that died."""
         with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
             self._standing.unsettle()
 
@@ -265,10 +265,10 @@ class ServiceFollower:
         try:
             more = self._read_page(feed, client)
         except FetchFault as fault:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             return self._feed_failed(feed, fault)
         if not more:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             self._settle()
             self._sweep(feed)
         elif self.ready:
@@ -276,12 +276,12 @@ class ServiceFollower:
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
-        """Fetch one page and take it in; whether another one follows at once."""
+        """Fetch one page and take it in. Return whether another one follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
         # Two threads are here only when one was stopped and did not end in time.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
-            self._standing.revocations = feed.held.revocations
+            self._standing.revocations = feed.in_force.revocations
             self._list_in_force = self._list_in_force or feed.complete
         if news.keys_changed and self._verifier is not None:
             with self._lock:
@@ -310,7 +310,7 @@ class ServiceFollower:
     # Standing -------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """After news: is the guard ready, is the list fresh, until when may requests go on without asking?"""
+        """Settle the standing after news, and report once that the guard is ready."""
         if not self.ready:
             return
         self._judge()
@@ -318,13 +318,13 @@ class ServiceFollower:
         with self._lock:
             announce, self._was_ready = not self._was_ready, True
         if announce:
-            entries = 0 if self._feed is None else len(self._feed.held.revocations)
+            entries = 0 if self._feed is None else len(self._feed.in_force.revocations)
             keys = 0 if self._verifier is None else len(self._verifier.key_set)
             self._events.emit("ready", keys=keys, revocations=entries)
         self._first.finish()
 
     def _judge(self) -> None:
-        """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
+        """Compare the list's age with `max_stale`, set until when the standing is settled, and report a change."""
         if self._feed is None:
             with self._lock:
                 self._standing.settle(*((ALWAYS, ALWAYS) if self._workers.running else (NOT_NOW, NOT_NOW)))

@@ -1,4 +1,4 @@
-"""The threads of one process, one for each thing that is followed."""
+"""Starts and stops the threads of one process, one for each thing that is followed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """Starts a worker for each turn, and starts those again that ended. `start` and `release` want a lock.
+    """Starts a worker for each turn, and again where it ended. Callers of `start` and `release` hold a lock.
 
     :param turns: what each worker does, by its name.
     :param open_client: makes an HTTP client; called once per worker.
@@ -36,7 +36,7 @@ class Workers:
 
     @property
     def running(self) -> bool:
-        """Whether each of them runs."""
+        """Return whether each of them runs."""
         workers = self.by_name
         return len(workers) == len(self._turns) and all(worker.alive for worker in workers.values())
 
@@ -48,7 +48,7 @@ class Workers:
                 self._start(name, turn)
 
     def release(self) -> list[Worker]:
-        """Return all of them, to be stopped by the caller; `start` makes new ones from here on."""
+        """Give up all of them and return them. `start` makes new ones from here on."""
         workers, self.by_name = self.by_name, {}
         return list(workers.values())
 
