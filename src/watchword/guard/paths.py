@@ -16,9 +16,9 @@ _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 class Paths:
     """Compares paths with prefixes, segment by segment: `/api` covers `/api` and `/api/…`, not `/apix`.
 
-    No one knows how the application behind reads a path, so no other spelling gets around a prefix. Letters are compared
-    without case. A path that can be read in more than one way (`//`, `/./`, `/../`, `%` after decoding, a backslash,
-    `;`, control characters) needs a token wherever it seems to lead.
+    No one knows how the application behind reads a path, so no other spelling gets around a prefix. Letters are
+    compared without case. A path that can be read in more than one way (`//`, `/./`, `/../`, `%` after decoding, a
+    backslash, `;`, control characters) needs a token wherever it seems to lead.
 
     :param prefixes: `/` is everything; none at all is nothing.
     :param except_paths: paths that need no token, letter by letter; one that ends in `/*` stands for all below it.
