@@ -163,7 +163,7 @@ class Guard:
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
         needs = names(roles), names(scopes), max_age
-        return self.recall(authorization, *needs) or blocking(self._judge.header(authorization, *needs))
+        return self.recall(authorization, *needs) or blocking(self._judge.header(authorization, needs))
 
     async def check_async(
         self,
@@ -175,7 +175,7 @@ class Guard:
     ) -> Caller:
         """Do as `check`, without blocking the event loop (asyncio)."""
         needs = names(roles), names(scopes), max_age
-        return self.recall(authorization, *needs) or await awaiting(self._judge.header(authorization, *needs))
+        return self.recall(authorization, *needs) or await awaiting(self._judge.header(authorization, needs))
 
     def verify(
         self,
@@ -187,7 +187,7 @@ class Guard:
     ) -> Caller:
         """Do as `check`, for a bare token."""
         needs = names(roles), names(scopes), max_age
-        return self._recall_token(token, *needs) or blocking(self._judge.token(token, *needs))
+        return self._recall_token(token, *needs) or blocking(self._judge.token(token, needs))
 
     async def verify_async(
         self,
@@ -199,7 +199,7 @@ class Guard:
     ) -> Caller:
         """Do as `verify`, without blocking the event loop (asyncio)."""
         needs = names(roles), names(scopes), max_age
-        return self._recall_token(token, *needs) or await awaiting(self._judge.token(token, *needs))
+        return self._recall_token(token, *needs) or await awaiting(self._judge.token(token, needs))
 
     def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
         """Return what a route needs, as one object for adapters. Without arguments: any valid token."""

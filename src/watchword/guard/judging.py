@@ -41,7 +41,7 @@ class Judge:
         self._events = events
         self._too_early = 0
 
-    def header(self, authorization: Authorization, *needs: *Needs) -> Judging:
+    def header(self, authorization: Authorization, needs: Needs) -> Judging:
         """Judge an Authorization header. :raises TokenError, Refused, Unready: as `Guard.check`."""
         token = bearer.likely_token(authorization)
         try:
@@ -51,7 +51,7 @@ class Judge:
                 bearer.check_form(token)
             raise
 
-    def token(self, token: str, *needs: *Needs) -> Judging:
+    def token(self, token: str, needs: Needs) -> Judging:
         """Judge a bare token. :raises TokenError, Unready: as `Guard.verify`."""
         return self._judge(token, token, self.by_token, needs)
 
