@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, KEYS, METADATA, Service, serving, until
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import Guard, Unready, standing
+from watchword.guard import Guard, Unready, following, standing
 
 
 def code(guard: Guard, token: str) -> str:
@@ -23,6 +25,12 @@ def code(guard: Guard, token: str) -> str:
     except WatchwordError as error:
         return error.code
     return "ok"
+
+
+def test_the_package_says_what_each_of_its_files_is() -> None:
+    (folder,) = following.__path__
+    files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"^    (\w+)  +\S", following.__doc__ or "", re.MULTILINE)) == files
 
 
 def test_the_first_check_starts_everything_and_waits(service: Service) -> None:

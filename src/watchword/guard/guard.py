@@ -275,9 +275,9 @@ class Guard:
         keys = KeySet() if secret is None else KeySet([secret])
         verifier = Verifier(policy, keys, cache_size=0)  # what it found is remembered with the caller
         standing = Standing(verifier)
-        clock = options["clock"] or SystemClock()
-        follower = follow(standing, options, clock=clock, keys_of=verifier if secret is None else None)
-        self._begin(policy.issuer, policy.audience, standing, clock, follower, options["on_event"])
+        clock, events = options["clock"] or SystemClock(), Events(options["on_event"])
+        follower = follow(standing, options, clock=clock, events=events, keys_of=verifier if secret is None else None)
+        self._begin(policy.issuer, policy.audience, standing, clock, follower, events)
 
     def _begin(
         self,
@@ -286,11 +286,11 @@ class Guard:
         standing: Standing,
         clock: Clock,
         follower: ServiceFollower | None,
-        on_event: OnEvent | None = None,
+        events: Events | None = None,
     ) -> None:
         self.issuer = issuer
         self.audience = audience
-        self._events = Events(on_event)
+        self._events = events or Events(None)
         self._judge = judge = Judge(standing, clock, follower, self._events)
         # One call nearer, for the fast path and for `Requirement`.
         self.recall, self._recall_token = judge.by_header.recall, judge.by_token.recall

@@ -90,7 +90,7 @@ def origin_of(url: str) -> Origin:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name says that it is this machine: `localhost`, `127.…`, `::1`."""
+    """Return whether a host's name says that it is this machine: `localhost`, `127.…`, `::1`."""
     if host == "localhost" or host.endswith(".localhost") or host == "::1":
         return True
     numbers = host.split(".")

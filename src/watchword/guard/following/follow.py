@@ -24,7 +24,7 @@ LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
 
 
 def follow(
-    standing: Standing, options: AllOptions, *, clock: Clock, keys_of: Verifier | None
+    standing: Standing, options: AllOptions, *, clock: Clock, events: Events, keys_of: Verifier | None
 ) -> ServiceFollower | None:
     """Return the follower that keeps `standing`; None where there is nothing to follow. It is not started yet.
 
@@ -48,7 +48,7 @@ def follow(
         max_stale=options["max_stale"],
         policy=options["stale"],
         clock=clock,
-        events=Events(options["on_event"]),
+        events=events,
         open_client=lambda: _open_client(options),
     )
 
@@ -78,8 +78,7 @@ def _warn_of_plain_http(service: ServiceAddress) -> None:
 
 
 def _open_client(options: AllOptions) -> HttpClient:
-    from watchword.guard.following.http_client import (
-        HttpClient,  # http.client and ssl cost more at import than all the rest
-    )
+    # http.client and ssl cost more at import than all the rest.
+    from watchword.guard.following.http_client import HttpClient
 
     return HttpClient(tls=options["tls"], allow_private_networks=options["allow_private_networks"])
