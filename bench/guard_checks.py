@@ -97,7 +97,7 @@ def seen() -> dict[str, float]:
         clock=SystemClock(),
     )
     # As of a guard that follows a service; one that is offline is settled for ever.
-    guard._standing.settle(elapsed() + 3600, SystemClock().now() + 3600)  # noqa: SLF001
+    guard._judge.standing.settle(elapsed() + 3600, SystemClock().now() + 3600)  # noqa: SLF001
     tokens = [token(key).encode() for _ in range(TOKENS)]
     headers = [bytearray(b"Bearer " + each) for each in tokens]
     for each in tokens:

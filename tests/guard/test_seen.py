@@ -98,7 +98,7 @@ def test_A25_another_list_is_looked_at_anew() -> None:
     assert code(guard, shown) == "ok"
     other = RevocationSet()
     other.add("session", claims()["sid"], 0, NOW + 900)
-    guard._standing.revocations = other
+    guard._judge.standing.revocations = other
     assert guard.recall(shown) is None
     assert code(guard, shown) == "token_revoked"
 
@@ -150,7 +150,7 @@ def test_A25_a_revocation_that_arrives_while_the_list_is_asked_again_counts_for_
 
     guard, shown = make(), header(honest())
     assert code(guard, shown) == "ok"
-    guard._standing.revocations = Late()
+    guard._judge.standing.revocations = Late()
     assert guard.recall(shown) is not None
     assert guard.recall(shown) is None
     assert code(guard, shown) == "token_revoked"
@@ -233,7 +233,7 @@ def test_a_clock_of_ones_own_is_asked_itself() -> None:
     guard = make(Ahead(lambda: NOW + 0.5))
     late, shown = header(honest(iat=NOW + 800, exp=NOW + 901)), header(honest())
     assert (code(guard, late), code(guard, shown)) == ("ok", "token_expired")
-    guard._by_header.now = lambda: NOW  # as if it had been seen in time
+    guard._judge.by_header.now = lambda: NOW  # as if it had been seen in time
     assert code(guard, shown) == "ok"
     assert guard.recall(shown) is None
 
@@ -314,7 +314,7 @@ def test_what_is_in_use_is_found_again_when_many_others_came(checks: list[None])
     half = DEFAULT_SIZE // 2
     assert code(guard, shown) == "ok"
     for number in range(half):
-        guard._by_header._cache.put(str(number), guard._by_header._cache.young[shown])
+        guard._judge.by_header._cache.put(str(number), guard._judge.by_header._cache.young[shown])
     assert guard.recall(shown) is None  # in the older half
     assert code(guard, shown) == "ok"
     assert guard.recall(shown) is not None
@@ -325,13 +325,13 @@ def test_a_refused_token_is_not_kept() -> None:
     guard = make()
     for token in (honest(exp=NOW), honest(iss="x"), honest(aud="x"), honest()[:-4] + "AAAA", honest(nbf=NOW + 1)):
         assert code(guard, header(token)) != "ok"
-    assert len(guard._by_header._cache) == 0
+    assert len(guard._judge.by_header._cache) == 0
 
 
 def test_nothing_is_recalled_while_the_guard_is_not_settled() -> None:
     guard, shown = make(), header(honest())
     assert code(guard, shown) == "ok"
-    guard._standing.unsettle()
+    guard._judge.standing.unsettle()
     assert guard.recall(shown) is None
 
 

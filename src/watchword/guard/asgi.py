@@ -1,8 +1,8 @@
-"""The guard as ASGI middleware: for a whole application, a path prefix or one route, of any framework.
+"""Checks requests as ASGI middleware: for a whole application, a path prefix or one route, of any framework.
 
     app = GuardMiddleware(app, guard, prefix="/api", except_paths=["/api/health"])
 
-Behind it `scope["caller"]` and `scope["state"]["caller"]` (Starlette's `request.state.caller`) hold the caller.
+The application finds the caller in `scope["caller"]` and in `scope["state"]["caller"]` (`request.state.caller`).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class GuardMiddleware:
 
     Put it inside of CORS middleware: a preflight carries no token, and a page reads a refusal only with CORS headers.
 
-    :param prefix: only paths under it are guarded, relative to where `app` is mounted; `guard.paths` says how safely.
-    :param except_paths: paths that are not; one that ends in `/*` stands for all below it.
+    :param prefix: only paths under it need a token, relative to where `app` is mounted; `guard.paths` says how.
+    :param except_paths: paths that need none; one that ends in `/*` stands for all below it.
     :param scopes: each of which the token must have.
     :param roles: each of which the user must have.
     :param max_age: seconds that may have passed since the user logged in.
@@ -120,7 +120,7 @@ class GuardMiddleware:
         await self.app(scope, receive, send)
 
     def _notice_preflight(self, scope: Scope) -> None:
-        """Say once in the log which line to move, where browsers are refused what they ask before they send a token."""
+        """Log once which line to move, where a browser is refused the question before its request."""
         if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
             return
         self._preflight_seen = True
@@ -139,7 +139,7 @@ class GuardMiddleware:
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks what it may send (CORS), for which it shows no token."""
+    """Return whether a browser asks what it may send (CORS), for which it sends no token."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 
@@ -149,14 +149,14 @@ def _framework(thing: object) -> str:
 
 
 async def check(needs: Requirement, scope: Scope) -> Caller:
-    """The caller of a request, or an error as in `Guard.check`; for adapters of other frameworks on ASGI."""
+    """Return the caller of a request. For adapters on ASGI. :raises WatchwordError: as `Guard.check`."""
     header = authorization_of(scope)
     caller = needs.recall(header)
     return caller if caller is not None else await needs.check_async(header)
 
 
 async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
-    """As `check`, but None where no token is shown. A token that is shown and is not good is still refused."""
+    """Do as `check`, but return None where no token is sent. A bad token is still refused."""
     try:
         return await check(needs, scope)
     except TokenError as error:
@@ -166,7 +166,7 @@ async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
 
 
 def authorization_of(scope: Scope) -> Authorization:
-    """The Authorization header of a request: its value, or all values if there are several."""
+    """Return the Authorization header of a request: its value, or all values if there are several."""
     found: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -177,10 +177,10 @@ def authorization_of(scope: Scope) -> Authorization:
 
 
 def guards(paths: Paths, scope: Scope) -> bool:
-    """Whether a request needs a check, whichever way the application behind takes off what it is mounted under.
+    """Return whether a request needs a check, however the application behind removes its mount point.
 
     An exception counts only if it is one in every reading. A prefix counts also where it was written as the whole path,
-    with what the application is mounted under: that guards more than was meant, never less.
+    with the mount point: more requests are checked then than was meant, never fewer.
     """
     path, root = scope["path"], scope.get("root_path", "")
     if not root:
@@ -195,9 +195,9 @@ def guards(paths: Paths, scope: Scope) -> bool:
 
 
 def routed_paths(path: str, root: str) -> set[str]:
-    """What an application could route by: one path, unless `root` ends in `/` or is not what `path` begins with.
+    """Return what an application could route by: one path, unless `root` ends in `/` or `path` lacks it.
 
-    Starlette takes off `root` as it is, others without the slash at its end, Litestar all up to where it first stands.
+    Starlette removes `root` as it is, others without the slash at its end, Litestar all up to its first place.
     """
     anywhere = path.partition(root)[2] if root in path else path
     return {_below(root, path), _below(root.rstrip("/"), path), f"/{anywhere.lstrip('/')}"}
@@ -232,5 +232,5 @@ async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
 
 
 def raw_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
-    """The headers of a refusal as ASGI wants them."""
+    """Return the headers of a refusal as ASGI wants them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers]

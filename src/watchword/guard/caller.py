@@ -1,4 +1,4 @@
-"""Who a request comes from: what a guard yields."""
+"""Describes who sends a request."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ _SCHEMA: Final[dict[str, Any]] = {
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The holder of a verified access token. Deeply immutable, and shared by all requests with the same token.
+    """Describes the user of a verified access token. Immutable, and shared by all requests with the same token.
 
-    To hold one is to hold the outcome of a check, never a token that was merely read. Two are equal when all that they
-    say is; they can be hashed, copied and pickled.
+    Only a guard makes one, after its check. Two with equal values are equal; they can be hashed, copied and pickled.
 
     `user_id` is the token's `sub`, never given to another user; `session_id` its `sid`, None where it was issued to no
     session; `roles` are the user's when it was issued; `scopes` what it may be used for; `expires_at` its end, in
@@ -49,7 +48,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def of(cls, claims: AccessClaims) -> Caller:
-        """The caller that a token's claims tell of."""
+        """Return the caller that a token's claims describe."""
         return cls(
             user_id=claims.sub,
             session_id=claims.sid,
@@ -60,11 +59,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def has_role(self, role: str) -> bool:
-        """Whether the user has this role."""
+        """Return whether the user has this role."""
         return role in self.roles
 
     def has_scope(self, scope: str) -> bool:
-        """Whether the token has this scope."""
+        """Return whether the token has this scope."""
         return scope in self.scopes
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,8 +82,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
         _refuse_as_parameter()
-        shown = {"type": "function-plain", "function": cls.to_dict}
-        return {"type": "is-instance", "cls": cls, "serialization": shown}
+        as_dict = {"type": "function-plain", "function": cls.to_dict}
+        return {"type": "is-instance", "cls": cls, "serialization": as_dict}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: object, _handler: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A caller as Django, REST framework and their extensions expect a user: all that they ask, without a database."""
+"""Makes a caller the user that Django, REST framework and their extensions expect, without a database."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from watchword.guard.caller import Caller
 
 
 class CallerUser:
-    """A caller as `request.user`: it has an id, and no permissions and groups of Django's own.
+    """Stands for a caller as `request.user`, without permissions and groups of Django's own.
 
-    A subclass may say otherwise, by `has_perm` for one; `CallerAuthentication.user_of` gives it out. Two of them are
+    A subclass may change that, for one by `has_perm`; let `CallerAuthentication.user_of` return it. Two of them are
     equal if they are the same user.
     """
 
@@ -33,14 +33,14 @@ class CallerUser:
 
     @property
     def pk(self) -> str:
-        """The user's id; throttles count by it."""
+        """Return the user's id; throttles count by it."""
         return self.caller.user_id
 
     id = username = pk
 
     @property
     def groups(self) -> _Nothing:
-        """Django's groups: there are none."""
+        """Return Django's groups: there are none."""
         return _Nothing()
 
     user_permissions = groups
@@ -52,17 +52,17 @@ class CallerUser:
     natural_key = get_full_name = get_short_name = get_username
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:  # noqa: ARG002  Django's signature
-        """Whether the user has a permission of Django's."""
+        """Return whether the user has a permission of Django's."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: Any = None) -> bool:
-        """Whether the user has each of these. :raises ValueError: one text in place of several, as Django says it."""
+        """Return whether the user has each of these. :raises ValueError: one text in place of several, as Django."""
         if isinstance(perm_list, str) or not isinstance(perm_list, Iterable):
             raise ValueError("perm_list must be an iterable of permissions.")  # noqa: TRY004  Django's error
         return all(self.has_perm(perm, obj) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002  Django's signature
-        """Whether the user has any permission for an application."""
+        """Return whether the user has any permission for an application."""
         return False
 
     def get_all_permissions(self, obj: Any = None) -> set[str]:  # noqa: ARG002  Django's signature
@@ -72,19 +72,19 @@ class CallerUser:
     get_user_permissions = get_group_permissions = get_all_permissions
 
     async def ahas_perm(self, perm: str, obj: Any = None) -> bool:
-        """As `has_perm`."""
+        """Do as `has_perm`."""
         return self.has_perm(perm, obj)
 
     async def ahas_perms(self, perm_list: Iterable[str], obj: Any = None) -> bool:
-        """As `has_perms`."""
+        """Do as `has_perms`."""
         return self.has_perms(perm_list, obj)
 
     async def ahas_module_perms(self, app_label: str) -> bool:
-        """As `has_module_perms`."""
+        """Do as `has_module_perms`."""
         return self.has_module_perms(app_label)
 
     async def aget_all_permissions(self, obj: Any = None) -> set[str]:
-        """As `get_all_permissions`."""
+        """Do as `get_all_permissions`."""
         return self.get_all_permissions(obj)
 
     aget_user_permissions = aget_group_permissions = aget_all_permissions
@@ -114,7 +114,7 @@ class CallerUser:
 
 
 class _Nothing:
-    """What is asked like a manager or a query of Django's and is empty."""
+    """Answers like a manager or a query of Django's that finds nothing."""
 
     def all(self, *_: Any, **__: Any) -> _Nothing:
         """Return nothing."""

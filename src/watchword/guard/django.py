@@ -1,14 +1,14 @@
-"""The guard in Django: one for each process, made from the settings when it is first needed.
+"""Protects Django views. Each process makes one guard from the settings, when it first needs it.
 
-    WATCHWORD_GUARD = {"issuer": "https://auth.example", "audience": "shop", "protect": ["/api"]}
+    WATCHWORD_GUARD = {"issuer": "https://auth.example", "protect": ["/api"]}
     MIDDLEWARE = [..., "watchword.guard.django.GuardMiddleware"]
 
     @guarded(scopes="orders:read")          sync and async views; classes by method_decorator(…, name="dispatch")
     def orders(request):
         return JsonResponse({"for": request.caller.user_id})
 
-The settings: what `Guard` takes, by name; `secret` for a shared secret; or `guard`, a Guard or the dotted name of one.
-For the middleware `protect`, `optional` and `except`: lists of paths, or texts with spaces between them.
+WATCHWORD_GUARD takes what `Guard` takes, by name; `secret` for a shared secret; or `guard`, a Guard or its dotted name.
+The middleware takes `protect`, `optional` and `except`: lists of paths, or texts with spaces between them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _in_place: list[bool] = []
 
 
 def get_guard() -> Guard:
-    """The guard of this process. It is made once, before a fork or after it: the guard itself starts anew in a child.
+    """Return the guard of this process. It is made once, before a fork or after it, and starts anew in a child.
 
     :raises ImproperlyConfigured: WATCHWORD_GUARD is missing or not usable.
     """
@@ -66,7 +66,7 @@ def get_guard() -> Guard:
 
 @contextmanager
 def use_guard(guard: Guard) -> Iterator[Guard]:
-    """For tests: every view, permission and middleware of this process asks this guard instead, until the end."""
+    """Let every view, permission and middleware of this process ask this guard for a while: for tests."""
     before = _made.copy()
     _made[:] = [misuse.a_guard(guard, "use_guard")]
     try:
@@ -76,7 +76,7 @@ def use_guard(guard: Guard) -> Iterator[Guard]:
 
 
 def authorization_of(request: HttpRequest) -> Authorization:
-    """The Authorization header of a request; under ASGI and under WSGI Django has joined two of them with a comma."""
+    """Return the Authorization header of a request. Where there are two, Django has joined them with a comma."""
     return from_wsgi(request.META.get("HTTP_AUTHORIZATION"))
 
 
@@ -95,10 +95,10 @@ def guarded(
     max_age: int | None = None,
     optional: bool = False,
 ) -> Any:
-    """Decorates a view, sync or async, which is then called for good callers only, with `request.caller`.
+    """Decorate a view, sync or async: it is called for good callers only, with `request.caller`.
 
-    A view that needs a caller needs no CSRF token: every request that reaches it has shown a bearer token, which no
-    other site can make a browser send.
+    A view that needs a caller needs no CSRF token: every request that reaches it has a bearer token, and no other
+    site can make a browser send one.
 
     :param scopes: each of which the token must have.
     :param roles: each of which the user must have.
@@ -172,7 +172,7 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
 
 
 def _of_caller(request: HttpRequest, answer: Any) -> Any:
-    """Keep caches, such as `cache_page` above the guard, from giving one caller's answer to others."""
+    """Keep caches, such as `cache_page` above the decorator, from giving one caller's answer to others."""
     if isinstance(answer, HttpResponseBase):
         patch_vary_headers(answer, ["Authorization"])
         if request.caller is not None and not answer.has_header("Cache-Control"):
@@ -181,12 +181,12 @@ def _of_caller(request: HttpRequest, answer: Any) -> Any:
 
 
 def _is_async(view: Any) -> bool:
-    """Whether what a view returns is awaited. A class's `dispatch` hands on coroutines and is no coroutine function."""
+    """Return whether a view's result is awaited. A class's `dispatch` is no coroutine function."""
     return iscoroutinefunction(view) or getattr(_owner(view), "view_is_async", False) is True
 
 
 def _owner(view: Any) -> Any:
-    """The object whose method this is, or None. `method_decorator` binds it in a partial, others may be around that."""
+    """Return the object whose method this is, or None. `method_decorator` binds it in a partial, maybe in another."""
     while view is not None:
         view = getattr(view, "func", view)
         owner = getattr(view, "__self__", None)
@@ -197,10 +197,10 @@ def _owner(view: Any) -> Any:
 
 
 class GuardMiddleware:
-    """Guards what lies under the settings' `protect`; every request has a `caller`, which is None elsewhere.
+    """Checks requests for the paths under `protect`; every request has a `caller`, which is None elsewhere.
 
-    Under `optional` a request without a token passes, and a bad token is refused; `except` are paths of either that
-    are left alone. CORS middleware belongs before this one: a preflight carries no token.
+    Under `optional` a request without a token passes, and a bad token is refused. Paths in `except` are not checked.
+    CORS middleware belongs before this one: a preflight carries no token.
     """
 
     sync_capable = True
@@ -216,7 +216,7 @@ class GuardMiddleware:
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
         _in_place[:] = [True]
-        get_guard()  # a mistake in the settings shows when the site starts; nothing runs or is fetched before a check
+        get_guard()  # so the site does not start with wrong settings; nothing runs or is fetched before a check
         _check_place(options)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -244,7 +244,7 @@ class GuardMiddleware:
 
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """Set `request.caller`, or give the answer that refuses the request."""
+    """Set `request.caller`, or return the answer that refuses the request."""
     header = authorization_of(request)
     try:
         request.caller = needs.check_optional(header) if optional else needs.check(header)
@@ -254,7 +254,7 @@ def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -
 
 
 async def check_async(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """As `check`, without blocking the event loop."""
+    """Do as `check`, without blocking the event loop."""
     header = authorization_of(request)
     try:
         request.caller = await (needs.check_optional_async(header) if optional else needs.check_async(header))
@@ -264,14 +264,14 @@ async def check_async(request: HttpRequest, needs: Requirement, *, optional: boo
 
 
 def response(refusal: Refusal) -> HttpResponse:
-    """A refusal as a Django response."""
+    """Return a refusal as a Django response."""
     return HttpResponse(refusal.body, status=refusal.status, headers=dict(refusal.headers))
 
 
 def _options() -> dict[str, Any]:
     options = getattr(settings, _SETTING, None)
     if not isinstance(options, dict):
-        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …, "audience": …}}')
+        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …}}')
     return dict(options)
 
 
@@ -301,7 +301,7 @@ _STORES: Final = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def _check_place(options: dict[str, Any]) -> None:
-    """Refuse a middleware that guards nothing, or whose answers a cache would keep for all callers alike."""
+    """Refuse a middleware that checks nothing, or whose answers a cache would keep for all callers alike."""
     if not (options.get("protect") or options.get("optional")):
         raise ImproperlyConfigured(
             f'{_SETTING}: GuardMiddleware guards nothing: name paths, as in "protect": ["/api"], or take it out of '
@@ -315,7 +315,7 @@ def _check_place(options: dict[str, Any]) -> None:
 
 
 def _check_listed(options: dict[str, Any]) -> None:
-    """Refuse paths that no middleware guards: it was forgotten."""
+    """Refuse paths that no middleware checks: it was forgotten."""
     named = [name for name in ("protect", "optional") if options.get(name)]
     if named and not _in_place and _OURS not in getattr(settings, "MIDDLEWARE", ()):
         raise ImproperlyConfigured(f"{_SETTING}: {named[0]!r} guards nothing: {_OURS} is missing in MIDDLEWARE")
@@ -329,12 +329,12 @@ def _paths(options: dict[str, Any], name: str) -> Paths:
 
 
 def _listed(given: str | Iterable[str]) -> Iterable[str]:
-    """Paths, or one text with spaces in between; an empty text is a path that cannot be, and not no path at all."""
+    """Return paths as a list, from a list or a text. An empty text stays, as a path that is refused later."""
     return (given.split() or [given]) if isinstance(given, str) else given
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    """In tests: `override_settings(WATCHWORD_GUARD=…)` makes another guard."""
+    """Make another guard after `override_settings(WATCHWORD_GUARD=…)`, in tests."""
     if setting == _SETTING:
         for guard in _made:
             guard.stop()

@@ -1,4 +1,4 @@
-"""The guard in Django REST framework: an authentication class, and permissions that name scopes and roles.
+"""Protects REST framework views by an authentication class, and by permissions that name scopes and roles.
 
     REST_FRAMEWORK = {
         "DEFAULT_AUTHENTICATION_CLASSES": ["watchword.guard.drf.CallerAuthentication"],
@@ -46,16 +46,16 @@ _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
-    """`request.user` and `request.auth` from the access token: a user and the `Caller`. No token: someone else's turn.
+    """Sets `request.user` and `request.auth` (the `Caller`) from the access token. Without one the next class is asked.
 
-    To work with users of your own, say which one a caller is by overriding `user_of`.
+    To work with users of your own, override `user_of`.
     """
 
     def __init__(self) -> None:
         _describe()
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
-        """User and caller, or None where no token is shown. :raises RequestRefused: for a token that is not good."""
+        """Return user and caller, or None where no token is sent. :raises RequestRefused: for a bad token."""
         needs = get_guard().require()
         _refuse_slips(request)
         _vary(request)
@@ -63,16 +63,16 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
         return None if caller is None else (self.user_of(caller), caller)
 
     def authenticate_header(self, _: Request) -> str:
-        """The challenge where a view wants a user and no token was shown."""
+        """Return the challenge for a view that wants a user and got no token."""
         return dict(get_guard().refusal(missing()).headers)[_CHALLENGE]
 
     def user_of(self, caller: Caller) -> Any:
-        """What `request.user` shall be."""
+        """Return what `request.user` is to be."""
         return CallerUser(caller)
 
 
 class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped class
-    """The kind of permissions that refuse by themselves, so that REST framework's `~` has nothing to turn round."""
+    """Makes permissions that refuse by themselves, so REST framework's `~` has nothing to negate."""
 
     def __invert__(cls) -> Any:  # noqa: N805  what REST framework's metaclass makes of permissions is classes
         raise TypeError(
@@ -85,10 +85,10 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped cl
 
 
 class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # an untyped class
-    """Only for requests with a good token.
+    """Permits requests with a good token.
 
-    It answers for itself: what it lacks is said with our codes and challenge. So nothing that stands behind it in
-    `A | B` is asked any more; put it last there. And it cannot be negated: `~HasCaller` is a TypeError.
+    It answers by itself, with our codes and challenge. So a permission behind it in `A | B` is not asked any more: put
+    this one last. It cannot be negated: `~HasCaller` is a TypeError.
     """
 
     scopes: Names = EVERYONE
@@ -96,7 +96,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
     max_age: int | None = None
 
     def __init_subclass__(cls, **given: Any) -> None:
-        """Look at what a class of the application's asks for. :raises TypeError, ValueError: it cannot be meant."""
+        """Check what a class of the application asks for. :raises TypeError, ValueError: it cannot be meant."""
         super().__init_subclass__(**given)
         checked_names(cls.scopes, "scopes")
         checked_names(cls.roles, "roles")
@@ -106,7 +106,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
                 raise TypeError(f"guard: {cls.__name__}.{name} asks for nothing; write `{name}s`")
 
     def has_permission(self, request: Request, _: Any) -> bool:
-        """True. :raises RequestRefused: otherwise."""
+        """Return True. :raises RequestRefused: otherwise."""
         needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age)
         _vary(request)
         if isinstance(request.successful_authenticator, ForcedAuthentication):
@@ -123,17 +123,17 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """A permission: a token with each of these scopes (and a log-in not longer ago than `max_age` seconds)."""
+    """Make a permission: a token with each of these scopes, and a log-in at most `max_age` seconds ago."""
     return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """A permission: a user with each of these roles (and a log-in not longer ago than `max_age` seconds)."""
+    """Make a permission: a user with each of these roles, and a log-in at most `max_age` seconds ago."""
     return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
 class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
-    """A request that the guard turned down; `refusal` is the whole answer, `detail` the problem document."""
+    """Says that a guard refused a request; `refusal` is the whole answer, `detail` the problem document."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code, refusal.code)
@@ -147,7 +147,7 @@ class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
 
 
 class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
-    """Renders a refusal as it is; what an EXCEPTION_HANDLER of the application made of it, as JSON."""
+    """Renders a refusal as it is, and what the application's EXCEPTION_HANDLER made of it as JSON."""
 
     media_type = "application/problem+json"
 
@@ -155,7 +155,7 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
         self._error = error
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        """The body."""
+        """Return the body."""
         if data is not self._error.detail:
             return cast(bytes, super().render(data, accepted_media_type, renderer_context))
         for name, value in self._error.refusal.headers:
@@ -176,7 +176,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """In tests, after `force_authenticate`: the caller who was given, or a user who has neither scopes nor roles."""
+    """Check the caller of `force_authenticate`, in tests. A user without one has neither scopes nor roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -217,7 +217,7 @@ def _shown(handler: Any) -> str:
 
 
 def _vary(request: Request) -> None:
-    """What a view answers is for one caller: caches around it, such as `cache_page`, are told so."""
+    """Keep caches, such as `cache_page` around a view, from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
@@ -225,7 +225,7 @@ def _vary(request: Request) -> None:
 
 
 def _describe() -> None:
-    """Tell drf-spectacular of our security scheme, where it has been imported."""
+    """Register our security scheme with drf-spectacular, where it was imported."""
     if "drf_spectacular.extensions" in sys.modules:
         import watchword.guard.spectacular  # noqa: F401  it is registered by being imported
 

@@ -1,4 +1,4 @@
-"""The guard in FastAPI: security dependencies, which the host's own `/docs` shows with the right token address.
+"""Protects FastAPI routes by security dependencies, which `/docs` lists with the right token address.
 
 auth = FastAPIGuard(guard)
 
@@ -6,7 +6,7 @@ auth = FastAPIGuard(guard)
 async def orders(caller: Annotated[Caller, auth.required(scopes="orders:read")]): ...
 
 admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group in one line
-caller: Annotated[Caller | None, auth.optional()]                                    None where no token is shown
+caller: Annotated[Caller | None, auth.optional()]                                    None where no token is sent
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _PROBLEM: Final = {
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer.
+    """Says that a guard refused a request; `refusal` is the whole answer.
 
     It answers itself as problem document. To answer otherwise, register a handler for this class (or for its status).
     """
@@ -80,7 +80,7 @@ class RequestRefused(HTTPException):
 
 
 class _NoDependency(Security):
-    """What may be put where a dependency belongs, and is none.
+    """Refuses to be put where a dependency belongs.
 
     FastAPI takes it for one, and asks for what to call or how: that raises where the route is written. Were it not of
     this class, FastAPI would pass over it in `Annotated[Caller, auth.required]`, and call it with what a stranger's
@@ -92,17 +92,17 @@ class _NoDependency(Security):
 
     @property
     def dependency(self) -> Any:  # which FastAPI reads first
-        """Nothing. :raises TypeError: with the line to write."""
+        """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     __signature__ = dependency
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Nothing. :raises TypeError: with the line to write."""
+        """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Any:
-        """For `Annotated[…] | None`, whose inside FastAPI leaves to Pydantic."""
+        """Refuse in `Annotated[…] | None`, whose inside FastAPI leaves to Pydantic."""
         raise TypeError(self.slip)
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class _NoDependency(Security):
 
 
 class _Maker(_NoDependency):
-    """`auth.required` and `auth.optional`: to be called, and refused by FastAPI without the parentheses."""
+    """Makes dependencies: `auth.required` and `auth.optional`. FastAPI refuses both without the parentheses."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
@@ -140,7 +140,7 @@ class _Maker(_NoDependency):
 
 
 class _Made(_NoDependency):
-    """What `auth.required()` gives: a dependency as it stands. Around it belongs nothing more.
+    """Is the dependency that `auth.required()` returns. It stands alone, without `Depends`.
 
     It is equal to what it calls, so that `app.dependency_overrides[auth.required()]` is found.
     """
@@ -151,7 +151,7 @@ class _Made(_NoDependency):
 
     @property
     def dependency(self) -> _Scheme:
-        """What FastAPI calls."""
+        """Return what FastAPI calls."""
         return self._scheme
 
     def __eq__(self, other: object) -> bool:
@@ -167,7 +167,7 @@ class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
     `required(scopes=…, roles=…, max_age=…)` is a dependency that yields the `Caller`, or refuses; `optional(…)` yields
-    None where no token is shown, and refuses a bad one all the same. Called with the same, they give the same.
+    None where no token is sent, and refuses a bad one all the same. Called with the same, they give the same.
 
     :param token_url: where `/docs` logs in; the issuer's `/token` if not given.
     :param scopes: what scopes mean, for `/docs`; those that routes ask for are listed anyway.
@@ -200,7 +200,7 @@ class FastAPIGuard(_NoDependency):
 
     @property
     def guard(self) -> Guard:
-        """The guard that every dependency asks. Tests put another in its place, also when all routes are made."""
+        """Return the guard that every dependency asks. Tests replace it, also when all routes are made."""
         return self._guard
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -243,7 +243,7 @@ _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
 
 
 class _Scheme(SecurityBase):
-    """A requirement that is a security scheme at the same time, so that a request pays for one dependency."""
+    """Is a requirement and a security scheme in one, so that a request pays for one dependency."""
 
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model
@@ -253,14 +253,14 @@ class _Scheme(SecurityBase):
 
     @property
     def optional(self) -> bool:
-        """Whether a request without a token passes."""
+        """Return whether a request without a token passes."""
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        """The caller of a request. :raises RequestRefused: there is none, or not one that may."""
+        """Return the caller of a request. :raises RequestRefused: there is none, or the caller may not do this."""
         needs = self.needs
         if not needs.asked.scopes.issuperset(asked.scopes):
-            # `Security(…, scopes=[…])` around this dependency: what the documentation shows is what is checked.
+            # `Security(…, scopes=[…])` around this dependency: what the documentation says is what is checked.
             scopes = needs.asked.scopes.union(asked.scopes)
             needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
@@ -272,13 +272,13 @@ class _Scheme(SecurityBase):
 
 
 class _Bearer(SecurityBase):
-    """Shown in `/docs` beside the log-in: a field for a token from elsewhere. Does nothing with requests."""
+    """Adds a field to `/docs` for a token from elsewhere. Does nothing with requests."""
 
     model = HTTPBearer(bearerFormat="JWT", description="An access token of the Watchword service.")
     scheme_name = "AccessToken"
 
     async def __call__(self) -> None:
-        """Nothing: those who depend on this read the header."""
+        """Do nothing: those who depend on this read the header."""
 
 
 _BEARER: Final = _Bearer()
@@ -308,16 +308,16 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
     """Add to an operation of the OpenAPI document what FastAPI cannot know: refusals, and that no token is needed."""
-    for status, told in TOLD.items():
-        operation["responses"].setdefault(status, {"description": told, "content": {PROBLEM: {"schema": _PROBLEM}}})
-    shown = operation.get("security", [])
+    for status, text in TOLD.items():
+        operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
+    listed = operation.get("security", [])
     ours = {_Bearer.scheme_name, *(each.scheme_name for each in schemes)}
-    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in shown):
-        shown.insert(0, {})
+    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in listed):
+        listed.insert(0, {})
 
 
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap what describes a route; FastAPI has nothing that a dependency could say such things by."""
+    """Wrap the function that describes a route, since no dependency can add this in FastAPI."""
 
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
@@ -372,7 +372,7 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
 
 
 async def answer(connection: HTTPConnection, error: RequestRefused) -> Response:
-    """The refusal as a problem document; `app.add_exception_handler(RequestRefused, answer)` does it by hand."""
+    """Answer with the problem document; for `app.add_exception_handler(RequestRefused, answer)`."""
     refusal = error.refusal
     made = Response(b"" if connection.scope.get("method") == "HEAD" else refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)

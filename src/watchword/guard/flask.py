@@ -1,4 +1,4 @@
-"""The guard in Flask: on a view, a blueprint or the whole application.
+"""Protects Flask views: one, a blueprint or the whole application.
 
 auth = FlaskGuard(guard)
 
@@ -9,8 +9,8 @@ def orders():
 
 auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
 
-A refusal is raised, as an HTTPException that carries the answer, so that nothing between the guard and Flask can take
-it for the view's result, and `errorhandler(401)` is asked.
+A refusal is raised as an HTTPException with the whole answer. So nothing between guard and Flask can take it for the
+view's result, and `errorhandler(401)` is asked.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _CLASS_LINE: Final = "`decorators = [{}(…)]` inside it (flask-restx: `method_d
 
 
 def find_caller() -> Caller | None:
-    """Who sends this request; None where no token was needed and none was shown."""
+    """Return who sends this request; None where no token was needed and none was sent."""
     return cast("Caller | None", request.environ.get(_KEPT))
 
 
@@ -77,14 +77,14 @@ current_caller: Caller = cast(Caller, LocalProxy(_get_caller))
 
 
 class FlaskGuard:
-    """Puts a guard before views. Threads and forked workers share nothing but the guard, which is made for it."""
+    """Puts a guard before views. Threads and forked workers may share it."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
 
     @property
     def guard(self) -> Guard:
-        """The guard that every check asks. Tests put another in its place, also when all views have been made."""
+        """Return the guard that every check asks. Tests replace it, also when all views are made."""
         return self._guard
 
     @guard.setter
@@ -94,7 +94,7 @@ class FlaskGuard:
     def required(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """Decorates a view (or an `async` one), which is then called for good callers only.
+        """Decorate a view, sync or async: it is called for good callers only.
 
         :param scopes: each of which the token must have.
         :param roles: each of which the user must have.
@@ -107,7 +107,7 @@ class FlaskGuard:
     def optional(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """As `required`, but a request without a token passes. A bad token is still refused."""
+        """Do as `required`, but let a request without a token pass. A bad token is still refused."""
         misuse.no_positional(misplaced, "auth.optional")
         _made_for_a_request("auth.optional")
         return _decorator("auth.optional", _Check(self, optional=True, scopes=scopes, roles=roles, max_age=max_age))
@@ -122,7 +122,7 @@ class FlaskGuard:
         optional: bool = False,
         except_endpoints: Iterable[str] = (),
     ) -> None:
-        """Guard every view of an application or a blueprint, with those that are added later.
+        """Protect every view of an application or a blueprint, also those that are added later.
 
         Flask's own answer to OPTIONS passes, for CORS preflights carry no token; no view runs for it.
 
@@ -142,9 +142,9 @@ class FlaskGuard:
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer, `data` its problem document.
+    """Says that a guard refused a request; `refusal` is the whole answer, `data` its problem document.
 
-    It is of werkzeug's class for its status as well (`Unauthorized`, `Forbidden`, …), for which handlers are found.
+    It is also of werkzeug's class for its status (`Unauthorized`, `Forbidden`, …), so that Flask finds their handlers.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -169,12 +169,12 @@ def _refused(refusal: Refusal) -> RequestRefused:
 
 
 class _Check:
-    """What a view needs, asked of the guard that its FlaskGuard has at that moment."""
+    """Checks what a view needs, by the guard that its FlaskGuard has at that moment."""
 
     def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
         self._auth = auth
         self._optional = optional
-        self._needs = auth.guard.require(**asked)  # a mistake shows where the view is written
+        self._needs = auth.guard.require(**asked)  # a mistake is found where the view is written
 
     def __call__(self) -> None:
         """Keep the caller of this request. :raises RequestRefused: it is not let in."""
@@ -213,17 +213,17 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-"""The functions that a guard was put before, and by which decorator: none of them is to be routed itself."""
+"""The functions that are protected, each with its decorator. None of them may be routed itself."""
 
 
 def _made_for_a_request(written: str | None) -> None:
-    """Keep in mind which decorator was made while a request is answered, until it is put above something."""
+    """Note that a decorator was made while a request is answered, until it is put above something."""
     if has_request_context():
         request.environ[_UNUSED] = written
 
 
 def _check_last(_: Flask, **__: Any) -> None:
-    """Refuse the answer of a view, or what was asked before it, that made a decorator in place of a check.
+    """Refuse the answer of a view, or of a function before it, that made a decorator in place of a check.
 
     :raises RuntimeError: with what to write.
     """
@@ -268,7 +268,7 @@ def _refuse_beside(view_class: Any) -> None:
 
 
 def _reads(view_class: Any, name: str) -> bool:
-    """Whether what calls a class's methods looks for this name, as flask-restx's does."""
+    """Return whether a class calls its methods by this name, as flask-restx's does."""
     calls = getattr(unwrap(view_class.dispatch_request), "__code__", None)
     return calls is None or name in calls.co_names
 
@@ -279,7 +279,7 @@ def _method_of(view_class: Any) -> Any:
 
 
 def _leads_to(other: Any, view: Any) -> bool:
-    """Whether `other` is made of `view`, which is then routed twice: guarded, and on purpose without."""
+    """Return whether `other` is made of `view`, which is then routed twice: protected, and on purpose without."""
     while (other := getattr(other, "__wrapped__", None)) is not None:
         if other is view:
             return True
@@ -294,5 +294,5 @@ def _above_the_route(view: Any, written: str) -> RuntimeError:
 
 
 def _flask_answers() -> bool:
-    """Whether Flask answers by itself, without any view: then there is nothing to guard."""
+    """Return whether Flask answers by itself, without any view: then there is nothing to protect."""
     return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False) is True

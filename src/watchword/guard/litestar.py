@@ -1,4 +1,4 @@
-"""The guard in Litestar: a plugin, and what Litestar itself calls guards.
+"""Protects Litestar routes by a plugin, and by what Litestar itself calls guards.
 
 auth = LitestarGuard(guard)
 
@@ -58,13 +58,13 @@ _HINT: Final = (
 _NO_GUARD: Final = "what stands in `guards` lets all in or none; write guards=[auth.required()]"
 _NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
 _RESPONSES: Final = {
-    int(status): ResponseSpec(Problem, generate_examples=False, description=told, media_type=PROBLEM)
-    for status, told in TOLD.items()
+    int(status): ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM)
+    for status, text in TOLD.items()
 }
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer."""
+    """Says that a guard refused a request; `refusal` is the whole answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
@@ -73,7 +73,7 @@ class RequestRefused(HTTPException):
 
 
 class Required:
-    """A Litestar guard: for `guards=[…]` of a handler, a controller, a router or the application."""
+    """Checks connections, in `guards=[…]` of a handler, a controller, a router or the application."""
 
     optional = False
 
@@ -81,7 +81,7 @@ class Required:
         self.needs = needs
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        """Let the connection pass, with its caller. :raises RequestRefused: there is none, or not one that may."""
+        """Let the connection pass with its caller. :raises RequestRefused: there is none, or it may not pass."""
         scope = cast(Scope, connection.scope)
         try:
             caller = await self._check(scope)
@@ -101,7 +101,7 @@ class Required:
 
 
 class Optional(Required):
-    """As `Required`, but a request without a token passes. A bad token is still refused."""
+    """Checks as `Required`, but lets a request without a token pass. A bad token is still refused."""
 
     optional = True
 
@@ -113,7 +113,7 @@ _R = TypeVar("_R", bound=Required)
 
 
 class _Maker(slips.ToCall, Generic[_R]):
-    """`auth.required` and `auth.optional`: to be called; what they give goes into `guards=[…]`."""
+    """Makes what goes into `guards=[…]`: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., _R], name: str) -> None:
         super().__init__(f"guard: `auth.{name}` has to be called: write guards=[auth.{name}()]")
@@ -136,7 +136,7 @@ class _Maker(slips.ToCall, Generic[_R]):
 
 
 class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
-    """The plugin: starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
+    """Starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
 
     `guards=[auth.required(scopes=…, roles=…, max_age=…)]` lets a connection pass with its caller, or refuses it;
     `auth.optional(…)` lets one without a token pass, with None for a caller.
@@ -154,7 +154,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     @property
     def guard(self) -> Guard:
-        """The guard that every route asks. Tests put another in its place, also when the application is made."""
+        """Return the guard that every route asks. Tests replace it, also when the application is made."""
         return self._guard
 
     @guard.setter
@@ -164,7 +164,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
             each.needs = replace(each.needs, guard=guard)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Litestar asks while the application is made."""
+        """Add to the application while Litestar makes it."""
         app_config.on_startup.append(self._start)
         app_config.on_shutdown.append(self._stop)
         handlers = cast("dict[Any, Any]", app_config.exception_handlers)
@@ -175,7 +175,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Litestar shows each route: slips are refused, and guarded ones marked so in the OpenAPI document."""
+        """Refuse slips in a route, and mark a protected one in the OpenAPI document."""
         for handler in getattr(route, "route_handlers", None) or [cast(Any, route).route_handler]:
             _refuse_slips(handler)
             if isinstance(handler, HTTPRouteHandler):
@@ -210,7 +210,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
 
 def _refuse_slips(handler: BaseRouteHandler) -> None:
-    """Look for what was put in place of `auth.required()`.
+    """Look for what stands in place of `auth.required()`.
 
     :raises ImproperlyConfiguredException: it is there; with what to write.
     """
@@ -225,7 +225,7 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
 
 
 class _Watched:
-    """A guard of the application's own, in which one of ours could be made or called and then never waited for."""
+    """Wraps a Litestar guard of the application, which could make or call one of ours and never wait for it."""
 
     def __init__(self, guard: Any) -> None:
         self.func = getattr(guard, "func", guard)
@@ -271,10 +271,10 @@ _NEVER: Final = (Guard, Requirement, SeenCallers, LitestarGuard, _Maker, GuardMi
 
 
 def provide_caller(request: ASGIConnection[Any, Any, Any, Any]) -> Caller | None:
-    """The caller, as the dependency `caller` of handlers; of a WebSocket's too, which is a `request` to Litestar here.
+    """Return the caller, as the dependency `caller` of handlers. A WebSocket is a `request` to Litestar here.
 
-    :raises ImproperlyConfiguredException: there is none, and the handler does not take None. Litestar answers 500, as
-        it would in any case, but without saying why.
+    :raises ImproperlyConfiguredException: there is none, and the handler does not take None. Litestar answers 500
+        then in any case, and this says why.
     """
     caller = cast("Caller | None", request.scope.get("caller"))
     if caller is None and _needs_one(request.route_handler):
@@ -290,7 +290,7 @@ def _needs_one(handler: BaseRouteHandler) -> bool:
 
 
 def answer(request: Request[Any, Any, Any], error: RequestRefused) -> Response[bytes]:
-    """The refusal as a problem document."""
+    """Answer with the problem document."""
     refusal = error.refusal
     headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
     body = b"" if request.method == "HEAD" else refusal.body

@@ -1,4 +1,4 @@
-"""A service in the same process, as something that judges tokens."""
+"""Verifies tokens by a service in the same process."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from watchword.tokens.revocations import RevocationSet
 
 
 class Local(Protocol):
-    """A service in the same process: it verifies, by its own keys and its own list of revocations."""
+    """Verifies by its own keys and its own list of revocations: a service in the same process."""
 
     def verify(self, token: str) -> AccessClaims:
-        """The claims of a valid access token. :raises TokenError: for any other."""
+        """Return the claims of a valid access token. :raises TokenError: for any other."""
         ...
 
 
 class LocalVerifier:
-    """A service in the same process, as a verifier. It knows the time and what has been revoked by itself."""
+    """Lets a service in the same process be a verifier. It knows the time and what was revoked."""
 
     __slots__ = ("_verify",)
 
@@ -31,5 +31,5 @@ class LocalVerifier:
         now: int,  # noqa: ARG002  the service has its own clock
         revocations: RevocationSet | None = None,  # noqa: ARG002  and its own list
     ) -> AccessClaims:
-        """The claims of a token that the service accepts. :raises TokenError: for any other."""
+        """Return the claims of a token that the service accepts. :raises TokenError: for any other."""
         return self._verify(token)

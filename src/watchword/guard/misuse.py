@@ -1,4 +1,4 @@
-"""Slips in writing a guard down, which must be told of where they are written and never leave anything open."""
+"""Finds slips in code that uses a guard. Each is an error where it is written, and leaves nothing open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def a_guard(given: object, where: str) -> Guard:
     """Return the guard that was given. :raises TypeError: it is something else."""
     if isinstance(given, Guard):
         return given
-    raise TypeError(f"guard: {where} takes a Guard, such as Guard(issuer, audience=…), unlike {_shown(given)}")
+    raise TypeError(f"guard: {where} takes a Guard, such as Guard('https://auth.example'), unlike {_shown(given)}")
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:
@@ -33,7 +33,7 @@ def no_positional(given: tuple[object, ...], written: str) -> None:
 
 
 def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callable[..., Any]:
-    """Return the view that is to be guarded.
+    """Return the view that is to be protected.
 
     :raises TypeError: none, several, a class, or nothing that can be called; with the line to write.
     """
@@ -65,9 +65,9 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
 
 
 def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
-    """Whether a view that is being decorated in this frame is called by an application or a blueprint there already.
+    """Return whether an application or a blueprint in this frame calls the view that is being decorated already.
 
-    A view that is guarded later, to be put in the place of the bare one, was written elsewhere.
+    A view that is decorated later, to replace the bare one, was written elsewhere.
     """
     code = getattr(unwrap(view), "__code__", None)
     if code is None or code.co_filename != frame.f_code.co_filename:
@@ -93,7 +93,7 @@ def _routes(place: object, view: object) -> bool:
 
 
 def _handlers(socketio: Any) -> Iterator[object]:
-    """What Flask-SocketIO calls: kept in a list until there is a server, and by the server from then on."""
+    """Yield what Flask-SocketIO calls: kept in a list until there is a server, and by the server from then on."""
     yield from (each[1] for each in getattr(socketio, "handlers", None) or () if isinstance(each, tuple))
     for events in getattr(getattr(socketio, "server", None), "handlers", {}).values():
         yield from events.values()

@@ -1,4 +1,4 @@
-"""Which requests a path prefix guards: at least all that the application behind it could take for one of them."""
+"""Says which requests a path prefix covers: all that the application behind could take for one of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
 
 class Paths:
-    """Path prefixes, segment by segment: `/api` guards `/api` and `/api/…`, not `/apix`.
+    """Compares paths with prefixes, segment by segment: `/api` covers `/api` and `/api/…`, not `/apix`.
 
-    How the application behind reads a path is not known, so no one gets around a prefix by writing it otherwise:
-    letters are compared without case, and a path that can be read in more than one way (`//`, `/./`, `/../`, `%`
-    after decoding, a backslash, `;`, control characters) is guarded wherever it seems to lead.
+    No one knows how the application behind reads a path, so no other spelling gets around a prefix. Letters are
+    compared without case. A path that can be read in more than one way (`//`, `/./`, `/../`, `%` after decoding, a
+    backslash, `;`, control characters) needs a token wherever it seems to lead.
 
     :param prefixes: `/` is everything; none at all is nothing.
     :param except_paths: paths that need no token, letter by letter; one that ends in `/*` stands for all below it.
@@ -44,17 +44,17 @@ class Paths:
 
     @property
     def everything(self) -> bool:
-        """Whether every path is guarded, so that none need be looked at."""
+        """Return whether every path needs a token."""
         return self._everything and not self._except_exact and not self._except_below
 
     def excepts(self, path: str) -> bool:
-        """Whether a path is an exception, which is taken letter by letter."""
+        """Return whether a path is an exception, letter by letter."""
         if path in self._except_exact:
             return True
         return bool(self._except_below) and path.startswith(self._except_below) and not _AMBIGUOUS.search(path)
 
     def guards(self, path: str) -> bool:
-        """Whether a request for this path (decoded, without what the application is mounted under) needs a check."""
+        """Return whether a request for this path needs a check. It is decoded, and without the mount point."""
         if self._nothing or path in self._except_exact:
             return False
         if _AMBIGUOUS.search(path):

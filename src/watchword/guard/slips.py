@@ -1,4 +1,4 @@
-"""Slips where a guard is handed to a framework that calls what it is given with what it finds in requests."""
+"""Finds slips where a framework would call a guard's methods with what it finds in requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | 
 
 
 def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
-    """Refuse what was given without a name: roles or scopes, or what a framework calls a guard with.
+    """Refuse arguments without a name: roles or scopes, or what a framework passes.
 
     :raises TypeError: with the line to write.
     """
@@ -42,9 +42,9 @@ _HANDLING: Final = {
 
 
 def for_a_request(frame: FrameType | None) -> bool:
-    """Whether FastAPI or Starlette runs this frame to answer a request: what is made there is looked at by none.
+    """Return whether FastAPI or Starlette runs this frame to answer a request. A dependency made there is ignored.
 
-    A module that is imported by then is not part of it: what stands there is written for all requests.
+    A module that is imported meanwhile is no part of it: its code is written for all requests.
     """
     while frame is not None and frame.f_code.co_name != "<module>":
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
@@ -55,7 +55,7 @@ def for_a_request(frame: FrameType | None) -> bool:
 
 
 class ToCall:
-    """A method that a framework must not get without its parentheses; one that asks for its signature is told so."""
+    """Is a method that frameworks must not get without its parentheses: one that reads its signature gets an error."""
 
     def __init__(self, hint: str) -> None:
         self.hint = hint

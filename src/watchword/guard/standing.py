@@ -1,4 +1,4 @@
-"""What a guard knows right now: the object that every request reads, and that the follower replaces pieces of.
+"""Holds what a guard knows right now. Every request reads it, and the follower replaces its pieces.
 
 Requests take no lock. Each attribute is one reference, exchanged in one step; what belongs together (policy, keys and
 the tokens verified under them) is inside one object.
@@ -20,7 +20,7 @@ NOT_NOW: Final = float("-inf")
 
 
 class TokenVerifier(Protocol):
-    """What judges a token: `watchword.tokens.Verifier`, or a service in the same process."""
+    """Verifies a token: `watchword.tokens.Verifier`, or a service in the same process."""
 
     def verify(
         self,
@@ -29,16 +29,16 @@ class TokenVerifier(Protocol):
         now: int,
         revocations: RevocationSet | None = None,
     ) -> AccessClaims:
-        """The claims of an acceptable token. :raises TokenError: for any other."""
+        """Return the claims of a good token. :raises TokenError: for any other."""
         ...
 
 
 class Standing:
-    """Verifier, list of revocations, and until when both may be relied on without asking anyone.
+    """Holds verifier and list of revocations, and until when requests may rely on both.
 
     `settled_until` is a time of `clock.elapsed`, and `recall_until` one of the wall clock, which requests read anyway.
-    `ALWAYS`: nothing can change that. `NOT_NOW`: something has to be seen to first (nothing was started yet, no keys,
-    no list, or this is a new process after a fork). `strict`: both are looked at for each request.
+    `ALWAYS`: nothing can change that. `NOT_NOW`: the next request asks the follower first (nothing was started yet, no
+    keys, no list, or a new process after a fork). `strict`: each request looks at both clocks.
     """
 
     __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")
@@ -50,25 +50,25 @@ class Standing:
         self.settle(NOT_NOW, NOT_NOW)
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
-        """Set until when both may be relied on, by either clock."""
+        """Set until when requests may rely on both, by either clock."""
         self.settled_until, self.recall_until = until, wall
 
     def unsettle(self) -> None:
-        """Let the next request see to something first."""
+        """Let the next request ask the follower first."""
         self.settle(NOT_NOW, NOT_NOW)
 
     def settled(self, wall: float) -> bool:
-        """Whether both may be relied on without asking anyone, when the wall clock shows this."""
+        """Return whether requests may rely on both, at this time of the wall clock."""
         return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 
 def not_ready() -> Unready:
-    """The refusal of a guard that has no keys or no list yet."""
+    """Return the refusal of a guard that has no keys or no list yet."""
     return Unready("This service cannot check access tokens yet. Try again in a moment.", code="guard_not_ready")
 
 
 def stale() -> Unready:
-    """The refusal of a guard whose list is too old, where it was told to close then."""
+    """Return the refusal of a guard with `stale="closed"` whose list is too old."""
     return Unready(
         "This service cannot find out at present which access tokens have been revoked.",
         code="revocations_stale",

@@ -1,4 +1,4 @@
-"""The guard in Starlette: per route or group of routes, or as a backend of Starlette's own AuthenticationMiddleware.
+"""Protects Starlette routes and groups of routes, or serves as a backend of Starlette's AuthenticationMiddleware.
 
 Route("/orders", orders, middleware=[guarded(guard, scopes="orders:read")])      one route
 Mount("/admin", routes=[…], middleware=[guarded(guard, roles="admin")])          a group
@@ -39,15 +39,15 @@ _HINT: Final = (
 
 
 class _Made(Middleware):
-    """Middleware for a list, which someone may take for a decorator."""
+    """Is middleware for a list, and refuses to be a decorator."""
 
     def __call__(self, *_: object) -> Never:
-        """Nothing. :raises TypeError: with the line to write."""
+        """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(_HINT)
 
 
 class _Guarded:
-    """What `guarded` is: to be called, and an error where Starlette finds it as it is in `middleware=[…]`."""
+    """Makes `guarded` a function to call, and an error where it stands in `middleware=[…]` without parentheses."""
 
     def __call__(
         self,
@@ -58,7 +58,7 @@ class _Guarded:
         max_age: int | None = None,
         optional: bool = False,
     ) -> Middleware:
-        """Return what a `Route`, `Mount`, `Router` or `Starlette` takes as `middleware=[…]`; as `GuardMiddleware`."""
+        """Return middleware for a `Route`, `Mount`, `Router` or `Starlette`; see `GuardMiddleware`."""
         slips.by_name(misplaced, "guarded", _HINT)
         if callable(guard):  # which it is as a decorator
             raise TypeError(_HINT)
@@ -79,34 +79,34 @@ guarded: Final = _Guarded()
 
 
 def authentication(guard: Guard) -> Middleware:
-    """Starlette's AuthenticationMiddleware with a guard behind it: what `Starlette(middleware=[…])` takes."""
+    """Return Starlette's AuthenticationMiddleware with a guard behind it, for `Starlette(middleware=[…])`."""
     return _Made(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
 
 
 class CallerUser(BaseUser):
-    """A caller as Starlette's `request.user`."""
+    """Stands for a caller as Starlette's `request.user`."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
 
     @property
     def is_authenticated(self) -> bool:
-        """Always: there is a `CallerUser` for verified tokens only."""
+        """Return True: there is a `CallerUser` for verified tokens only."""
         return True
 
     @property
     def display_name(self) -> str:
-        """The user's id, since a token holds no name."""
+        """Return the user's id, since a token has no name."""
         return self.caller.user_id
 
     @property
     def identity(self) -> str:
-        """The user's id."""
+        """Return the user's id."""
         return self.caller.user_id
 
 
 class RequestRefused(AuthenticationError):
-    """A token that is not accepted; `refusal` is the answer."""
+    """Says that a token was refused; `refusal` is the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -114,7 +114,7 @@ class RequestRefused(AuthenticationError):
 
 
 class GuardBackend(AuthenticationBackend):
-    """Who sends a request, for Starlette's AuthenticationMiddleware. No token: Starlette's UnauthenticatedUser.
+    """Tells AuthenticationMiddleware who sends a request; without a token, Starlette's UnauthenticatedUser.
 
     The credentials are `authenticated`, the token's scopes, and the user's roles as `role:<name>`. A scope of the
     token that begins with `role:` is left out, so that no client can give itself a role by asking for a scope.
@@ -124,7 +124,7 @@ class GuardBackend(AuthenticationBackend):
         self._needs = misuse.a_guard(guard, "authentication").require()
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """Credentials and user. :raises RequestRefused: for a token that is not accepted."""
+        """Return credentials and user. :raises RequestRefused: for a bad token."""
         try:
             caller = await check_optional(self._needs, conn.scope)
         except WatchwordError as error:
@@ -134,20 +134,20 @@ class GuardBackend(AuthenticationBackend):
 
 
 def credentials(caller: Caller) -> list[str]:
-    """What `requires` compares."""
+    """Return what `requires` compares."""
     scopes = [scope for scope in caller.scopes if not scope.startswith("role:") and scope != "authenticated"]
     return ["authenticated", *scopes, *(f"role:{role}" for role in caller.roles)]
 
 
 def answer(_: HTTPConnection, error: Exception) -> Response:
-    """The `on_error` of AuthenticationMiddleware, for this backend's errors."""
+    """Answer this backend's errors, as the `on_error` of AuthenticationMiddleware."""
     if not isinstance(error, RequestRefused):
         raise error
     return response(error.refusal)
 
 
 def response(refusal: Refusal) -> Response:
-    """A refusal as a Starlette response."""
+    """Return a refusal as a Starlette response."""
     made = Response(refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)
     return made

@@ -1,4 +1,4 @@
-"""Telling the operator what happens to a guard: the log `watchword.guard`, and a hook for metrics."""
+"""Reports to the operator what happens to a guard: in the log `watchword.guard`, and to a hook for metrics."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _WARNINGS = {
 
 
 class Events:
-    """Logs and hands on."""
+    """Logs an event and passes it to the hook."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Something happened. Whatever an application's log or hook does with it, its caller goes on."""
+        """Report an event. A log or a hook that fails does not stop the caller."""
         with suppress(Exception):
             _log(name, fields)
         if self._on_event is None:
@@ -48,7 +48,7 @@ class Events:
             self.defect(error, f"on_event failed for {name}")
 
     def defect(self, error: Exception, message: str = "The guard's follower met a defect.") -> None:
-        """Something happened that must not: the log has it in full."""
+        """Report an error that must not happen: the log has it in full."""
         import logging
 
         with suppress(Exception):
@@ -64,7 +64,7 @@ def _log(name: str, fields: dict[str, Any]) -> None:
         return
     does = "refused" if fields.get("stale") == "closed" else "accepted until their tokens expire"
     then = "the last good one stays" if fields.get("keys") else "until it can, requests are answered 503"
-    # A failure that lasts is told of less and less often: the 1st, 2nd, 4th, 8th … of a row.
+    # A failure that lasts is logged less and less often: the 1st, 2nd, 4th, 8th … of a row.
     failures = fields.get("failures", 1)
     level = logging.DEBUG if failures & (failures - 1) else logging.WARNING
     log.log(level, _WARNINGS[name], {**fields, "does": does, "then": then})

@@ -1,4 +1,4 @@
-"""What the rules of the guard ask for and what they are given: requests and answers as plain values, no sockets."""
+"""Describes a fetch and its answer as plain values, so that the rules need no socket."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FEED_SECONDS = 12.0  # the service waits up to 10 s before it answers
 
 
 class Fetch(NamedTuple):
-    """One GET to do. Redirects are never followed.
+    """Describes one GET. Redirects are never followed.
 
     :param limit: the most bytes that the body may have.
-    :param seconds: how long everything may take together, from resolving the name to the last byte.
+    :param seconds: the time for everything, from resolving the name to the last byte.
     :param headers: request headers beside the usual ones.
     """
 
@@ -26,7 +26,7 @@ class Fetch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: status, headers by lower-case name, body, and the monotonic time at which the head was there."""
+    """Holds what came back: headers by lower-case name, and the monotonic time at which the head arrived."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
 
 class FetchFault(Exception):
-    """A fetch that gave nothing usable. Its text is for the log; it never reaches a caller of the guard.
+    """Says that a fetch gave nothing usable. The text is for the log and reaches no client.
 
     :param retry_after: seconds that the service asked us to wait, if it did.
     """
@@ -45,8 +45,8 @@ class FetchFault(Exception):
         self.retry_after = retry_after
 
 
-class Aborted(FetchFault):
-    """The fetch was given up because the guard is being stopped: nothing is known about the service."""
+class Aborted(Exception):
+    """Says that a fetch was given up because the guard stops. It is no fault of the service."""
 
 
 def check_ok(answer: Answer) -> None:

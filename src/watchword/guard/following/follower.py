@@ -1,8 +1,8 @@
-"""Keeps a `Standing` up to date: one thread for the keys, one for the revocation feed, per process.
+"""Keeps a `Standing` up to date: one thread for the keys and one for the revocation feed, in each process.
 
-The rules are in `key_source` and `feed`, which know no sockets and no threads; here is only who calls them when. The
-threads start with the first check, end with `stop`, with the guard itself or with the process, and do not exist in a
-process that was forked: there the first check starts new ones, which go on from where the list stood.
+The rules are in `key_source`, `feed` and `awake`; this file says when each is asked. The threads start with the first
+check. They end with `stop`, with the guard or with the process. In a forked process the first check starts new ones,
+which go on from where the list stood.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from watchword.clock import Clock, elapsed
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.awake import Awake
 from watchword.guard.following.events import Events
-from watchword.guard.following.exchange import Aborted, FetchFault
+from watchword.guard.following.exchange import FetchFault
 from watchword.guard.following.feed import FeedReader
 from watchword.guard.following.key_source import FoundKeys, KeySchedule, find_by, same_keys
 from watchword.guard.following.waiting import Pending
-from watchword.guard.following.worker import Worker, jitter, run_politely
+from watchword.guard.following.worker import Turn, jitter, run_politely
+from watchword.guard.following.workers import Workers
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.platforms import after_fork
 from watchword.tokens.verify import Verifier
@@ -35,7 +36,7 @@ _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
 class ServiceFollower:
     """Fetches keys and revocations, and says whether the standing may be relied on.
 
-    :param verifier: the verifier whose keys are to be kept; None where a shared secret needs no fetching.
+    :param verifier: the verifier whose keys are fetched; None where a shared secret needs no fetching.
     :param feed: the list to follow; None where revocations are not followed.
     :param open_client: makes an HTTP client; called once per thread.
     """
@@ -62,13 +63,13 @@ class ServiceFollower:
         self._policy = policy
         self._clock = clock
         self._events = events
-        self._open_client = open_client
         self._now = now
-        self._steps: dict[str, Callable[[HttpClient], float]] = {}
+        turns: dict[str, Turn] = {}
         if verifier is not None:
-            self._steps["keys"] = self._keys_step
+            turns["keys"] = self._keys_turn
         if feed is not None:
-            self._steps["feed"] = self._feed_step
+            turns["feed"] = self._feed_turn
+        self._workers = Workers(turns, open_client=open_client, events=events, on_death=self._unsettle)
         self._awake = Awake(max_stale, now=self._read, wall=clock.now)
         standing.strict = feed is not None and policy == "closed"
         self._schedule = KeySchedule()
@@ -86,7 +87,6 @@ class ServiceFollower:
     def _found_this_process(self) -> None:
         self._lock = threading.RLock()
         self._digesting = threading.Lock()
-        self._workers: dict[str, Worker] = {}
         self._became_ready = threading.Event()
         self._first = Pending()
         self._fetching = Pending()
@@ -95,14 +95,14 @@ class ServiceFollower:
     # For requests ---------------------------------------------------------------------------------------------------
 
     def attend(self, *, waited: bool = False) -> Pending | None:
-        """See to what keeps the standing from being settled. None: it may be relied on now.
+        """Settle the standing. Return what to wait for first; None: it may be relied on now.
 
-        :param waited: whether this request has waited for what it was given here already.
+        :param waited: whether this request has waited already for what this returned.
         :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
         """
         self.start()
         if not self.ready:
-            if self._first_try_failed() or not self._running():
+            if self._first_try_failed() or not self._workers.running:
                 raise not_ready()
             return self._first
         if self._feed is not None and self._awake.asleep():
@@ -118,17 +118,16 @@ class ServiceFollower:
         return self._now()
 
     def _ask_for_news(self, *, waited: bool) -> Pending | None:
-        """After a pause of the process: what to wait for before a token is accepted. None: it is over."""
+        """Return what to wait for after a pause of the process, before a token is accepted; None: nothing."""
         first, pending = self._awake.want(give_up=waited and self._policy == "open")
-        worker = self._workers.get("feed")
-        if first and worker is not None:
-            worker.interrupt()
+        if first:
+            self._workers.interrupt("feed")
         if pending is not None and waited and self._policy == "closed":
             raise stale()
         return pending
 
     def ask_for_key(self) -> Pending | None:
-        """A token named an unknown key: what to wait for before it is refused, or None when there is no point."""
+        """Return what to wait for before a token of an unknown key is refused; None when there is no point."""
         if self._verifier is None:
             return None
         with self._lock:
@@ -136,16 +135,16 @@ class ServiceFollower:
                 return None
             pending = self._fetching
         self.start()
-        self._wake("keys")
+        self._workers.wake("keys")
         return pending
 
     @property
     def ready(self) -> bool:
-        """Whether there has been a key set and a complete list."""
+        """Return whether there has been a key set and a complete list."""
         return self._keys_in_force and self._list_in_force
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Start, and block for so long at most."""
+        """Start, and block until ready or for so many seconds. Return whether it is ready."""
         deadline = self._now() + seconds
         self.start()
         while not self.ready and self._now() < deadline:
@@ -153,38 +152,34 @@ class ServiceFollower:
         return self.ready
 
     def why_not_ready(self) -> str | None:
-        """What keeps the guard from being ready, in words for the operator; None where it is."""
+        """Return what the guard waits for, in words for the operator; None where it is ready."""
         if self.ready:
             return None
         missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
         what = {"keys": "no keys", "feed": "no list of revocations"}
-        waiting = "no answer yet" if self._running() else "not started"
+        waiting = "no answer yet" if self._workers.running else "not started"
         return ", and ".join(
             f"{what[name]}: {self._troubles.get(name, waiting)}" for name, done in missing.items() if not done
         )
 
     def feed_age(self) -> float | None:
-        """Seconds since the service read its database for the list at hand."""
+        """Return the seconds since the service read its database for the list in force."""
         return None if self._feed is None else self._feed.age(self._now())
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the threads of this process, unless they run."""
-        if self._running():
-            return
-        with self._lock:
-            for name, step in self._steps.items():
-                running = self._workers.get(name)
-                if running is None or not running.alive:
-                    self._start_worker(name, step)
+        if not self._workers.running:
+            with self._lock:
+                self._workers.start()
 
     def stop(self) -> None:
         """End the threads. What is known stays, and the next check starts them again."""
         with self._lock:
-            workers, self._workers = self._workers, {}
+            workers = self._workers.release()
             self._standing.unsettle()
-        for worker in workers.values():
+        for worker in workers:
             worker.stop()
         with self._lock:
             self._schedule.under_way = False
@@ -192,51 +187,27 @@ class ServiceFollower:
         self._first.finish()
 
     def after_fork(self) -> None:
-        """In the child: no thread of ours runs here, and locks may be held by threads that do not exist here."""
-        for worker in self._workers.values():
+        """Start anew in a forked child: no thread of ours runs here, and our locks may be taken for ever."""
+        for worker in self._workers.release():
             worker.abandon()
         if self._feed is not None:
             self._feed.drop_draft()
             # The fork may have come between reading news and putting them in force.
-            self._standing.revocations = self._feed.held.revocations
+            self._standing.revocations = self._feed.in_force.revocations
         if self._verifier is not None:
             self._standing.verifier = self._verifier
         self._schedule.under_way = False
         self._standing.unsettle()
         self._found_this_process()
 
-    def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
-        worker = Worker(
-            f"watchword-guard-{name}",
-            step,
-            self._open_client(),
-            on_defect=self._events.defect,
-            on_death=self._unsettle,
-        )
-        try:
-            worker.start()
-        except RuntimeError as error:  # no thread is to be had now: the next check tries again
-            self._events.defect(error)
-            return
-        self._workers[name] = worker
-
-    def _running(self) -> bool:
-        workers = self._workers
-        return len(workers) == len(self._steps) and all(worker.alive for worker in workers.values())
-
     def _unsettle(self) -> None:
-        """A thread has died: let the next check look after it."""
+        """Let the next check look after a thread that died."""
         with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
             self._standing.unsettle()
 
-    def _wake(self, name: str) -> None:
-        worker = self._workers.get(name)
-        if worker is not None:
-            worker.wake()
-
     # The keys -------------------------------------------------------------------------------------------------------
 
-    def _keys_step(self, client: HttpClient) -> float:
+    def _keys_turn(self, client: HttpClient) -> float:
         with self._lock:
             now = self._now()
             pause = self._schedule.pause(now)
@@ -246,8 +217,6 @@ class ServiceFollower:
             self._schedule.begin(now)
         try:
             found = find_by(client.get, self.service, self._keys_at)
-        except Aborted:
-            raise
         except FetchFault as fault:
             self._keys_failed(fault, announced)
         else:
@@ -288,20 +257,18 @@ class ServiceFollower:
 
     # The feed -------------------------------------------------------------------------------------------------------
 
-    def _feed_step(self, client: HttpClient) -> float:
+    def _feed_turn(self, client: HttpClient) -> float:
         feed = self._feed
         assert feed is not None
         asked_at = self._now()
         began = self._awake.moment()
         try:
             more = self._read_page(feed, client)
-        except Aborted:
-            raise
         except FetchFault as fault:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             return self._feed_failed(feed, fault)
         if not more:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             self._settle()
             self._sweep(feed)
         elif self.ready:
@@ -309,17 +276,17 @@ class ServiceFollower:
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
-        """Fetch one page and take it in; whether another one follows at once."""
+        """Fetch one page and take it in. Return whether another one follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
         # Two threads are here only when one was stopped and did not end in time.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
-            self._standing.revocations = feed.held.revocations
+            self._standing.revocations = feed.in_force.revocations
             self._list_in_force = self._list_in_force or feed.complete
         if news.keys_changed and self._verifier is not None:
             with self._lock:
                 self._schedule.announce(self._now())
-            self._wake("keys")
+            self._workers.wake("keys")
         return news.more
 
     def _feed_failed(self, feed: FeedReader, fault: FetchFault) -> float:
@@ -343,7 +310,7 @@ class ServiceFollower:
     # Standing -------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """After news: is the guard ready, is the list fresh, until when may requests go on without asking?"""
+        """Settle the standing after news, and report once that the guard is ready."""
         if not self.ready:
             return
         self._judge()
@@ -351,16 +318,16 @@ class ServiceFollower:
         with self._lock:
             announce, self._was_ready = not self._was_ready, True
         if announce:
-            entries = 0 if self._feed is None else len(self._feed.held.revocations)
+            entries = 0 if self._feed is None else len(self._feed.in_force.revocations)
             keys = 0 if self._verifier is None else len(self._verifier.key_set)
             self._events.emit("ready", keys=keys, revocations=entries)
         self._first.finish()
 
     def _judge(self) -> None:
-        """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
+        """Compare the list's age with `max_stale`, set until when the standing is settled, and report a change."""
         if self._feed is None:
             with self._lock:
-                self._standing.settle(*((ALWAYS, ALWAYS) if self._running() else (NOT_NOW, NOT_NOW)))
+                self._standing.settle(*((ALWAYS, ALWAYS) if self._workers.running else (NOT_NOW, NOT_NOW)))
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0
@@ -368,7 +335,7 @@ class ServiceFollower:
             end, wall = self._awake.until
             if self._policy == "closed":
                 end = min(end, self._feed.fresh_until(self._max_stale))
-            self._standing.settle(*((end, wall) if self._running() else (NOT_NOW, NOT_NOW)))
+            self._standing.settle(*((end, wall) if self._workers.running else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
         # Outside the lock: what the operator's hook does is not ours to know.
         if stale_now and not was:

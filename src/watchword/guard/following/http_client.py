@@ -1,7 +1,7 @@
-"""The one place where a guard talks to the network: plain GET over http.client, with an end to everything.
+"""Fetches by GET over http.client, with a deadline for everything. Nothing else of a guard uses the network.
 
-http.client knows a time-out for each read only, and a server that sends a byte every two seconds is never late by
-that. So reads and writes go through a socket that is armed with what remains of the whole fetch (checklist B12).
+http.client has a time-out for each read only, and a server that sends a byte every two seconds never exceeds it. So
+each read and write may take what remains of the whole fetch (docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HttpClient:
         self._aborted = False
 
     def get(self, fetch: Fetch) -> Answer:
-        """Do it. :raises FetchFault: nothing came, too much, too late; `Aborted` after `abort`."""
+        """Return the answer. :raises FetchFault: nothing came, too much, too late. :raises Aborted: after `abort`."""
         deadline = self._now() + fetch.seconds
         try:
             return self._get(fetch, deadline)
@@ -152,19 +152,19 @@ class HttpClient:
 
 
 class _Line(io.RawIOBase):
-    """A socket as http.client wants one, armed before each step with what remains of the fetch."""
+    """Wraps a socket for http.client, and sets its time-out before each step to what remains of the fetch."""
 
     def __init__(self, connected: socket.socket, deadline: float, now: Callable[[], float]) -> None:
         self._socket = connected
         self._deadline = deadline
         self._now = now
 
-    def _arm(self) -> socket.socket:
+    def _in_time(self) -> socket.socket:
         self._socket.settimeout(_remaining(self._deadline, self._now()))
         return self._socket
 
     def sendall(self, data: Any) -> None:
-        self._arm().sendall(data)
+        self._in_time().sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb", "http.client reads"
@@ -174,14 +174,14 @@ class _Line(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._arm().recv_into(buffer)
+        return self._in_time().recv_into(buffer)
 
     def close(self) -> None:
-        """The socket outlives the answer; the one who opened it closes it."""
+        """Do nothing: the socket outlives the answer, and the client closes it."""
 
 
 def _in_words(error: Exception, url: str) -> str:
-    """What an error of the network means, for an operator, before its own words."""
+    """Say what an error of the network means to an operator, before its own words."""
     origin = origin_of(url)
     where = f"{origin.host}:{origin.port}"
     if isinstance(error, socket.gaierror):

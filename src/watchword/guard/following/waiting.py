@@ -1,4 +1,4 @@
-"""Something that will be over soon, which threads and coroutines may wait for."""
+"""Lets threads and coroutines wait for something that will be over soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WAIT = 2.0
 
 
 class Pending:
-    """One thing under way. It is over once; those who come later do not wait.
+    """Stands for one thing under way. It is over once; those who come later do not wait.
 
     At most 256 wait: the others go on at once, so that a flood of made-up tokens cannot pile up requests here.
     """
@@ -32,7 +32,7 @@ class Pending:
             callback()
 
     def wait(self, seconds: float) -> None:
-        """Block this thread until it is over, or for so long."""
+        """Block this thread until it is over, or for so many seconds."""
         if not self._enter():
             return
         try:
@@ -41,7 +41,7 @@ class Pending:
             self._leave()
 
     async def wait_async(self, seconds: float) -> None:
-        """The same, without blocking the event loop."""
+        """Wait likewise, without blocking the event loop."""
         import asyncio  # a caller that gets here has it loaded already; an API without it need not
 
         if not self._enter():

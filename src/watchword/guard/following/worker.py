@@ -1,4 +1,4 @@
-"""A thread that does one step after the other, with pauses in between that can be cut short."""
+"""Runs a thread that takes one turn after the other, with pauses that can be cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
 Turn = Callable[["HttpClient"], float]
-"""Does one thing, by a connection of its own, and says how many seconds to wait before the next."""
+"""Does one thing over its own connection, and returns the seconds to wait before the next turn."""
 
 _Result = TypeVar("_Result")
 _PAUSE = 0.0002
@@ -23,22 +23,22 @@ _ENDS_WITHIN = 1.0
 
 
 class Worker:
-    """A daemon thread for one step function: it never keeps a process from ending.
+    """Runs turns in a daemon thread, which never keeps a process from ending.
 
-    :param on_defect: told of an error that no step should raise; the thread goes on.
+    :param on_defect: called with an error that no turn should raise; the thread goes on.
     :param on_death: called when the thread ends without having been stopped.
     """
 
     def __init__(
         self,
         name: str,
-        step: Turn,
+        turn: Turn,
         client: HttpClient,
         *,
         on_defect: Callable[[Exception], None],
         on_death: Callable[[], None],
     ) -> None:
-        self._step = step
+        self._turn = turn
         self._client = client
         self._on_defect = on_defect
         self._on_death = on_death
@@ -55,12 +55,12 @@ class Worker:
         self._wake.set()
 
     def interrupt(self) -> None:
-        """Give up what is being fetched and take the next step at once."""
+        """Give up what is being fetched and take the next turn at once."""
         self._client.cut()
         self._wake.set()
 
     def stop(self) -> None:
-        """End, also in the middle of a fetch; waits a second at most, since a look-up of a name cannot be ended."""
+        """End, also in the middle of a fetch. Wait a second at most, since a look-up of a name cannot be ended."""
         self._stopped = True
         self._client.abort()
         self._wake.set()
@@ -69,18 +69,18 @@ class Worker:
             self._thread.join(_ENDS_WITHIN)
 
     def abandon(self) -> None:
-        """In a forked child, where the thread does not exist: let go of its connection, which is the parent's."""
+        """Close the connection in a forked child, where the thread does not exist: it is the parent's."""
         self._client.close()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread runs."""
         return self._thread.is_alive() and not self._ended
 
     def _run(self) -> None:
         try:
             while not self._stopped:
-                self._wake.wait(self._guarded_step())
+                self._wake.wait(self._turn_safely())
                 self._wake.clear()
         finally:
             self._ended = True
@@ -88,9 +88,9 @@ class Worker:
             if not self._stopped:
                 self._on_death()
 
-    def _guarded_step(self) -> float:
+    def _turn_safely(self) -> float:
         try:
-            return self._step(self._client)
+            return self._turn(self._client)
         except Aborted:
             return 0.0
         except Exception as error:  # noqa: BLE001  a defect must not end the list's being followed
@@ -99,9 +99,9 @@ class Worker:
 
 
 def run_politely(work: Generator[None, None, _Result]) -> _Result:
-    """Do a piece of work, letting requests go first between its chunks.
+    """Do a piece of work and let requests go first between its chunks.
 
-    A pause of nothing would not do: this thread would take the interpreter's lock again before another one woke up.
+    A pause of zero is not enough: this thread would take the interpreter's lock again before another one woke up.
     """
     while True:
         try:
@@ -113,5 +113,5 @@ def run_politely(work: Generator[None, None, _Result]) -> _Result:
 
 
 def jitter() -> float:
-    """Return a number from 0 to 1, by which many guards do not do the same at the same time."""
+    """Return a number from 0 to 1, so that many guards do not fetch at the same time."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF
