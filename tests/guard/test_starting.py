@@ -47,7 +47,7 @@ def unchecked_tls() -> ssl.SSLContext:
         *(("algorithms", value) for value in ("ES256", None, (), ["none"], [b"ES256"], {"ES256": 1})),
         *(("leeway", value) for value in ("5", 5.0, True, None, -1, 61)),
         *(("revocations", value) for value in (None, "off", "false", 0, 1)),
-        *(("max_stale", value) for value in ("30", None, True, 0, -1, 14.9, float("nan"))),
+        *(("max_stale", value) for value in ("30", None, True, 0, -1, 14.9, 86_401, float("inf"), float("nan"))),
         *(("stale", value) for value in (None, "close", True, "")),
         *(("allow_private_networks", value) for value in (None, "no", 0)),
         *(("plain_http", value) for value in (None, "no", 1)),

@@ -48,7 +48,7 @@ class Guard:
     :param algorithms: the only signature algorithms accepted.
     :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end is never forgiven.
     :param revocations: whether to follow the revocation feed. Without it a token is good until it expires.
-    :param max_stale: seconds without news (at least 15) after which `stale` applies.
+    :param max_stale: seconds without news (15 to 86,400) after which `stale` applies.
     :param stale: `open`: go on, warn; `closed`: refuse everything with 503 until there is news.
     :param allow_private_networks: whether the service's name may lead to an address that is not public. It usually
         does: guards and service mostly live in one private network.

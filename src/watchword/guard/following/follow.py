@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
 """Seconds. The service may be silent for 10, so less makes no sense."""
+MOST_MAX_STALE: Final = 86_400.0
+"""Seconds. A guard that no silence makes old would never refuse a token that was revoked meanwhile."""
 
 
 def follow(
@@ -34,8 +36,8 @@ def follow(
     guard_key = _checked_key(options["guard_key"])
     if options["stale"] not in ("open", "closed"):
         raise ValueError("guard: stale is open or closed")
-    if not options["max_stale"] >= LEAST_MAX_STALE:
-        raise ValueError(f"guard: max_stale is at least {LEAST_MAX_STALE:.0f} seconds")
+    if not LEAST_MAX_STALE <= options["max_stale"] <= MOST_MAX_STALE:
+        raise ValueError(f"guard: max_stale is {LEAST_MAX_STALE:.0f} to {MOST_MAX_STALE:.0f} seconds")
     if keys_of is None and not options["revocations"]:
         return None
     service = ServiceAddress.checked(options["issuer"], options["url"], plain_http=options["plain_http"])
