@@ -70,14 +70,9 @@ def features(kernel: Kernel) -> tuple[Feature, ...]:
     )
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> Watchword:
-    """The service as an ASGI application. Its lifespan opens the database and closes it."""
-    return Watchword(settings, clock=clock)
-
-
 def from_environment() -> Watchword:
     """The service as the environment configures it, for an ASGI server of your own."""
-    return create_app(load({}, os.environ, Path.cwd()).settings)
+    return Watchword(load({}, os.environ, Path.cwd()).settings)
 
 
 class Watchword:

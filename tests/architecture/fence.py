@@ -94,11 +94,11 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rest_framework": ("guard.drf",),
     "rich": ("cli",),
     "sqlite3": ("storage",),
-    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
-    "structlog": ("tally", "identity", "web", "features", "app", "cli.serve", "cli.workers"),
+    "starlette": ("web", "app", "cli.serving", "guard.asgi", "guard.fastapi", "guard.starlette"),
+    "structlog": ("tally", "identity", "web", "features", "app", "cli.serving"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
-    "uvicorn": ("web.protocol", "web.together", "cli.serve", "cli.workers"),
+    "uvicorn": ("web.protocol", "web.together", "cli.serving"),
     "werkzeug": ("guard.flask",),
 }
 
