@@ -70,7 +70,7 @@ def _copy(source: Path, file: Path) -> _Copied:
 def _place(name: str) -> Path:
     """Where the copy is to be. Raises `CommandError` where none can be."""
     if not name:
-        raise CommandError("the name of the file is empty", "watchword backup --help", USAGE)
+        raise CommandError("the name of the file is empty", "see `watchword backup --help`", USAGE)
     try:
         name.encode()
     except UnicodeEncodeError:  # SQLite takes no other names

@@ -25,9 +25,9 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
-    (SchemaMismatch, "use the version of Watchword that wrote this database, or run: watchword migrate"),
+    (SchemaMismatch, "use the version of Watchword that wrote this database, or run `watchword migrate`"),
     (StorageError, "check that the data directory can be written to and is not full, then try again"),
-    (NotFound, "watchword users list shows who there is"),
+    (NotFound, "`watchword users list` shows who there is"),
 )
 
 

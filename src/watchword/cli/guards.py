@@ -83,7 +83,7 @@ def revoke(
             return await kernel.guard_keys.revoke(name, client=LOCAL)
         except NotFound as error:
             missing = f"there is no guard key {name!a} in use"
-            raise CommandError(missing, "watchword guards list shows which there are", MISSING) from error
+            raise CommandError(missing, "`watchword guards list` shows which there are", MISSING) from error
 
     key = with_kernel(settings, work)
     if as_json:

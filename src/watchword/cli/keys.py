@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="The keys that sign access tokens.", epilog=CODES_HELP, no_args_is_help=True)
 
-_SHOWN = "watchword keys list shows them"
+_SHOWN = "`watchword keys list` shows them"
 _HEADS = ("kid", "algorithm", "status", "created", "activated", "retired", "published until")
 _SHARED = "tokens are signed with WATCHWORD_JWT_SECRET, which is in no list; these keys sign nothing"
 _STAYS_GOOD = "access tokens are signed with WATCHWORD_JWT_SECRET, and stay good: revoking a key does not touch them"
@@ -115,7 +115,9 @@ def revoke(
     except NotFound as error:
         raise CommandError(f"there is no signing key {kid!a}", _SHOWN, MISSING) from error
     if kid is None and not done.kids:
-        raise CommandError("no key is published: nothing was revoked", "watchword keys list shows what there is", FAULT)
+        raise CommandError(
+            "no key is published: nothing was revoked", "`watchword keys list` shows what there is", FAULT
+        )
     _print_revoked(done, kid, as_json=as_json)
 
 
@@ -137,7 +139,8 @@ def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
         print(f"Key {signing} signs from now on. No user is logged out: clients refresh as they do at expiry.")
     if kid is not None and done.kids:
         sys.stderr.write(
-            "hint: a thief with the database and the master secret has the next key too: watchword keys revoke --all\n"
+            "hint: a thief with the database and the master secret has the next key too: "
+            "run `watchword keys revoke --all`\n"
         )
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from watchword import __version__
-from watchword.cli import backup, db, guards, keys, restore, secret, serve, settings, users
+from watchword.cli import backup, completion, db, guards, keys, restore, secret, serve, settings, users
 from watchword.cli.exits import CODES_HELP, INTERRUPTED, OK, USAGE, complain, explain
 
 app = typer.Typer(
     name="watchword",
-    help="Watchword: authentication for Python APIs.",
     epilog=CODES_HELP,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # there is `watchword completion`
     pretty_exceptions_enable=False,  # its tracebacks print local variables, and some of those are secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -26,7 +25,32 @@ def version() -> None:
     print(__version__)
 
 
-for command in (serve.serve, settings.settings, db.migrate, backup.backup, restore.restore, version):
+def _version_and_end(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Print the version.", is_eager=True, callback=_version_and_end),
+    ] = False,
+) -> None:
+    """Watchword: authentication for Python APIs."""
+
+
+for command in (
+    serve.serve,
+    settings.settings,
+    db.migrate,
+    backup.backup,
+    restore.restore,
+    completion.completion,
+    version,
+):
     app.command(epilog=CODES_HELP)(command)
 for name, noun in (("users", users), ("guards", guards), ("keys", keys), ("secret", secret), ("db", db)):
     app.add_typer(noun.group, name=name)
@@ -34,6 +58,7 @@ for name, noun in (("users", users), ("guards", guards), ("keys", keys), ("secre
 
 def run(arguments: list[str]) -> int:
     """Run the command line; answers the exit code."""
+    completion.prepare()
     for argument in arguments:
         if not _is_text(argument):
             complain(f"{argument!a} is not UTF-8", "write names and values in UTF-8, and give such a file another name")
@@ -65,5 +90,5 @@ def _misused(error: Any) -> int:
         return USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "watchword"
-    complain(f"{message[0].lower()}{message[1:]}" if message[0].isupper() else message, f"{path} --help")
+    complain(f"{message[0].lower()}{message[1:]}" if message[0].isupper() else message, f"see `{path} --help`")
     return USAGE

@@ -42,7 +42,7 @@ def rotate(
     if len(settings.secret or ()) < 2:  # noqa: PLR2004 - the new one and the old one
         raise CommandError(
             "WATCHWORD_SECRET does not list two secrets, so there is nothing to rotate",
-            "put a new one (watchword secret) before the old one, separated by a comma: WATCHWORD_SECRET=NEW,OLD",
+            "put a new one (`watchword secret`) before the old one, separated by a comma: WATCHWORD_SECRET=NEW,OLD",
             SETTINGS,
         )
 

@@ -47,7 +47,7 @@ def create(
     """Make a user. The password is asked for; it is never an argument, which other users of the machine could see."""
     settings = load_settings(flags).settings
     if username is None and email is None:
-        raise CommandError("give a username, --email, or both", "watchword users create --help", USAGE)
+        raise CommandError("give a username, --email, or both", "see `watchword users create --help`", USAGE)
     made = not settings.database_path.exists()
     if made and not makes:
         miss_database(settings, "; --new-database makes one for this user")
@@ -150,7 +150,7 @@ def set_role(
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
-    """Give a user exactly these roles, such as: watchword users set-role ada admin."""
+    """Give a user exactly these roles, such as `watchword users set-role ada admin`."""
     from watchword.identity.audit import LOCAL
 
     if roles and none:
@@ -158,7 +158,7 @@ def set_role(
         hint = "give the roles that the user is to have, or --none to take every role away"
         raise CommandError(f"both roles ({given}) and --none are given", hint, USAGE)
     if not roles and not none:
-        raise CommandError("say which roles, or --none", "watchword users set-role --help", USAGE)
+        raise CommandError("say which roles, or --none", "see `watchword users set-role --help`", USAGE)
     exactly = tuple(roles or ())
     _change(
         flags, user, lambda kernel, user_id: kernel.users.set_roles(user_id, exactly, client=LOCAL), as_json=as_json
@@ -192,7 +192,7 @@ async def find_user(kernel: Kernel, who: str) -> User:
             raise CommandError(f"{who!a} is the id of one user and the username of another", hint, USAGE)
         found = of_that_id or named
     if found is None:
-        raise CommandError(f"there is no user {who!a}", "watchword users list shows who there is", MISSING)
+        raise CommandError(f"there is no user {who!a}", "`watchword users list` shows who there is", MISSING)
     return found
 
 
@@ -217,7 +217,7 @@ def _password_from_stdin() -> str:
         raise _strange_password("on standard input") from None
     if not text:
         raise CommandError(
-            "standard input holds no password", "printf '%s' \"$PASSWORD\" | watchword users create …", USAGE
+            "standard input holds no password", "run `printf '%s' \"$PASSWORD\" | watchword users create …`", USAGE
         )
     return text
 
