@@ -56,9 +56,11 @@ _log = Log("watchword.app")
 def features(kernel: Kernel) -> tuple[Feature, ...]:
     """What the product does. Take one out and the rest still works."""
     from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
+    from watchword.web import front_page
     from watchword.web.cookies import RefreshCookie
 
-    cookie = RefreshCookie(kernel.settings.public_url)
+    settings = kernel.settings
+    cookie = RefreshCookie(settings.public_url)
     return (
         accounts.feature(kernel, cookie),
         passwords.feature(kernel, cookie),
@@ -67,6 +69,7 @@ def features(kernel: Kernel) -> tuple[Feature, ...]:
         revocations.feature(kernel),
         proxy.feature(),
         health.feature(kernel),
+        front_page.feature(settings.public_url, prefix=settings.path_prefix, docs=settings.docs),
     )
 
 

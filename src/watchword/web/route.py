@@ -130,4 +130,5 @@ class Route:
     speech: Speech = Speech.PROBLEM
     media_type: str = "application/json"
     root: bool = False  # stands outside the path prefix (well-known documents)
+    page: bool = False  # a browser gets what is answered as a page
     documented: bool = True  # listed in the OpenAPI document
