@@ -76,11 +76,6 @@ async def status(database: Database, *, migrations: Sequence[Migration] | None =
     )
 
 
-async def pending(database: Database) -> tuple[Migration, ...]:
-    """What `migrate` would apply. Raises `SchemaMismatch` as `status` does."""
-    return (await status(database)).pending
-
-
 @lru_cache(maxsize=1)
 def bundled() -> tuple[Migration, ...]:
     """The migrations that came with this version."""
