@@ -23,15 +23,12 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 from watchword.clock import monotonic
 
 EXIT_PATIENCE = 10.0  # seconds, for all threads together
-CROWD = 2
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 # The future that waits and the loop it belongs to, both None where no one does; what to do, and with what.
 _Job = tuple["asyncio.Future[Any] | None", asyncio.AbstractEventLoop | None, Callable[..., Any], tuple[Any, ...]]
 _Jobs = SimpleQueue[_Job | None]
-# Who waits where, and what came of it.
-_Result = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, "BaseException | None"]
 
 _started: weakref.WeakKeyDictionary[threading.Thread, _Jobs] = weakref.WeakKeyDictionary()
 
@@ -40,16 +37,11 @@ class Threads:
     """At most `count` threads, which share one queue in the order of asking.
 
     Its methods are for one thread at a time: that of an event loop.
-
-    :param hold: seconds for which a result may wait to be handed over together with those that follow, while at least
-        `CROWD` pieces of work are queued. For work that empties the processor's caches: what the loop does with a
-        result is several times as dear right after it, and is paid once for all that come together.
     """
 
-    def __init__(self, count: int, name: str, *, hold: float = 0.0) -> None:
+    def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        self._hold = hold
         self._jobs: _Jobs = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -92,39 +84,17 @@ class Threads:
     def _start(self) -> None:
         # Given the queue and not this object, which could otherwise never be let go of.
         name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=_work, args=(self._jobs, self._hold), name=name, daemon=True)
+        thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
         _started[thread] = self._jobs
 
 
-def _work(jobs: _Jobs, hold: float) -> None:
+def _work(jobs: _Jobs) -> None:
     """What a thread does all its life."""
-    held: list[_Result] = []
-    held_since = 0.0
-    while (job := _next(jobs, held)) is not None:
-        began = monotonic()
-        result = _do(*job)
+    while (job := jobs.get()) is not None:
+        _do(*job)
         del job  # neither arguments nor results live on while the thread waits for more
-        if result is None:
-            continue
-        held_since = held_since if held else monotonic()
-        held.append(result)
-        del result
-        # The next piece of work will take about as long as this one: results wait for it only if there is time.
-        ends_at = 2 * monotonic() - began
-        if not hold or ends_at - held_since > hold or jobs.qsize() < CROWD:
-            _hand_over(held)
-    _hand_over(held)
-
-
-def _next(jobs: _Jobs, held: list[_Result]) -> _Job | None:
-    """The next piece of work; nothing is held while there is none."""
-    if held:
-        with suppress(Empty):  # another thread may have taken what was queued a moment ago
-            return jobs.get_nowait()
-        _hand_over(held)
-    return jobs.get()
 
 
 def _do(
@@ -132,29 +102,14 @@ def _do(
     loop: asyncio.AbstractEventLoop | None,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
-) -> _Result | None:
-    """The result for who waits, if anyone does."""
+) -> None:
     if loop is None or future is None:
         with suppress(BaseException):  # no one waits, and the thread has more to do
             work(*arguments)
-        return None
-    if future.cancelled():
-        return None
-    return (loop, future, *_outcome(work, arguments))
-
-
-def _hand_over(held: list[_Result]) -> None:
-    """Results to the loops that wait for them, in one turn of each."""
-    for loop in {result[0] for result in held}:
-        own = [result for result in held if result[0] is loop]
+    elif not future.cancelled():
+        result, failure = _outcome(work, arguments)
         with suppress(RuntimeError):  # the loop has been closed meanwhile: no one is left to hear of it
-            loop.call_soon_threadsafe(_settle_all, own)
-    held.clear()
-
-
-def _settle_all(results: list[_Result]) -> None:
-    for _, future, result, failure in results:
-        _settle(future, result, failure)
+            loop.call_soon_threadsafe(_settle, future, result, failure)
 
 
 def _outcome(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
