@@ -25,7 +25,7 @@ import uvloop
 
 from bench.load import Used
 from watchword import opaque
-from watchword.cli import garbage
+from watchword.cli.serving import garbage
 from watchword.clock import SystemClock
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY, TokenIssuer

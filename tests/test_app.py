@@ -153,3 +153,14 @@ async def tried(api: Api, address: str) -> int:
     """Fail to log in from there."""
     body = {"username": "nobody", "password": PASSWORD}
     return (await api.post("/login", json=body, headers={"X-Forwarded-For": address})).status_code
+
+
+async def test_every_heading_of_the_documentation_says_what_is_under_it(tmp_path: Path) -> None:
+    """The document and each of its tags are described in a sentence or more."""
+    async with served(tmp_path, docs="on") as api:
+        document = (await api.get("/openapi.json")).json()
+    used = {tag for methods in document["paths"].values() for one in methods.values() for tag in one["tags"]}
+    described = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert set(described) == used
+    for text in (document["info"]["description"], *described.values()):
+        assert text.endswith(".")

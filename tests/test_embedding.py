@@ -52,6 +52,7 @@ async def the_whole_way(client: httpx2.AsyncClient, at: str) -> str:
     name = f"u{secrets.token_hex(6)}"
     body = {"username": name, "password": PASSWORD}
     assert (await client.post(f"{at}/register", json=body)).status_code == 201
+    assert (await client.get(f"{at}/")).json()["name"] == "Watchword"
     logged_in = await client.post(f"{at}/login", json=body)
     assert logged_in.status_code == 200, logged_in.text
     assert "Path=/;" in logged_in.headers["set-cookie"] + ";"

@@ -56,9 +56,11 @@ _log = Log("watchword.app")
 def features(kernel: Kernel) -> tuple[Feature, ...]:
     """What the product does. Take one out and the rest still works."""
     from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
+    from watchword.web import front_page
     from watchword.web.cookies import RefreshCookie
 
-    cookie = RefreshCookie(kernel.settings.public_url)
+    settings = kernel.settings
+    cookie = RefreshCookie(settings.public_url)
     return (
         accounts.feature(kernel, cookie),
         passwords.feature(kernel, cookie),
@@ -67,17 +69,13 @@ def features(kernel: Kernel) -> tuple[Feature, ...]:
         revocations.feature(kernel),
         proxy.feature(),
         health.feature(kernel),
+        front_page.feature(settings.public_url, prefix=settings.path_prefix, docs=settings.docs),
     )
-
-
-def create_app(settings: Settings, *, clock: Clock | None = None) -> Watchword:
-    """The service as an ASGI application. Its lifespan opens the database and closes it."""
-    return Watchword(settings, clock=clock)
 
 
 def from_environment() -> Watchword:
     """The service as the environment configures it, for an ASGI server of your own."""
-    return create_app(load({}, os.environ, Path.cwd()).settings)
+    return Watchword(load({}, os.environ, Path.cwd()).settings)
 
 
 class Watchword:

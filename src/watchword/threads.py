@@ -20,15 +20,13 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from watchword.clock import monotonic
 
-EXIT_PATIENCE = 10.0  # seconds, in all
-CROWD = 2
+EXIT_PATIENCE = 10.0  # seconds, for all threads together
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 # None, None: no one waits
 _Job = tuple["asyncio.Future[Any] | None", asyncio.AbstractEventLoop | None, Callable[..., Any], tuple[Any, ...]]
 _Jobs = SimpleQueue[_Job | None]
-_Result = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, "BaseException | None"]
 
 _started: weakref.WeakKeyDictionary[threading.Thread, _Jobs] = weakref.WeakKeyDictionary()
 
@@ -36,14 +34,12 @@ _started: weakref.WeakKeyDictionary[threading.Thread, _Jobs] = weakref.WeakKeyDi
 class Threads:
     """At most `count` threads with one queue, for one event loop.
 
-    :param hold: seconds that a result may wait for others while `CROWD` jobs are queued: hand-overs are dear while the
-        processor's caches are cold.
+    Its methods are for one thread at a time: that of an event loop.
     """
 
-    def __init__(self, count: int, name: str, *, hold: float = 0.0) -> None:
+    def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        self._hold = hold
         self._jobs: _Jobs = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -85,37 +81,17 @@ class Threads:
     def _start(self) -> None:
         # The queue, not this object, which must be collectable.
         name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=_work, args=(self._jobs, self._hold), name=name, daemon=True)
+        thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
         _started[thread] = self._jobs
 
 
-def _work(jobs: _Jobs, hold: float) -> None:
-    held: list[_Result] = []
-    held_since = 0.0
-    while (job := _next(jobs, held)) is not None:
-        began = monotonic()
-        result = _do(*job)
-        del job  # the thread keeps neither arguments nor results
-        if result is None:
-            continue
-        held_since = held_since if held else monotonic()
-        held.append(result)
-        del result
-        # The next takes about as long as this one.
-        ends_at = 2 * monotonic() - began
-        if not hold or ends_at - held_since > hold or jobs.qsize() < CROWD:
-            _hand_over(held)
-    _hand_over(held)
-
-
-def _next(jobs: _Jobs, held: list[_Result]) -> _Job | None:
-    if held:
-        with suppress(Empty):  # another thread took it
-            return jobs.get_nowait()
-        _hand_over(held)
-    return jobs.get()
+def _work(jobs: _Jobs) -> None:
+    """What a thread does all its life."""
+    while (job := jobs.get()) is not None:
+        _do(*job)
+        del job  # neither arguments nor results live on while the thread waits for more
 
 
 def _do(
@@ -123,28 +99,14 @@ def _do(
     loop: asyncio.AbstractEventLoop | None,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
-) -> _Result | None:
+) -> None:
     if loop is None or future is None:
         with suppress(BaseException):  # no one waits
             work(*arguments)
-        return None
-    if future.cancelled():
-        return None
-    return (loop, future, *_outcome(work, arguments))
-
-
-def _hand_over(held: list[_Result]) -> None:
-    """Give results to their loops, in one turn each."""
-    for loop in {result[0] for result in held}:
-        own = [result for result in held if result[0] is loop]
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_settle_all, own)
-    held.clear()
-
-
-def _settle_all(results: list[_Result]) -> None:
-    for _, future, result, failure in results:
-        _settle(future, result, failure)
+    elif not future.cancelled():
+        result, failure = _outcome(work, arguments)
+        with suppress(RuntimeError):  # the loop has been closed meanwhile: no one is left to hear of it
+            loop.call_soon_threadsafe(_settle, future, result, failure)
 
 
 def _outcome(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:

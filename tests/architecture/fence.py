@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,11 +132,11 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rest_framework": ("guard.drf",),
     "rich": ("cli",),
     "sqlite3": ("storage",),
-    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
-    "structlog": ("tally", "identity", "web", "features", "app", "cli.serve", "cli.workers"),
+    "starlette": ("web", "app", "cli.serving", "guard.asgi", "guard.fastapi", "guard.starlette"),
+    "structlog": ("tally", "identity", "web", "features", "app", "cli.serving"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
-    "uvicorn": ("web.protocol", "web.together", "cli.serve", "cli.workers"),
+    "uvicorn": ("web.protocol", "web.together", "cli.serving"),
     "werkzeug": ("guard.flask",),
 }
 
@@ -241,6 +242,25 @@ def one_way(tree: Path) -> Iterator[str]:
             target = _part(found.target)
             if found.ours and target != part and target not in allowed:
                 yield f"{path}:{found.line} {part} may not import {found.target}"
+
+
+def no_circles(tree: Path) -> Iterator[str]:
+    """No module imports itself by way of others, late imports and those for types included."""
+    found = {name: (path, list(imports(name, path, syntax))) for name, path, syntax in modules(tree)}
+    graph = {
+        name: {_module(each.target, found) for each in all_of if each.ours and name != PACKAGE} - {name}
+        for name, (_, all_of) in found.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        yield f"{found[circle[0]][0]}:1 imports run in a circle: {' → '.join(reversed(circle))}"
+
+
+def _module(target: str, known: Container[str]) -> str:
+    """Return the module that an import reads: `a.b` for the name `c` in `from watchword.a.b import c`."""
+    return target if target in known else target.rpartition(".")[0] or target
 
 
 def features_apart(tree: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ Check = Callable[[Path], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
     fence.one_way,
+    fence.no_circles,
     fence.features_apart,
     fence.rules_without_http,
     fence.libraries_in_their_place,
@@ -89,6 +90,17 @@ def test_every_rule_can_fail(tmp_path: Path, check: Check, name: str, text: str,
     (tmp_path / name).write_text(text)
     (found,) = check(tmp_path)
     assert said in found
+
+
+def test_a_circle_is_reported(tmp_path: Path) -> None:
+    """Also where one of its imports is late."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/a.py").write_text("from watchword.web.b import f")
+    (tmp_path / "web/b.py").write_text("from watchword.web import c")
+    assert list(fence.no_circles(tmp_path)) == []
+    (tmp_path / "web/c.py").write_text("def f():\n    from watchword.web.a import f")
+    (found,) = fence.no_circles(tmp_path)
+    assert "web.a → web.b → web.c" in found or "web.b → web.c → web.a" in found or "web.c → web.a → web.b" in found
 
 
 def test_a_clean_tree_breaks_nothing(tmp_path: Path) -> None:

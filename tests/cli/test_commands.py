@@ -30,8 +30,10 @@ def made(run: Run, name: str, *arguments: str) -> dict[str, object]:
 
 
 def test_version(run: Run) -> None:
-    """The package's."""
-    assert run("version").out.strip() == __version__
+    """The package's, however it is asked for."""
+    for asked in ("version", "--version", "-V"):
+        ended = run(asked)
+        assert (ended.code, ended.out, ended.err) == (0, f"{__version__}\n", "")
 
 
 def test_secret(run: Run) -> None:

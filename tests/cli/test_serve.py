@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Serve
-from watchword.cli.banner import banner, program
+from watchword.cli.serving.banner import banner, program
 from watchword.settings import load
 
 ROOT = Path(__file__).parents[2]

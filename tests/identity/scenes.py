@@ -45,6 +45,13 @@ async def join(kernel: Kernel, username: str = "alice", *, password: str | None 
     )
 
 
+async def stored(kernel: Kernel, user: User) -> User:
+    """The user as the database has them now."""
+    found = await kernel.users.find(user.id)
+    assert found is not None
+    return found
+
+
 async def log_in(
     kernel: Kernel, who: str = "alice", *, prove: Prove = proven, client: Client = HOME, replacing: str | None = None
 ) -> LoggedIn:

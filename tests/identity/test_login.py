@@ -26,6 +26,7 @@ from tests.identity.scenes import (
     refuse_inserts,
     reset_password,
     statements,
+    stored,
     unproven,
 )
 from watchword.clock import FixedClock
@@ -154,7 +155,7 @@ async def test_a_log_in_leaves_its_time(kernel: Kernel, clock: FixedClock) -> No
     clock.advance(60)
     with pytest.raises(Unauthenticated):
         await log_in(kernel, prove=unproven)
-    assert (await kernel.users.get(user.id)).last_login_at == logged_in_at
+    assert (await stored(kernel, user)).last_login_at == logged_in_at
 
 
 async def test_the_access_token_says_who_and_how(kernel: Kernel) -> None:
@@ -352,8 +353,8 @@ async def test_d2_a_password_that_bcrypt_cannot_hold_keeps_its_argon2_hash(
 async def test_a_hash_that_cannot_be_read_matches_nothing(kernel: Kernel) -> None:
     """A marker or a damaged hash in the column is a failed log-in, not a fault (never 5xx)."""
     user = await join(kernel)
-    for stored in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
-        await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=stored, id=user.id)
+    for damaged in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
+        await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=damaged, id=user.id)
         with pytest.raises(Unauthenticated):
             await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
 

@@ -75,7 +75,7 @@ async def _accounts(kernel: Kernel) -> None:
     await kernel.users.disable(user.id, client=HOME)
     await kernel.users.enable(user.id, client=HOME)
     await kernel.users.page(search="a")
-    await kernel.users.get(user.id)
+    await kernel.users.find(user.id)
     await reset_password(kernel, user.id)
 
     async def upgraded(candidate: Candidate | None) -> Proof | None:

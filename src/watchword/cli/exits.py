@@ -12,8 +12,6 @@ from watchword.errors import (
     StorageError,
     WatchwordError,
 )
-from watchword.storage.sqlite_faults import advice
-from watchword.storage.sqlite_lock import BeingReplaced
 
 OK = 0
 FAULT = 1
@@ -27,10 +25,9 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
-    (BeingReplaced, "wait until that has ended, then try again"),
-    (SchemaMismatch, "use the version of Watchword that wrote this database, or run: watchword migrate"),
+    (SchemaMismatch, "use the version of Watchword that wrote this database, or run `watchword migrate`"),
     (StorageError, "check that the data directory can be written to and is not full, then try again"),
-    (NotFound, "watchword users list shows who there is"),
+    (NotFound, "`watchword users list` shows who there is"),
 )
 
 
@@ -80,6 +77,11 @@ def explain(error: Exception) -> int:
 
 
 def _hint(error: WatchwordError) -> str:
+    from watchword.storage.sqlite_faults import advice
+    from watchword.storage.sqlite_lock import BeingReplaced
+
+    if isinstance(error, BeingReplaced):
+        return "wait until that has ended, then try again"
     found = advice(error.__cause__) if isinstance(error, StorageError) else ""
     return found or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 

@@ -7,30 +7,43 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from watchword.cli.asking import confirm
+import typer
+
+from watchword.cli.asking import Yes, confirm
+from watchword.cli.db import plain, print_done, refuse_what_was_issued
 from watchword.cli.exits import FAULT, MISSING, CommandError
-from watchword.cli.people import print_json
-from watchword.cli.restored_backup import plain, print_done, refuse_what_was_issued
-from watchword.clock import SystemClock, rfc3339
-from watchword.identity.restoring import Restored
-from watchword.settings import Settings
-from watchword.storage.sqlite_lock import InUse, alone, held_by_sqlite
-from watchword.storage.sqlite_restore import Unusable, prepared, put_in_place
+from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.printing import Json, print_json
+
+if TYPE_CHECKING:
+    from watchword.identity.restoring import Restored
 
 _NOTHING = "nothing was changed"
 
 
-def restore(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
-    """Put the backup in place of the database that the settings name, which no process may have open."""
+@takes_settings(*STORAGE, "jwt_secret")
+def restore(
+    *,
+    file: Annotated[str, typer.Argument(help="A backup, as `watchword backup` makes it.", metavar="FILE")],
+    yes: Yes = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Put a backup in the database's place and keep the former one. Stop the service first. All users log in again."""
+    from watchword.clock import SystemClock, rfc3339
+    from watchword.storage.sqlite_restore import put_in_place
+
+    settings = load_settings(flags).settings
     path = Path(os.path.realpath(settings.database_path))
-    file = _backup(name, path)
+    source = _backup(file, path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(path):
         pass  # ask only where it can be done
-    confirm(_question(file, path), yes=yes)
+    confirm(_question(source, path), yes=yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does, which removes the copy
-    with _alone(path), _usable(file, path) as copy:
+    with _alone(path), _usable(source, path) as copy:
         done = refuse_what_was_issued(settings, copy)  # before it is in place: no service ever starts without
         _uninterrupted()
         former = put_in_place(copy, path, f"{path.name}.{rfc3339(SystemClock().now()).replace(':', '')}")
@@ -38,6 +51,8 @@ def restore(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
 
 
 def _backup(name: str, path: Path) -> Path:
+    from watchword.storage.sqlite_lock import held_by_sqlite
+
     file = Path(name)
     if not name or not file.exists():
         raise CommandError(f"there is no file {name!a}", "give the file that `watchword backup` made", MISSING)
@@ -60,6 +75,8 @@ def _question(file: Path, path: Path) -> str:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
+    from watchword.storage.sqlite_lock import InUse, alone
+
     try:
         with alone(path):
             yield
@@ -70,6 +87,8 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _usable(file: Path, path: Path) -> Iterator[Path]:
+    from watchword.storage.sqlite_restore import Unusable, prepared
+
     try:
         with prepared(file, path) as copy:
             yield copy

@@ -39,8 +39,6 @@ _QUEUE_PER_THREAD = 64
 _PLACES_PER_ADDRESS = 16
 _PLACES = (_PLACES_PER_ADDRESS, 24, 32)  # of a network, of the wider one around it, of the widest
 _AHEAD = 3  # pieces of work given to the threads beyond those that they do, so that none waits for the loop
-# In a crowd a log-in waits behind others anyway; two or three that go on together cost little more than one.
-_HOLD_SECONDS = 0.06
 
 
 def normalise(password: str) -> bytes:
@@ -108,7 +106,7 @@ class Hasher:
     def __init__(self, preferred: str, *, width: int | None = None, workers: int = 1) -> None:
         self._preferred = preferred
         self._width = width or max(1, cores() // workers)
-        self._threads = Threads(self._width, "watchword-hash", hold=_HOLD_SECONDS)
+        self._threads = Threads(self._width, "watchword-hash")
         self._queue: FairQueue[_Job] = FairQueue()
         self._in_threads = 0
         self._waiting = 0

@@ -61,13 +61,6 @@ class Users:
         )
         return None if row is None else User.of(row)
 
-    async def get(self, user_id: str) -> User:
-        """The user with that id. Raises `NotFound`."""
-        user = await self.find(user_id)
-        if user is None:
-            raise NotFound("There is no such user.")
-        return user
-
     async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
         """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
         rows = await self._database.scan(

@@ -75,11 +75,6 @@ async def status(database: Database, *, migrations: Sequence[Migration] | None =
     )
 
 
-async def pending(database: Database) -> tuple[Migration, ...]:
-    """Return what `migrate` would apply. Raises `SchemaMismatch`."""
-    return (await status(database)).pending
-
-
 @lru_cache(maxsize=1)
 def bundled() -> tuple[Migration, ...]:
     """Return this version's migrations."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from watchword.errors import InvalidKey
 from watchword.tokens import jwk as jwk_format
@@ -176,20 +176,6 @@ class SigningKey(_Immutable):
         if row.kty == "EC":
             return cls(ec.generate_private_key(material_rules.CURVES[str(row.curve)]), algorithm)
         return cls(ed25519.Ed25519PrivateKey.generate(), algorithm)
-
-    @classmethod
-    def from_pem(cls, pem: bytes, algorithm: str, password: bytes | None = None) -> SigningKey:
-        """Read a PEM private key (PKCS #8, PKCS #1, SEC 1; at most 32 KiB).
-
-        :raises InvalidKey: no private key, a wrong password, or unfit.
-        """
-        try:
-            material = load_pem_private_key(_pem_bytes(pem), password)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise InvalidKey("This is not a private key in PEM form, or the password is wrong.") from error
-        if not isinstance(material, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-            raise InvalidKey("Keys of this type are not supported.")
-        return cls(material, algorithm)
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> SigningKey:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from watchword.errors import NotFound
-from watchword.web.headers import DOCS_POLICY
+from watchword.web.conditional import unless_known
+from watchword.web.headers import DOCS_POLICY, public_for
 from watchword.web.route import Anyone, Call, Handler, Header, Reply, Route
 
 _PACKAGE = "swagger_ui"
@@ -108,7 +109,7 @@ def _read(path: Path) -> _Asset:
 
 def _fixed(asset: _Asset, headers: tuple[Header, ...] = ()) -> Handler:
     async def show(call: Call) -> Reply:
-        return _conditional(call, asset, headers)
+        return _shown(call, asset, headers)
 
     return show
 
@@ -119,15 +120,11 @@ def _from_file(path: Path) -> Handler:
             asset = _read(path)
         except OSError as error:
             raise NotFound("This file of Swagger UI is missing.") from error
-        return _conditional(call, asset, ())
+        return _shown(call, asset)
 
     return show
 
 
-def _conditional(call: Call, asset: _Asset, headers: tuple[Header, ...]) -> Reply:
-    """The asset, or 304 when the asker has it; asked for again after ten minutes, since no name carries a version."""
-    caching = ((b"cache-control", b"public, max-age=600"), (b"etag", asset.tag), *headers)
-    shown = [value for name, value in call.scope["headers"] if name == b"if-none-match"]
-    if any(asset.tag in value for value in shown):
-        return Reply(None, 304, caching)
-    return Reply(asset.content, headers=caching)
+def _shown(call: Call, asset: _Asset, headers: tuple[Header, ...] = ()) -> Reply:
+    """Return the asset; it is asked for again after ten minutes, since no name carries a version."""
+    return unless_known(call, asset.content, asset.tag, (public_for(600), *headers))

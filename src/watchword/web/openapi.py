@@ -165,7 +165,7 @@ class _Writer:
             answer: dict[str, Any] = {"description": http.HTTPStatus(status).phrase, "headers": _REQUEST_ID}
             if kind is not None:
                 content = {"schema": self._schemas[kind], **_example(route.shown.get(status))}
-                answer["content"] = {route.media_type.partition(";")[0]: content}
+                answer["content"] = {route.media_type.partition(";")[0]: content, **(_PAGE if route.page else {})}
             answers[str(status)] = answer
         return answers
 
@@ -212,6 +212,7 @@ def some_problem(code: str, pages: str) -> dict[str, Any]:
     return shown
 
 
+_PAGE = {"text/html": {"schema": {"type": "string"}}}
 _REQUEST_ID = {"X-Request-Id": {"description": "Names this request in our log.", "schema": {"type": "string"}}}
 
 

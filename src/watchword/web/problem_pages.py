@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from http import HTTPStatus
 
 from watchword.errors import NotFound
 from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
 from watchword.web.feature import Feature
-from watchword.web.headers import public_for, styled_page_policy
+from watchword.web.framed import HTML, STYLE_POLICY, framed, listed
+from watchword.web.headers import public_for
 from watchword.web.openapi import implied_codes, operation_id, some_problem, tag_of
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 
-_STYLE = (
-    "body{font:1.1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
-    "color:#1b1b1b;background:#fff;overflow-wrap:anywhere}"
-    "h1{line-height:1.25}h2{margin:2rem 0 .5rem;font-size:1.2rem}"
-    "code,pre{background:#f0f0f0;border-radius:3px}code{padding:.1em .3em}"
-    "pre{padding:1rem;overflow-x:auto;white-space:pre-wrap;font-size:.9rem;line-height:1.45}"
-    "a{color:#0b4f9e}dt{margin-top:1em;font-weight:600}dd{margin:0}ul{padding-left:1.2rem}"
-    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}code,pre{background:#2c2c2c}a{color:#8ec1ff}}"
-)
-_HEADERS = (styled_page_policy(_STYLE), public_for(3600))
+_HEADERS = (STYLE_POLICY, public_for(3600))
 _SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 _NEIGHBOURS = 4
 _Places = dict[str, list[tuple[str, Route]]]
@@ -59,7 +51,8 @@ class ProblemPages:
         if problem is None:
             raise NotFound("There is no problem of this name.")
         happened, *do = _SENTENCE.split(problem.about)
-        return self._page(
+        return framed(
+            self._root,
             problem.title,
             f"<p>Status {problem.status}, code <code>{escape(code)}</code></p>"
             f"<h2>What happened</h2><p>{_prose(happened)}</p>"
@@ -75,7 +68,7 @@ class ProblemPages:
             for code, problem in sorted(PROBLEMS.items())
         )
         docs = f"<p>{self._to_docs()}</p>" if self._docs else ""
-        return self._page("Problems", f"<p>What can go wrong, by name.</p>{docs}<dl>{entries}</dl>")
+        return framed(self._root, "Problems", f"<p>What can go wrong, by name.</p>{docs}<dl>{entries}</dl>")
 
     def _answer(self, code: str, problem: Problem) -> str:
         status = HTTPStatus(problem.status)
@@ -91,7 +84,7 @@ class ProblemPages:
         if not places:
             return ""
         shown = (self._route(tag, route) for tag, route in places)
-        return f"<h2>Who answers so</h2>{_list(shown)}"
+        return f"<h2>Who answers so</h2>{listed(shown)}"
 
     def _route(self, tag: str, route: Route) -> str:
         path = route.path if route.root else self._prefix + route.path
@@ -104,23 +97,13 @@ class ProblemPages:
         like = [other for other, one in PROBLEMS.items() if one.status == problem.status and other != code]
         links = [self._link(other) for other in like[:_NEIGHBOURS]]
         links.append(f'<a href="{escape(self._root)}/problems">All problems</a>')
-        return _list([*links, self._to_docs()] if self._docs else links)
+        return listed([*links, self._to_docs()] if self._docs else links)
 
     def _to_docs(self) -> str:
         return f'<a href="{escape(self._root)}/docs">Every route, to read and to try</a>'
 
     def _link(self, code: str) -> str:
         return f'<a href="{escape(self._root)}/problems/{code}">{escape(PROBLEMS[code].title)}</a>'
-
-    def _page(self, title: str, content: str) -> str:
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">'
-            f'<link rel="icon" type="image/svg+xml" href="{escape(self._root)}/icon.svg">'
-            f"<title>{escape(title)} – Watchword</title><style>{_STYLE}</style></head>"
-            f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>"
-        )
 
 
 def problem_routes(
@@ -142,7 +125,7 @@ def problem_routes(
             handler=show_index,
             access=Anyone(),
             summary="Every problem by name",
-            media_type="text/html; charset=utf-8",
+            media_type=HTML,
             documented=False,
         ),
         Route(
@@ -151,14 +134,10 @@ def problem_routes(
             handler=show_problem,
             access=Anyone(),
             summary="What a problem means and what to do",
-            media_type="text/html; charset=utf-8",
+            media_type=HTML,
             documented=False,
         ),
     )
-
-
-def _list(entries: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{entry}</li>" for entry in entries) + "</ul>"
 
 
 def _prose(text: str) -> str:

@@ -129,4 +129,5 @@ class Route:
     speech: Speech = Speech.PROBLEM
     media_type: str = "application/json"
     root: bool = False  # outside the prefix (well-known documents)
+    page: bool = False  # a browser gets what is answered as a page
     documented: bool = True  # in the OpenAPI document

@@ -11,4 +11,6 @@ from watchword.web.feature import Feature
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
     """What this feature declares."""
-    return Feature("accounts", AccountRoutes(Accounts(kernel), cookie).table(), "The account of the user who asks.")
+    return Feature(
+        "accounts", AccountRoutes(Accounts(kernel), cookie).table(), "Make an account; see, change and close your own."
+    )

@@ -10,4 +10,8 @@ from watchword.web.feature import Feature
 
 def feature(kernel: Kernel) -> Feature:
     """What this feature declares."""
-    return Feature("health", HealthRoutes(Health(kernel)).table(), "For load balancers and orchestrators.")
+    return Feature(
+        "health",
+        HealthRoutes(Health(kernel)).table(),
+        "For load balancers and orchestrators: whether this process lives, and whether to send it requests.",
+    )

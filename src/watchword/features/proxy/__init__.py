@@ -8,4 +8,6 @@ from watchword.web.feature import Feature
 
 def feature() -> Feature:
     """What this feature declares."""
-    return Feature("proxy", ProxyRoutes().table(), "For reverse proxies: nginx, Caddy, Traefik.")
+    return Feature(
+        "proxy", ProxyRoutes().table(), "For reverse proxies that ask about every request: nginx, Caddy, Traefik."
+    )

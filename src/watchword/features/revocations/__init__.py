@@ -13,5 +13,5 @@ def feature(kernel: Kernel) -> Feature:
     return Feature(
         "revocations",
         RevocationRoutes(Revocations(kernel)).table(),
-        "For guards: APIs that verify tokens by themselves.",
+        "For guards, which verify tokens by themselves: what has been revoked.",
     )

@@ -1,15 +1,24 @@
-"""What has to follow when a backup was restored: `watchword db restored`, and as a part of `watchword restore`."""
+"""`watchword migrate` and `watchword db`: the database of a new version, and of a restored backup."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from watchword.cli.asking import confirm
-from watchword.cli.people import print_json, require_database, with_kernel
-from watchword.identity import restoring
-from watchword.identity.kernel import Kernel
-from watchword.identity.restoring import Restored
+import typer
+
+from watchword.cli.asking import Yes, confirm
+from watchword.cli.exits import CODES_HELP
+from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.opening import require_database, tell_that_it_is_new, with_kernel
+from watchword.cli.printing import Json, print_json
 from watchword.settings import Settings
+
+if TYPE_CHECKING:
+    from watchword.identity.kernel import Kernel
+    from watchword.identity.restoring import Restored
+
+group = typer.Typer(help="The database.", epilog=CODES_HELP, no_args_is_help=True)
 
 _FORGOTTEN = """
 The backup does not know what happened since it was made:
@@ -19,8 +28,26 @@ The backup does not know what happened since it was made:
   - users who registered: they are gone, and may register again"""
 
 
-def note(settings: Settings, *, yes: bool, as_json: bool) -> None:
-    """Refuse everything issued before, and say what was done and what cannot be known."""
+@takes_settings(*STORAGE)
+def migrate(*, flags: dict[str, object]) -> None:
+    """Bring the database to this version's schema; does nothing when it is there already."""
+    settings = load_settings(flags).settings
+    made = not settings.database_path.exists()
+
+    async def nothing(_: Kernel) -> None:
+        """Opening it has done everything."""
+
+    with_kernel(settings, nothing, makes=True)
+    if made:
+        tell_that_it_is_new(settings)
+    print("The database has this version's schema.")
+
+
+@group.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE, "jwt_secret")
+def restored(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object]) -> None:
+    """After restoring a backup: refuse every token and end every session from before. All users log in again."""
+    settings = load_settings(flags).settings
     require_database(settings)
     confirm("This ends every session: all users log in again. Go on?", yes=yes)
     done = refuse_what_was_issued(settings)
@@ -34,6 +61,8 @@ def refuse_what_was_issued(settings: Settings, path: Path | None = None) -> Rest
     """Refuse everything issued before, in this database or in the one that the settings name."""
 
     async def work(kernel: Kernel) -> Restored:
+        from watchword.identity import restoring
+
         return await restoring.note_restored(
             kernel.database, kernel.keys.store, kernel.clock, shared_secret=settings.jwt_secret is not None
         )

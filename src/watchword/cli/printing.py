@@ -1,38 +1,38 @@
-"""What prints without touching the database: settings, a fresh secret, the version."""
+"""How a command prints: tables and records for people and for pipes, JSON for programs."""
 
 from __future__ import annotations
 
-import json
-import os
+import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-from watchword import __version__, base64url
-from watchword.settings import Loaded
-from watchword.settings.table import SETTINGS
-from watchword.settings.values import SECRET_BYTES
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def show_settings(loaded: Loaded, *, as_json: bool) -> None:
-    """Print every setting with its value and where it came from."""
-    shown = loaded.settings.shown()
-    if as_json:
-        found = [
-            {"name": s.name, "variable": s.variable, "value": shown[s.name], "from": loaded.origins[s.name]}
-            for s in SETTINGS
-        ]
-        print(json.dumps(found, indent=2))
-        return
-    rows = []
-    for setting in SETTINGS:
-        value = shown[setting.name] or (setting.otherwise if setting.secret else "none")
-        rows.append((setting.variable, value, loaded.origins[setting.name]))
-    print_table(("setting", "value", "from"), rows)
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def fields(struct: object) -> dict[str, object]:
+    """Return the fields of a struct by name, as the HTTP interface shows them: times as RFC 3339."""
+    import msgspec
+
+    from watchword.clock import rfc3339
+
+    found: dict[str, object] = msgspec.to_builtins(struct)
+    return {
+        name: rfc3339(value) if name.endswith("_at") and isinstance(value, int) else value
+        for name, value in found.items()
+    }
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table: drawn by rich on a terminal, tab-separated without a head for a pipe."""
-    import sys
-
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
@@ -60,8 +60,6 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_record(pairs: Sequence[tuple[str, str]]) -> None:
     """One thing, a line for each of its properties; tab-separated for a pipe. Lines are never broken."""
-    import sys
-
     if not sys.stdout.isatty():
         for name, value in pairs:
             print(f"{name}\t{value}")
@@ -72,13 +70,3 @@ def print_record(pairs: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         Console().print(Text(f"{name:<{width}}  ", "bold").append(value, "not bold"), soft_wrap=True)
-
-
-def fresh_secret() -> str:
-    """32 random bytes as base64url."""
-    return base64url.encode_text(os.urandom(SECRET_BYTES))
-
-
-def version_text() -> str:
-    """The version of this package."""
-    return __version__

@@ -14,7 +14,7 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from watchword.cli.serve import ServiceConfig, StoppingServer
+from watchword.cli.serving.server import ServiceConfig, StoppingServer
 
 _log = structlog.get_logger("watchword.serve")
 _TURN = 0.1  # seconds between two looks at signals

@@ -1,0 +1,61 @@
+"""The database that the settings name, opened for one command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from watchword.cli.exits import MISSING, CommandError
+from watchword.settings import Settings
+
+if TYPE_CHECKING:  # the command line is put together without the kernel's libraries
+    from watchword.identity.kernel import Kernel
+
+T = TypeVar("T")  # Python 3.11 has no `def f[T]`
+
+
+def with_kernel(
+    settings: Settings, work: Callable[[Kernel], Awaitable[T]], *, makes: bool = False, path: Path | None = None
+) -> T:
+    """Open the database that the settings name, do the work, close it.
+
+    :param makes: make the database if there is none, as the first command of all may have to.
+    :param path: another file than the settings name.
+    """
+    import asyncio
+
+    from watchword.app import opened
+
+    if not makes and path is None:
+        require_database(settings)
+
+    async def main() -> T:
+        async with opened(settings, serves=False, path=path) as kernel:
+            return await work(kernel)
+
+    return asyncio.run(main())
+
+
+def require_database(settings: Settings) -> None:
+    """In the wrong directory there is none: one that was made now, empty, would take anything and say that it is done.
+
+    :raises CommandError: there is no database where the settings say.
+    """
+    if not settings.database_path.exists():
+        miss_database(settings)
+
+
+def miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
+    """Raise `CommandError`: there is no database where the settings say.
+
+    :param otherwise: ends the hint.
+    """
+    hint = "run this where the service runs, or name the place with --data-dir or --database-url"
+    raise CommandError(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
+
+
+def tell_that_it_is_new(settings: Settings) -> None:
+    """Say where a database was made, as it may be elsewhere than was meant."""
+    sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
