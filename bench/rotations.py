@@ -30,7 +30,7 @@ from watchword.clock import SystemClock
 from watchword.identity.audit import Peer
 from watchword.identity.issuing import FIRST_PARTY, TokenIssuer
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Revocations
 from watchword.identity.sessions.row import ROTATE
 from watchword.identity.sessions.sessions import Sessions
 from watchword.opaque import RefreshToken
@@ -183,8 +183,8 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     settings, clock = Settings(data_dir=path.parent), SystemClock()
     ring = SimpleNamespace(to_sign_with=lambda: None)  # nothing is signed here
     issuer = TokenIssuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
-    follower = Follower(database, clock, lambda: None)  # nobody follows
-    callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, follower, settings, clock))
+    revocations = Revocations(database, clock, lambda: None)  # nobody follows
+    callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, revocations, settings, clock))
     garbage.settle()  # as the service does when it has started
     tasks = [asyncio.create_task(callers.call(first)) for first in range(IN_FLIGHT)]
     await asyncio.sleep(spec.warmup)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
-from watchword.identity import revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, LoggedIn, Proof, Prove
+from watchword.identity.revocation import Published
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 from watchword.storage.database import Tx
@@ -66,12 +66,11 @@ def claims_of(kernel: Kernel, of: Tokens | LoggedIn) -> AccessClaims:
 async def reset_password(kernel: Kernel, user_id: str, password_hash: str = "$argon2id$new") -> None:
     """Set a password as a reset does: one unit, published last."""
 
-    async def unit(tx: Tx) -> None:
-        entries = await kernel.users.set_password(tx, user_id, password_hash, now=kernel.clock.now(), reason="reset")
-        await revocation.publish(tx, *entries)
+    async def unit(tx: Tx) -> tuple[None, Published]:
+        now = kernel.clock.now()
+        return None, await kernel.users.set_password(tx, user_id, password_hash, now=now, reason="reset")
 
-    await kernel.database.transact(unit)
-    await kernel.follower.catch_up()
+    await kernel.revocations.commit(unit)
 
 
 async def recorded(kernel: Kernel, table: str, order: str = "rowid") -> list[Recorded]:

@@ -282,7 +282,7 @@ async def test_an_entry_outlives_the_latest_token_whatever_the_life_setting_is_n
     clock.advance(long_lived.exp - 1 - clock.now())
     async with open_kernel(access_lifetime="5m") as kernel:
         await sweeping.sweep(kernel.database, clock.now())
-        kernel.follower.sweep()
+        kernel.revocations.sweep()
         with pytest.raises(TokenError) as caught:
             claims_of(kernel, scene.here)
         assert caught.value.code == "token_revoked"

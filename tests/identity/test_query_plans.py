@@ -154,7 +154,7 @@ async def _the_rest(kernel: Kernel) -> None:
     await resealing.rotate(Master((NEW, OLD)), kernel.database, kernel.clock)
     await resealing.rotate(Master((OLD, NEW)), kernel.database, kernel.clock, go_back=True)
     await resealing.start(kernel.master, kernel.database, SystemClock())
-    await restoring.note_restored(kernel.database, kernel.keys.store, kernel.clock, shared_secret=True)
+    await restoring.note_restored(kernel.revocations, kernel.keys.store, kernel.clock, shared_secret=True)
 
 
 async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

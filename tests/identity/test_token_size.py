@@ -145,6 +145,6 @@ async def test_a_list_that_cannot_be_read_after_the_commit_does_not_lose_the_ans
             claims_of(kernel, old)
         monkeypatch.undo()
         kernel.database._reader = broken  # type: ignore[attr-defined]
-        assert await kernel.follower.poll() is True
+        assert await kernel.revocations.poll() is True
         (entry,) = await recorded(kernel, "ww_revocations")
         assert (entry["kind"], entry["subject"]) == ("user", user.id)

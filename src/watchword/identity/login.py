@@ -15,10 +15,10 @@ import msgspec
 
 from watchword.clock import Clock
 from watchword.errors import TooManyAttempts, Unauthenticated
-from watchword.identity import audit, identifiers, revocation
+from watchword.identity import audit, identifiers
 from watchword.identity.audit import Client
 from watchword.identity.identifiers import Identifier
-from watchword.identity.revocation import Entry, Follower
+from watchword.identity.revocation import Published, Revocations
 from watchword.identity.roles import granted
 from watchword.identity.sessions.row import Live
 from watchword.identity.sessions.sessions import Opening, Sessions, Tokens, record_ends, require_live
@@ -77,14 +77,14 @@ class LogIn:
         users: Users,
         sessions: Sessions,
         throttle: Throttle,
-        follower: Follower,
+        revocations: Revocations,
         clock: Clock,
     ) -> None:
         self._database = database
         self._users = users
         self._sessions = sessions
         self._throttle = throttle
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._failures = Sample(Log("watchword.login"), "log_in_failed")
 
@@ -192,11 +192,11 @@ class LogIn:
         replaced = None if replacing is None else self._sessions.session_handle(replacing)
         opening = Opening(user.id, client_id, "", (proof.method,), client)
 
-        async def unit(tx: Tx) -> tuple[Live | None, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[Live | None, Published]:
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
             if seen is None:
                 await audit.record(tx, "log_in", at=now, client=client, outcome="refused", user=user.id)
-                return None, []
+                return None, ()
             if proof.upgrade is not None:
                 await _upgrade(tx, candidate, proof.upgrade)
             live = await self._sessions.open(
@@ -211,13 +211,9 @@ class LogIn:
             await audit.record(
                 tx, "log_in", at=now, client=client, actor=user.id, user=user.id, session=live.grant.session_id
             )
-            await revocation.publish(tx, *entries)
             return live, entries
 
-        live, entries = await self._database.transact(unit)
-        if entries:
-            await self._follower.take(entries)
-        return live
+        return await self._revocations.commit(unit)
 
     async def change_password(
         self, caller: AccessClaims, candidate: Candidate, password_hash: str, *, client: Client, client_id: str
@@ -230,7 +226,7 @@ class LogIn:
         now = self._clock.now()
         opening = Opening(user.id, client_id, "", ("pwd",), client)
 
-        async def unit(tx: Tx) -> tuple[Live, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[Live, Published]:
             await require_live(tx, caller, now)
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
             if seen is None:
@@ -248,12 +244,9 @@ class LogIn:
                 user=user.id,
                 session=live.grant.session_id,
             )
-            await revocation.publish(tx, *entries)
             return live, entries
 
-        live, entries = await self._database.transact(unit)
-        await self._follower.take(entries)
-        return self._logged_in(user, live)
+        return self._logged_in(user, await self._revocations.commit(unit))
 
     def _logged_in(self, user: User, live: Live) -> LoggedIn:
         seen = msgspec.structs.replace(user, last_login_at=live.grant.auth_time)

@@ -15,7 +15,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Published, Revocations
 from watchword.identity.sessions.refreshing import Refresher
 from watchword.identity.sessions.row import READ, Live, state_of
 from watchword.identity.sessions.rule import is_live
@@ -95,18 +95,18 @@ class Sessions:
         ephemeral: Ephemeral,
         master: Master,
         issuer: TokenIssuer,
-        follower: Follower,
+        revocations: Revocations,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
         self._keys = master.keys("refresh")
         self._issuer = issuer
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._lifetime = int(settings.session_lifetime.total_seconds())
-        self._refresher = Refresher(database, ephemeral, self._keys, issuer, follower, settings, clock)
+        self._refresher = Refresher(database, ephemeral, self._keys, issuer, revocations, settings, clock)
 
     def tokens(self, live: Live) -> Tokens:
         """Sign what the client receives. The access token's times are the row's."""
@@ -227,17 +227,16 @@ class Sessions:
         handle = None if presented is None else self.session_handle(presented)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             entries = []
             if claims is not None and claims.sid is not None:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
             if handle is not None:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
             await record_ends(tx, "logged_out", entries, client=client, now=now)
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
         """The user's live sessions in the order in which they were opened."""
@@ -257,7 +256,7 @@ class Sessions:
         """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             await require_live(tx, caller, now)
             row = await tx.one(
                 "SELECT id FROM ww_sessions WHERE id = :id AND user_id = :user", id=session_id, user=caller.sub
@@ -268,10 +267,9 @@ class Sessions:
             await audit.record(
                 tx, "session_ended", at=now, client=client, actor=caller.sub, user=caller.sub, session=session_id
             )
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def end_others(self, caller: AccessClaims, *, client: Client) -> int:
         """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
@@ -280,11 +278,11 @@ class Sessions:
             await self._look_at(caller, now)
             return 0
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[int, Published]:
             await require_live(tx, caller, now)
             ended = await revocation.end_sessions(tx, caller.sub, reason="ended", now=now, keep=caller.sid)
             if not ended:
-                return []
+                return 0, ()
             await audit.record(
                 tx,
                 "other_sessions_ended",
@@ -296,12 +294,9 @@ class Sessions:
                 detail={"count": str(len(ended))},
             )
             # Most of a long list were last used days ago: there is no token left to refuse.
-            await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
-            return ended
+            return len(ended), [entry for entry in ended if (entry.expires_at or 0) > now]
 
-        ended = await self._database.transact(unit, ends=True)
-        await self._follower.take(entry for entry in ended if (entry.expires_at or 0) > now)
-        return len(ended)
+        return await self._revocations.commit(unit, ends=True)
 
     async def _look_at(self, caller: AccessClaims, now: int) -> None:
         """`require_live` where nothing is to be changed: writes nothing. Raises `Unauthenticated`."""
