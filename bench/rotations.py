@@ -27,7 +27,7 @@ from bench.load import Used
 from watchword import opaque
 from watchword.cli import garbage
 from watchword.clock import SystemClock
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY, TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Revocations
@@ -41,7 +41,7 @@ from watchword.storage.sqlite import SQLite
 IN_FLIGHT = 32
 SESSIONS = 32 * IN_FLIGHT
 MASTER = Master((b"bench" * 8,))
-PEER = Peer(address="127.0.0.1", agent="bench", request_id="bench")
+CLIENT = Client(address="127.0.0.1", agent="bench", request_id="bench")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def plain(path: Path, spec: Spec) -> dict[str, float]:
 def _group(cursor: sqlite3.Cursor, turns: Iterator[tuple[str, int]]) -> int:
     """Rotate 32 sessions in one transaction."""
     now = int(time.time())
-    same: dict[str, str | int] = {"client": FIRST_PARTY, "address": PEER.address, "agent": PEER.agent}
+    same: dict[str, str | int] = {"client": FIRST_PARTY, "address": CLIENT.address, "agent": CLIENT.agent}
     same |= {"now": now, "idle": now + 604_800, "until": now + 900}
     cursor.execute("BEGIN IMMEDIATE")
     for fingerprint, generation in islice(turns, IN_FLIGHT):
@@ -173,7 +173,7 @@ class Ours:
             if self.stopping:
                 return
             presented = opaque.encode_refresh(held[place], key)
-            held[place] = (await self.sessions.rotate(presented, client_id=FIRST_PARTY, peer=PEER)).refresh
+            held[place] = (await self.sessions.rotate(presented, client_id=FIRST_PARTY, client=CLIENT)).refresh
             self.done += 1
 
 

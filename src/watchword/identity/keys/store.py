@@ -194,8 +194,8 @@ def fresh(algorithm: str, master: Master) -> SealedKey:
 
 
 def state_of(row: Row) -> KeyState:
-    """From the columns kid, algorithm, status, created_at, activated_at, retired_at, in this order."""
-    return KeyState(row[0], row[1], row[2], row[3], row[4], row[5])
+    """From a row of `ww_signing_keys` with the columns of a `KeyState`."""
+    return KeyState(*(row[column] for column in KeyState._fields))
 
 
 async def revoke_in(

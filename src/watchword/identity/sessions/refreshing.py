@@ -20,7 +20,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
 from watchword.identity.revocation import Published, Revocations
-from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.identity.sessions.row import COLUMNS, READ, ROTATE, Live, is_elsewhere, live_of, state_of
 from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
@@ -186,7 +186,7 @@ class Refresher:
             " idle_expires_at = CASE WHEN expires_at < :idle THEN expires_at ELSE :idle END,"
             " access_until = CASE WHEN access_until > :until THEN access_until ELSE :until END, grace_elsewhere = 0"
             " WHERE id = :id AND generation < :presented AND ended_at IS NULL"
-            f" RETURNING {LIVE}",
+            f" RETURNING {COLUMNS}",
             next=token.generation + 1,
             presented=token.generation,
             now=now,

@@ -17,7 +17,7 @@ from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.sessions.refreshing import Refresher
-from watchword.identity.sessions.row import READ, Live, state_of
+from watchword.identity.sessions.row import IS_LIVE, READ, Live, state_of
 from watchword.identity.sessions.rule import is_live
 from watchword.ids import new_id
 from watchword.opaque import RefreshToken
@@ -32,9 +32,9 @@ INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_t
 VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
 """
 _ANOTHER = "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL AND id <> :keep LIMIT 1"
-_LIVE_CALLER = """
+_LIVE_CALLER = f"""
 SELECT ww_sessions.id FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
-WHERE ww_sessions.id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now
+WHERE ww_sessions.id = :id AND user_id = :user AND {IS_LIVE}
     AND disabled_at IS NULL AND token_version <= CAST(:version AS BIGINT)
 """
 
@@ -193,10 +193,7 @@ class Sessions:
         """Whether the session has neither ended nor expired."""
         now = self._clock.now()
         row = await self._database.one(
-            "SELECT id FROM ww_sessions WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now",
-            id=session_id,
-            now=now,
+            f"SELECT id FROM ww_sessions WHERE id = :id AND {IS_LIVE}", id=session_id, now=now
         )
         return row is not None
 
@@ -243,14 +240,23 @@ class Sessions:
         now = self._clock.now()
         rows = await self._database.all(
             "SELECT id, created_at, rotated_at, idle_expires_at, address, agent FROM ww_sessions"
-            " WHERE user_id = :user AND id > :after AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now ORDER BY id LIMIT :limit",
+            f" WHERE user_id = :user AND id > :after AND {IS_LIVE} ORDER BY id LIMIT :limit",
             user=user_id,
             after=after,
             now=now,
             limit=limit,
         )
-        return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
+        return [
+            SessionView(
+                id=row["id"],
+                created_at=row["created_at"],
+                last_used_at=row["rotated_at"],
+                expires_at=row["idle_expires_at"],
+                address=row["address"],
+                agent=row["agent"],
+            )
+            for row in rows
+        ]
 
     async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
         """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
@@ -335,8 +341,8 @@ async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
         None
         if user is None
         else await tx.one(
-            "UPDATE ww_sessions SET access_until = access_until WHERE id = :id AND user_id = :user AND ended_at IS NULL"
-            " AND expires_at > :now AND idle_expires_at > :now RETURNING id",
+            "UPDATE ww_sessions SET access_until = access_until"
+            f" WHERE id = :id AND user_id = :user AND {IS_LIVE} RETURNING id",
             id=caller.sid,
             user=caller.sub,
             now=now,
