@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
+from watchword.identity import password_factor
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, LoggedIn, Proof, Prove
+from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, Proof, Prove
 from watchword.identity.revocation import Published
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
@@ -28,14 +29,28 @@ Opener = Callable[..., AbstractAsyncContextManager[Kernel]]
 Recorded = dict[str, Any]
 
 
-async def proven(_: Candidate | None) -> Proof | None:
-    """A factor that is satisfied by anybody, so that a log-in costs no hash."""
+async def _yes(_: Candidate | None) -> Proof | None:
     return Proof("pwd")
 
 
-async def unproven(_: Candidate | None) -> Proof | None:
-    """A factor that nobody satisfies."""
+async def _no(_: Candidate | None) -> Proof | None:
     return None
+
+
+proven = Factor(_yes)
+"""A factor that anyone satisfies, so that a log-in costs no hash."""
+
+unproven = Factor(_no)
+"""A factor that no one satisfies."""
+
+
+async def change_password(
+    kernel: Kernel, caller: AccessClaims, confirmed: Confirmed, password_hash: str, *, client: Client, client_id: str
+) -> LoggedIn:
+    """Change a password as its feature does, with a hash that is ready."""
+    return await password_factor.change_password(
+        kernel.login, kernel.users, caller, confirmed, password_hash, client=client, client_id=client_id
+    )
 
 
 async def join(kernel: Kernel, username: str = "alice", *, password: str | None = None, **given: Any) -> User:
@@ -46,10 +61,16 @@ async def join(kernel: Kernel, username: str = "alice", *, password: str | None 
 
 
 async def log_in(
-    kernel: Kernel, who: str = "alice", *, prove: Prove = proven, client: Client = HOME, replacing: str | None = None
+    kernel: Kernel,
+    who: str = "alice",
+    *,
+    prove: Prove | Factor = proven,
+    client: Client = HOME,
+    replacing: str | None = None,
 ) -> LoggedIn:
     """Log in through the pipeline."""
-    return await kernel.login.attempt(who, prove, client=client, client_id=FIRST_PARTY, replacing=replacing)
+    factor = prove if isinstance(prove, Factor) else Factor(prove)
+    return await kernel.login.attempt(who, factor, client=client, client_id=FIRST_PARTY, replacing=replacing)
 
 
 async def refresh(kernel: Kernel, token: str, *, client: Client = HOME, client_id: str = FIRST_PARTY) -> Tokens:

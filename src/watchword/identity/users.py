@@ -68,6 +68,11 @@ class Users:
             raise NotFound("There is no such user.")
         return user
 
+    async def password_hash(self, user_id: str) -> str | None:
+        """The stored hash of a user's password; None without one, and for no one."""
+        row = await self._database.one("SELECT password_hash FROM ww_users WHERE id = :id", id=user_id)
+        return None if row is None else row["password_hash"]
+
     async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
         """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
         rows = await self._database.scan(
