@@ -9,7 +9,7 @@ A *unit* is several statements that happen together or not at all. It is a corou
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 Value = str | int | None
@@ -17,9 +17,11 @@ T = TypeVar("T")
 
 
 class Row(Protocol):
-    """A row: columns by name or by position."""
+    """A row: columns by name or by position, and its values in their order."""
 
     def __getitem__(self, column: str | int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Tx(Protocol):
