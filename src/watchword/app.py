@@ -308,7 +308,7 @@ async def _assembled(
         throttle=throttle,
         users=users,
         sessions=session_store,
-        login=LogIn(database, session_store, throttle, revocations, clock),
+        login=LogIn(database, session_store, throttle, revocations, ephemeral, clock),
     )
 
 

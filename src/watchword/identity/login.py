@@ -19,6 +19,7 @@ from watchword.errors import TooManyAttempts, Unauthenticated
 from watchword.identity import audit, identifiers
 from watchword.identity.audit import Client
 from watchword.identity.identifiers import Identifier
+from watchword.identity.pending import PendingLogIns
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.roles import granted
 from watchword.identity.sessions.row import Live
@@ -26,6 +27,7 @@ from watchword.identity.sessions.sessions import Opening, Sessions, Tokens, reco
 from watchword.identity.throttle import Attempt, Throttle, log_in_takes, session_takes
 from watchword.identity.user_row import COLUMNS, User
 from watchword.storage.database import Database, Tx, Unit
+from watchword.storage.ephemeral import Ephemeral
 from watchword.tally import Log, Sample
 from watchword.tokens.claims import AccessClaims
 
@@ -34,6 +36,7 @@ UPDATE ww_users SET last_login_at = :now
 WHERE id = :id AND disabled_at IS NULL AND token_version = :seen
 RETURNING token_version, roles
 """
+_UNCHANGED = "SELECT id FROM ww_users WHERE id = :id AND disabled_at IS NULL AND token_version = :seen"
 
 
 class Candidate(NamedTuple):
@@ -75,6 +78,32 @@ class Factor(NamedTuple):
     wrong: str = "wrong_proof"
 
 
+class SecondFactor(NamedTuple):
+    """A factor that some users must pass after another one.
+
+    :param method: what its proofs are called.
+    :param needed: whether a user must pass it. To enrol or remove one raises the user's version.
+    """
+
+    method: str
+    needed: Callable[[User], Awaitable[bool]]
+
+
+class SecondFactorNeeded(Unauthenticated):
+    """The first proof was right, and is not enough: go on with `LogIn.complete`.
+
+    To a door that knows no second factor it is a failed log-in like any other, so none opens by mistake.
+
+    :param handle: usable once, for five minutes, by the same client.
+    :param wanted: the methods of the second factors, one of which must follow.
+    """
+
+    def __init__(self, message: str, *, handle: str, wanted: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.handle = handle
+        self.wanted = wanted
+
+
 class Confirmed(NamedTuple):
     """A logged-in user who has been asked for a factor again, and what it proved."""
 
@@ -103,13 +132,17 @@ class LogIn:
         sessions: Sessions,
         throttle: Throttle,
         revocations: Revocations,
+        ephemeral: Ephemeral,
         clock: Clock,
+        second_factors: tuple[SecondFactor, ...] = (),
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._throttle = throttle
         self._revocations = revocations
         self._clock = clock
+        self._pending = PendingLogIns(ephemeral, clock)
+        self._second_factors = second_factors
         self._failures = Sample(Log("watchword.login"), "log_in_failed")
 
     async def attempt(
@@ -119,6 +152,7 @@ class LogIn:
 
         :param replacing: a refresh token that came with the request; the session behind it ends, if this succeeds.
         :raises Unauthenticated: `invalid_credentials`, whatever the cause.
+        :raises SecondFactorNeeded: the proof was right, and the user must pass a second factor.
         :raises TooManyAttempts: before the factor has done any work.
         """
         identifier = identifiers.typed(typed)
@@ -129,14 +163,86 @@ class LogIn:
 
         async def work(attempt: Attempt) -> LoggedIn:
             proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
+            wanted = tuple([each.method for each in self._second_factors if await each.needed(proven.user)])
+            live = handle = None
             async with self._counted(proven, attempt, client):
-                live = await self._open(proven, proof, client, client_id, replacing)
-            if live is None:
-                attempt.succeeded = False  # what was shown is no longer a proof
-                raise Unauthenticated(factor.refusal)
-            return self._logged_in(proven.user, live)
+                if wanted:
+                    handle = await self._wait(proven, proof, wanted, client, client_id)
+                else:
+                    live = await self._open(proven, proof, (proof.method,), client, client_id, replacing)
+            if handle is not None:
+                raise SecondFactorNeeded(factor.refusal, handle=handle, wanted=wanted)
+            return self._opened(proven, live, factor, attempt)
 
         return await self._throttle.run(work, *takes, client=client, user=user)
+
+    async def complete(
+        self, handle: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
+    ) -> LoggedIn:
+        """Go on with a log-in that waits for a second factor, under the limits of a log-in. `attempt` says the rest.
+
+        A handle opens one session at most. A wrong proof is a failed log-in, and uses up one of the handle's tries. The
+        user must not have changed since the first proof.
+
+        :raises Unauthenticated: also for a handle that is unknown, used, expired or another client's.
+        """
+        found = await self._pending.find(handle)
+        if found is None or found.client_id != client_id:
+            self._failures.add(
+                during="log_in", reason="nothing_pending", address=client.address, request_id=client.request_id
+            )
+            raise Unauthenticated(factor.refusal)
+
+        async def work(attempt: Attempt) -> LoggedIn:
+            pending = await self._pending.take(handle)
+            if pending is None:
+                attempt.counts = False  # someone else was quicker: nothing has been guessed
+                raise Unauthenticated(factor.refusal)
+            candidate = await self._candidate(Identifier("id", pending.user_id, pending.user_id))
+            if candidate is None or not candidate.allowed or candidate.user.token_version != pending.version:
+                await self._failed("log_in", candidate, client)
+                raise Unauthenticated(factor.refusal)
+            try:
+                proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
+            except Exception:
+                await self._pending.give_back(handle, pending)
+                raise
+            if proof.method not in pending.wanted:
+                raise RuntimeError(f"{proof.method} is none of the second factors that were asked for")
+            amr = (pending.method, proof.method, "mfa")
+            return self._opened(
+                proven, await self._open(proven, proof, amr, client, client_id, replacing), factor, attempt
+            )
+
+        takes = log_in_takes(client.address, found.user_id)
+        return await self._throttle.run(work, *takes, client=client, user=found.user_id)
+
+    def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
+        if live is None:
+            attempt.succeeded = False  # what was shown is no longer a proof
+            raise Unauthenticated(factor.refusal)
+        return self._logged_in(candidate.user, live)
+
+    async def _wait(
+        self, candidate: Candidate, proof: Proof, wanted: tuple[str, ...], client: Client, client_id: str
+    ) -> str | None:
+        """Keep what was proven until the second factor follows; None when the user changed meanwhile."""
+        user, now = candidate.user, self._clock.now()
+
+        async def unit(tx: Tx) -> bool:
+            if await tx.one(_UNCHANGED, id=user.id, seen=user.token_version) is None:
+                await audit.record(tx, "log_in", at=now, client=client, outcome="refused", user=user.id)
+                return False
+            if proof.also is not None:
+                await proof.also(tx)
+            await audit.record(tx, "log_in_pending", at=now, client=client, user=user.id)
+            return True
+
+        if not await self._database.transact(unit):
+            return None
+        return await self._pending.begin(
+            user_id=user.id, version=user.token_version, client_id=client_id, method=proof.method, wanted=wanted
+        )
 
     async def confirm(self, user_id: str, factor: Factor, *, client: Client) -> Confirmed:
         """Ask a logged-in user for a factor again, under the limits of a log-in; no session comes of it.
@@ -199,7 +305,13 @@ class LogIn:
         await self._database.transact(unit)
 
     async def _open(
-        self, candidate: Candidate, proof: Proof, client: Client, client_id: str, replacing: str | None
+        self,
+        candidate: Candidate,
+        proof: Proof,
+        amr: tuple[str, ...],
+        client: Client,
+        client_id: str,
+        replacing: str | None,
     ) -> Live | None:
         """One transaction: the user is still who was checked, then the session.
 
@@ -209,7 +321,7 @@ class LogIn:
         user = candidate.user
         now = self._clock.now()
         replaced = None if replacing is None else self._sessions.session_handle(replacing)
-        opening = Opening(user.id, client_id, "", (proof.method,), client)
+        opening = Opening(user.id, client_id, "", amr, client)
 
         async def unit(tx: Tx) -> tuple[Live | None, Published]:
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
