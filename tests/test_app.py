@@ -72,7 +72,7 @@ async def test_M2_following_goes_on_whatever_happens(
                 return failing.calls > 20
 
             await until(often)
-            assert kernel.follower.silence < 5
+            assert kernel.revocations.silence < 5
     told = [line for line in lines if line["event"] == "following_failed"]
     assert [line["exc_info"] for line in told] == [error], "once a minute, with its traceback"
 
@@ -102,7 +102,7 @@ async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeyp
     async with running(tmp_path, workers=2, audit_retention="1d") as kernel:
         for number in range(1, 4):
             await kernel.database.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=number)
-        kernel.follower.revocations.add("session", "old", 0, 1)
+        kernel.revocations.refused.add("session", "old", 0, 1)
         for number in range(1100):
             await kernel.ephemeral.count(str(number), lifetime=1, now=0)
         await kernel.database.run("UPDATE ww_audit SET at = 1")
@@ -110,7 +110,7 @@ async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeyp
 
         async def swept() -> bool:
             rows = [await kernel.database.one(f"SELECT COUNT(*) AS n FROM {table}") for table in tables]
-            return sum(row["n"] for row in rows if row is not None) + len(kernel.follower.revocations) == 0
+            return sum(row["n"] for row in rows if row is not None) + len(kernel.revocations.refused) == 0
 
         await until(swept)
 

@@ -23,7 +23,7 @@ from watchword.identity.keys import master, resealing
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
-from watchword.identity.revocation import Follower, create_feed, note_access_life
+from watchword.identity.revocation import Revocations, create_feed, note_access_life
 from watchword.identity.sessions.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
@@ -264,13 +264,13 @@ async def _assembled(
 ) -> Kernel:
     await master.check(secret, database)
     await create_feed(database)
-    keys = Keys(database, secret, settings, clock)
+    feed = RevocationLog(database, clock, lambda: keys.ring.version)
+    revocations = Revocations(database, clock, feed.announce)
+    keys = Keys(database, revocations, secret, settings, clock)
     if serves:
         await resealing.start(secret, database, clock)
         await keys.open()
     issuer = TokenIssuer(keys, settings)
-    feed = RevocationLog(database, clock, lambda: keys.ring.version)
-    follower = Follower(database, clock, feed.announce)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
     limits = {
         "login": settings.login_limit,
@@ -284,12 +284,12 @@ async def _assembled(
         "conflict": settings.conflict_limit,
     }
     throttle = Throttle(database, ephemeral, limits, clock)
-    users = Users(database, hasher, follower, throttle, settings, clock)
+    users = Users(database, hasher, revocations, throttle, settings, clock)
     await users.learn_kinds()
-    await follower.catch_up()
+    await revocations.catch_up()
     if serves:
         await note_access_life(database, issuer.lifetime)
-    session_store = Sessions(database, ephemeral, secret, issuer, follower, settings, clock)
+    session_store = Sessions(database, ephemeral, secret, issuer, revocations, settings, clock)
     return Kernel(
         settings=settings,
         clock=clock,
@@ -299,14 +299,14 @@ async def _assembled(
         hasher=hasher,
         keys=keys,
         issuer=issuer,
-        verifier=AccessVerifier(keys, follower, settings, clock),
-        follower=follower,
+        verifier=AccessVerifier(keys, revocations, settings, clock),
+        revocations=revocations,
         feed=feed,
         guard_keys=GuardKeys(database, clock),
         throttle=throttle,
         users=users,
         sessions=session_store,
-        login=LogIn(database, users, session_store, throttle, follower, clock),
+        login=LogIn(database, session_store, throttle, revocations, ephemeral, clock),
     )
 
 
@@ -329,7 +329,7 @@ async def _follow(kernel: Kernel, faults: Faults) -> None:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
             # The database tells of a change once: what a turn that fails leaves undone, the next one does.
-            changed = await kernel.follower.poll() or changed
+            changed = await kernel.revocations.poll() or changed
             if changed:
                 if await kernel.keys.reload():
                     kernel.feed.announce()
@@ -373,4 +373,4 @@ async def _sweep_ephemeral(kernel: Kernel) -> None:
 
 
 async def _sweep_list(kernel: Kernel) -> None:
-    kernel.follower.sweep()
+    kernel.revocations.sweep()

@@ -186,6 +186,7 @@ _STATUS = frozenset(
     {400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 422, 423, 425, 428, 429, 431, 500, 503}
 )
 _STATUS_FILES = re.compile(r"problem_table\.py|features/[a-z_]+/routes\.py")
+_PUBLISHES = re.compile(r"INSERT\s+INTO\s+ww_revocations|UPDATE\s+ww_feed\s+SET\s+head", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(mac|macs|hmac|digest|signature|password|secret|refresh_token)$")
 
 
@@ -441,6 +442,23 @@ def constant_time(tree: Path) -> Iterator[str]:
                 continue  # compared with a literal: no secret on the other side
             if any(_SECRET_NAME.search(_last_name(side)) for side in sides):
                 yield f"{path}:{node.lineno} use hmac.compare_digest: {ast.unparse(node)}"
+
+
+def published_by_the_commit(tree: Path) -> Iterator[str]:
+    """Only `Revocations.commit` writes the list of revocations: as the last statement, and followed at once.
+
+    Sweeping deletes from the list, a restored backup renames it, and what reads it reads it anywhere.
+    """
+    for _, path, syntax in modules(tree):
+        if path.relative_to(tree).as_posix() == "identity/revocation.py":
+            continue
+        for node in ast.walk(syntax):
+            named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if isinstance(node, ast.ImportFrom):
+                named = next((alias.name for alias in node.names if alias.name == "_publish"), "")
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if named == "_publish" or _PUBLISHES.search(text):
+                yield f"{path}:{node.lineno} publishes by itself: give the unit to Revocations.commit"  # type: ignore[attr-defined]
 
 
 def three_trees(root: Path) -> Iterator[str]:

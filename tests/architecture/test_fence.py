@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     fence.systems_in_one_place,
     fence.statuses_in_tables,
     fence.constant_time,
+    fence.published_by_the_commit,
 )
 
 # Check, a file that breaks it, what is said about it.
@@ -55,6 +56,15 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (fence.no_drawers, "web/utils.py", "", "says nothing"),
     (fence.no_drawers, "web/helpers/cookies.py", "", "says nothing"),
     (fence.no_drawers, "web/a.py", "class SessionManager: ...", "class SessionManager says nothing"),
+    (
+        fence.published_by_the_commit,
+        "features/a/service.py",
+        "from watchword.identity import revocation\nasync def unit(tx): await revocation._publish(tx, [])",
+        "publishes by itself",
+    ),
+    (fence.published_by_the_commit, "identity/a.py", "from watchword.identity.revocation import _publish", "by itself"),
+    (fence.published_by_the_commit, "identity/a.py", "x = 'INSERT INTO ww_revocations (seq)'", "publishes by itself"),
+    (fence.published_by_the_commit, "identity/a.py", "x = 'update ww_feed set head = 0'", "publishes by itself"),
     (fence.short_files, "web/a.py", "\n" * 401, "longer than 400"),
     (fence.one_clock, "web/a.py", "import time\nx = time.time()", "reads the time: time.time"),
     (fence.one_clock, "web/a.py", "from time import monotonic", "reads the time: monotonic"),

@@ -15,6 +15,7 @@ from tests.identity.scenes import (
     HOME,
     OTHER_PASSWORD,
     PASSWORD,
+    change_password,
     claims_of,
     everything,
     join,
@@ -113,7 +114,7 @@ async def _end_others(story: Story) -> None:
 async def _change_password(story: Story) -> None:
     candidate = await story.kernel.login.confirm(story.user.id, proven, client=AWAY)
     caller = claims_of(story.kernel, story.session)
-    await story.kernel.login.change_password(caller, candidate, "$argon2id$x", client=AWAY, client_id=FIRST_PARTY)
+    await change_password(story.kernel, caller, candidate, "$argon2id$x", client=AWAY, client_id=FIRST_PARTY)
 
 
 async def _change_name(story: Story) -> None:

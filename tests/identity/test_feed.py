@@ -20,20 +20,19 @@ from watchword.identity import feed as feed_module
 from watchword.identity import revocation, sweeping
 from watchword.identity.feed import Cursor, FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
-from watchword.identity.revocation import Entry
+from watchword.identity.revocation import Entry, Published
 from watchword.storage.database import Database, Row, Tx, Value
 
 FAR = 2**40
 
 
 async def publish(kernel: Kernel, *subjects: str, until: int = FAR) -> None:
-    """As every unit does: publish, commit, tell this process's followers."""
+    """A unit that does nothing but publish."""
 
-    async def unit(tx: Tx) -> None:
-        await revocation.publish(tx, *(Entry("session", subject, None, until) for subject in subjects))
+    async def unit(_: Tx) -> tuple[None, Published]:
+        return None, [Entry("session", subject, None, until) for subject in subjects]
 
-    await kernel.database.transact(unit)
-    await kernel.follower.catch_up()
+    await kernel.revocations.commit(unit)
 
 
 async def start(kernel: Kernel) -> Cursor:
@@ -122,10 +121,10 @@ async def test_an_entry_says_all_that_a_guard_needs(kernel: Kernel) -> None:
     claims = claims_of(kernel, await log_in(kernel))
     await kernel.users.disable(user.id, client=HOME)
 
-    async def unit(tx: Tx) -> None:
-        await revocation.publish(tx, Entry("key", claims.kid, None, None))
+    async def unit(_: Tx) -> tuple[None, Published]:
+        return None, [Entry("key", claims.kid, None, None)]
 
-    await kernel.database.transact(unit)
+    await kernel.revocations.commit(unit)
     of_user, key = (await kernel.feed.page(None)).entries
     await publish(kernel, "s")
     session = (await kernel.feed.page(None)).entries[-1]
@@ -246,7 +245,7 @@ async def test_E7_a_log_out_in_another_process_reaches_a_reader_here(open_kernel
         asking = asyncio.create_task(there.feed.page(cursor))
         await waiting(there, 1)
         await publish(here, "logged-out")
-        await there.follower.poll()
+        await there.revocations.poll()
         assert subjects(await asyncio.wait_for(asking, MOMENT)) == ["logged-out"]
 
 

@@ -20,6 +20,7 @@ from tests.identity.scenes import (
     DAY,
     HOME,
     HOUR,
+    change_password,
     claims_of,
     join,
     log_in,
@@ -39,6 +40,7 @@ from watchword.identity.kernel import Kernel
 from watchword.identity.keys import resealing
 from watchword.identity.keys.master import Master
 from watchword.identity.login import Candidate, Proof
+from watchword.identity.password_factor import keep_better
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import bundled
 
@@ -79,11 +81,11 @@ async def _accounts(kernel: Kernel) -> None:
     await reset_password(kernel, user.id)
 
     async def upgraded(candidate: Candidate | None) -> Proof | None:
-        return Proof("pwd", "$argon2id$stronger")
+        return Proof("pwd", keep_better(user.id, "$argon2id$weaker", "$argon2id$stronger"))
 
     held = claims_of(kernel, await log_in(kernel, "alicia", prove=upgraded))
     candidate = await kernel.login.confirm(user.id, proven, client=HOME)
-    again = await kernel.login.change_password(held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
+    again = await change_password(kernel, held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
     guard = _nothing
     await kernel.users.delete(again.user, client=HOME, check=guard)
 
@@ -154,7 +156,7 @@ async def _the_rest(kernel: Kernel) -> None:
     await resealing.rotate(Master((NEW, OLD)), kernel.database, kernel.clock)
     await resealing.rotate(Master((OLD, NEW)), kernel.database, kernel.clock, go_back=True)
     await resealing.start(kernel.master, kernel.database, SystemClock())
-    await restoring.note_restored(kernel.database, kernel.keys.store, kernel.clock, shared_secret=True)
+    await restoring.note_restored(kernel.revocations, kernel.keys.store, kernel.clock, shared_secret=True)
 
 
 async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

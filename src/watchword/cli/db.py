@@ -64,7 +64,7 @@ def refuse_what_was_issued(settings: Settings, path: Path | None = None) -> Rest
         from watchword.identity import restoring
 
         return await restoring.note_restored(
-            kernel.database, kernel.keys.store, kernel.clock, shared_secret=settings.jwt_secret is not None
+            kernel.revocations, kernel.keys.store, kernel.clock, shared_secret=settings.jwt_secret is not None
         )
 
     return with_kernel(settings, work, path=path)

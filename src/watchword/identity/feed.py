@@ -1,6 +1,6 @@
 """The feed: what guards in other processes follow in order to refuse revoked tokens without asking.
 
-A cursor is `<feed_id>.<seq>`. Everything up to the head that was read has been committed (see `revocation.publish`), so
+A cursor is `<feed_id>.<seq>`. Everything up to the head that was read has been committed (see `revocation`), so
 a reader that has seen n has seen all up to n. `as_of` is when the database was read: a service that is cut off from its
 database answers late or not at all, but never looks fresh.
 """

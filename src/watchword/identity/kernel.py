@@ -13,7 +13,7 @@ from watchword.identity.issuing import TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Revocations
 from watchword.identity.sessions.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
@@ -36,7 +36,7 @@ class Kernel:
     keys: Keys
     issuer: TokenIssuer
     verifier: AccessVerifier
-    follower: Follower
+    revocations: Revocations
     feed: RevocationLog
     guard_keys: GuardKeys
     throttle: Throttle

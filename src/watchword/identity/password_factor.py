@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from watchword.identity.audit import Client
 from watchword.identity.hashing import Hasher, kind_of
-from watchword.identity.login import Candidate, Proof, Prove
+from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, LogIn, Proof
+from watchword.identity.revocation import Published
 from watchword.identity.users import Users
+from watchword.storage.database import Tx, Unit
+from watchword.tokens.claims import AccessClaims
 
 METHOD = "pwd"
 """RFC 8176."""
+
+_REFUSAL = "The username, e-mail address or password is wrong."
 
 
 class PasswordFactor:
@@ -17,7 +23,7 @@ class PasswordFactor:
         self._hasher = hasher
         self._users = users
 
-    def prove(self, password: str, address: str) -> Prove:
+    def prove(self, password: str, address: str) -> Factor:
         """The factor for one attempt. Does the same work whether there is such a user, and whether they may log in.
 
         Raises `Overloaded` here and now when the pool has no place: no one has been looked up and nothing counted by
@@ -26,7 +32,8 @@ class PasswordFactor:
         self._hasher.require_place(address)
 
         async def prove(candidate: Candidate | None) -> Proof | None:
-            stored = None if candidate is None else candidate.password_hash
+            user_id = "" if candidate is None else candidate.user.id
+            stored = await self._users.password_hash(user_id)  # asked for no one as well: the same queries
             if stored is not None and not self._hasher.knows(kind_of(stored)):
                 # Another process, with other settings, made this one: from now on failures pay for its kind too.
                 await self._users.learn_kinds()
@@ -36,6 +43,41 @@ class PasswordFactor:
                 allowed=candidate is not None and candidate.allowed,
                 address=address,
             )
-            return Proof(METHOD, check.upgrade) if check.ok else None
+            if not check.ok:
+                return None
+            better = None if check.upgrade is None else keep_better(user_id, stored, check.upgrade)
+            return Proof(METHOD, better)
 
-        return prove
+        return Factor(prove, refusal=_REFUSAL, wrong="wrong_password")
+
+
+def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
+    """Replace a weaker hash, unless someone else just did. Not a change of credential: the password is the same."""
+
+    async def unit(tx: Tx) -> None:
+        await tx.run(
+            "UPDATE ww_users SET password_hash = :new WHERE id = :id AND password_hash = :old",
+            id=user_id,
+            new=better,
+            old=checked,
+        )
+
+    return unit
+
+
+async def change_password(
+    login: LogIn,
+    users: Users,
+    caller: AccessClaims,
+    confirmed: Confirmed,
+    password_hash: str,
+    *,
+    client: Client,
+    client_id: str,
+) -> LoggedIn:
+    """Set a new password, end every session, and open a new one for the caller. Raises as `LogIn.renew`."""
+
+    async def change(tx: Tx, now: int) -> Published:
+        return await users.set_password(tx, confirmed.user.id, password_hash, now=now, reason="password_changed")
+
+    return await login.renew(caller, confirmed, change, event="password_changed", client=client, client_id=client_id)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from watchword.clock import Clock
-from watchword.identity import audit, revocation
+from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.keys import store as key_store
 from watchword.identity.keys.store import KeyStore, Revoked
+from watchword.identity.revocation import SKEW, EveryUser, Published, Revocations
 from watchword.ids import new_id
-from watchword.storage.database import Database, Tx
+from watchword.storage.database import Tx
 from watchword.tokens.rotation import LONGEST_TOKEN
 
 FAR_AHEAD: Final = 1_000_000
@@ -36,7 +37,7 @@ class Restored(NamedTuple):
     entries: int
 
 
-async def note_restored(database: Database, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
+async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
     """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
 
     Each signing key of the backup is revoked: one entry refuses every access token there is, also those of users whom
@@ -48,7 +49,7 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
     now = clock.now()
     feed_id = new_id()
 
-    async def unit(tx: Tx) -> Restored:
+    async def unit(tx: Tx) -> tuple[Restored, Published]:
         users = await tx.run("UPDATE ww_users SET token_version = token_version + :far", far=FAR_AHEAD)
         sessions = await tx.run(
             "UPDATE ww_sessions SET ended_at = :now, end_reason = 'restored' WHERE ended_at IS NULL", now=now
@@ -58,23 +59,9 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
         await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
         await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
         # No key that signs means a shared secret too, whatever this command was told of the service's settings.
-        refused = await _refuse_everybody(tx, now) if shared_secret or not keys.signing else 0
-        await revocation.publish(tx, *entries)
-        return Restored(feed_id, sessions, users, keys, refused)
+        if not shared_secret and keys.signing:
+            return Restored(feed_id, sessions, users, keys, 0), entries
+        # Until the longest-lived token from before has expired.
+        return Restored(feed_id, sessions, users, keys, users), [EveryUser(now + LONGEST_TOKEN + SKEW), *entries]
 
-    return await database.transact(unit)
-
-
-async def _refuse_everybody(tx: Tx, now: int) -> int:
-    """An entry for each user in one statement, until the longest-lived token from before has expired."""
-    row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
-    users = 0 if row is None else int(row["users"])
-    reserved = await tx.one("UPDATE ww_feed SET head = head + :users WHERE id = 1 RETURNING head", users=users)
-    assert reserved is not None, "the feed's row is made with the first start"
-    return await tx.run(
-        "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
-        " SELECT :first + ROW_NUMBER() OVER (ORDER BY id), 'user', id, token_version, CAST(:until AS BIGINT)"
-        " FROM ww_users",
-        first=reserved["head"] - users,
-        until=now + LONGEST_TOKEN + revocation.SKEW,
-    )
+    return await revocations.commit(unit)

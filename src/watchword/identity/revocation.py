@@ -1,18 +1,19 @@
 """The list of what is refused before it expires: written with the event, held in memory by those who verify.
 
-`publish` is the last thing a unit does. The sequence number comes from an `UPDATE` of the feed's single row, whose
-lock makes commit order equal sequence order: a reader that has seen n has seen everything up to n.
+Who takes rights away hands a unit to `Revocations.commit`, and the unit returns what to publish. That is published by
+the last statement of the transaction: the sequence number comes from an `UPDATE` of the feed's single row, whose lock
+makes commit order equal sequence order, so a reader that has seen n has seen everything up to n.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from watchword.clock import Clock, monotonic
 from watchword.errors import StorageError
 from watchword.ids import new_id
-from watchword.storage.database import Database, Tx
+from watchword.storage.database import Database, Tx, Unit
 from watchword.tokens.revocations import NEVER, RevocationSet
 from watchword.tokens.rotation import LONGEST_TOKEN
 
@@ -21,6 +22,8 @@ SKEW = 120
 
 _PAGE = 10_000
 _ACCESS_LIFE = "access_life"
+
+T = TypeVar("T")
 
 
 class Entry(NamedTuple):
@@ -38,13 +41,26 @@ class Entry(NamedTuple):
     expires_at: int | None
 
 
-async def publish(tx: Tx, *entries: Entry) -> None:
-    """Append entries to the feed. Call it last: it takes the lock that all units share."""
+class EveryUser(NamedTuple):
+    """An entry for each user there is: tokens older than their version are refused until `expires_at`."""
+
+    expires_at: int
+
+
+Published = Sequence[Entry | EveryUser]
+"""What a unit publishes. When it is empty, the row that all units share is not touched."""
+
+
+async def _publish(tx: Tx, published: Published) -> None:
+    """Append to the feed. This takes the lock that all units share."""
+    entries = [each for each in published if isinstance(each, Entry)]
+    for everyone in published:
+        if isinstance(everyone, EveryUser):
+            await _publish_every_user(tx, everyone.expires_at)
     if not entries:
         return
-    row = await tx.one("UPDATE ww_feed SET head = head + :count WHERE id = 1 RETURNING head", count=len(entries))
-    assert row is not None, "the feed's row is made with the first start"
-    for seq, entry in enumerate(entries, start=row["head"] - len(entries) + 1):
+    first = await _numbers(tx, len(entries))
+    for seq, entry in enumerate(entries, start=first):
         await tx.run(
             "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
             " VALUES (:seq, :kind, :subject, CAST(:version AS BIGINT), CAST(:expires AS BIGINT))",
@@ -54,6 +70,26 @@ async def publish(tx: Tx, *entries: Entry) -> None:
             version=entry.min_version,
             expires=entry.expires_at,
         )
+
+
+async def _publish_every_user(tx: Tx, expires_at: int) -> None:
+    """Append an entry for each user in one statement."""
+    row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
+    first = await _numbers(tx, 0 if row is None else int(row["users"]))
+    await tx.run(
+        "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
+        " SELECT :before + ROW_NUMBER() OVER (ORDER BY id), 'user', id, token_version, CAST(:until AS BIGINT)"
+        " FROM ww_users",
+        before=first - 1,
+        until=expires_at,
+    )
+
+
+async def _numbers(tx: Tx, count: int) -> int:
+    """Draw the next numbers of the feed; the first of them."""
+    row = await tx.one("UPDATE ww_feed SET head = head + :count WHERE id = 1 RETURNING head", count=count)
+    assert row is not None, "the feed's row is made with the first start"
+    return int(row["head"]) - count + 1
 
 
 async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list[Entry]:
@@ -106,11 +142,11 @@ async def note_access_life(database: Database, seconds: int) -> None:
     )
 
 
-class Follower:
-    """Keeps a `RevocationSet` in step with the table, and announces what is new to those who wait for it.
+class Revocations:
+    """Publishes what is to be refused, and keeps the set `refused` in step with the table.
 
-    `catch_up` is called after each of this process's own units that published, and every quarter of a second for
-    those of other processes.
+    It catches up after each of this process's own units that published, and every quarter of a second with those of
+    other processes (`poll`). What is new is announced to those who wait for it.
     """
 
     def __init__(self, database: Database, clock: Clock, announce: Callable[[], None]) -> None:
@@ -121,27 +157,48 @@ class Follower:
         self._cursor = 0
         self._behind = False
         self._heard_at = float("-inf")
-        self.revocations = RevocationSet()
+        self.refused = RevocationSet()
 
     @property
     def silence(self) -> float:
         """Seconds since the list was last known to be complete."""
         return monotonic() - self._heard_at
 
-    async def take(self, entries: Iterable[Entry]) -> None:
+    async def commit(self, unit: Unit[tuple[T, Published]], *, ends: bool = False) -> T:
+        """Run a unit that may take rights away, and answer with its result once that is durable.
+
+        What the unit returns beside its result is published by the last statement of its transaction, and refused by
+        this process from the commit on. What the unit raises is raised here: nothing of it is stored or published.
+
+        :param ends: as in `Database.transact`.
+        """
+
+        async def publishing(tx: Tx) -> tuple[T, Published]:
+            result, published = await unit(tx)
+            if published:
+                await _publish(tx, published)
+            return result, published
+
+        result, published = await self._database.transact(publishing, ends=ends)
+        if published:
+            await self._take(published)
+        return result
+
+    async def _take(self, published: Published) -> None:
         """Refuse what this process has just committed, now, and tell those who wait. Raises nothing.
 
         It stands between a commit and its answer: if the list cannot be read at this moment, the next poll does.
         """
-        for entry in entries:
-            self._add(entry.kind, entry.subject, entry.min_version, entry.expires_at)
+        for entry in published:
+            if isinstance(entry, Entry):
+                self._add(entry.kind, entry.subject, entry.min_version, entry.expires_at)
         try:
             await self.catch_up()
         except StorageError:
             self._behind = True
 
     def _add(self, kind: Any, subject: str, min_version: int | None, expires_at: int | None) -> None:
-        self.revocations.add(kind, subject, min_version or 0, NEVER if expires_at is None else expires_at)
+        self.refused.add(kind, subject, min_version or 0, NEVER if expires_at is None else expires_at)
 
     async def catch_up(self) -> None:
         """Read what came after the last entry seen. Raises `StorageUnavailable`."""
@@ -190,7 +247,7 @@ class Follower:
 
     def sweep(self) -> None:
         """Forget what has expired: copies the list, so not at every poll."""
-        self.revocations.sweep(self._clock.now())
+        self.refused.sweep(self._clock.now())
 
 
 async def create_feed(database: Database) -> None:

@@ -28,8 +28,19 @@ class User(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, row: Row) -> User:
-        """A row of `ww_users` with the columns of this class, in their order."""
-        return cls(row[0], row[1], row[2], row[3], tuple(row[4].split()), row[5], row[6], row[7], row[8], row[9])
+        """From a row of `ww_users` with `COLUMNS`."""
+        return cls(
+            id=row["id"],
+            username=row["username"],
+            email=row["email"],
+            email_verified_at=row["email_verified_at"],
+            roles=tuple(row["roles"].split()),
+            token_version=row["token_version"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            last_login_at=row["last_login_at"],
+            disabled_at=row["disabled_at"],
+        )
 
     @property
     def identifiers(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from watchword.identity import audit, identifiers, password_policy, revocation
 from watchword.identity.audit import LOCAL, Client
 from watchword.identity.hashing import Hasher, kind_of
 from watchword.identity.identifiers import Identifier
-from watchword.identity.revocation import Entry, Follower
+from watchword.identity.revocation import Entry, Published, Revocations
 from watchword.identity.roles import checked as checked_roles
 from watchword.identity.throttle import Throttle, change_takes, conflict_takes
 from watchword.identity.user_row import COLUMNS, insert
@@ -37,7 +37,7 @@ class Users:
         self,
         database: Database,
         hasher: Hasher,
-        follower: Follower,
+        revocations: Revocations,
         throttle: Throttle,
         settings: Settings,
         clock: Clock,
@@ -45,7 +45,7 @@ class Users:
         self._throttle = throttle
         self._database = database
         self._hasher = hasher
-        self._follower = follower
+        self._revocations = revocations
         self._settings = settings
         self._clock = clock
 
@@ -60,6 +60,11 @@ class Users:
             f"SELECT {COLUMNS} FROM ww_users WHERE {identifier.kind}_key = :key", key=identifier.key
         )
         return None if row is None else User.of(row)
+
+    async def password_hash(self, user_id: str) -> str | None:
+        """The stored hash of a user's password; None without one, and for no one."""
+        row = await self._database.one("SELECT password_hash FROM ww_users WHERE id = :id", id=user_id)
+        return None if row is None else row["password_hash"]
 
     async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
         """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
@@ -110,12 +115,12 @@ class Users:
         async with self._may_tell(client, None):
             password_hash = None if password is None else await self._hasher.hash(password, address=client.address)
 
-            async def unit(tx: Tx) -> None:
+            async def unit(tx: Tx) -> tuple[User, Published]:
                 await insert(tx, user, named, password_hash)
                 await audit.record(tx, "user_created", at=now, client=client, actor=actor or user.id, user=user.id)
+                return user, ()
 
-            await self._named_uniquely(unit)
-        return user
+            return await self._named_uniquely(unit)
 
     def _named(self, username: str | None, email: str | None, password: str | None) -> dict[str, Identifier]:
         """The identifiers, normalised; raises with every fault of any field at once."""
@@ -160,7 +165,7 @@ class Users:
     async def set_password(self, tx: Tx, user_id: str, password_hash: str, *, now: int, reason: str) -> list[Entry]:
         """Set a password, in the caller's unit: the one place that does.
 
-        Raises the version and ends every session. Answers what the caller publishes as the last thing of its unit.
+        Raises the version and ends every session. Returns what the caller's unit publishes.
         Raises `NotFound` when the user is gone or disabled.
         """
         row = await tx.one(
@@ -195,7 +200,7 @@ class Users:
         now = self._clock.now()
         renewed = "email" in named
 
-        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[User, Published]:
             await check(tx)
             changes = ["updated_at = :now"]
             values: dict[str, str | int | None] = {"now": now, "id": user.id}
@@ -217,16 +222,12 @@ class Users:
                 user=user.id,
                 detail={"fields": " ".join(named)},
             )
-            entries: list[Entry] = []
-            if renewed:
-                entries = await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
-                await revocation.publish(tx, *entries)
-            return changed, entries
+            if not renewed:
+                return changed, ()
+            return changed, await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
 
         async with self._may_tell(client, user.id):
-            changed, entries = await self._named_uniquely(unit)
-        await self._follower.take(entries)
-        return changed
+            return await self._named_uniquely(unit)
 
     def _named_change(self, user: User, username: str | None, email: str | None) -> dict[str, Identifier]:
         """What differs from what is stored, normalised. A name of an older version's rules may be said again."""
@@ -272,7 +273,7 @@ class Users:
     ) -> User:
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[User, Published]:
             row = await tx.one(
                 f"UPDATE ww_users SET {change}, updated_at = :now, token_version = token_version + 1"
                 f" WHERE id = :id RETURNING {COLUMNS}",
@@ -287,12 +288,9 @@ class Users:
                 await revocation.end_sessions(tx, user_id, reason=end_reason, now=now)
             entries = await revocation.refuse_user(tx, user_id, user.token_version, now=now)
             await audit.record(tx, event, at=now, client=client, actor=actor, user=user_id)
-            await revocation.publish(tx, *entries)
             return user, entries
 
-        user, entries = await self._database.transact(unit, ends=end_reason is not None)
-        await self._follower.take(entries)
-        return user
+        return await self._revocations.commit(unit, ends=end_reason is not None)
 
     async def delete(self, user: User, *, client: Client, check: Unit[None]) -> None:
         """Delete a user and end all sessions; the id is never used again. `check` as in `change_identifiers`.
@@ -301,16 +299,15 @@ class Users:
         """
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             await check(tx)
             await revocation.end_sessions(tx, user.id, reason="deleted", now=now)
             entries = await revocation.refuse_user(tx, user.id, user.token_version + 1_000_000, now=now)
             await tx.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
             await audit.record(tx, "user_deleted", at=now, client=client, actor=user.id, user=user.id)
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit))
+        await self._revocations.commit(unit)
 
     async def learn_kinds(self) -> None:
         """Tell the hasher which kinds of hash the database holds; the preferred kind is always among them."""
@@ -343,9 +340,9 @@ class Users:
                 attempt.counts = True
                 raise
 
-    async def _named_uniquely(self, unit: Unit[T]) -> T:
+    async def _named_uniquely(self, unit: Unit[tuple[T, Published]]) -> T:
         try:
-            return await self._database.transact(unit)
+            return await self._revocations.commit(unit)
         except UniqueViolation as error:
             code, what = _TAKEN.get(error.index, ("conflict", "value"))
             raise Conflict(f"This {what} is taken.", code=code) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from watchword.clock import Clock
 from watchword.identity.keys.ring import KeyRing, Keys
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Revocations
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.rotation import LONGEST_TOKEN
@@ -14,11 +14,11 @@ from watchword.tokens.verify import Policy, Verifier
 class AccessVerifier:
     """Checks access tokens of this issuer. No I/O."""
 
-    def __init__(self, keys: Keys, follower: Follower, settings: Settings, clock: Clock) -> None:
+    def __init__(self, keys: Keys, revocations: Revocations, settings: Settings, clock: Clock) -> None:
         self._keys = keys
         self._settings = settings
         self._current = self._made()
-        self._revocations = follower.revocations
+        self._revocations = revocations.refused
         self._clock = clock
 
     def verify(self, token: str) -> AccessClaims:

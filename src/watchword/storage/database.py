@@ -8,7 +8,7 @@ effect.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 Value = str | int | None
@@ -16,9 +16,11 @@ T = TypeVar("T")
 
 
 class Row(Protocol):
-    """Columns by name or position."""
+    """Columns by name or position, and its values in their order."""
 
     def __getitem__(self, column: str | int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Tx(Protocol):

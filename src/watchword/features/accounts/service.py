@@ -5,7 +5,7 @@ from __future__ import annotations
 from watchword.errors import Forbidden, Unauthenticated
 from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate
+from watchword.identity.login import Confirmed
 from watchword.identity.password_factor import PasswordFactor
 from watchword.identity.sessions.sessions import require_live
 from watchword.identity.throttle import register_takes
@@ -68,13 +68,13 @@ class Accounts:
 
         Raises `Unauthenticated`, `TooManyAttempts`, `Overloaded`.
         """
-        candidate = await self._confirm(caller, password, client)
+        confirmed = await self._confirm(caller, password, client)
         now = self._clock.now()
 
         async def check(tx: Tx) -> None:
             await require_live(tx, caller, now)
 
-        await self._users.delete(candidate.user, client=client, check=check)
+        await self._users.delete(confirmed.user, client=client, check=check)
 
-    async def _confirm(self, caller: AccessClaims, password: str, client: Client) -> Candidate:
+    async def _confirm(self, caller: AccessClaims, password: str, client: Client) -> Confirmed:
         return await self._login.confirm(caller.sub, self._factor.prove(password, client.address), client=client)

@@ -16,7 +16,7 @@ class Health:
     def __init__(self, kernel: Kernel) -> None:
         self._database = kernel.database
         self._keys = kernel.keys
-        self._follower = kernel.follower
+        self._followed = kernel.revocations
         self._stopping = kernel.stopping
 
     async def checks(self) -> dict[str, bool]:
@@ -32,7 +32,7 @@ class Health:
             "writes": await self._database.writable(),
             "migrations": await self._is_migrated(),
             "keys": self._keys.usable,
-            "revocations": self._follower.silence <= _LONGEST_SILENCE,
+            "revocations": self._followed.silence <= _LONGEST_SILENCE,
         }
 
     async def _database_answers(self) -> bool:

@@ -14,6 +14,7 @@ from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.keys.master import CHECK_NAME, Master, check_value
 from watchword.identity.keys.store import ABOUT
+from watchword.identity.sessions.row import IS_LIVE
 from watchword.storage.database import Database, Tx
 from watchword.tally import Log
 
@@ -131,7 +132,7 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
     # No index serves this: it goes through all sessions, and holds up no one in a scan.
     (left,) = await database.scan(
         "SELECT COUNT(*) AS sessions, MAX(idle_expires_at) AS until FROM ww_sessions"
-        " WHERE rotated_at <= :since AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now",
+        f" WHERE rotated_at <= :since AND {IS_LIVE}",
         since=now if since is None else int(since["value"]),
         now=now,
     )

@@ -15,6 +15,7 @@ from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
 from watchword.identity.keys.master import Master, check_value
 from watchword.identity.keys.store import ABOUT, OF_THE_PUBLISHED, KeyStore
+from watchword.identity.revocation import Revocations
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
 from watchword.tally import Log
@@ -76,11 +77,13 @@ class Keys:
     make a key of the wrong algorithm.
     """
 
-    def __init__(self, database: Database, master: Master, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, revocations: Revocations, master: Master, settings: Settings, clock: Clock
+    ) -> None:
         shared = settings.jwt_secret
         signing = SigningKey.generate("ES256") if shared is None else SigningKey.shared_secret(shared, "HS256")
         self.ring = KeyRing(signing, (signing.verification_key,), published=())
-        self.store = KeyStore(database, master, clock)
+        self.store = KeyStore(database, revocations, master, clock)
         self._database = database
         self._master = master
         # Under a shared secret no key of ours signs, and none is made.

@@ -13,10 +13,10 @@ import msgspec
 
 from watchword.clock import Clock
 from watchword.errors import Conflict, NotFound, UniqueViolation
-from watchword.identity import audit, revocation
+from watchword.identity import audit
 from watchword.identity.audit import LOCAL, Client
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Entry
+from watchword.identity.revocation import Entry, Published, Revocations
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.keys import SigningKey
 from watchword.tokens.rotation import PUBLISHED, Change, KeyState, Make, Promote, Remove, Retire, Schedule, due
@@ -81,8 +81,9 @@ class _Overtaken(Exception):
 class KeyStore:
     """The signing keys of one database."""
 
-    def __init__(self, database: Database, master: Master, clock: Clock) -> None:
+    def __init__(self, database: Database, revocations: Revocations, master: Master, clock: Clock) -> None:
         self._database = database
+        self._revocations = revocations
         self._master = master
         self._clock = clock
 
@@ -165,13 +166,11 @@ class KeyStore:
         spares = await self.spares()
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> Revoked:
-            revoked, entries = await revoke_in(tx, kids, spares, now, client)
-            await revocation.publish(tx, *entries)
-            return revoked
+        async def unit(tx: Tx) -> tuple[Revoked, Published]:
+            return await revoke_in(tx, kids, spares, now, client)
 
         try:
-            return await self._database.transact(unit)
+            return await self._revocations.commit(unit)
         except (_Overtaken, UniqueViolation) as error:
             raise Conflict("The keys were changed just now.") from error
 
@@ -195,14 +194,14 @@ def fresh(algorithm: str, master: Master) -> SealedKey:
 
 
 def state_of(row: Row) -> KeyState:
-    """From the columns kid, algorithm, status, created_at, activated_at, retired_at, in this order."""
-    return KeyState(row[0], row[1], row[2], row[3], row[4], row[5])
+    """From a row of `ww_signing_keys` with the columns of a `KeyState`."""
+    return KeyState(*(row[column] for column in KeyState._fields))
 
 
 async def revoke_in(
     tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, client: Client
 ) -> tuple[Revoked, list[Entry]]:
-    """Inside a unit: revoke keys, let others sign; what to publish as the last thing of the unit.
+    """Inside a unit: revoke keys, let others sign; what the unit publishes.
 
     Raises `NotFound`.
     """

@@ -19,8 +19,8 @@ from watchword.errors import StorageUnavailable, Unauthenticated
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
-from watchword.identity.revocation import Follower
-from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.identity.revocation import Published, Revocations
+from watchword.identity.sessions.row import COLUMNS, READ, ROTATE, Live, is_elsewhere, live_of, state_of
 from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
@@ -38,12 +38,12 @@ RECORD_EVERY = 3600
 class _Refused(NamedTuple):
     """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it.
 
-    :param published: the unit ended the session, published that and recorded it.
+    :param recorded: the unit ended the session, and has recorded that.
     """
 
     code: str
     message: str
-    published: bool = False
+    recorded: bool = False
     user_id: str | None = None
     session_id: str | None = None
 
@@ -66,7 +66,7 @@ class Refresher:
         ephemeral: Ephemeral,
         keys: tuple[bytes, ...],
         issuer: TokenIssuer,
-        follower: Follower,
+        revocations: Revocations,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -74,7 +74,7 @@ class Refresher:
         self._ephemeral = ephemeral
         self._keys = keys
         self._issuer = issuer
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._grace = int(settings.refresh_grace.total_seconds())
@@ -95,7 +95,7 @@ class Refresher:
         handle = opaque.fingerprint(token.handle)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> Live | _Grace | _Refused:
+        async def unit(tx: Tx) -> tuple[Live | _Grace | _Refused, Published]:
             row = await tx.one(
                 ROTATE,
                 now=now,
@@ -108,18 +108,16 @@ class Refresher:
                 agent=client.agent,
             )
             if row is not None:
-                return live_of(row, token.handle, key)
+                return live_of(row, token.handle, key), ()
             return await self._not_rotated(tx, token, handle, client_id, client, now, key)
 
-        outcome = await self._database.transact(unit)
+        outcome = await self._revocations.commit(unit)
         if isinstance(outcome, Live):
             return outcome
         if isinstance(outcome, _Grace):
             return await self._noted(outcome.live, client, now)
         self._refusals[outcome.code].add(code=outcome.code, address=client.address, request_id=client.request_id)
-        if outcome.published:
-            await self._follower.take(())
-        else:
+        if not outcome.recorded:
             await self._record(outcome.code, outcome.user_id, outcome.session_id, client, now)
         raise Unauthenticated(outcome.message, code=outcome.code)
 
@@ -154,26 +152,26 @@ class Refresher:
 
     async def _not_rotated(
         self, tx: Tx, token: RefreshToken, handle: str, client_id: str, client: Client, now: int, key: SigningKey
-    ) -> Live | _Grace | _Refused:
+    ) -> tuple[Live | _Grace | _Refused, Published]:
         """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
         if row is None:
-            return _ENDED
+            return _ENDED, ()
         if row["client_id"] != client_id:
-            return _refused(_OTHER_CLIENT, row)
+            return _refused(_OTHER_CLIENT, row), ()
         elsewhere = is_elsewhere(row, client)
         step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
         match step:
             case Verdict.GRACE:
-                return await _grace(tx, row, token, key, elsewhere=elsewhere)
+                return await _grace(tx, row, token, key, elsewhere=elsewhere), ()
             case Verdict.ROLLED_BACK:
-                return await self._serve_after_rollback(tx, row, token, client, now, key)
+                return await self._serve_after_rollback(tx, row, token, client, now, key), ()
             case Verdict.REUSE:
                 return await _end_reused(tx, row, token, client, now)
             case Verdict.SUPERSEDED:
-                return _refused(_SUPERSEDED, row)
+                return _refused(_SUPERSEDED, row), ()
             case Verdict.ENDED:
-                return _refused(_ENDED, row)
+                return _refused(_ENDED, row), ()
             case Verdict.ROTATE:
                 # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
                 raise StorageUnavailable("The session could not be refreshed just now.")
@@ -188,7 +186,7 @@ class Refresher:
             " idle_expires_at = CASE WHEN expires_at < :idle THEN expires_at ELSE :idle END,"
             " access_until = CASE WHEN access_until > :until THEN access_until ELSE :until END, grace_elsewhere = 0"
             " WHERE id = :id AND generation < :presented AND ended_at IS NULL"
-            f" RETURNING {LIVE}",
+            f" RETURNING {COLUMNS}",
             next=token.generation + 1,
             presented=token.generation,
             now=now,
@@ -235,7 +233,7 @@ async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, else
     return _Grace(live)
 
 
-async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now: int) -> _Refused:
+async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now: int) -> tuple[_Refused, Published]:
     entries = await revocation.end_session(tx, row["id"], reason="refresh_reuse", now=now)
     behind = "one_behind" if row["generation"] - token.generation == 1 else "stale"
     await audit.record(
@@ -248,5 +246,4 @@ async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now
         session=row["id"],
         detail={"class": behind},
     )
-    await revocation.publish(tx, *entries)
-    return _REUSED
+    return _REUSED, entries

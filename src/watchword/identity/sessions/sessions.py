@@ -15,9 +15,9 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Published, Revocations
 from watchword.identity.sessions.refreshing import Refresher
-from watchword.identity.sessions.row import READ, Live, state_of
+from watchword.identity.sessions.row import IS_LIVE, READ, Live, state_of
 from watchword.identity.sessions.rule import is_live
 from watchword.ids import new_id
 from watchword.opaque import RefreshToken
@@ -32,9 +32,9 @@ INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_t
 VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
 """
 _ANOTHER = "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL AND id <> :keep LIMIT 1"
-_LIVE_CALLER = """
+_LIVE_CALLER = f"""
 SELECT ww_sessions.id FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
-WHERE ww_sessions.id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now
+WHERE ww_sessions.id = :id AND user_id = :user AND {IS_LIVE}
     AND disabled_at IS NULL AND token_version <= CAST(:version AS BIGINT)
 """
 
@@ -95,18 +95,18 @@ class Sessions:
         ephemeral: Ephemeral,
         master: Master,
         issuer: TokenIssuer,
-        follower: Follower,
+        revocations: Revocations,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
         self._keys = master.keys("refresh")
         self._issuer = issuer
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._lifetime = int(settings.session_lifetime.total_seconds())
-        self._refresher = Refresher(database, ephemeral, self._keys, issuer, follower, settings, clock)
+        self._refresher = Refresher(database, ephemeral, self._keys, issuer, revocations, settings, clock)
 
     def tokens(self, live: Live) -> Tokens:
         """Sign what the client receives. The access token's times are the row's."""
@@ -193,10 +193,7 @@ class Sessions:
         """Whether the session has neither ended nor expired."""
         now = self._clock.now()
         row = await self._database.one(
-            "SELECT id FROM ww_sessions WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now",
-            id=session_id,
-            now=now,
+            f"SELECT id FROM ww_sessions WHERE id = :id AND {IS_LIVE}", id=session_id, now=now
         )
         return row is not None
 
@@ -227,37 +224,45 @@ class Sessions:
         handle = None if presented is None else self.session_handle(presented)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             entries = []
             if claims is not None and claims.sid is not None:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
             if handle is not None:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
             await record_ends(tx, "logged_out", entries, client=client, now=now)
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
         """The user's live sessions in the order in which they were opened."""
         now = self._clock.now()
         rows = await self._database.all(
             "SELECT id, created_at, rotated_at, idle_expires_at, address, agent FROM ww_sessions"
-            " WHERE user_id = :user AND id > :after AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now ORDER BY id LIMIT :limit",
+            f" WHERE user_id = :user AND id > :after AND {IS_LIVE} ORDER BY id LIMIT :limit",
             user=user_id,
             after=after,
             now=now,
             limit=limit,
         )
-        return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
+        return [
+            SessionView(
+                id=row["id"],
+                created_at=row["created_at"],
+                last_used_at=row["rotated_at"],
+                expires_at=row["idle_expires_at"],
+                address=row["address"],
+                agent=row["agent"],
+            )
+            for row in rows
+        ]
 
     async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
         """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             await require_live(tx, caller, now)
             row = await tx.one(
                 "SELECT id FROM ww_sessions WHERE id = :id AND user_id = :user", id=session_id, user=caller.sub
@@ -268,10 +273,9 @@ class Sessions:
             await audit.record(
                 tx, "session_ended", at=now, client=client, actor=caller.sub, user=caller.sub, session=session_id
             )
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def end_others(self, caller: AccessClaims, *, client: Client) -> int:
         """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
@@ -280,11 +284,11 @@ class Sessions:
             await self._look_at(caller, now)
             return 0
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[int, Published]:
             await require_live(tx, caller, now)
             ended = await revocation.end_sessions(tx, caller.sub, reason="ended", now=now, keep=caller.sid)
             if not ended:
-                return []
+                return 0, ()
             await audit.record(
                 tx,
                 "other_sessions_ended",
@@ -296,12 +300,9 @@ class Sessions:
                 detail={"count": str(len(ended))},
             )
             # Most of a long list were last used days ago: there is no token left to refuse.
-            await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
-            return ended
+            return len(ended), [entry for entry in ended if (entry.expires_at or 0) > now]
 
-        ended = await self._database.transact(unit, ends=True)
-        await self._follower.take(entry for entry in ended if (entry.expires_at or 0) > now)
-        return len(ended)
+        return await self._revocations.commit(unit, ends=True)
 
     async def _look_at(self, caller: AccessClaims, now: int) -> None:
         """`require_live` where nothing is to be changed: writes nothing. Raises `Unauthenticated`."""
@@ -340,8 +341,8 @@ async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
         None
         if user is None
         else await tx.one(
-            "UPDATE ww_sessions SET access_until = access_until WHERE id = :id AND user_id = :user AND ended_at IS NULL"
-            " AND expires_at > :now AND idle_expires_at > :now RETURNING id",
+            "UPDATE ww_sessions SET access_until = access_until"
+            f" WHERE id = :id AND user_id = :user AND {IS_LIVE} RETURNING id",
             id=caller.sid,
             user=caller.sub,
             now=now,
