@@ -34,22 +34,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tally", "tokens", "identity"}),
     "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
     "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
+    "opening": frozenset({"errors", "clock", "settings", "tokens", "storage", "mail", "identity"}),
+    "background": frozenset({"tally", "storage", "identity"}),
     "app": frozenset(
-        {
-            "watchword",
-            "errors",
-            "clock",
-            "platforms",
-            "settings",
-            "tally",
-            "tokens",
-            "storage",
-            "mail",
-            "identity",
-            "web",
-            "features",
-            "pages",
-        }
+        {"watchword", "clock", "settings", "tokens", "identity", "web", "features", "pages", "opening", "background"}
     ),
     "cli": frozenset(
         {
@@ -63,6 +51,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "identity",
             "web",
             "features",
+            "opening",
             "app",
         }
     ),

@@ -11,7 +11,6 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
-from watchword.app import opened
 from watchword.cli.asking import at_terminal
 from watchword.cli.exits import MISSING, USAGE, CommandError
 from watchword.cli.show import print_record, print_table
@@ -20,6 +19,7 @@ from watchword.identity import identifiers
 from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
 from watchword.identity.users import User
+from watchword.opening import opened
 from watchword.settings import Settings
 
 T = TypeVar("T")  # Python 3.11 has no `def f[T]`

@@ -19,13 +19,14 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
-from watchword.app import create_app, opened
+from watchword.app import create_app
 from watchword.cli import garbage
 from watchword.cli.banner import banner
 from watchword.cli.exits import CommandError
 from watchword.cli.loading import export_flags
 from watchword.cli.ports import BACKLOG, listen
 from watchword.cli.stopping import port_kept
+from watchword.opening import opened
 from watchword.platforms import POSIX, on_hang_up, raise_descriptors
 from watchword.settings import Loaded, Settings, load
 from watchword.web.connections import Places, most_connections, proxies_among
