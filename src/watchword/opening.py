@@ -23,6 +23,7 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings
+from watchword.settings.limits import LIMITS
 from watchword.settings.private_files import check_file, check_folder
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
@@ -111,17 +112,7 @@ async def _assembled(
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
     follower = Follower(database, clock, feed.announce)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
-    limits = {
-        "login": settings.login_limit,
-        "login_address": settings.login_address_limit,
-        "login_account": settings.login_account_limit,
-        "register": settings.register_limit,
-        "session": settings.session_limit,
-        "session_address": settings.session_address_limit,
-        "change": settings.change_limit,
-        "change_address": settings.change_address_limit,
-        "conflict": settings.conflict_limit,
-    }
+    limits = {row.name: getattr(settings, row.setting) for row in LIMITS}
     throttle = Throttle(database, ephemeral, limits, clock)
     users = Users(database, hasher, follower, throttle, settings, clock)
     await users.learn_kinds()

@@ -105,7 +105,7 @@ class Route:
     :param answers: status → msgspec type of the answer's JSON (None: no content).
     :param query: name → description of what may stand in the query string.
     :param problems: codes this route answers with beyond those its access, body and limit imply.
-    :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
+    :param limit: name of the limit that its service takes from, or None; tests/bounds proves that this one answers 429.
     :param credential: what the handler reads from `Authorization` by itself, so that the documentation can send it.
     :param step: place among the first steps, with which the documentation begins; None for a route of the rest.
     :param example: a body or form that this route accepts as it stands.
