@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from watchword.clock import Clock, SystemClock
-from watchword.errors import Fault, InvalidKey, SettingsError
+from watchword.errors import Fault, SettingsError
 from watchword.identity.feed import RevocationLog
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
@@ -31,7 +31,6 @@ from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
-from watchword.tokens.known_secrets import check_shared_secret
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +45,6 @@ async def opened(
     :raises StorageError:
     """
     clock = clock or SystemClock()
-    _check_jwt_secret(settings)
     path = path or settings.database_path
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_private(settings, path)
@@ -59,17 +57,6 @@ async def opened(
     finally:
         hasher.close()
         await database.close()
-
-
-def _check_jwt_secret(settings: Settings) -> None:
-    if settings.jwt_secret is None:
-        return
-    try:
-        check_shared_secret(settings.jwt_secret)
-    except InvalidKey as error:
-        raise SettingsError(
-            (Fault("WATCHWORD_JWT_SECRET", error.message, "make one with: watchword secret"),)
-        ) from error
 
 
 def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:

@@ -3,7 +3,6 @@
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set
 from watchword.tokens.keys import KeySet, SharedSecretKey, SigningKey, VerificationKey
-from watchword.tokens.known_secrets import check_shared_secret
 from watchword.tokens.raw import verify_compact
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access, sign_compact
@@ -18,7 +17,6 @@ __all__ = [
     "SigningKey",
     "VerificationKey",
     "Verifier",
-    "check_shared_secret",
     "public_key_set",
     "read_key_set",
     "sign_access",
