@@ -15,10 +15,11 @@ import structlog
 
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
-from watchword import app
+from watchword import background
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 
 
@@ -26,7 +27,7 @@ from watchword.settings import Settings
 async def running(folder: Path, **given: Any) -> AsyncIterator[Kernel]:
     """A kernel with what goes on beside requests."""
     settings = Settings(data_dir=folder, **given)
-    async with app.opened(settings, clock=FixedClock()) as kernel, app._in_background(kernel):
+    async with opened(settings, clock=FixedClock()) as kernel, background.in_background(kernel):
         yield kernel
 
 
@@ -62,7 +63,7 @@ async def test_M2_following_goes_on_whatever_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """⚑ One error that was no `StorageError` ended it for good, unseen: no log-out elsewhere was heard of again."""
-    monkeypatch.setattr(app, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(background, "FOLLOW_SECONDS", 0.01)
     with structlog.testing.capture_logs() as lines:
         async with running(tmp_path, workers=2) as kernel:
             failing = Failing(kernel.database.changed, error)
@@ -82,9 +83,9 @@ async def test_M2_sweeping_goes_on_whatever_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """What fails is tried again at the next turn, and holds up none of the other sweeps."""
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
-    failing = Failing(app.sweeping.sweep, error)
-    monkeypatch.setattr(app.sweeping, "sweep", lambda *arguments, **_: failing(*arguments))
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0.01)
+    failing = Failing(background.sweeping.sweep, error)
+    monkeypatch.setattr(background.sweeping, "sweep", lambda *arguments, **_: failing(*arguments))
     async with running(tmp_path) as kernel:
         await kernel.ephemeral.count("a", lifetime=1, now=0)
 
@@ -96,9 +97,9 @@ async def test_M2_sweeping_goes_on_whatever_happens(
 
 async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows, short-lived state and the list in memory; old audit records as the settings say. More than one batch."""
-    assert app.SWEEP_SECONDS <= 60
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr(app, "FOLLOW_SECONDS", 60)
+    assert background.SWEEP_SECONDS <= 60
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "FOLLOW_SECONDS", 60)
     async with running(tmp_path, workers=2, audit_retention="1d") as kernel:
         for number in range(1, 4):
             await kernel.database.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=number)
@@ -122,7 +123,7 @@ def test_one_worker_of_several_hashes_on_its_share_of_the_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
 
     async def width(workers: int) -> int:
-        async with app.opened(Settings(data_dir=tmp_path, workers=workers)) as kernel:
+        async with opened(Settings(data_dir=tmp_path, workers=workers)) as kernel:
             return kernel.hasher._width
 
     assert [asyncio.run(width(workers)) for workers in (1, 4)] == [8, 2]

@@ -27,8 +27,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "ids": frozenset(),
     "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
-    "settings": frozenset({"base64url", "errors", "platforms"}),
-    "tokens": frozenset({"base64url", "errors", "strict_json"}),
+    "known_secrets": frozenset({"errors"}),
+    "settings": frozenset({"base64url", "errors", "platforms", "known_secrets"}),
+    "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
     "storage": frozenset({"errors", "clock", "ids", "platforms", "threads"}),
@@ -69,22 +70,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"errors", "authorization", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}
     ),
     "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
+    "opening": frozenset({"errors", "clock", "settings", "tokens", "storage", "mail", "identity"}),
+    "background": frozenset({"tally", "storage", "identity"}),
     "app": frozenset(
-        {
-            "watchword",
-            "errors",
-            "clock",
-            "platforms",
-            "settings",
-            "tally",
-            "tokens",
-            "storage",
-            "mail",
-            "identity",
-            "web",
-            "features",
-            "pages",
-        }
+        {"watchword", "clock", "settings", "tokens", "identity", "web", "features", "pages", "opening", "background"}
     ),
     "cli": frozenset(
         {
@@ -99,6 +88,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "identity",
             "web",
             "features",
+            "opening",
             "app",
         }
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from watchword.cli import audit_page
 from watchword.cli.settings_page import page
 from watchword.settings.table import SETTINGS
 
@@ -61,6 +62,11 @@ def documents() -> Iterator[Path]:
 def test_the_settings_page_is_the_table() -> None:
     """`docs/reference/settings.md` is what `make docs` writes."""
     assert (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8") == page(), "run: make docs"
+
+
+def test_the_audit_page_is_the_table() -> None:
+    """`docs/reference/audit.md` is what `make docs` writes."""
+    assert (ROOT / "docs" / "reference" / "audit.md").read_text("utf-8") == audit_page.page(), "run: make docs"
 
 
 def test_the_settings_keep_their_names_and_defaults() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -10,9 +12,9 @@ from tests.bounds import tries
 from tests.bounds.table import BOUNDS, Bound, Try, page
 from tests.features.api import Api, served
 from watchword.app import features
-from watchword.settings.table import SETTINGS
+from watchword.settings import limits
 
-LIMITS = {setting.name: "3/1h" for setting in SETTINGS if setting.name.endswith("_limit")}
+LIMITS = {row.setting: "3/1h" for row in limits.LIMITS}
 TIMES = 12
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +66,48 @@ async def test_whatever_is_done_over_and_over_comes_to_an_end(tmp_path: Path, bo
         for number in range(TIMES, 2 * TIMES):
             counts.saw(await attempt(api, number))
         assert await counts.now() == before
+
+
+def _route_limits() -> dict[str, str | None]:
+    """Each route of the table, and the limit that it names."""
+    named: dict[str, str | None] = {}
+
+    async def ask() -> None:
+        with TemporaryDirectory() as folder:
+            async with served(Path(folder)) as api:
+                for feature in features(api.kernel):
+                    named.update({f"{route.method} {route.path}": route.limit for route in feature.routes})
+
+    asyncio.run(ask())
+    return named
+
+
+ROUTE_LIMITS = _route_limits()
+
+
+@pytest.mark.parametrize("bound", [bound for bound in BOUNDS if ROUTE_LIMITS.get(bound.route)], ids=lambda b: b.route)
+async def test_a_route_answers_429_by_the_limit_that_it_names(tmp_path: Path, bound: Bound) -> None:
+    """With no other limit in force: so the service takes from this one."""
+    limit = ROUTE_LIMITS.get(bound.route)
+    met = set()
+    for attempt in bound.tries:
+        async with served(tmp_path / attempt.__name__, **{f"{limit}_limit": "3/1h"}) as api:
+            for number in (*range(5), *[9] * 5):  # from other places, and from one
+                answer = await attempt(api, number)
+                if getattr(answer, "status_code", 0) == 429:
+                    met.add(answer.headers["ratelimit-policy"].split('"')[1])  # type: ignore[attr-defined]
+    assert met == {limit}
+
+
+@pytest.mark.parametrize(
+    "bound", [bound for bound in BOUNDS if not ROUTE_LIMITS.get(bound.route)], ids=lambda b: b.route
+)
+async def test_a_route_that_names_no_limit_never_answers_429(tmp_path: Path, bound: Bound) -> None:
+    """Also with every limit at three."""
+    for attempt in bound.tries:
+        async with served(tmp_path / attempt.__name__, **LIMITS) as api:
+            for number in range(TIMES):
+                assert getattr(await attempt(api, number), "status_code", 0) != 429
 
 
 async def test_every_route_stands_in_the_table(tmp_path: Path) -> None:

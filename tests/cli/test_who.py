@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.identity.scenes import join, meddle
-from watchword.app import opened
 from watchword.cli.exits import CommandError
 from watchword.cli.users import find_user
+from watchword.opening import opened
 from watchword.settings import Settings
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.identity.scenes import Opener
-from watchword.app import opened
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 
 

@@ -29,11 +29,13 @@ from watchword.clock import FixedClock
 from watchword.errors import Conflict, InvalidInput, NotFound, Refused, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.features.passwords.service import Passwords
+from watchword.identity import audit
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
+from watchword.storage.database import Tx
 
 
 class Story:
@@ -303,3 +305,39 @@ async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) 
         secrets += [tokens.access_token, tokens.refresh_token, tokens.refresh_token[4:30]]
     assert [secret for secret in secrets if secret in trail] == []
     assert len(json.loads(trail)) == before + 7
+
+
+@pytest.mark.parametrize(
+    ("event", "detail", "named"),
+    [
+        ("logged_inn", None, "logged_inn"),
+        ("log_in", {"password": "x"}, "password"),
+        ("guard_key_created", {"guard": "g", "name": "n", "key": "k"}, "key"),
+    ],
+)
+async def test_what_is_not_in_the_table_of_events_is_not_written(
+    kernel: Kernel, event: str, detail: dict[str, str] | None, named: str
+) -> None:
+    """An unknown event or field of its detail raises, names itself, and undoes the unit that it is in."""
+    before = await everything(kernel)
+
+    async def unit(tx: Tx) -> None:
+        await tx.run("DELETE FROM ww_password_kinds")
+        await audit.record(tx, event, at=1, client=HOME, detail=detail)
+
+    with pytest.raises(ValueError, match=rf"\b{named}\b.*EVENTS"):
+        await kernel.database.transact(unit)
+    assert await everything(kernel) == before
+
+
+@pytest.mark.parametrize("event", audit.EVENTS)
+async def test_each_event_of_the_table_is_written_with_its_detail(kernel: Kernel, event: str) -> None:
+    """All fields of its detail are stored."""
+    detail = dict.fromkeys(audit.EVENTS[event].detail, "x")
+
+    async def unit(tx: Tx) -> None:
+        await audit.record(tx, event, at=1, client=HOME, detail=detail)
+
+    await kernel.database.transact(unit)
+    record = (await recorded(kernel, "ww_audit"))[-1]
+    assert (record["event"], json.loads(record["detail"])) == (event, detail)

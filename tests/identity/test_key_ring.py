@@ -38,7 +38,7 @@ OLD, NEW = (sha256(name).digest() for name in (b"old", b"new"))
 
 _START = """
 import asyncio
-from watchword.app import opened
+from watchword.opening import opened
 from watchword.settings import Settings
 settings = Settings(data_dir=sys.argv[1], workers=8)
 async def main():

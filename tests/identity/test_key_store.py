@@ -33,7 +33,7 @@ from watchword.tokens.rotation import KeyState, Promote, Remove, Retire, Schedul
 
 _PROMOTE = """
 import asyncio
-from watchword.app import opened
+from watchword.opening import opened
 from watchword.clock import FixedClock
 from watchword.settings import Settings
 async def main():

@@ -23,8 +23,8 @@ from tests.e2e.client import bearer
 from tests.e2e.fixtures import Serve
 from tests.e2e.server import UNLIMITED, Server, free_port
 from tests.identity.scenes import HOME
-from watchword.app import opened
 from watchword.identity.revocation import Entry, Published
+from watchword.opening import opened
 from watchword.settings import Settings
 from watchword.storage.database import Tx
 

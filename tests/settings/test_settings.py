@@ -365,3 +365,12 @@ def test_bytes_of_a_key_are_taken_as_they_are() -> None:
     """Of random bytes none is there by accident, even where they look like quotes or a line break."""
     for raw in (b'"' + bytes(range(200, 232)) + b'"', b"\n" + bytes(range(200, 232)) + b" "):
         assert Settings(jwt_secret=raw).jwt_secret == raw
+
+
+@pytest.mark.parametrize("secret", [b"x" * 40, "x" * 40, b"your-256-bit-secret-your-256-bit-secret"])
+def test_a_shared_secret_that_can_be_guessed_is_no_setting(secret: bytes | str) -> None:
+    """It is told beside all other faults, and before anything is opened."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(jwt_secret=secret, workers=0)
+    assert {fault.setting for fault in caught.value.faults} == {"WATCHWORD_JWT_SECRET", "WATCHWORD_WORKERS"}
+    assert "can be guessed" in " ".join(fault.message for fault in caught.value.faults)

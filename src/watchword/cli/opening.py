@@ -26,7 +26,7 @@ def with_kernel(
     """
     import asyncio
 
-    from watchword.app import opened
+    from watchword.opening import opened
 
     if not makes and path is None:
         require_database(settings)

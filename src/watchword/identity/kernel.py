@@ -1,4 +1,4 @@
-"""The kernel put together: one struct literal, no container. `watchword.app` builds it, features take from it."""
+"""The kernel put together: one struct literal, no container. `watchword.opening` builds it, features take from it."""
 
 from __future__ import annotations
 

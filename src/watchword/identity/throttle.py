@@ -25,6 +25,7 @@ from watchword.identity import audit
 from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
 from watchword.settings import Limit
+from watchword.settings.limits import LimitRow, Whose, limits_of
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
@@ -279,30 +280,50 @@ class _Undecided:
 
 
 def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What one attempt to log in counts against: the address, address and account, the account."""
-    login = Take("login", f"{network(address)} {account}")
-    return (*address_takes("login_address", address), login, Take("login_account", account))
+    """What one attempt to log in counts against."""
+    return takes("login", address, account)
 
 
 def session_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a proof that was right counts against: the address, the account. Each may open a session, or change one."""
-    return (*address_takes("session_address", address), Take("session", account))
+    """What a proof that was right counts against. Each may open a session, or change one."""
+    return takes("session", address, account)
 
 
 def change_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a change of one's own account counts against: the address, the account."""
-    return (*address_takes("change_address", address), Take("change", account))
+    """What a change of one's own account counts against."""
+    return takes("change", address, account)
 
 
 def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
-    """What being told that a name is taken counts against: the address, and the account if one asks."""
-    places = address_takes("conflict", address)
-    return places if account is None else (*places, Take("conflict", f"account {account}"))
+    """What being told that a name is taken counts against; without an account a stranger asks."""
+    return takes("conflict", address, account)
 
 
 def register_takes(address: str) -> tuple[Take, ...]:
-    """What one attempt to register counts against: the address."""
-    return address_takes("register", address)
+    """What one attempt to register counts against."""
+    return takes("register", address, None)
+
+
+def takes(attempt: str, address: str, account: str | None) -> tuple[Take, ...]:
+    """What one attempt counts against, by the table of limits: addresses first, the account last.
+
+    :param account: whose account it is about; None if it is about none, which only some limits allow.
+    :raises LookupError: no limit counts such an attempt.
+    :raises ValueError: one of its limits counts by account, and there is none.
+    """
+    return tuple(take for row in limits_of(attempt) for take in _takes_of(row, address, account))
+
+
+def _takes_of(row: LimitRow, address: str, account: str | None) -> tuple[Take, ...]:
+    if row.whose is Whose.ADDRESS:
+        return address_takes(row.name, address)
+    if row.whose is Whose.ADDRESS_THEN_ACCOUNT:
+        by_account = () if account is None else (Take(row.name, f"account {account}"),)
+        return (*address_takes(row.name, address), *by_account)
+    if account is None:
+        raise ValueError(f"the limit {row.name} counts by account, and there is none")
+    together = row.whose is Whose.ADDRESS_AND_ACCOUNT
+    return (Take(row.name, f"{network(address)} {account}" if together else account),)
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:

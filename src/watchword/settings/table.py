@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchword.settings import values as read
+from watchword.settings.limits import LIMITS
 from watchword.settings.values import DAY, Reader
 
 ENVIRONMENT_PREFIX = "WATCHWORD_"
@@ -61,15 +62,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("refresh_grace", "30s", read.duration(0, 120), "How long a refresh token just used still yields the same successor."),
     Setting("password_hash", "argon2id", read.choice("argon2id", "bcrypt"), "How new passwords are hashed: argon2id or bcrypt."),
     Setting("password_policy", "default", read.choice("default", "nist"), "default: 8 characters; nist: 15."),
-    Setting("login_limit", "10/15m", read.limit, "Failed log-ins per address and account."),
-    Setting("login_address_limit", "100/15m", read.limit, "Failed log-ins per address."),
-    Setting("login_account_limit", "100/15m", read.limit, "Failed log-ins per account."),
-    Setting("register_limit", "20/1h", read.limit, "Registrations per address."),
-    Setting("session_limit", "300/1h", read.limit, "Log-ins that succeed, and other uses of the right password, per account."),
-    Setting("session_address_limit", "3000/1h", read.limit, "The same per address."),
-    Setting("change_limit", "60/1h", read.limit, "Changes of an account by its owner, per account."),
-    Setting("change_address_limit", "600/1h", read.limit, "The same per address."),
-    Setting("conflict_limit", "20/1h", read.limit, "Answers that a username or an e-mail address is taken, per address and per account."),
+    *(Setting(row.setting, row.default, read.limit, row.purpose) for row in LIMITS),
     Setting("private_email", "off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost."),
     Setting("audit_retention", "365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever."),
     Setting("registration", "open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed."),

@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from watchword import base64url
+from watchword.errors import InvalidKey
+from watchword.known_secrets import check_shared_secret
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 SECRET_BYTES = 32
@@ -329,13 +331,17 @@ def _secret(text: str, hint: str) -> bytes:
 
 
 def shared_secret(text: str) -> bytes:
-    """The HS256 secret: its characters are the key, as in the libraries that share it. At least 32 bytes."""
+    """The HS256 secret: its characters are the key, as in the libraries that share it. None that can be guessed."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) < SECRET_BYTES:
         raise Unfit(
             f"has {len(raw)} bytes; HS256 needs at least {SECRET_BYTES} (RFC 7518 section 3.2), made at random",
             "make one with: watchword secret",
         )
+    try:
+        check_shared_secret(raw)
+    except InvalidKey as error:
+        raise Unfit(error.message, "make one with: watchword secret") from None
     return raw
 
 

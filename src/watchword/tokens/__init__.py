@@ -3,7 +3,6 @@
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set
 from watchword.tokens.keys import KeySet, SharedSecretKey, SigningKey, VerificationKey
-from watchword.tokens.known_secrets import check_shared_secret
 from watchword.tokens.needs import Needs
 from watchword.tokens.raw import verify_compact
 from watchword.tokens.revocations import RevocationSet
@@ -20,7 +19,6 @@ __all__ = [
     "SigningKey",
     "VerificationKey",
     "Verifier",
-    "check_shared_secret",
     "public_key_set",
     "read_key_set",
     "sign_access",

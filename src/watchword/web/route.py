@@ -105,7 +105,7 @@ class Route:
     :param answers: status → msgspec type.
     :param query: name → description.
     :param problems: codes beyond those of access, body and limit.
-    :param limit: the throttle's name.
+    :param limit: the limit that its service takes from; tests/bounds proves that this one answers 429.
     :param credential: what the handler itself reads.
     :param step: place among the documentation's first steps.
     :param shown: status → example answer.

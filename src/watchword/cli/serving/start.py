@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 from starlette.types import ASGIApp
 
-from watchword.app import Watchword, opened
+from watchword.app import Watchword
 from watchword.cli.exits import CommandError
 from watchword.cli.loading import export_flags
 from watchword.cli.serving import garbage
@@ -20,6 +20,7 @@ from watchword.cli.serving.banner import banner
 from watchword.cli.serving.ports import listen
 from watchword.cli.serving.server import GreetingServer, Lifespan, ServiceConfig
 from watchword.cli.serving.workers import Workers
+from watchword.opening import opened
 from watchword.platforms import POSIX
 from watchword.settings import Loaded, Settings, load
 from watchword.web.logs import configure_logging

@@ -1,0 +1,127 @@
+"""Opening and assembly: check everything, open the database, put the kernel together. Commands use it too."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from watchword.clock import Clock, SystemClock
+from watchword.errors import Fault, SettingsError
+from watchword.identity.feed import RevocationLog
+from watchword.identity.guard_keys import GuardKeys
+from watchword.identity.hashing import Hasher
+from watchword.identity.issuing import TokenIssuer
+from watchword.identity.kernel import Kernel
+from watchword.identity.keys import master, resealing
+from watchword.identity.keys.master import Master
+from watchword.identity.keys.ring import Keys
+from watchword.identity.login import LogIn
+from watchword.identity.revocation import Revocations, create_feed, note_access_life
+from watchword.identity.sessions.sessions import Sessions
+from watchword.identity.throttle import Throttle
+from watchword.identity.users import Users
+from watchword.identity.verifying import AccessVerifier
+from watchword.settings import Settings
+from watchword.settings.limits import LIMITS
+from watchword.settings.private_files import check_file, check_folder
+from watchword.settings.values import is_among
+from watchword.storage.database import Database
+from watchword.storage.ephemeral_memory import MemoryEphemeral
+from watchword.storage.ephemeral_sql import SQLEphemeral
+from watchword.storage.migrate import migrate
+from watchword.storage.sqlite import SQLite
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: Settings, *, clock: Clock | None = None, serves: bool = True, path: Path | None = None
+) -> AsyncIterator[Kernel]:
+    """The kernel on an open, migrated database: for the service, and for commands beside it.
+
+    :param serves: False for a command: it makes no signing key and leaves the master secret to the service.
+    :param path: another file than the settings name: a backup that is about to be put in its place.
+    :raises SettingsError:
+    :raises StorageError:
+    """
+    clock = clock or SystemClock()
+    path = path or settings.database_path
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_private(settings, path)
+    database = await SQLite.open(path, processes=settings.workers, reserve=serves)
+    hasher = Hasher(settings.password_hash, workers=settings.workers)
+    try:
+        secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed
+        await migrate(database, now=clock.now())
+        yield await _assembled(settings, clock, database, hasher, secret, serves=serves)
+    finally:
+        hasher.close()
+        await database.close()
+
+
+def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
+    """The master secret may be in a file that the settings do not know."""
+    if settings.jwt_secret is not None and is_among(settings.jwt_secret, masters):
+        hint = "make another one with: watchword secret"
+        raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
+
+
+def _check_private(settings: Settings, path: Path) -> None:
+    """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
+    check_folder(path.parent, "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR")
+    for each in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            check_file(each, "WATCHWORD_DATABASE_URL", "password hashes are in it")
+
+
+async def _master_of(settings: Settings, database: Database) -> Master:
+    """What was given, or what is kept beside the database; one is made only beside a database that has none yet."""
+    known = await master.known_to(database)
+    keep = master.load_or_make if known is None else master.load
+    secrets = settings.secret or (keep(settings.data_dir),)
+    _check_apart(settings, secrets)
+    found = Master(secrets)
+    if known is not None:
+        master.follow(found, known)
+    return found
+
+
+async def _assembled(
+    settings: Settings, clock: Clock, database: Database, hasher: Hasher, secret: Master, *, serves: bool
+) -> Kernel:
+    await master.check(secret, database)
+    await create_feed(database)
+    feed = RevocationLog(database, clock, lambda: keys.ring.version)
+    revocations = Revocations(database, clock, feed.announce)
+    keys = Keys(database, revocations, secret, settings, clock)
+    if serves:
+        await resealing.start(secret, database, clock)
+        await keys.open()
+    issuer = TokenIssuer(keys, settings)
+    ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
+    limits = {row.name: getattr(settings, row.setting) for row in LIMITS}
+    throttle = Throttle(database, ephemeral, limits, clock)
+    users = Users(database, hasher, revocations, throttle, settings, clock)
+    await users.learn_kinds()
+    await revocations.catch_up()
+    if serves:
+        await note_access_life(database, issuer.lifetime)
+    session_store = Sessions(database, ephemeral, secret, issuer, revocations, settings, clock)
+    return Kernel(
+        settings=settings,
+        clock=clock,
+        database=database,
+        master=secret,
+        ephemeral=ephemeral,
+        hasher=hasher,
+        keys=keys,
+        issuer=issuer,
+        verifier=AccessVerifier(keys, revocations, settings, clock),
+        revocations=revocations,
+        feed=feed,
+        guard_keys=GuardKeys(database, clock),
+        throttle=throttle,
+        users=users,
+        sessions=session_store,
+        login=LogIn(database, session_store, throttle, revocations, ephemeral, clock),
+    )
