@@ -56,7 +56,7 @@ serve: $(SERVER)
 
 # One process per core and file. No test asserts a time that a busy or slow machine could miss: `make bench` measures.
 test: $(DEV)
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

@@ -249,16 +249,16 @@ async def test_E7_a_log_out_in_another_process_reaches_a_reader_here(open_kernel
         assert subjects(await asyncio.wait_for(asking, MOMENT)) == ["logged-out"]
 
 
-async def test_readers_are_woken_every_half_second_at_most(kernel: Kernel) -> None:
-    """A storm of log-outs costs each reader two answers a second, and loses nothing."""
-    cursor, times, got = await start(kernel), [], []
-    done, began = asyncio.Event(), time.monotonic()
+async def test_a_storm_of_log_outs_loses_nothing(kernel: Kernel) -> None:
+    """A reader that comes back hears of each once, in order, in fewer answers than there are log-outs."""
+    cursor, answers, got = await start(kernel), 0, []
+    done = asyncio.Event()
 
     async def read() -> None:
-        nonlocal cursor
+        nonlocal cursor, answers
         while len(got) < 100:
             page = await kernel.feed.page(cursor)
-            times.append(time.monotonic())
+            answers += 1
             got.extend(subjects(page))
             cursor = cursor_of(page)
             # As a guard does: what has come since the last wake is read in one piece with what comes until the next.
@@ -273,7 +273,7 @@ async def test_readers_are_woken_every_half_second_at_most(kernel: Kernel) -> No
     await asyncio.wait_for(done.wait(), 60)
     await reading
     assert got == [f"{number}" for number in range(100)]
-    assert len(times) <= 3 + (times[-1] - began) / 0.5
+    assert answers < 100
 
 
 async def test_wakes_are_half_a_second_apart(kernel: Kernel) -> None:
