@@ -86,6 +86,7 @@ fmt: $(DEV)
 docs: $(SERVER)
 	@mkdir -p docs/reference
 	$(BIN)/python -m watchword.cli.settings_page > docs/reference/settings.md
+	$(BIN)/python -m watchword.cli.audit_page > docs/reference/audit.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from watchword.cli.settings_page import page
+from watchword.cli import audit_page, settings_page
 from watchword.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -58,9 +58,10 @@ def documents() -> Iterator[Path]:
             yield path
 
 
-def test_the_settings_page_is_the_table() -> None:
-    """`docs/reference/settings.md` is what `make docs` writes."""
-    assert (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8") == page(), "run: make docs"
+@pytest.mark.parametrize(("name", "page"), [("settings", settings_page.page), ("audit", audit_page.page)])
+def test_a_reference_page_is_its_table(name: str, page: Callable[[], str]) -> None:
+    """The page is what `make docs` writes."""
+    assert (ROOT / "docs" / "reference" / f"{name}.md").read_text("utf-8") == page(), "run: make docs"
 
 
 def test_the_settings_keep_their_names_and_defaults() -> None:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import structlog
 
+import watchword
 from tests.identity.scenes import (
     AWAY,
     HOME,
@@ -28,11 +30,13 @@ from watchword.clock import FixedClock
 from watchword.errors import Conflict, InvalidInput, NotFound, Refused, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.features.passwords.service import Passwords
+from watchword.identity import audit
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
+from watchword.storage.database import Tx
 
 
 class Story:
@@ -275,6 +279,39 @@ async def test_what_failed_before_it_was_decided_leaves_no_record(kernel: Kernel
     with pytest.raises(NotFound):
         await kernel.sessions.end(caller, "nothing", client=HOME)
     assert await recorded(kernel, "ww_audit") == before
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome", "detail"),
+    [
+        ("log_inn", "ok", {}),
+        ("", "ok", {}),
+        ("log_in", "ok", {"password": "x"}),
+        ("key_retired", "ok", {"kid": "k", "status": "retired"}),
+        ("log_in", "maybe", {}),
+        ("refresh", "ok", {}),
+    ],
+)
+async def test_J9_what_the_table_does_not_have_is_not_written(
+    kernel: Kernel, event: str, outcome: str, detail: dict[str, str]
+) -> None:
+    """An event, an outcome or a field that no reader of the trail was told of; nor is what it came with stored."""
+    before = await everything(kernel)
+
+    async def unit(tx: Tx) -> None:
+        await tx.run("INSERT INTO ww_meta (name, value) VALUES ('with_it', '')")
+        await audit.record(tx, event, at=1, client=HOME, outcome=outcome, detail=detail)
+
+    with pytest.raises(ValueError, match=r"watchword\.identity\.audit\.EVENTS"):
+        await kernel.database.transact(unit)
+    assert await everything(kernel) == before
+
+
+def test_J9_every_event_of_the_table_is_written_somewhere() -> None:
+    """The code has the name of each: the table tells of none that is not there any more."""
+    sources = Path(watchword.__file__).parent
+    written = "".join(path.read_text("utf-8") for path in sources.rglob("*.py") if path.name != "audit.py")
+    assert [event.name for event in audit.EVENTS if f'"{event.name}"' not in written] == []
 
 
 async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) -> None:
