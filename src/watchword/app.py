@@ -30,6 +30,7 @@ from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings, load
 from watchword.settings.private_files import check_file, check_folder
+from watchword.settings.table import limits_of
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
 from watchword.storage.ephemeral import SWEEP_ROWS
@@ -274,18 +275,7 @@ async def _assembled(
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
     follower = Follower(database, clock, feed.announce)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
-    limits = {
-        "login": settings.login_limit,
-        "login_address": settings.login_address_limit,
-        "login_account": settings.login_account_limit,
-        "register": settings.register_limit,
-        "session": settings.session_limit,
-        "session_address": settings.session_address_limit,
-        "change": settings.change_limit,
-        "change_address": settings.change_address_limit,
-        "conflict": settings.conflict_limit,
-    }
-    throttle = Throttle(database, ephemeral, limits, clock)
+    throttle = Throttle(database, ephemeral, limits_of(settings), clock)
     users = Users(database, hasher, follower, throttle, settings, clock)
     await users.learn_kinds()
     await follower.catch_up()

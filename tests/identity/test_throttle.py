@@ -29,7 +29,8 @@ from watchword.identity import throttle
 from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
-from watchword.identity.throttle import Take, Throttle, log_in_takes
+from watchword.identity.throttle import OCCASIONS, Take, Throttle, log_in_takes, takes
+from watchword.settings.table import LIMITS
 from watchword.storage.ephemeral_memory import CAPACITY, MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 
@@ -271,6 +272,26 @@ async def test_a_cancelled_attempt_stays_counted(limited: Kernel) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     await refused(limited)
+
+
+def test_what_an_attempt_counts_against_follows_from_the_table() -> None:
+    """Every limit of the occasion and no other, addresses first; `whose` of its row says for whom."""
+    taken = [(take.limit, take.subject) for take in takes("login", "192.0.2.7", "ada")]
+    pair, place = "login", "login_address"
+    assert taken == [(place, "192.0.2.7"), (pair, "192.0.2.7 ada"), ("login_account", "ada")]
+    everything = [take.limit for occasion in OCCASIONS for take in takes(occasion, "192.0.2.7", "ada")]
+    assert sorted(set(everything)) == sorted(row.limit for row in LIMITS)
+    assert [take.subject for take in takes("conflict", "192.0.2.7", "ada")] == ["192.0.2.7", "account ada"]
+    assert [take.subject for take in takes("conflict", "192.0.2.7", None)] == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("occasion", "account"), [("login", None), ("session", None), ("change", None), ("lgin", "ada")]
+)
+def test_an_attempt_that_would_count_nothing_is_refused(occasion: str, account: str | None) -> None:
+    """Without an account, or for an occasion that has no limits, it would be open."""
+    with pytest.raises((ValueError, KeyError)):
+        takes(occasion, "192.0.2.7", account)
 
 
 def test_the_counters_of_different_limits_never_meet() -> None:

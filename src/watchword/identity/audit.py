@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from watchword.ids import new_id
+from watchword.settings.table import LIMITS
 from watchword.storage.database import Tx
 
 
@@ -30,7 +31,7 @@ LOCAL = Client(address="local", agent="watchword", request_id="")
 class Event:
     """One kind of record.
 
-    :param outcomes: outcome → when; empty: any, as `means` says.
+    :param outcomes: outcome → when.
     :param detail: field → what it holds, never a secret or personal data. A record may leave a field out.
     """
 
@@ -41,7 +42,7 @@ class Event:
 
     def check(self, outcome: str, detail: Mapping[str, str]) -> None:
         """Refuse what the table does not have. Raises `ValueError`."""
-        if self.outcomes and outcome not in self.outcomes:
+        if outcome not in self.outcomes:
             raise ValueError(f"{self.name} has no outcome {outcome!r} in watchword.identity.audit.EVENTS")
         unknown = ", ".join(sorted(detail.keys() - self.detail.keys()))
         if unknown:
@@ -63,7 +64,7 @@ EVENTS: tuple[Event, ...] = (
     Event("password_changed", "A user changed the password; every session from before has ended."),
     Event("log_in", "Someone tried to log in.", {"ok": "The session was opened.", **_REFUSED}),
     Event("confirm", "A user was asked for the password before a change of the account. Only failures are recorded.", _REFUSED),
-    Event("limit_reached", "A limit was used up; once for each window of each subject. The outcome is the limit's name.", {}),
+    Event("limit_reached", "A limit was used up; once for each window of each subject. The outcome is the limit's name.", {row.limit: row.purpose for row in LIMITS}),
     Event(
         "refresh", "A refresh token was sent that was not simply replaced. Of each outcome there is one an hour and session.",
         {

@@ -25,6 +25,8 @@ from watchword.identity import audit
 from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
 from watchword.settings import Limit
+from watchword.settings.row import Limited, Whose
+from watchword.settings.table import LIMITS
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
@@ -278,31 +280,62 @@ class _Undecided:
                 del self._waiting[name]
 
 
+OCCASIONS = {
+    occasion: tuple(
+        (whose, row) for whose in Whose for row in LIMITS if row.occasion == occasion and whose in row.whose
+    )
+    for occasion in dict.fromkeys(row.occasion for row in LIMITS)
+}
+"""What is attempted → its limits, in the order in which they are counted."""
+
+
+def takes(occasion: str, address: str, account: str | None) -> tuple[Take, ...]:
+    """What one attempt counts against: every limit that the table of settings has for this occasion.
+
+    The address comes first, so that a flood from one place uses that up before it closes an account.
+
+    :param account: None when there is none; then nothing is counted by account.
+    :raises ValueError: for a limit of accounts only, which would count nothing without one.
+    """
+    return tuple(take for whose, row in OCCASIONS[occasion] for take in _takes(whose, row, address, account))
+
+
+def _takes(whose: Whose, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
+    if whose is Whose.ADDRESS:
+        return address_takes(row.limit, address)
+    if account is None:
+        if Whose.ADDRESS not in row.whose:
+            raise ValueError(f"{row.name} counts by account, and there is none")
+        return ()
+    if whose is Whose.ADDRESS_AND_ACCOUNT:
+        return (Take(row.limit, f"{network(address)} {account}"),)
+    # Where addresses are counted by the same limit, an account must not have the name of one.
+    return (Take(row.limit, account if row.whose == (Whose.ACCOUNT,) else f"account {account}"),)
+
+
 def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What one attempt to log in counts against: the address, address and account, the account."""
-    login = Take("login", f"{network(address)} {account}")
-    return (*address_takes("login_address", address), login, Take("login_account", account))
+    """`takes` of an attempt to log in."""
+    return takes("login", address, account)
 
 
 def session_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a proof that was right counts against: the address, the account. Each may open a session, or change one."""
-    return (*address_takes("session_address", address), Take("session", account))
+    """`takes` of a proof that was right, which may open a session or change one."""
+    return takes("session", address, account)
 
 
 def change_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a change of one's own account counts against: the address, the account."""
-    return (*address_takes("change_address", address), Take("change", account))
+    """`takes` of a change of one's own account."""
+    return takes("change", address, account)
 
 
 def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
-    """What being told that a name is taken counts against: the address, and the account if one asks."""
-    places = address_takes("conflict", address)
-    return places if account is None else (*places, Take("conflict", f"account {account}"))
+    """`takes` of being told that a name is taken; a stranger who registers has no account."""
+    return takes("conflict", address, account)
 
 
 def register_takes(address: str) -> tuple[Take, ...]:
-    """What one attempt to register counts against: the address."""
-    return address_takes("register", address)
+    """`takes` of an attempt to register."""
+    return takes("register", address, None)
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:
