@@ -23,8 +23,8 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings
-from watchword.settings.limits import LIMITS
 from watchword.settings.private_files import check_file, check_folder
+from watchword.settings.table import limits_of
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
 from watchword.storage.ephemeral_memory import MemoryEphemeral
@@ -99,8 +99,7 @@ async def _assembled(
         await keys.open()
     issuer = TokenIssuer(keys, settings)
     ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
-    limits = {row.name: getattr(settings, row.setting) for row in LIMITS}
-    throttle = Throttle(database, ephemeral, limits, clock)
+    throttle = Throttle(database, ephemeral, limits_of(settings), clock)
     users = Users(database, hasher, revocations, throttle, settings, clock)
     await users.learn_kinds()
     await revocations.catch_up()

@@ -12,9 +12,9 @@ from tests.bounds import tries
 from tests.bounds.table import BOUNDS, Bound, Try, page
 from tests.features.api import Api, served
 from watchword.app import features
-from watchword.settings import limits
+from watchword.settings.table import LIMITS as ROWS
 
-LIMITS = {row.setting: "3/1h" for row in limits.LIMITS}
+LIMITS = {row.name: "3/1h" for row in ROWS}
 TIMES = 12
 ROOT = Path(__file__).parents[2]
 

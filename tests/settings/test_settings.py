@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.settings.test_environment import VALUES
 from watchword.errors import SettingsError
 from watchword.settings import Limit, Settings
 from watchword.settings.table import SETTINGS
@@ -289,17 +290,12 @@ def test_frozen() -> None:
 
 
 def test_every_setting_is_an_attribute() -> None:
-    """The table, the attributes and what the constructor takes have the same names."""
-    names = {setting.name for setting in SETTINGS}
-    assert {each.name for each in dataclasses.fields(Settings)} == names | {"database_path"}
-    assert set(Settings().shown()) == names
-
-
-def test_a_copy_with_a_change() -> None:
-    """`dataclasses.replace` goes through the same checks."""
-    assert dataclasses.replace(Settings(), workers=2).workers == 2
-    with pytest.raises(SettingsError):
-        dataclasses.replace(Settings(), workers=0)
+    """The table is the class: each row has its name from the attribute, and its value there."""
+    settings = Settings()
+    assert [(name, row.name) for name, row in Settings.rows.items()] == [(row.name, row.name) for row in SETTINGS]
+    assert list(settings.shown()) == [row.name for row in SETTINGS]
+    assert all(getattr(settings, row.name) == settings.value(row.name) for row in SETTINGS)
+    assert Settings.port is Settings.rows["port"]
 
 
 @pytest.mark.parametrize("shared", [SECRET_TEXT, SECRET_TEXT + "=", SECRET])
@@ -354,11 +350,18 @@ def test_an_argument_that_is_no_setting_names_the_right_one(name: str, instead: 
 
 
 def test_every_argument_counts() -> None:
-    """Each field that can be given changes the settings; the only other follows from them."""
-    names = {each.name for each in dataclasses.fields(Settings) if each.init}
-    assert names == {setting.name for setting in SETTINGS}
-    changed = dataclasses.replace(Settings(), database_url="sqlite:///watchword-data/other.db")
-    assert changed.database_path == Path("watchword-data/other.db")
+    """Each row can be given, and changes the settings."""
+    for name, text in VALUES.items():
+        other = {"secret": SECRET_TEXT} if name == "database_url" else {}
+        if text:
+            assert Settings(**{name: text, **other}) != Settings(**other), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("empty", ["", b"", (), []])
+@pytest.mark.parametrize("name", ["secret", "jwt_secret"])
+def test_an_empty_secret_is_not_taken_for_none(name: str, empty: Any) -> None:
+    """`os.environ.get("SECRET", "")` would start the service with a secret of its own, or tokens of another kind."""
+    assert "leave it out" in faults(**{name: empty})[f"WATCHWORD_{name.upper()}"]
 
 
 def test_bytes_of_a_key_are_taken_as_they_are() -> None:

@@ -1,6 +1,8 @@
-"""`python -m watchword.cli.audit_page`: prints `docs/reference/audit.md`, made from the table of audit events."""
+"""`python -m watchword.cli.audit_page`: prints `docs/reference/audit.md`, made from the table of events."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 
 from watchword.identity.audit import EVENTS, Event
 
@@ -9,36 +11,38 @@ _INTRODUCTION = """\
 
 <!-- Made from the code by `make docs`. Change src/watchword/identity/audit.py, not this page. -->
 
-Each record is a row of the table `ww_audit`, written in the transaction of what it records. `WATCHWORD_AUDIT_RETENTION`
-says how long it is kept.
+The table `ww_audit` in the database holds one record for each decision about an account or a key, written in the
+transaction of what it records. `WATCHWORD_AUDIT_RETENTION` says how long it stays. No record holds a secret, nor the
+name or the e-mail address of a user. What is not on this page cannot be written.
 
-| column | what it holds |
+| column | holds |
 |---|---|
-| `id` | the record's id; ids are in the order of time |
-| `at` | when it happened, in seconds since 1970 |
-| `event` | what happened, from the table below |
-| `outcome` | `ok`, `refused`, the code of a refresh, or the name of the limit that was reached |
-| `actor_id` | the user who did it, if one is known |
-| `user_id` | the user whose account it is about, if one is known |
-| `session_id` | the session that it is about, if there is one |
-| `address` | the client's address; `local` for a command |
-| `agent` | what the client calls itself |
-| `request_id` | the id of the request, as in the log |
-| `detail` | a JSON object with the fields below; it holds no secret, no username and no e-mail address |
+| `id` | the record's id; ids sort by time |
+| `at` | when, in Unix seconds |
+| `event`, `outcome` | what, and how it ended: below |
+| `actor_id` | the id of the user who did it, where it was one |
+| `user_id`, `session_id` | whom and what it is about, where that is known |
+| `address`, `agent` | where the request came from; `local` and `watchword` for a command or the service itself |
+| `request_id` | as in the log and in the answer's `X-Request-Id` |
+| `detail` | a JSON object of texts with the fields below |
 
-| event | what has happened | detail |
-|---|---|---|
+| event | means | outcome | detail |
+|---|---|---|---|
 """
 
 
 def page() -> str:
-    """Return the page's text."""
-    return _INTRODUCTION + "".join(_row(name, event) for name, event in EVENTS.items())
+    """The page's text."""
+    return _INTRODUCTION + "".join(_row(event) for event in EVENTS)
 
 
-def _row(name: str, event: Event) -> str:
-    detail = ", ".join(f"`{field}`" for field in sorted(event.detail))
-    return f"| `{name}` | {event.meaning} | {detail or '–'} |\n"
+def _row(event: Event) -> str:
+    cells = (f"`{event.name}`", event.means, "<br>".join(_told(event.outcomes)), "<br>".join(_told(event.detail)))
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _told(names: Mapping[str, str]) -> Iterator[str]:
+    return (f"`{name}`: {told}" if told else f"`{name}`" for name, told in names.items())
 
 
 if __name__ == "__main__":

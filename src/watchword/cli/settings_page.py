@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from watchword.cli.exits import CODES_HELP
-from watchword.settings.table import SETTINGS, Setting
+from watchword.settings.row import Setting
+from watchword.settings.table import SETTINGS
 
 _INTRODUCTION = """\
 # Settings
@@ -49,7 +52,7 @@ def page() -> str:
     return _INTRODUCTION + "".join(_row(setting) for setting in SETTINGS) + _END
 
 
-def _row(setting: Setting) -> str:
+def _row(setting: Setting[Any]) -> str:
     name = f"`{setting.variable}`" + (" (`_FILE`)" if setting.secret else "")
     default = f"`{setting.default}`" if setting.default else setting.otherwise
     return f"| {name} | {default} | {setting.purpose} |\n"

@@ -1,13 +1,18 @@
-"""Audit records: who did what to whom, when, from where, and how it ended (ASVS 16.3). No HTTP."""
+"""Audit records: who did what to whom, when, from where, and how it ended (ASVS 16.3). No HTTP.
+
+`EVENTS` is the table of all there are; `docs/reference/audit.md` is made from it.
+"""
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from watchword.ids import new_id
+from watchword.settings.table import LIMITS
 from watchword.storage.database import Tx
 
 
@@ -19,65 +24,85 @@ class Client(NamedTuple):
     request_id: str
 
 
-class Event(NamedTuple):
-    """One kind of audit record.
+LOCAL = Client(address="local", agent="watchword", request_id="")
 
-    :param meaning: what has happened, for readers of the documentation.
-    :param detail: the fields that its detail may have.
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of record.
+
+    :param outcomes: outcome → when.
+    :param detail: field → what it holds, never a secret or personal data. A record may leave a field out.
     """
 
-    meaning: str
-    detail: frozenset[str] = frozenset()
+    name: str
+    means: str
+    outcomes: Mapping[str, str] = field(default_factory=lambda: {"ok": ""})
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, outcome: str, detail: Mapping[str, str]) -> None:
+        """Refuse what the table does not have. Raises `ValueError`."""
+        if outcome not in self.outcomes:
+            raise ValueError(f"{self.name} has no outcome {outcome!r} in watchword.identity.audit.EVENTS")
+        unknown = ", ".join(sorted(detail.keys() - self.detail.keys()))
+        if unknown:
+            raise ValueError(f"{self.name} has no detail {unknown} in watchword.identity.audit.EVENTS")
 
 
-_KEY = frozenset({"kid", "algorithm"})
-_GUARD_KEY = frozenset({"guard", "name"})
+_REFUSED = {"refused": "The password was wrong, the account is disabled, or there is none."}
+_KEY = {"kid": "The key's id.", "algorithm": "What it signs with."}
+_GUARD = {"guard": "The guard key's id.", "name": "Its name."}
 
-# What is not in this table cannot be written. `docs/reference/audit.md` is made from it.
-EVENTS = MappingProxyType(
-    {
-        "log_in": Event("A log-in succeeded or was refused."),
-        "log_in_pending": Event("The first factor of a log-in was right; a second one must follow."),
-        "confirm": Event("A user who is logged in gave a wrong password for a change."),
-        "logged_out": Event("A user logged out."),
-        "session_ended": Event(
-            "A user ended a session, or a log-in did: it replaced one, or there were too many.", frozenset({"reason"})
-        ),
-        "other_sessions_ended": Event("A user ended all sessions but the present one.", frozenset({"count"})),
-        "refresh": Event(
-            "A refresh token was refused, or answered again for another address. Reuse ends the session.",
-            frozenset({"class"}),
-        ),
-        "storage_rollback": Event(
-            "A session's refresh token was newer than its row: the database has lost commits.",
-            frozenset({"stored", "presented"}),
-        ),
-        "user_created": Event("A user registered, or was made by a command."),
-        "user_changed": Event("A user changed the username or the e-mail address.", frozenset({"fields"})),
-        "password_changed": Event("A user set a new password; all sessions but a new one ended."),
-        "user_disabled": Event("A user was disabled; all sessions ended."),
-        "user_enabled": Event("A user was enabled."),
-        "roles_changed": Event("A user's roles were set."),
-        "user_deleted": Event("A user deleted their account."),
-        "limit_reached": Event("A limit was used up: one record a window and subject."),
-        "guard_key_created": Event("A guard key was made.", _GUARD_KEY),
-        "guard_key_revoked": Event("A guard key was revoked.", _GUARD_KEY),
-        "key_created": Event("A signing key was made.", _KEY | {"status"}),
-        "key_activated": Event("A signing key began to sign.", _KEY),
-        "key_retired": Event("A signing key stopped signing; its tokens stay valid.", _KEY),
-        "key_revoked": Event("A signing key was revoked; its tokens are refused.", _KEY),
-        "key_removed": Event("A signing key that no token needs was deleted.", _KEY),
-        "master_secret_rotated": Event(
-            "Sealed values went over to a new master secret.", frozenset({"secret", "values"})
-        ),
-        "database_restored": Event(
-            "A backup was put in place; everything it knew as valid is refused.",
-            frozenset({"users", "sessions", "keys", "feed"}),
-        ),
-    }
+# fmt: off
+EVENTS: tuple[Event, ...] = (
+    Event("user_created", "A user registered, or an operator made the account."),
+    Event("user_changed", "A user changed username or e-mail address.", detail={"fields": "Which, separated by spaces."}),
+    Event("user_deleted", "A user closed the account."),
+    Event("user_disabled", "An operator disabled an account; its sessions have ended."),
+    Event("user_enabled", "An operator enabled an account again."),
+    Event("roles_changed", "An operator set the roles of a user."),
+    Event("password_changed", "A user changed the password; every session from before has ended."),
+    Event("log_in", "Someone tried to log in.", {"ok": "The session was opened.", **_REFUSED}),
+    Event("log_in_pending", "The first factor of a log-in was right; a second one must follow."),
+    Event("confirm", "A user was asked for the password before a change of the account. Only failures are recorded.", _REFUSED),
+    Event("limit_reached", "A limit was used up; once for each window of each subject. The outcome is the limit's name.", {row.limit: row.purpose for row in LIMITS}),
+    Event(
+        "refresh", "A refresh token was sent that was not simply replaced. Of each outcome there is one an hour and session.",
+        {
+            "refresh_token_reused": "It had been used before: the session has been ended.",
+            "refresh_superseded": "It had been replaced, and the newer one is in use: refused.",
+            "refresh_token_invalid": "It belongs to another client: refused.",
+            "session_ended": "Its session had ended: refused.",
+            "grace_elsewhere": "It had just been used, and came from another place: it yielded the same successor.",
+        },
+        {"class": "Of reuse: `one_behind` for the token before the current one, `stale` for older ones."},
+    ),
+    Event("storage_rollback", "The database is older than a refresh token that was sent, as after restoring a copy.", detail={
+        "stored": "The generation in the database.", "presented": "The generation that was sent.",
+    }),
+    Event("logged_out", "A log-out ended the session."),
+    Event("session_ended", "A session was ended by its user or by a log-in.", detail={
+        "reason": "`too_many`: the oldest made room; `replaced`: the log-in came from the same browser. The user's own have none.",
+    }),
+    Event("other_sessions_ended", "A user ended all sessions but the current one.", detail={"count": "How many."}),
+    Event("key_created", "A signing key was made.", detail={**_KEY, "status": "`next` or `active`."}),
+    Event("key_activated", "A signing key signs from now on.", detail=_KEY),
+    Event("key_retired", "A signing key signs no more; its tokens stay valid.", detail=_KEY),
+    Event("key_removed", "A signing key is needed no more, and its private half is gone.", detail=_KEY),
+    Event("key_revoked", "A signing key was revoked; its tokens are refused.", detail=_KEY),
+    Event("guard_key_created", "A key for a guard was made.", detail=_GUARD),
+    Event("guard_key_revoked", "A guard's key was revoked.", detail=_GUARD),
+    Event("master_secret_rotated", "What the master secret seals was sealed with another one.", detail={
+        "secret": "The new secret's id, from which it cannot be computed.", "values": "How many were sealed anew.",
+    }),
+    Event("database_restored", "A backup was put in place; everything issued before is refused.", detail={
+        "users": "How many.", "sessions": "How many were ended.", "keys": "The ids of the signing keys that were revoked.",
+        "feed": "The id of the new list of revocations.",
+    }),
 )
+# fmt: on
 
-LOCAL = Client(address="local", agent="watchword", request_id="")
+_BY_NAME = {event.name: event for event in EVENTS}
 
 _INSERT = """
 INSERT INTO ww_audit (id, at, event, outcome, actor_id, user_id, session_id, address, agent, request_id, detail)
@@ -97,11 +122,11 @@ async def record(
     session: str | None = None,
     detail: dict[str, str] | None = None,
 ) -> None:
-    """Write one record, in the transaction of what it records. `detail` holds no secret and no personal data.
-
-    :raises ValueError: the table of events does not have this event, or this field of its detail.
-    """
-    _check_known(event, detail or {})
+    """Write one record, in the transaction of what it records. What `EVENTS` does not have raises `ValueError`."""
+    known = _BY_NAME.get(event)
+    if known is None:
+        raise ValueError(f"{event!r} is no event in watchword.identity.audit.EVENTS")
+    known.check(outcome, detail or {})
     await tx.run(
         _INSERT,
         id=new_id(),
@@ -116,11 +141,3 @@ async def record(
         request=client.request_id,
         detail=msgspec.json.encode(detail or {}).decode(),
     )
-
-
-def _check_known(event: str, detail: dict[str, str]) -> None:
-    known = EVENTS.get(event)
-    if known is None:
-        raise ValueError(f"{event} is not in the table of audit events: add it to EVENTS in identity/audit.py")
-    if unknown := detail.keys() - known.detail:
-        raise ValueError(f"{event} has no detail {', '.join(sorted(unknown))}: add it to EVENTS in identity/audit.py")

@@ -24,7 +24,7 @@ from watchword.identity.revocation import Published, Revocations
 from watchword.identity.roles import granted
 from watchword.identity.sessions.row import Live
 from watchword.identity.sessions.sessions import Opening, Sessions, Tokens, record_ends, require_live
-from watchword.identity.throttle import Attempt, Throttle, log_in_takes, session_takes
+from watchword.identity.throttle import Attempt, Throttle, takes_of
 from watchword.identity.user_row import COLUMNS, User
 from watchword.storage.database import Database, Tx, Unit
 from watchword.storage.ephemeral import Ephemeral
@@ -159,7 +159,7 @@ class LogIn:
         candidate = await self._candidate(identifier)
         # One account has one counter, by whichever of its names it is tried.
         account = candidate.user.id if candidate is not None else identifier.key
-        takes, user = log_in_takes(client.address, account), None if candidate is None else candidate.user.id
+        takes, user = takes_of("login", client.address, account), None if candidate is None else candidate.user.id
 
         async def work(attempt: Attempt) -> LoggedIn:
             proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
@@ -214,7 +214,7 @@ class LogIn:
                 proven, await self._open(proven, proof, amr, client, client_id, replacing), factor, attempt
             )
 
-        takes = log_in_takes(client.address, found.user_id)
+        takes = takes_of("login", client.address, found.user_id)
         return await self._throttle.run(work, *takes, client=client, user=found.user_id)
 
     def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
@@ -256,7 +256,7 @@ class LogIn:
             async with self._counted(proven, attempt, client):
                 return Confirmed(proven.user, proof, factor.refusal)
 
-        return await self._throttle.run(work, *log_in_takes(client.address, user_id), client=client, user=user_id)
+        return await self._throttle.run(work, *takes_of("login", client.address, user_id), client=client, user=user_id)
 
     async def _proven(
         self, event: str, candidate: Candidate | None, factor: Factor, attempt: Attempt, client: Client
@@ -282,7 +282,7 @@ class LogIn:
         user = candidate.user.id
         try:
             async with self._throttle.attempt(
-                *session_takes(client.address, user), client=client, user=user
+                *takes_of("session", client.address, user), client=client, user=user
             ) as opening:
                 yield
                 opening.counts = True

@@ -25,7 +25,8 @@ from watchword.identity import audit
 from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
 from watchword.settings import Limit
-from watchword.settings.limits import LimitRow, Whose, limits_of
+from watchword.settings.row import Limited, Whose
+from watchword.settings.table import LIMITS
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
@@ -279,51 +280,37 @@ class _Undecided:
                 del self._waiting[name]
 
 
-def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What one attempt to log in counts against."""
-    return takes("login", address, account)
+OCCASIONS = {
+    occasion: tuple(
+        (whose, row) for whose in Whose for row in LIMITS if row.occasion == occasion and whose in row.whose
+    )
+    for occasion in dict.fromkeys(row.occasion for row in LIMITS)
+}
+"""What is attempted → its limits, in the order in which they are counted."""
 
 
-def session_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a proof that was right counts against. Each may open a session, or change one."""
-    return takes("session", address, account)
+def takes_of(occasion: str, address: str, account: str | None) -> tuple[Take, ...]:
+    """What one attempt counts against: every limit that the table of settings has for this occasion.
 
+    The address comes first, so that a flood from one place uses that up before it closes an account.
 
-def change_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a change of one's own account counts against."""
-    return takes("change", address, account)
-
-
-def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
-    """What being told that a name is taken counts against; without an account a stranger asks."""
-    return takes("conflict", address, account)
-
-
-def register_takes(address: str) -> tuple[Take, ...]:
-    """What one attempt to register counts against."""
-    return takes("register", address, None)
-
-
-def takes(attempt: str, address: str, account: str | None) -> tuple[Take, ...]:
-    """What one attempt counts against, by the table of limits: addresses first, the account last.
-
-    :param account: whose account it is about; None if it is about none, which only some limits allow.
-    :raises LookupError: no limit counts such an attempt.
-    :raises ValueError: one of its limits counts by account, and there is none.
+    :param account: None when there is none; then nothing is counted by account.
+    :raises ValueError: for a limit of accounts only, which would count nothing without one.
     """
-    return tuple(take for row in limits_of(attempt) for take in _takes_of(row, address, account))
+    return tuple(take for whose, row in OCCASIONS[occasion] for take in _takes(whose, row, address, account))
 
 
-def _takes_of(row: LimitRow, address: str, account: str | None) -> tuple[Take, ...]:
-    if row.whose is Whose.ADDRESS:
-        return address_takes(row.name, address)
-    if row.whose is Whose.ADDRESS_THEN_ACCOUNT:
-        by_account = () if account is None else (Take(row.name, f"account {account}"),)
-        return (*address_takes(row.name, address), *by_account)
+def _takes(whose: Whose, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
+    if whose is Whose.ADDRESS:
+        return address_takes(row.limit, address)
     if account is None:
-        raise ValueError(f"the limit {row.name} counts by account, and there is none")
-    together = row.whose is Whose.ADDRESS_AND_ACCOUNT
-    return (Take(row.name, f"{network(address)} {account}" if together else account),)
+        if Whose.ADDRESS not in row.whose:
+            raise ValueError(f"{row.name} counts by account, and there is none")
+        return ()
+    if whose is Whose.ADDRESS_AND_ACCOUNT:
+        return (Take(row.limit, f"{network(address)} {account}"),)
+    # Where addresses are counted by the same limit, an account must not have the name of one.
+    return (Take(row.limit, account if row.whose == (Whose.ACCOUNT,) else f"account {account}"),)
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:

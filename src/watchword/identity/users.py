@@ -18,7 +18,7 @@ from watchword.identity.hashing import Hasher, kind_of
 from watchword.identity.identifiers import Identifier
 from watchword.identity.revocation import Entry, Published, Revocations
 from watchword.identity.roles import checked as checked_roles
-from watchword.identity.throttle import Throttle, change_takes, conflict_takes
+from watchword.identity.throttle import Throttle, takes_of
 from watchword.identity.user_row import COLUMNS, insert
 from watchword.identity.user_row import User as User  # noqa: PLC0414 - others take it from here
 from watchword.ids import new_id
@@ -196,7 +196,7 @@ class Users:
         named = self._named_change(user, username, email)
         if not named:
             return user
-        await self._throttle.take(*change_takes(client.address, user.id), client=client, user=user.id)
+        await self._throttle.take(*takes_of("change", client.address, user.id), client=client, user=user.id)
         now = self._clock.now()
         renewed = "email" in named
 
@@ -331,7 +331,7 @@ class Users:
             yield
             return
         async with self._throttle.attempt(
-            *conflict_takes(client.address, account), client=client, user=account
+            *takes_of("conflict", client.address, account), client=client, user=account
         ) as attempt:
             attempt.counts = False  # nothing was told, whatever else becomes of it
             try:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 
 from watchword.errors import Fault
+from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import sqlite_file
-from watchword.settings.table import ENVIRONMENT_PREFIX
 
 # Each pod gets these for a Service called `watchword` or `watchword-…`; `docker run --link` makes two kinds more.
 _ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")

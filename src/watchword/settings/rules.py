@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
-from watchword.settings.table import BY_NAME, SETTINGS, Setting
+from watchword.settings.row import Setting, variable
 from watchword.settings.values import Unfit, is_among, is_loopback
 from watchword.settings.written import meant
 
@@ -34,7 +34,7 @@ class Draft:
 
     def fault(self, name: str, message: str, hint: str) -> None:
         """Note one more thing that is wrong."""
-        self.faults.append(Fault(BY_NAME[name].variable, message, hint))
+        self.faults.append(Fault(variable(name), message, hint))
 
     def usable(self, *names: str) -> bool:
         """Whether all these have values to reason from."""
@@ -42,17 +42,22 @@ class Draft:
 
 
 def complete(
-    texts: Mapping[str, str], unreadable: frozenset[str] = frozenset(), verbatim: frozenset[str] = frozenset()
+    rows: Mapping[str, Setting[Any]],
+    texts: Mapping[str, str],
+    *,
+    unreadable: Collection[str] = (),
+    verbatim: Collection[str] = (),
 ) -> Draft:
     """Read every setting, apply every rule.
 
+    :param rows: name → setting: the table.
     :param texts: name → text; an empty text counts as not given.
     :param unreadable: settings whose fault is reported already; no rule reasons from them.
     :param verbatim: settings whose text is bytes of a key, of which none is there by accident.
     :raises SettingsError: with all faults at once.
     """
     draft = Draft()
-    for setting in SETTINGS:
+    for setting in rows.values():
         if setting.name in unreadable:
             continue
         text = texts.get(setting.name, "")
@@ -72,7 +77,7 @@ def complete(
     return draft
 
 
-def _meant(setting: Setting, text: str) -> str:
+def _meant(setting: Setting[Any], text: str) -> str:
     found = meant(text, many=setting.many)
     if text and not found and setting.secret:  # a slip of a template: taken for not given, another would be made
         raise Unfit("is given and is blank", "make one with: watchword secret, or leave it out")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import mode_of
@@ -18,10 +18,10 @@ from watchword.settings.environment import (
     made_by_platform,
     made_up,
 )
-from watchword.settings.frozen import Given, Settings
+from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import complete
 from watchword.settings.secret_files import read_secret_file
-from watchword.settings.table import BARE, BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
+from watchword.settings.table import BARE, BY_NAME, SETTINGS, Settings
 from watchword.settings.values import Unfit, at_home
 from watchword.settings.written import bare, meant
 
@@ -121,13 +121,13 @@ def _take_bare(variable: str, name: str, names: Mapping[str, str], label: str, r
 def _finish(reading: _Reading) -> Loaded:
     origins = {setting.name: reading.origins.get(setting.name, "default") for setting in SETTINGS}
     try:
-        complete(reading.texts, frozenset(reading.unreadable))
+        draft = complete(BY_NAME, reading.texts, unreadable=reading.unreadable)
     except SettingsError as error:
-        reading.faults.extend(_placed(fault, reading.origins) for fault in error.faults)
+        faults = [*reading.faults, *(_placed(fault, reading.origins) for fault in error.faults)]
+        raise SettingsError(tuple(dict.fromkeys(faults))) from None
     if reading.faults:
         raise SettingsError(tuple(dict.fromkeys(reading.faults)))
-    settings = Settings(**cast(Given, reading.texts))
-    return Loaded(settings, origins, tuple(reading.warnings))
+    return Loaded(Settings.of(draft), origins, tuple(reading.warnings))
 
 
 def _placed(fault: Fault, origins: Mapping[str, str]) -> Fault:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from watchword import base64url
@@ -31,7 +32,8 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 
-Reader = Callable[[str], object]
+T = TypeVar("T")
+Reader = Callable[[str], T]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Proxies = int | tuple[Network, ...]
 """Which reverse proxies are believed: how many hops, or from which networks."""
@@ -68,7 +70,7 @@ def duration_text(value: timedelta) -> str:
     return f"{int(seconds)}s"
 
 
-def duration(least: int, most: int) -> Reader:
+def duration(least: int, most: int) -> Reader[timedelta]:
     """A duration between two bounds in seconds: `45`, `30s`, `15m`, `12h`, `7d`."""
 
     def read(text: str) -> timedelta:
@@ -84,7 +86,7 @@ def duration(least: int, most: int) -> Reader:
     return read
 
 
-def unless_off(read: Reader) -> Reader:
+def unless_off(read: Reader[T]) -> Reader[T | None]:
     """What `read` accepts, or `off`, which is None."""
     return lambda text: None if text.strip().lower() == "off" else read(text)
 
@@ -98,13 +100,12 @@ def limit(text: str) -> Limit | None:
     if match is None:
         raise Unfit(f"{_quoted(text)} is not a limit", hint)
     window = duration(1, 31 * DAY)(match[2])
-    assert isinstance(window, timedelta)
     if int(match[1]) == 0:
         raise Unfit(f"{_quoted(text)} allows nothing", hint)
     return Limit(int(match[1]), window)
 
 
-def number(least: int, most: int) -> Reader:
+def number(least: int, most: int) -> Reader[int]:
     """A whole number between two bounds."""
 
     def read(text: str) -> int:
@@ -119,9 +120,7 @@ def number(least: int, most: int) -> Reader:
 def proxies(text: str) -> Proxies:
     """How many proxies stand in front (`1`), or a comma list of the networks that they are in; `off` is 0."""
     if re.fullmatch(r"off|[+-]?[0-9]+", text.strip().lower()):
-        hops = number(0, _MOST_HOPS)(text)
-        assert isinstance(hops, int)
-        return hops
+        return number(0, _MOST_HOPS)(text)
     found = tuple(dict.fromkeys(_network(part.strip()) for part in text.split(",") if part.strip()))
     if not found:
         raise Unfit("is given and lists no network", _PROXIES_HINT)
@@ -151,7 +150,7 @@ def _network(text: str) -> Network:
     return network
 
 
-def choice(*names: str, also: dict[str, str] | None = None) -> Reader:
+def choice(*names: str, also: dict[str, str] | None = None) -> Reader[Any]:
     """One of a few names, in any case; `also` maps other spellings to them."""
     known = {name.lower(): name for name in names} | (also or {})
 

@@ -8,7 +8,7 @@ from watchword.identity.kernel import Kernel
 from watchword.identity.login import Confirmed
 from watchword.identity.password_factor import PasswordFactor
 from watchword.identity.sessions.sessions import require_live
-from watchword.identity.throttle import register_takes
+from watchword.identity.throttle import takes_of
 from watchword.identity.users import User
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims
@@ -32,7 +32,7 @@ class Accounts:
         """
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
-        async with self._throttle.attempt(*register_takes(client.address), client=client) as attempt:
+        async with self._throttle.attempt(*takes_of("register", client.address, None), client=client) as attempt:
             user = await self._users.create(username=username, email=email, password=password, client=client)
             attempt.counts = True
         return user
