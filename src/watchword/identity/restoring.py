@@ -1,8 +1,7 @@
-"""After a backup was restored: what the database forgot must not come back to life.
+"""After a restored backup: what the database forgot must stay dead.
 
-It forgot which sessions were ended, which passwords were changed and which keys were revoked since; a stolen token, a
-stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everyone
-logs in again, and guards learn the list of revocations afresh.
+It forgot later ends of sessions, changes of passwords and revocations of keys, so stolen tokens and keys would be good
+again. Everything issued is refused, everyone logs in again, and guards load the revocations afresh.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ FAR_AHEAD: Final = 1_000_000
 class Restored(NamedTuple):
     """What was done.
 
-    :param feed_id: the new name of the list of revocations.
-    :param entries: how many users' tokens were put on that list; only a shared secret needs that.
+    :param feed_id: the revocation list's new name.
+    :param entries: users put on that list; only a shared secret needs that.
     """
 
     feed_id: str
@@ -37,10 +36,10 @@ class Restored(NamedTuple):
 
 
 async def note_restored(database: Database, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
-    """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
+    """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, with nothing done.
 
-    Each signing key of the backup is revoked: one entry refuses every access token there is, also those of users whom
-    the backup does not know, and a key that was revoked since it was made signs no more.
+    Each signing key of the backup is revoked. One entry refuses every access token, also of users whom the backup
+    lacks, and a key revoked since the backup signs no more.
 
     :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
     """
@@ -57,7 +56,7 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
         detail = {"users": str(users), "sessions": str(sessions), "keys": " ".join(keys.kids), "feed": feed_id}
         await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
         await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
-        # No key that signs means a shared secret too, whatever this command was told of the service's settings.
+        # No signing key means a shared secret too, whatever this command's settings say.
         refused = await _refuse_everybody(tx, now) if shared_secret or not keys.signing else 0
         await revocation.publish(tx, *entries)
         return Restored(feed_id, sessions, users, keys, refused)
@@ -66,7 +65,7 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
 
 
 async def _refuse_everybody(tx: Tx, now: int) -> int:
-    """An entry for each user in one statement, until the longest-lived token from before has expired."""
+    """Add an entry for each user, until the longest-lived earlier token has expired."""
     row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
     users = 0 if row is None else int(row["users"])
     reserved = await tx.one("UPDATE ww_feed SET head = head + :users WHERE id = 1 RETURNING head", users=users)
