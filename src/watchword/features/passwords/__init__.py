@@ -10,5 +10,5 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     return Feature("passwords", PasswordRoutes(Passwords(kernel), cookie).table(), "The password of the user who asks.")
