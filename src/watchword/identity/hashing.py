@@ -184,7 +184,7 @@ class Hasher:
         return self._waiting >= self._width * _QUEUE_PER_THREAD
 
     def _may_displace(self, path: tuple[str, ...]) -> bool:
-        """Return whether a network has so many places that this one may take one."""
+        """Return whether another network must yield a place."""
         return self._queue.longest() > self._by_network[path[0]] + 1
 
     async def _in_pool(self, address: str | None, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:

@@ -45,7 +45,7 @@ class TokenIssuer:
         self.lifetime = int(settings.access_lifetime.total_seconds())
 
     def require_key(self) -> SigningKey:
-        """Return the key that signs now; the grant is signed with it even if the ring changes.
+        """Return the key that signs now, to use even if the ring changes.
 
         Call it before anything is stored: a refresh token used up without an answer would later count as stolen.
         Raises `StorageUnavailable` when nothing could be signed.

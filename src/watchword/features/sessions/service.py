@@ -28,7 +28,7 @@ class OwnSessions:
     async def log_out(self, *, bearer: str | None, presented: str | None, client: Client) -> None:
         """End the session of the access token (even if expired), of the cookie, or both.
 
-        Raises `TokenError` for a forged access token, unless there is a cookie.
+        Raises `TokenError` for an access token that is not genuine, unless there is a cookie.
         """
         claims = self._genuine(bearer, needed=presented is None)
         await self._sessions.log_out(claims=claims, presented=presented, client=client)

@@ -1,4 +1,4 @@
-"""A new master secret takes over: every sealed value is sealed again, no one is logged out.
+"""A new master secret takes over, and no one is logged out.
 
 `docs/guides/rotate-keys.md` has the order: all processes read the new secret's values, then all use it, then it takes
 over here, then the old one may go.

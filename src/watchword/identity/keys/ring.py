@@ -1,4 +1,4 @@
-"""The key ring in memory: what signs and what verifies, followed as the rows change.
+"""The key ring in memory, which follows the rows.
 
 A partial unique index lets one key become active, however many processes start at once; the others read it.
 `tokens.rotation` decides what changes when, `key_store` makes the changes.
@@ -106,9 +106,9 @@ class Keys:
         self._use(rows, self._unsealed(rows))
 
     async def reload(self) -> bool:
-        """Read the keys again; return whether what signs or what is published has changed.
+        """Read the keys again; return whether the ring has changed.
 
-        Under load it runs four times a second and usually compares a few short rows, unsealing nothing. A key sealed
+        It may run four times a second, and usually unseals nothing. A key sealed
         under an unknown secret is logged once and tried again. The previous key signs while published: a day after an
         ordinary rotation, not at all after an emergency. Raises `StorageUnavailable`.
         """
