@@ -83,7 +83,6 @@ def _tags(features: Sequence[Feature], used: set[str]) -> list[dict[str, str]]:
 
 
 def _beginning(*, registration: bool, password: bool, public_url: str) -> str:
-    """Return three sentences for a new reader."""
     account = "Make an account with `POST /register`" if registration else "Ask an administrator for an account"
     log_in = (
         "press **Authorize** and log in with its name and password"
@@ -106,7 +105,6 @@ def _server(public_url: str, prefix: str) -> str:
 
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
-    """Return each type's schema, and the components they refer to."""
     types: dict[Any, None] = {ProblemBody: None, OAuthError: None}
     bodies = [route.body for route in routes if route.body is not None]
     forms = [route.form for route in routes if route.form is not None]

@@ -79,7 +79,6 @@ class PasswordRoutes:
 
 
 def _one_of(body: LogIn) -> str:
-    """Return the one identifier. Raises `InvalidInput` for none and for two."""
     if body.username is UNSET and body.email is UNSET:
         raise InvalidInput(FieldError("username", "required", "A username or an e-mail address is needed."))
     if body.username is not UNSET and body.email is not UNSET:

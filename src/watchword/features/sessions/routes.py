@@ -120,7 +120,6 @@ class SessionRoutes:
 
 
 def _cursor(call: Call) -> str:
-    """Return the page's cursor: an id, or empty for the first page. Raises `InvalidInput`."""
     cursor = decode_form(call.scope["query_string"], code="invalid_request").get("cursor", "")
     if cursor and not _is_id(cursor):
         raise InvalidInput(FieldError("cursor", "cursor", "This is not a cursor that an earlier page gave."))

@@ -138,7 +138,6 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
 
 
 async def _in_force(master: Master, database: Database) -> str:
-    """Return the id of the listed secret that seals the database."""
     ids = dict(zip(master.check_values(), master.ids, strict=True))
     return ids.get(await check_value(database) or "", "unknown")
 
