@@ -1,8 +1,7 @@
-"""After a backup was restored: what the database forgot must not come back to life.
+"""After a restored backup: what the database forgot must stay dead.
 
-It forgot which sessions were ended, which passwords were changed and which keys were revoked since; a stolen token, a
-stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everyone
-logs in again, and guards learn the list of revocations afresh.
+It forgot later ends of sessions, changes of passwords and revocations of keys, so stolen tokens and keys would be good
+again. Everything issued is refused, everyone logs in again, and guards load the revocations afresh.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ FAR_AHEAD: Final = 1_000_000
 class Restored(NamedTuple):
     """What was done.
 
-    :param feed_id: the new name of the list of revocations.
-    :param entries: how many users' tokens were put on that list; only a shared secret needs that.
+    :param feed_id: the revocation list's new name.
+    :param entries: users put on that list; only a shared secret needs that.
     """
 
     feed_id: str
@@ -40,8 +39,8 @@ class Restored(NamedTuple):
 async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
     """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
 
-    Each signing key of the backup is revoked: one entry refuses every access token there is, also those of users whom
-    the backup does not know, and a key that was revoked since it was made signs no more.
+    Each signing key of the backup is revoked. One entry refuses every access token, also of users whom the backup
+    lacks, and a key revoked since the backup signs no more.
 
     :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
     """

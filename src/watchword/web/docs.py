@@ -1,7 +1,7 @@
-"""`GET /openapi.json` and `GET /docs`: Swagger UI from the files of an installed package, served by ourselves.
+"""`GET /openapi.json` and `GET /docs`: Swagger UI, from an installed package's files.
 
-No CDN, no inline script, no validator of someone else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
-package is imported, it is only where the files lie (`swagger_ui/static`). What we add lies in `web/assets`.
+No CDN, no inline script, no foreign validator; `headers.DOCS_POLICY` applies. The package is never imported, only its
+files are read (`swagger_ui/static`). Ours are in `web/assets`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FILES = {"swagger-ui.css": _CSS, "swagger-ui-bundle.js": _SCRIPT}
 _OURS = {"docs.css": _CSS, "docs.js": _SCRIPT}
 _ASSETS = Path(__file__).with_name("assets")
 _HTML = "text/html; charset=utf-8"
-# Beside the page, so that relative names work under every prefix and mount point.
+# Beside the page: relative names work under every prefix and mount point.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -55,7 +55,7 @@ class _Asset(NamedTuple):
 
 
 def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
-    """The routes that show an OpenAPI document: the document, the page, and what the page loads.
+    """Return the routes of an OpenAPI document, its page, and the page's files.
 
     Without the package `swagger-ui-py` there is only the document.
     """
@@ -73,7 +73,7 @@ def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
 
 
 def icon_route() -> Route:
-    """`GET /icon.svg`, for the tabs of all our pages."""
+    """Return `GET /icon.svg`, for all our pages."""
     return _get("/icon.svg", "image/svg+xml", _from_file(_ASSETS / "icon.svg"), "Our icon")
 
 
@@ -103,7 +103,7 @@ def _asset(content: bytes) -> _Asset:
 
 @cache
 def _read(path: Path) -> _Asset:
-    """Once per process, and only if someone looks at the page: the script alone has 1.5 MB."""
+    """Read a file once per process, when first requested: the script has 1.5 MB."""
     return _asset(path.read_bytes())
 
 

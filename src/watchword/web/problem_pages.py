@@ -1,4 +1,4 @@
-"""The pages behind every problem's `type`: what happened, what to do, what the answer looks like, who gives it."""
+"""The pages behind every problem's `type`: cause, remedy, example and routes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _Places = dict[str, list[tuple[str, Route]]]
 class ProblemPages:
     """Writes the pages.
 
-    :param root: where they and the documentation stand: the public URL.
-    :param features: whose routes answer with problems.
-    :param prefix: what stands before the routes' paths.
-    :param docs: whether `/docs` is there to be linked.
+    :param root: the public URL.
+    :param features: their routes answer with problems.
+    :param prefix: of the routes' paths.
+    :param docs: whether `/docs` exists.
     """
 
     def __init__(self, root: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False) -> None:
@@ -43,9 +43,9 @@ class ProblemPages:
                     self._places[code].append((tag, route))
 
     def problem(self, code: str) -> str:
-        """The page of one code, as HTML.
+        """Return a code's page, as HTML.
 
-        :raises NotFound: for a code that is not in the table.
+        :raises NotFound: for an unknown code.
         """
         problem = PROBLEMS.get(code)
         if problem is None:
@@ -62,7 +62,7 @@ class ProblemPages:
         )
 
     def index(self) -> str:
-        """The page that lists every code, as HTML."""
+        """Return the list of codes, as HTML."""
         entries = "".join(
             f"<dt>{self._link(code)}</dt><dd>{problem.status} <code>{code}</code></dd>"
             for code, problem in sorted(PROBLEMS.items())
@@ -109,7 +109,7 @@ class ProblemPages:
 def problem_routes(
     public_url: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False
 ) -> tuple[Route, ...]:
-    """`GET /problems` and `GET /problems/{code}`."""
+    """Return `GET /problems` and `GET /problems/{code}`."""
     pages = ProblemPages(public_url, features, prefix=prefix, docs=docs)
 
     async def show_index(_: Call) -> Reply:
@@ -141,6 +141,6 @@ def problem_routes(
 
 
 def _prose(text: str) -> str:
-    """Escaped text in which `…` has become code."""
+    """Escape text; `…` becomes code."""
     pieces = escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if odd % 2 else piece for odd, piece in enumerate(pieces))

@@ -38,12 +38,12 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Close(msgspec.Struct, forbid_unknown_fields=True):
-    """The password, to be sure."""
+    """The password, as confirmation."""
 
     password: OwnPassword
 
 
-# What the documentation fills in: the account that its first step makes.
+# The documentation fills in the account that its first step makes.
 _NEW = Register(username="testuser", email="test@example.com", password="plum-orbit-canvas")  # noqa: S106
 _RENAMED = Change(username="testuser2")
 _CLOSING = Close(password="plum-orbit-canvas")  # noqa: S106
@@ -57,7 +57,7 @@ class AccountRoutes:
         self._cookie = cookie
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         bearer = AccessToken()
         return (
             Route(method="POST", path="/register", handler=self.register, access=Anyone(), body=Register,
@@ -93,7 +93,7 @@ class AccountRoutes:
         if body.email is not UNSET and body.password is UNSET:
             raise InvalidInput(FieldError("password", "required", "A new e-mail address needs the password."))
         if body.password is not UNSET and body.email is UNSET:
-            # Answered 200, this would look like a way to set a new password.
+            # 200 would suggest that this sets a new password.
             raise InvalidInput(FieldError("password", "not_used", "POST /profile/password sets a new password."))
         user = await self._accounts.change(
             call.claims,

@@ -15,7 +15,7 @@ from watchword.tokens.claims import AccessClaims
 
 
 class Accounts:
-    """One's own account."""
+    """The caller's account."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._open = kernel.settings.registration == "open"
@@ -26,7 +26,7 @@ class Accounts:
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
 
     async def register(self, *, username: str | None, email: str | None, password: str, client: Client) -> User:
-        """Make an account. Each that is made counts against the address's limit; "taken" has a limit of its own.
+        """Make an account. Each counts against the address's limit; "taken" has its own limit.
 
         Raises `Forbidden` (`registration_closed`), `TooManyAttempts`, `InvalidInput`, `Conflict`, `Overloaded`.
         """
@@ -38,7 +38,7 @@ class Accounts:
         return user
 
     async def profile(self, caller: AccessClaims) -> User:
-        """The caller. Raises `Unauthenticated` when the account is closed or disabled."""
+        """Return the caller. Raises `Unauthenticated` when the account is closed or disabled."""
         user = await self._users.find(caller.sub)
         if user is None or user.disabled_at is not None:
             raise Unauthenticated("This account was closed or disabled.", code="token_revoked")
@@ -47,13 +47,13 @@ class Accounts:
     async def change(
         self, caller: AccessClaims, *, username: str | None, email: str | None, password: str | None, client: Client
     ) -> User:
-        """Change the username or the e-mail address; the latter is a way back into the account and needs the password.
+        """Change the username or the e-mail address. The latter can recover the account and needs the password.
 
         Raises `Unauthenticated`, `InvalidInput`, `Conflict`, `TooManyAttempts`, `Overloaded`.
         """
         user = await self.profile(caller)
         if email is None and username in (None, user.username):
-            return user  # nothing to change, so nothing to write: no limit bounds how often this is asked
+            return user  # no write, because no limit bounds these requests
         if email is not None:
             user = (await self._confirm(caller, password or "", client)).user
         now = self._clock.now()
@@ -64,7 +64,7 @@ class Accounts:
         return await self._users.change_identifiers(user, username=username, email=email, client=client, check=check)
 
     async def close(self, caller: AccessClaims, *, password: str, client: Client) -> None:
-        """Delete the account and everything that hangs on it.
+        """Delete the account and all its data.
 
         Raises `Unauthenticated`, `TooManyAttempts`, `Overloaded`.
         """

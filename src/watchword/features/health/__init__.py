@@ -1,4 +1,4 @@
-"""Health: whether the process lives, and whether it can serve."""
+"""Health: whether the process lives and can serve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     return Feature(
         "health",
         HealthRoutes(Health(kernel)).table(),

@@ -1,4 +1,4 @@
-"""Who calls an OAuth endpoint: the first-party client, which is public and has no secret, or a guard by its key."""
+"""Callers of OAuth endpoints: the first-party client, which is public, or a guard by its key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from watchword.identity.issuing import FIRST_PARTY
 
 
 class Credentials(NamedTuple):
-    """What a caller shows: a guard key, a client's name, both or neither."""
+    """What a caller sends: a guard key, a client's name, both or neither."""
 
     guard_key: str | None
     client_id: str | None
 
 
 def read_credentials(authorization: str | None, client_id: str | None, client_secret: str | None) -> Credentials:
-    """`Authorization: Bearer <key>`, `Basic <name>:<key>`, or `client_id` and `client_secret` in the form.
+    """Read `Authorization: Bearer <key>`, `Basic <name>:<key>`, or the form's `client_id` and `client_secret`.
 
     Raises `Refused` (`invalid_client`, `authorization_malformed`, `invalid_request` for two ways at once).
     """
@@ -36,9 +36,9 @@ def read_credentials(authorization: str | None, client_id: str | None, client_se
 
 
 def check_client(authorization: str | None, client_id: str | None, client_secret: str | None) -> None:
-    """The only client there is yet is the first-party one, which is public and has no secret.
+    """Check that the client is the first-party one, which is public and has no secret.
 
-    An empty name and password in `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
+    An empty `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
     Raises `Refused` (`invalid_client`, `invalid_request`).
     """
     named = {FIRST_PARTY} if client_id is None else {client_id}

@@ -1,6 +1,6 @@
-"""What others need in order to use and to verify our tokens: the key set (RFC 7517) and the metadata (RFC 8414).
+"""The key set (RFC 7517) and the metadata (RFC 8414).
 
-The documents claim what works and nothing else. `issuer` is the setting, byte for byte.
+The documents claim only what works. `issuer` is the setting, byte for byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PUBLIC: tuple[Header, ...] = (public_for(KEY_SET_MAX_AGE), (b"access-control-al
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """RFC 8414 section 2. No response types: there is no authorization endpoint. Empty lists are left out otherwise."""
+    """RFC 8414 section 2. No response types: there is no authorization endpoint. Other empty lists are omitted."""
 
     issuer: str
     token_endpoint: str
@@ -57,7 +57,7 @@ _KEY_SET = KeySetDocument(
 
 
 class MetadataRoutes:
-    """The documents. They change with the settings and the keys only, so no request makes them."""
+    """The documents. They change only with settings and keys, so no request makes them."""
 
     def __init__(self, kernel: Kernel) -> None:
         issuer = kernel.settings.public_url
@@ -80,7 +80,7 @@ class MetadataRoutes:
         self._metadata_tag = b'"%b"' % sha256(self._metadata).hexdigest()[:32].encode()
 
     def table(self) -> tuple[Route, ...]:
-        """Every route, under the prefix and, where the issuer has a path, in RFC 8414's inserted form at the root."""
+        """Return every route, under the prefix and, for an issuer with a path, in RFC 8414's form at the root."""
         routes = [
             Route(method="GET", path="/.well-known/jwks.json", handler=self.key_set, access=Anyone(),
                   summary="The public keys that verify access tokens", answers={200: KeySetDocument},

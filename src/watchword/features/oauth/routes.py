@@ -28,7 +28,7 @@ class TokenRequest(msgspec.Struct):
 
 
 class TokenAnswer(msgspec.Struct, frozen=True):
-    """RFC 6749 section 5.1. Lifetimes are in seconds; `scope` is what was granted, whatever was asked for."""
+    """RFC 6749 section 5.1. Lifetimes are in seconds; `scope` is what was granted, not requested."""
 
     access_token: str
     token_type: str
@@ -50,7 +50,7 @@ class TokenRoutes:
         self._endpoint = endpoint
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of the endpoint."""
+        """Return the endpoint's routes."""
         example = _PASSWORD_REQUEST if PASSWORD in self._endpoint.grants else _REFRESH_REQUEST
         return (
             Route(method="POST", path="/token", handler=self.token, access=Anyone(), form=TokenRequest,
@@ -70,7 +70,7 @@ class TokenRoutes:
         if form.grant_type == REFRESH:
             tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), client=call.client)
         else:
-            # A form needs no preflight: any page could use up the log-ins of its visitors' network.
+            # A form needs no preflight: any page could use up its visitors' log-ins.
             call.check_origin()
             username, password = _needed(form.username, "username"), _needed(form.password, PASSWORD)
             tokens = await self._endpoint.password(username, password, client=call.client)
@@ -99,5 +99,5 @@ def _needed(value: str | UnsetType, name: str) -> str:
 
 
 def given(value: str | UnsetType) -> str | None:
-    """A field of the form, or None."""
+    """Return a form's field, or None."""
     return None if value is UNSET else value

@@ -44,7 +44,7 @@ class PasswordRoutes:
         self._cookie = cookie
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         return (
             Route(method="POST", path="/login", handler=self.log_in, access=Browser(), body=LogIn,
                   summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
@@ -79,7 +79,6 @@ class PasswordRoutes:
 
 
 def _one_of(body: LogIn) -> str:
-    """The one identifier given. Raises `InvalidInput` for none and for two."""
     if body.username is UNSET and body.email is UNSET:
         raise InvalidInput(FieldError("username", "required", "A username or an e-mail address is needed."))
     if body.username is not UNSET and body.email is not UNSET:

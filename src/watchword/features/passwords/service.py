@@ -21,7 +21,7 @@ class Passwords:
     async def log_in(self, typed: str, password: str, *, client: Client, replacing: str | None) -> LoggedIn:
         """Log in by username or e-mail address.
 
-        :param replacing: the refresh cookie that the browser still had; its session ends.
+        :param replacing: the browser's refresh cookie; its session ends.
         :raises Unauthenticated: `invalid_credentials`, the same for every cause.
         """
         factor = self._factor.prove(password, client.address)
@@ -30,8 +30,7 @@ class Passwords:
     async def change(self, caller: AccessClaims, *, current: str, new: str, client: Client) -> LoggedIn:
         """Change the caller's password: all sessions end, and the caller gets a new one.
 
-        Raises `Unauthenticated` (`invalid_credentials`: the current password is wrong), `InvalidInput`,
-        `TooManyAttempts`, `Overloaded`.
+        Raises `Unauthenticated` (`invalid_credentials`), `InvalidInput`, `TooManyAttempts`, `Overloaded`.
         """
         confirmed = await self._login.confirm(caller.sub, self._factor.prove(current, client.address), client=client)
         password_hash = await self._users.hash_new_password(

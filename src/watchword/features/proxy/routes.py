@@ -1,4 +1,4 @@
-"""`GET /verify` for nginx `auth_request`, Caddy `forward_auth` and Traefik. No database: the token says it all."""
+"""`GET /verify` for nginx `auth_request`, Caddy `forward_auth` and Traefik, without the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": 
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """Who the request comes from; the same is in the headers, which is where a proxy looks."""
+    """The request's user. Proxies read the same from the headers."""
 
     user: str
     roles: tuple[str, ...]
@@ -29,17 +29,17 @@ class ProxyRoutes:
     """The one route that proxies ask."""
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(),
                     summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                     shown={200: Verified(SOME_USER.id, ("admin",), ())},
                     problems=("role_missing", "scope_missing", "invalid_request"),
                     query=_QUERY)  # fmt: skip
-        # A proxy may ask with the method of the request it asks about, and takes any 2xx for a yes.
+        # A proxy may use the original request's method, and takes any 2xx for a yes.
         return get, replace(get, method="*", documented=False)
 
     async def verify(self, call: Call) -> Reply:
-        """`GET /verify?role=admin&scope=read`: several are separated by spaces, and each is needed."""
+        """`GET /verify?role=admin&scope=read`: several are separated by spaces; each is needed."""
         claims = call.claims
         asked = _asked(call.scope["query_string"])
         Needs(asked.get("role", _NONE), asked.get("scope", _NONE)).check(claims)
@@ -53,13 +53,13 @@ def _asked(query: bytes) -> dict[str, frozenset[str]]:
     if not asked.keys() <= _QUERY.keys():
         raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
     sent = query.count(b"&") + 1 if query else 0
-    if len(asked) < sent or not all(asked.values()):  # decode_form leaves out what has no value
+    if len(asked) < sent or not all(asked.values()):  # decode_form omits empty values
         raise Refused("A parameter has no value.", code="invalid_request")
     return asked
 
 
 def _headers(user: str, roles: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[Header, ...]:
-    """Always all three: a proxy that copies them then overwrites whatever the client had sent under these names."""
+    """Return always all three: a proxy that copies them overwrites a client's forgeries."""
     return (
         (b"x-auth-user", user.encode("ascii")),
         (b"x-auth-roles", " ".join(roles).encode("ascii")),

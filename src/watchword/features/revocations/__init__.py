@@ -9,7 +9,7 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     return Feature(
         "revocations",
         RevocationRoutes(Revocations(kernel)).table(),

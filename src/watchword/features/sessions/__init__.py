@@ -10,7 +10,7 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     return Feature(
         "sessions",
         SessionRoutes(OwnSessions(kernel), cookie).table(),
