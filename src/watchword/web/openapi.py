@@ -222,7 +222,7 @@ def operation_id(route: Route) -> str:
 
 
 def implied_codes(route: Route) -> tuple[str, ...]:
-    """The codes that a route answers with: those of its access, its body and its limit, and its own."""
+    """The codes that a route answers with: those of its access, its body and its limits, and its own."""
     codes: list[str] = []
     if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
@@ -234,7 +234,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     if route.body is not None or route.form is not None:
         codes += ["malformed_json" if route.form is None else "malformed_form"]
         codes += ["unsupported_media_type", "body_too_large", "invalid_input"]
-    if route.limit is not None:
+    if route.limits:
         codes.append("too_many_attempts")
     return tuple(dict.fromkeys([*codes, *route.problems, *_ALWAYS]))
 
