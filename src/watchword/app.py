@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Receive, Scope, Send
 
 from watchword.clock import Clock, SystemClock
-from watchword.errors import Fault, InvalidKey, SettingsError
+from watchword.errors import Fault, SettingsError
 from watchword.identity import sweeping
 from watchword.identity.feed import RevocationLog
 from watchword.identity.guard_keys import GuardKeys
@@ -29,7 +29,7 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings, load
-from watchword.settings.private_files import check_file, check_folder
+from watchword.settings.private_files import check_file, check_folder, make_folder
 from watchword.settings.table import limits_of
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
@@ -40,7 +40,6 @@ from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
 from watchword.tally import Faults, Log
 from watchword.tokens.claims import AccessClaims
-from watchword.tokens.known_secrets import check_shared_secret
 
 if TYPE_CHECKING:  # a command opens the database only, and pays for no HTTP
     from watchword.web.dispatch import Dispatcher
@@ -209,10 +208,8 @@ async def opened(
     :raises StorageError:
     """
     clock = clock or SystemClock()
-    _check_jwt_secret(settings)
     path = path or settings.database_path
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(settings, path)
+    _prepare(settings, path, serves=serves)
     database = await SQLite.open(path, processes=settings.workers, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
@@ -224,17 +221,6 @@ async def opened(
         await database.close()
 
 
-def _check_jwt_secret(settings: Settings) -> None:
-    if settings.jwt_secret is None:
-        return
-    try:
-        check_shared_secret(settings.jwt_secret)
-    except InvalidKey as error:
-        raise SettingsError(
-            (Fault("WATCHWORD_JWT_SECRET", error.message, "make one with: watchword secret"),)
-        ) from error
-
-
 def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
     """The master secret may be in a file that the settings do not know."""
     if settings.jwt_secret is not None and is_among(settings.jwt_secret, masters):
@@ -242,9 +228,15 @@ def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
         raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
 
 
-def _check_private(settings: Settings, path: Path) -> None:
-    """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
-    check_folder(path.parent, "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR")
+def _prepare(settings: Settings, path: Path, *, serves: bool) -> None:
+    """Make the directory, the one time, and refuse it or a file in it where others may have been let in.
+
+    Password hashes lie in the database and in its log, which a restored backup may have left open. A command tries no
+    writing: it must be able to end sessions when the disk is full.
+    """
+    variable = "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR"
+    make_folder(path.parent, variable, tries_writing=serves)
+    check_folder(path.parent, variable)
     for each in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
             check_file(each, "WATCHWORD_DATABASE_URL", "password hashes are in it")

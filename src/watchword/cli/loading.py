@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from watchword.cli.exits import warn
-from watchword.errors import Fault, InvalidKey, SettingsError
-from watchword.settings import Loaded, Settings, load
+from watchword.settings import Loaded, load
 from watchword.settings.sources import SECRET_FILES
 from watchword.settings.table import BY_NAME, SETTINGS
 
@@ -27,23 +26,9 @@ def load_settings(flags: Mapping[str, object]) -> Loaded:
     :raises SettingsError: with all of them.
     """
     loaded = load(flags, os.environ, Path.cwd())
-    check_known_secrets(loaded.settings)
     for warning in loaded.warnings:
         warn(f"{warning.setting} {warning.message}", warning.hint)
     return loaded
-
-
-def check_known_secrets(settings: Settings) -> None:
-    """Refuse a JWT secret that tutorials print. Settings cannot ask `tokens` themselves: imports run the other way."""
-    if settings.jwt_secret is None:
-        return
-    from watchword.tokens import check_shared_secret
-
-    try:
-        check_shared_secret(settings.jwt_secret)
-    except InvalidKey as error:
-        fault = Fault(BY_NAME["jwt_secret"].variable, error.message, "make one with: watchword secret")
-        raise SettingsError((fault,)) from error
 
 
 def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

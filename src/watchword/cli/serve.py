@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from tempfile import NamedTemporaryFile
 from types import FrameType
 from typing import Any
 
@@ -42,12 +41,11 @@ _log = structlog.get_logger("watchword.serve")
 def serve(loaded: Loaded, flags: Mapping[str, object]) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends it at once. SIGHUP is ignored.
 
-    :raises CommandError: for a taken port or a data directory that cannot be used.
+    :raises CommandError: for a taken port.
     :raises SettingsError: and other errors of this package, for what the service finds when it starts.
     """
     settings = loaded.settings
     _configure_logs(settings)
-    _prepare_data_dir(settings)
     if settings.workers > 1 and not POSIX:
         raise CommandError("this system can run one server process only", "leave --workers out")
     with contextlib.ExitStack() as taken:
@@ -69,20 +67,6 @@ def worker() -> ASGIApp:
 
 def _configure_logs(settings: Settings) -> None:
     configure_logging(json=settings.log_format == "json", level=settings.log_level)
-
-
-def _prepare_data_dir(settings: Settings) -> None:
-    directory = settings.data_dir
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=directory, prefix=".writable-"):
-            pass
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CommandError(
-            f"cannot write to the data directory {directory}: {reason}",
-            "choose another with --data-dir, or change its owner",
-        ) from error
 
 
 class ServiceConfig(Config):

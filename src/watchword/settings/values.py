@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from watchword.errors import InvalidKey
+from watchword.known_secrets import check_shared_secret
+
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 SECRET_BYTES = 32
 _FEWEST_DISTINCT = 8  # 32 random bytes have fewer distinct values with a probability below 2^-100
@@ -328,13 +331,18 @@ def _secret(text: str, hint: str) -> bytes:
 
 
 def shared_secret(text: str) -> bytes:
-    """The HS256 secret: its characters are the key, as in the libraries that share it. At least 32 bytes."""
+    """The HS256 secret: its characters are the key, as in the libraries that share it. At least 32, and not public."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) < SECRET_BYTES:
         raise Unfit(
             f"has {len(raw)} bytes; HS256 needs at least {SECRET_BYTES} (RFC 7518 section 3.2), made at random",
             "make one with: watchword secret",
         )
+    try:
+        check_shared_secret(raw)
+    except InvalidKey as error:
+        said = error.message.removeprefix("The shared secret ").rstrip(".")
+        raise Unfit(said, "make one with: watchword secret") from None
     return raw
 
 

@@ -1,9 +1,9 @@
 """JSON Web Tokens without clock or I/O: the caller passes `now` and the revocations."""
 
+from watchword.known_secrets import check_shared_secret
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set
 from watchword.tokens.keys import KeySet, SharedSecretKey, SigningKey, VerificationKey
-from watchword.tokens.known_secrets import check_shared_secret
 from watchword.tokens.raw import verify_compact
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access, sign_compact

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from watchword.errors import InvalidKey
+from watchword.known_secrets import check_shared_secret
 from watchword.tokens import jwk as jwk_format
 from watchword.tokens import material as material_rules
 from watchword.tokens.algorithms import ALGORITHMS, Algorithm, fitting
-from watchword.tokens.known_secrets import check_shared_secret
 from watchword.tokens.material import PrivateMaterial, PublicMaterial
 from watchword.tokens.revocations import mark_of
 from watchword.tokens.signatures import Check, Sign, checker, signer

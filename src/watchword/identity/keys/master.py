@@ -170,14 +170,13 @@ def load(data_dir: Path) -> bytes:
 
 
 def load_or_make(data_dir: Path) -> bytes:
-    """The master secret kept beside an embedded database, made at the first start.
+    """The master secret kept beside an embedded database, whose directory is there; made at the first start.
 
     Written to a temporary file, synced and linked into place: of two processes that start at once one wins and the
     other reads the winner's. Raises `SettingsError` when the file is readable by others or is not a secret.
     """
     path = data_dir / SECRET_FILE
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(path)
     return _read(path)
 
