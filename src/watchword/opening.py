@@ -23,7 +23,7 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
 from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings
-from watchword.settings.private_files import check_file, check_folder
+from watchword.settings.private_files import check_file, check_folder, make_folder
 from watchword.settings.table import limits_of
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
@@ -46,8 +46,7 @@ async def opened(
     """
     clock = clock or SystemClock()
     path = path or settings.database_path
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(settings, path)
+    _prepare(settings, path, serves=serves)
     database = await SQLite.open(path, processes=settings.workers, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
@@ -66,9 +65,18 @@ def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
         raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
 
 
-def _check_private(settings: Settings, path: Path) -> None:
-    """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
-    check_folder(path.parent, "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR")
+def _prepare(settings: Settings, path: Path, *, serves: bool) -> None:
+    """Make the directories, and refuse them or a file in them where others may have been let in.
+
+    Password hashes lie in the database and in its log, which a restored backup may have left open. A command does not
+    try to write: it must be able to end sessions when the disk is full.
+    """
+    folders = {path.parent: "WATCHWORD_DATABASE_URL", settings.data_dir: "WATCHWORD_DATA_DIR"}
+    if settings.secret is not None and path.parent != settings.data_dir:
+        del folders[settings.data_dir]  # nothing is kept there
+    for folder, variable in folders.items():
+        make_folder(folder, variable, tries_writing=serves)
+        check_folder(folder, variable)
     for each in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
             check_file(each, "WATCHWORD_DATABASE_URL", "password hashes are in it")

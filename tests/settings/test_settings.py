@@ -184,6 +184,8 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"algorithm": "HS256"}, "ALGORITHM", "watchword secret"),
         ({"algorithm": "ES256", "jwt_secret": JWT_SECRET}, "ALGORITHM", "HS256 only"),
         ({"jwt_secret": "secret"}, "JWT_SECRET", "watchword secret"),
+        ({"jwt_secret": "your-256-bit-secret-your-256-bit-secret"}, "JWT_SECRET", "is made of what tutorials use"),
+        ({"jwt_secret": b"ab" * 16}, "JWT_SECRET", "repeats itself"),
         ({"access_lifetime": "25h"}, "ACCESS_LIFETIME", "1s to 1d"),
         ({"access_lifetime": "0"}, "ACCESS_LIFETIME", "1s to 1d"),
         ({"access_lifetime": timedelta(seconds=1.5)}, "ACCESS_LIFETIME", "not a duration"),

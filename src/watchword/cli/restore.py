@@ -33,12 +33,13 @@ def restore(
 ) -> None:
     """Put a backup in the database's place and keep the former one. Stop the service first. All users log in again."""
     from watchword.clock import SystemClock, rfc3339
+    from watchword.settings.private_files import make_folder
     from watchword.storage.sqlite_restore import put_in_place
 
     settings = load_settings(flags).settings
     path = Path(os.path.realpath(settings.database_path))
     source = _backup(file, path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent, "WATCHWORD_DATABASE_URL", tries_writing=True)
     with _alone(path):
         pass  # ask only where it can be done
     confirm(_question(source, path), yes=yes)

@@ -1,4 +1,4 @@
-"""Who else can reach our files: refused where we made them, warned about where the platform decides."""
+"""Our directory and who else can reach it: refused where we made it, warned about where the platform decides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import POSIX, user
@@ -15,6 +15,21 @@ from watchword.settings.secret_files import STRANGERS, is_strangers
 _GROUP, _OTHERS, _ALL = stat.S_IRWXG, stat.S_IRWXO, stat.S_IRWXG | stat.S_IRWXO
 # The standard library's: commands print no log, and its last resort is the error output.
 _log = logging.getLogger("watchword.files")
+
+
+def make_folder(folder: Path, variable: str, *, tries_writing: bool) -> None:
+    """Make a directory for its owner alone, unless it is there.
+
+    :raises SettingsError: `variable` with a hint: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if tries_writing:
+            with NamedTemporaryFile(dir=folder, prefix=".writable-"):
+                pass
+    except OSError as error:
+        message = f"{folder} cannot be written to: {(error.strerror or str(error)).lower()}"
+        raise SettingsError((Fault(variable, message, "choose another directory, or change its owner"),)) from error
 
 
 def check_folder(folder: Path, variable: str) -> None:

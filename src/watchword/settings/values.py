@@ -330,7 +330,7 @@ def _secret(text: str, hint: str) -> bytes:
 
 
 def shared_secret(text: str) -> bytes:
-    """The HS256 secret: its characters are the key, as in the libraries that share it. None that can be guessed."""
+    """Read the HS256 secret: its characters are the key, as in the libraries that share it. Refuse known ones."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) < SECRET_BYTES:
         raise Unfit(
@@ -340,7 +340,8 @@ def shared_secret(text: str) -> bytes:
     try:
         check_shared_secret(raw)
     except InvalidKey as error:
-        raise Unfit(error.message, "make one with: watchword secret") from None
+        said = error.message.removeprefix("The shared secret ").rstrip(".")
+        raise Unfit(said, "make one with: watchword secret") from None
     return raw
 
 

@@ -221,7 +221,7 @@ def operation_id(route: Route) -> str:
 
 
 def implied_codes(route: Route) -> tuple[str, ...]:
-    """Return a route's codes: those of its access, body and limit, and its own."""
+    """Return a route's codes: those of its access, body and limits, and its own."""
     codes: list[str] = []
     if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
@@ -233,7 +233,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     if route.body is not None or route.form is not None:
         codes += ["malformed_json" if route.form is None else "malformed_form"]
         codes += ["unsupported_media_type", "body_too_large", "invalid_input"]
-    if route.limit is not None:
+    if route.limits:
         codes.append("too_many_attempts")
     return tuple(dict.fromkeys([*codes, *route.problems, *_ALWAYS]))
 

@@ -104,8 +104,8 @@ class Route:
     :param form: msgspec type of a form body (RFC 6749), instead.
     :param answers: status → msgspec type.
     :param query: name → description.
-    :param problems: codes beyond those of access, body and limit.
-    :param limit: the limit that its service takes from; tests/bounds proves that this one answers 429.
+    :param problems: codes beyond those of access, body and limits.
+    :param limits: the occasions in `throttle.OCCASIONS` that its service counts. `tests/bounds` compares.
     :param credential: what the handler itself reads.
     :param step: place among the documentation's first steps.
     :param shown: status → example answer.
@@ -121,7 +121,7 @@ class Route:
     form: type[msgspec.Struct] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    limit: str | None = None
+    limits: tuple[str, ...] = ()
     credential: Credential | None = None
     step: int | None = None
     example: msgspec.Struct | None = None

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from tempfile import NamedTemporaryFile
 
 from starlette.types import ASGIApp
 
@@ -34,7 +33,6 @@ def start(loaded: Loaded, flags: Mapping[str, object]) -> None:
     """
     settings = loaded.settings
     _configure_logs(settings)
-    _prepare_data_dir(settings)
     if settings.workers > 1 and not POSIX:
         raise CommandError("this system can run one server process only", "leave --workers out")
     with contextlib.ExitStack() as taken:
@@ -56,20 +54,6 @@ def worker() -> ASGIApp:
 
 def _configure_logs(settings: Settings) -> None:
     configure_logging(json=settings.log_format == "json", level=settings.log_level)
-
-
-def _prepare_data_dir(settings: Settings) -> None:
-    directory = settings.data_dir
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=directory, prefix=".writable-"):
-            pass
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CommandError(
-            f"cannot write to the data directory {directory}: {reason}",
-            "choose another with --data-dir, or change its owner",
-        ) from error
 
 
 def _in_process(loaded: Loaded, listeners: list[socket.socket]) -> None:

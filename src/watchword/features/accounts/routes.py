@@ -61,17 +61,17 @@ class AccountRoutes:
         bearer = AccessToken()
         return (
             Route(method="POST", path="/register", handler=self.register, access=Anyone(), body=Register,
-                  summary="Make an account", answers={201: UserView}, limit="register",
+                  summary="Make an account", answers={201: UserView}, limits=("register", "conflict"),
                   step=1, example=_NEW, shown={201: SOME_USER},
                   problems=("username_taken", "email_taken", "registration_closed", "overloaded")),
             Route(method="GET", path="/profile", handler=self.show, access=bearer,
                   summary="The caller's own account", answers={200: UserView}, step=3, shown={200: SOME_USER}),
             Route(method="PATCH", path="/profile", handler=self.change, access=bearer, body=Change,
-                  summary="Change username or e-mail address", answers={200: UserView}, limit="login",
-                  example=_RENAMED, shown={200: SOME_USER},
+                  summary="Change username or e-mail address", answers={200: UserView},
+                  limits=("login", "session", "change", "conflict"), example=_RENAMED, shown={200: SOME_USER},
                   problems=("username_taken", "email_taken", "invalid_credentials", "overloaded")),
             Route(method="DELETE", path="/profile", handler=self.close, access=bearer, body=Close,
-                  summary="Close the account", answers={204: None}, limit="login", example=_CLOSING,
+                  summary="Close the account", answers={204: None}, limits=("login", "session"), example=_CLOSING,
                   problems=("invalid_credentials", "overloaded")),
         )  # fmt: skip
 

@@ -55,7 +55,7 @@ class TokenRoutes:
         return (
             Route(method="POST", path="/token", handler=self.token, access=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
-                  example=example, shown={200: _TOKENS}, limit="login",
+                  example=example, shown={200: _TOKENS}, limits=("login", "session"),
                   problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
                             "overloaded", "too_many_roles", "origin_refused")),
         )  # fmt: skip

@@ -47,12 +47,12 @@ class PasswordRoutes:
         """Return this feature's routes."""
         return (
             Route(method="POST", path="/login", handler=self.log_in, access=Browser(), body=LogIn,
-                  summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
+                  summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limits=("login", "session"),
                   step=2, example=_LOG_IN, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
             Route(method="POST", path="/profile/password", handler=self.change, access=AccessToken(),
                   body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
-                  answers={200: SignedIn}, limit="login", example=_CHANGE, shown={200: SOME_SIGNED_IN},
+                  answers={200: SignedIn}, limits=("login", "session"), example=_CHANGE, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
         )  # fmt: skip
 

@@ -170,14 +170,13 @@ def load(data_dir: Path) -> bytes:
 
 
 def load_or_make(data_dir: Path) -> bytes:
-    """Return the master secret beside an embedded database; make it at the first start.
+    """Return the master secret beside an embedded database, whose directory exists; make it at the first start.
 
     It is written to a temporary file, synced and linked into place: of two processes one wins, and the other reads the
     winner's. Raises `SettingsError` when the file is readable by others or malformed.
     """
     path = data_dir / SECRET_FILE
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(path)
     return _read(path)
 
