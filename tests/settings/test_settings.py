@@ -351,6 +351,17 @@ def test_an_argument_that_is_no_setting_names_the_right_one(name: str, instead: 
     assert "WATCHWORD_WORKERS" in found
 
 
+def test_type_checkers_know_the_arguments_and_the_attributes() -> None:
+    """From the rows. mypy, which reads this file too, says so if one of these lines is no fault, or the last is one."""
+    with pytest.raises(SettingsError):
+        Settings(prot=1)  # type: ignore[call-arg]
+    with pytest.raises(SettingsError):
+        Settings(port=timedelta(1))  # type: ignore[arg-type]
+    text: str = Settings().port  # type: ignore[assignment]
+    lifetime: timedelta = Settings(access_lifetime="5m").access_lifetime
+    assert (text, lifetime) == (4000, timedelta(minutes=5))
+
+
 def test_every_argument_counts() -> None:
     """Each row can be given, and changes the settings."""
     for name, text in VALUES.items():
