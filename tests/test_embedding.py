@@ -324,7 +324,7 @@ async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
     """The flag of the first does not stay up."""
     auth = auth_at(tmp_path / "file" / "data")
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(SettingsError, match="WATCHWORD_DATA_DIR"):
         async with auth.lifespan():
             pass
     (tmp_path / "file").unlink()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -349,6 +352,25 @@ def test_an_argument_that_is_no_setting_names_the_right_one(name: str, instead: 
     found = faults(**{name: "x", "workers": 0})
     assert instead in found[name]
     assert "WATCHWORD_WORKERS" in found
+
+
+def test_type_checkers_know_the_arguments_and_the_attributes(tmp_path: Path) -> None:
+    """From the rows alone: an unknown name, a value of another kind, an attribute read as another, and one set."""
+    faulty = {
+        "Settings(prot=1)": "call-arg",
+        "Settings(port=timedelta(1))": "arg-type",
+        "port: str = Settings().port": "assignment",
+        "Settings().port = 1": "misc",
+    }
+    fine = "lifetime: timedelta = Settings(access_lifetime='5m', login_limit=None).access_lifetime"
+    imports = "from datetime import timedelta\nfrom watchword.settings import Settings\n"
+    (tmp_path / "given.py").write_text(imports + "\n".join([*faulty, fine]))
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", str(tmp_path / "given.py")],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.findall(r"given\.py:(\d+): error: .*\[(.+)\]", done.stdout)
+    assert found == [(str(line), code) for line, code in enumerate(faulty.values(), 3)], done.stdout + done.stderr
 
 
 def test_every_argument_counts() -> None:
