@@ -81,7 +81,7 @@ class Watchword:
             await send({"type": "websocket.close", "code": 1000})
 
     def _unmounted(self, scope: Scope) -> Scope:
-        """Prefix our routes with the path of the public URL, unless we are mounted there."""
+        """Put the mount's path back: our routes stand under the path of the public URL."""
         prefix, root = self.settings.path_prefix, scope.get("root_path", "")
         if not prefix or not root.endswith(prefix):
             return scope
@@ -125,7 +125,7 @@ class Watchword:
 
 
 def _whole_path(root: str, path: str) -> str:
-    """Join root path and path: `FastAPI(root_path=…)` behind a proxy omits the root."""
+    """Put the whole root path before a path; `FastAPI(root_path=…)` behind a proxy leaves out its front."""
     cut = 0
     while cut >= 0:
         if path.startswith(root[cut:] + "/"):

@@ -39,7 +39,7 @@ async def opened(
 ) -> AsyncIterator[Kernel]:
     """Build the kernel on an open, migrated database, for the service and for commands.
 
-    :param serves: False for a command: it makes neither a signing key nor a master secret.
+    :param serves: False for a command: it makes no signing key and seals nothing anew.
     :param path: a file in place of the settings' own, such as a backup to restore.
     :raises SettingsError:
     :raises StorageError:
@@ -75,7 +75,7 @@ def _check_private(settings: Settings, path: Path) -> None:
 
 
 async def _master_of(settings: Settings, database: Database) -> Master:
-    """Return the given or stored master secret; make one only beside an empty database."""
+    """Return the given or the stored master secret; make one only for a database without."""
     known = await master.known_to(database)
     keep = master.load_or_make if known is None else master.load
     secrets = settings.secret or (keep(settings.data_dir),)

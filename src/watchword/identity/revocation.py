@@ -1,7 +1,7 @@
 """The list of refusals: written with each event, held in memory by everyone who verifies.
 
-A unit given to `Revocations.commit` returns what to publish. The last statement of its transaction publishes that. Its
-sequence number comes from an `UPDATE` of the feed's single row. That lock makes commit order equal sequence order: a
+A unit given to `Revocations.commit` returns what to publish. The last statement of its transaction publishes that. The
+sequence number comes from an `UPDATE` of the feed's single row. Its lock makes commit order equal sequence order: a
 reader that has seen n has seen everything before it.
 """
 

@@ -85,7 +85,7 @@ def _meant(setting: Setting[Any], text: str) -> str:
 
 
 def _bind(draft: Draft) -> None:
-    """Require a public URL: otherwise issuer, links and cookie security would follow a Host header."""
+    """Require a public URL off loopback: otherwise issuer, links and cookie security would follow a Host header."""
     host = draft.values["host"]
     if draft.values["public_url"] is None and not is_loopback(host):
         draft.fault(
@@ -130,7 +130,7 @@ def _origins(draft: Draft) -> None:
 
 
 def _trusted_proxies(draft: Draft) -> None:
-    """Require the proxies' names under https: unnamed, a proxy would be the one client of everyone."""
+    """Require the proxies with https, which implies one: unnamed, it would be everyone's one address."""
     values = draft.values
     if values["trusted_proxies"] is not None:
         return

@@ -143,7 +143,7 @@ def _flag(name: str, flags: Mapping[str, object]) -> str:
 
 
 def _prefixed(names: Mapping[str, str], where: str, reading: _Reading) -> dict[str, str]:
-    """Return the `WATCHWORD_*` of these. A slip among the others is refused."""
+    """Return the settings among `WATCHWORD_*`. Slips are refused; other names are warned about."""
     found: dict[str, str] = {}
     platforms: list[str] = []
     others: dict[str, str] = {}
@@ -227,7 +227,7 @@ def _read(path: Path, reading: _Reading) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return ""  # a virtual environment named `.env`
+        return ""  # `.env` may be a virtual environment
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         hint = f"check {path}, or remove it" if isinstance(error, OSError) else f"save {path} as UTF-8"
@@ -236,7 +236,7 @@ def _read(path: Path, reading: _Reading) -> str:
 
 
 def _warn_if_open(path: Path, holds_secret: bool, reading: _Reading) -> None:
-    """Refuse an open file of secrets; warn of an open file of settings."""
+    """Warn when everyone can read a file that holds a secret."""
     if holds_secret and mode_of(path.stat()) & 0o004:
         message = "holds a secret and can be read by every user of this machine"
         reading.warnings.append(Fault(path.name, message, f"chmod 600 {path}"))
