@@ -1,8 +1,7 @@
 """Turn a proof into a session: the only place that does.
 
-Every factor passes here, so no factor can skip the limits, the version check or the audit record. Only the log and the
-audit trail tell why a log-in failed: answer, queries and time are the same for an unknown user, a wrong proof and a
-disabled account.
+No factor can skip the limits, the version check or the audit record. Only log and audit trail tell why a log-in failed:
+answer, queries and time are the same for an unknown user, a wrong proof and a disabled account.
 """
 
 from __future__ import annotations
@@ -39,21 +38,21 @@ _UNCHANGED = "SELECT id FROM ww_users WHERE id = :id AND disabled_at IS NULL AND
 
 
 class Candidate(NamedTuple):
-    """A user who tries to log in. `token_version` is read first: what a factor reads later is never older."""
+    """A user who tries to log in. `token_version` is read first: nothing a factor reads is older."""
 
     user: User
 
     @property
     def allowed(self) -> bool:
-        """Tell whether any proof could succeed. A factor does its whole work anyway."""
+        """Tell whether a proof can succeed. A factor does its whole work anyway."""
         return self.user.disabled_at is None
 
 
 class Proof(NamedTuple):
     """What a satisfied factor returns.
 
-    :param method: RFC 8176 name, for the claim `amr`.
-    :param also: the factor's own work in the log-in's transaction, such as storing a better hash.
+    :param method: RFC 8176 name, for `amr`.
+    :param also: work inside the log-in's transaction, such as storing a better hash.
     """
 
     method: str
@@ -66,8 +65,8 @@ Prove = Callable[[Candidate | None], Awaitable[Proof | None]]
 class Factor(NamedTuple):
     """One factor for one attempt.
 
-    :param prove: called once, with None for an unknown user; does the same work whether or not it can succeed.
-    :param refusal: the one answer to every failure.
+    :param prove: called once, with None for an unknown user; does the same work in any case.
+    :param refusal: the answer to every failure.
     :param wrong: the log's word for a wrong proof.
     """
 
@@ -89,7 +88,7 @@ class SecondFactor(NamedTuple):
 class SecondFactorNeeded(Unauthenticated):
     """The first proof was right; `LogIn.complete` needs a second.
 
-    It is an `Unauthenticated`, so a caller that knows no second factor refuses the log-in.
+    A caller that knows no second factor refuses it as `Unauthenticated`.
 
     :param handle: usable once, for five minutes, by the same client.
     :param wanted: the methods, one of which must follow.
@@ -110,7 +109,7 @@ class Confirmed(NamedTuple):
 
 
 Change = Callable[[Tx, int], Awaitable[Published]]
-"""Changes a credential in a unit, at a time: raises the version by one, ends all sessions, returns what to publish."""
+"""Changes a credential in a unit, at a time: raises the version, ends all sessions, returns what to publish."""
 
 
 class LoggedIn(NamedTuple):
@@ -147,9 +146,9 @@ class LogIn:
     ) -> LoggedIn:
         """Log in the user that `typed` names.
 
-        :param replacing: a refresh token sent with the request; a successful log-in ends its session.
+        :param replacing: a refresh token; a successful log-in ends its session.
         :raises Unauthenticated: `invalid_credentials`, whatever the cause.
-        :raises SecondFactorNeeded: the proof was right, and a second must follow.
+        :raises SecondFactorNeeded: the proof was right.
         :raises TooManyAttempts: before the factor does any work.
         """
         identifier = identifiers.typed(typed)
@@ -178,8 +177,7 @@ class LogIn:
     ) -> LoggedIn:
         """Log in with a second factor, under the limits of `attempt`.
 
-        A handle opens one session at most. A wrong proof uses up one of its tries. Any change of the user since the
-        first proof refuses the log-in.
+        A handle opens one session at most. A wrong proof uses up a try. A changed user is refused.
 
         :raises Unauthenticated: also for a handle that is unknown, used, expired or another client's.
         """
@@ -223,7 +221,7 @@ class LogIn:
     async def _wait(
         self, candidate: Candidate, proof: Proof, wanted: tuple[str, ...], client: Client, client_id: str
     ) -> str | None:
-        """Keep what was proven, and return the handle; None when the user has changed."""
+        """Keep what was proven, and return its handle; None for a changed user."""
         user, now = candidate.user, self._clock.now()
 
         async def unit(tx: Tx) -> bool:
@@ -258,7 +256,7 @@ class LogIn:
     async def _proven(
         self, event: str, candidate: Candidate | None, factor: Factor, attempt: Attempt, client: Client
     ) -> tuple[Candidate, Proof]:
-        """Ask for the factor, and decide whether the attempt counts. Raises `Unauthenticated`."""
+        """Ask for the factor. Raises `Unauthenticated`."""
         proof = await factor.prove(candidate)
         attempt.succeeded = proof is not None and candidate is not None
         if proof is None or candidate is None:
@@ -273,8 +271,9 @@ class LogIn:
     async def _counted(self, candidate: Candidate, attempt: Attempt, client: Client) -> AsyncIterator[None]:
         """Limit successes too: each costs a hash and a row.
 
-        The limit is asked after the proof, so it tells nothing to anyone without one. An attempt that meets a full
-        limit counts as failed. Raises `TooManyAttempts`.
+        Asked after the proof, the limit tells nothing to anyone without one. A full limit makes the attempt count as
+        failed.
+        Raises `TooManyAttempts`.
         """
         user = candidate.user.id
         try:
@@ -310,9 +309,9 @@ class LogIn:
         client_id: str,
         replacing: str | None,
     ) -> Live | None:
-        """Open a session, if the user is unchanged since the check; otherwise record the refusal and return None.
+        """Open a session; for a user changed since the check, record the refusal and return None.
 
-        The check may have waited in a queue while the password was reset. Raising would undo the record.
+        The check may have waited while the password was reset. Raising would undo the record.
         """
         user = candidate.user
         now = self._clock.now()
@@ -381,7 +380,7 @@ class LogIn:
 
 
 def _reason(candidate: Candidate | None, factor: Factor) -> str:
-    """Name why a proof failed; for the log, never for the answer."""
+    """Return the log's reason, never sent."""
     if candidate is None:
         return "unknown_user"
     return factor.wrong if candidate.allowed else "user_disabled"

@@ -26,8 +26,7 @@ class PasswordFactor:
     def prove(self, password: str, address: str) -> Factor:
         """Return the factor for one attempt. Its work is the same for unknown and disabled users.
 
-        Raises `Overloaded` at once when the pool is full, before any look-up or count: a flood costs little, and the
-        answer is the same for every name.
+        Raises `Overloaded` when the pool is full, before any look-up or count: the same for every name.
         """
         self._hasher.require_place(address)
 
@@ -52,7 +51,7 @@ class PasswordFactor:
 
 
 def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
-    """Replace a weaker hash, unless it has changed. No change of credential: the password is the same."""
+    """Replace a weaker hash, unless it has changed. The password, and so the credential, is the same."""
 
     async def unit(tx: Tx) -> None:
         await tx.run(

@@ -1,6 +1,6 @@
 """Keep log-ins that wait for a second factor, each under a handle that works once.
 
-A handle alone opens no session and sets no cookie. It is stored hashed, for five minutes.
+A handle alone opens no session. It is stored hashed, for five minutes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PREFIX = "wwp_"
 class Pending(msgspec.Struct, frozen=True):
     """What the first factor proved.
 
-    :param version: the user's `token_version` then; any change of it refuses the log-in.
+    :param version: the user's `token_version`; its change refuses the log-in.
     :param client_id: the only client that can go on.
-    :param method: what was proven, as in `Proof`.
+    :param method: as in `Proof`.
     :param wanted: the second factors to ask for.
-    :param tries: second proofs that are left.
+    :param tries: second proofs left.
     """
 
     user_id: str
@@ -56,17 +56,17 @@ class PendingLogIns:
         return handle
 
     async def find(self, handle: str) -> Pending | None:
-        """Return what a handle keeps, without using it up; None for an unknown one."""
+        """Return what a handle keeps, without using it up."""
         if not opaque.looks_like(handle, _PREFIX):
             return None
         return _read(await self._ephemeral.get(_name(handle), self._clock.now()))
 
     async def take(self, handle: str) -> Pending | None:
-        """Take what a handle keeps: of several requests at once, one gets it."""
+        """Take what a handle keeps: of several requests one gets it."""
         return _read(await self._ephemeral.take(_name(handle), self._clock.now()))
 
     async def give_back(self, handle: str, pending: Pending) -> None:
-        """Keep it again after a wrong proof, with one try less and the same expiry; not after the last try."""
+        """Keep it again with one try less and the same expiry; not after the last try."""
         if pending.tries > 1:
             await self._keep(handle, msgspec.structs.replace(pending, tries=pending.tries - 1))
 

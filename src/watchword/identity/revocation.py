@@ -1,8 +1,7 @@
 """The list of refusals: written with each event, held in memory by everyone who verifies.
 
-A unit given to `Revocations.commit` returns what to publish. The last statement of its transaction publishes that. The
-sequence number comes from an `UPDATE` of the feed's single row. Its lock makes commit order equal sequence order: a
-reader that has seen n has seen everything before it.
+The last statement of a transaction publishes. Its sequence number comes from an `UPDATE` of the feed's single row. That
+lock makes commit order equal sequence order: a reader that has seen n has seen everything before it.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Entry(NamedTuple):
 
     :param kind: `session`, `user` or `key`.
     :param subject: the id of one.
-    :param min_version: for a user: tokens with a lower `ver` are refused.
-    :param expires_at: seconds since 1970 UTC; None for a key, refused for ever.
+    :param min_version: for a user: lower `ver` are refused.
+    :param expires_at: seconds since 1970 UTC; None for a key: never.
     """
 
     kind: str
@@ -42,7 +41,7 @@ class Entry(NamedTuple):
 
 
 class EveryUser(NamedTuple):
-    """An entry for every user: tokens below their versions are refused until `expires_at`."""
+    """An entry for every user: tokens below their versions are refused."""
 
     expires_at: int
 
@@ -52,7 +51,6 @@ Published = Sequence[Entry | EveryUser]
 
 
 async def _publish(tx: Tx, published: Published) -> None:
-    """Append to the feed, and take the lock that all units share."""
     entries = [each for each in published if isinstance(each, Entry)]
     for everyone in published:
         if isinstance(everyone, EveryUser):
@@ -92,7 +90,7 @@ async def _numbers(tx: Tx, count: int) -> int:
 
 
 async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list[Entry]:
-    """End a session, and return what to publish; nothing for one that had ended."""
+    """End a session, and return what to publish; nothing when it had ended."""
     row = await tx.one(
         "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason WHERE id = :id AND ended_at IS NULL"
         " RETURNING access_until",
@@ -104,7 +102,7 @@ async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list
 
 
 async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str | None = None) -> list[Entry]:
-    """End a user's sessions, but for one to keep; return an entry for each, even without tokens left."""
+    """End a user's sessions, but for one to keep; return an entry for each."""
     rows = await tx.all(
         "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason"
         " WHERE user_id = :user AND ended_at IS NULL AND id <> :keep RETURNING id, access_until",
@@ -117,9 +115,9 @@ async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str
 
 
 async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[Entry]:
-    """Refuse every token of the user older than `version`; return what to publish.
+    """Return what refuses every token of the user older than `version`.
 
-    The entry lives as long as any process's newest token. It does not read sessions: there may be many.
+    The entry outlives any process's newest token. It does not read sessions: there may be many.
     """
     row = await tx.one("SELECT value FROM ww_meta WHERE name = :name", name=_ACCESS_LIFE)
     life = LONGEST_TOKEN if row is None else int(row["value"])
@@ -127,9 +125,9 @@ async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[E
 
 
 async def note_access_life(database: Database, seconds: int) -> None:
-    """Keep the longest life that access tokens ever had. Each process does so before it serves.
+    """Keep the longest life that access tokens ever had; called before serving.
 
-    It never falls: issued tokens, and those of processes with an older setting, live longer.
+    It never falls: issued tokens, and other processes' settings, may be longer.
     """
     await database.run(
         "INSERT INTO ww_meta (name, value) VALUES (:name, :life) ON CONFLICT (name) DO UPDATE SET value = :life"
@@ -140,9 +138,9 @@ async def note_access_life(database: Database, seconds: int) -> None:
 
 
 class Revocations:
-    """Publishes refusals, and keeps the set `refused` in step with the table.
+    """Publishes refusals, and keeps the set `refused` up to date.
 
-    It catches up after its own units, and every quarter second with other processes' (`poll`).
+    It reads after its own units, and every quarter second (`poll`).
     """
 
     def __init__(self, database: Database, clock: Clock, announce: Callable[[], None]) -> None:
@@ -161,10 +159,7 @@ class Revocations:
         return monotonic() - self._heard_at
 
     async def commit(self, unit: Unit[tuple[T, Published]], *, ends: bool = False) -> T:
-        """Run a unit that may revoke, and return its result once that is durable.
-
-        This process refuses what the unit publishes from the commit on. When the unit raises, nothing is stored or
-        published.
+        """Run a unit that may revoke, publish what it returns, and refuse that once it is durable.
 
         :param ends: as in `Database.transact`.
         """
@@ -181,9 +176,9 @@ class Revocations:
         return result
 
     async def _take(self, published: Published) -> None:
-        """Refuse what this process has just committed, and wake waiters. Raises nothing.
+        """Refuse what this process has just committed.
 
-        It stands between a commit and its answer: when the read fails, the next poll repeats it.
+        It raises nothing between a commit and its answer: the next poll repeats a failed read.
         """
         for entry in published:
             if isinstance(entry, Entry):
@@ -220,7 +215,7 @@ class Revocations:
                 return
 
     async def _find_place(self) -> str:
-        """Begin again when the database was restored to an older state, where passed numbers are used again.
+        """Begin again after a restore to an older state, where numbers repeat.
 
         What was read before stays: it refuses no good token.
         """
@@ -242,7 +237,7 @@ class Revocations:
         return changed
 
     def sweep(self) -> None:
-        """Forget what has expired. This copies the list, so not at every poll."""
+        """Forget what has expired. This copies the list."""
         self.refused.sweep(self._clock.now())
 
 

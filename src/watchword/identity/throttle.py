@@ -1,11 +1,11 @@
-"""Limit attempts: count each before its work, give it back when it turns out not to matter.
+"""Limit attempts: count each before its work, give it back when it does not matter.
 
 The first attempt opens a window; later ones do not extend it. Names are hashed to a fixed size: what a client typed is
 not stored, and cannot grow the store. A refused attempt is not counted.
 
-A limit counts *failures*, and an undecided attempt counts as one: fifty at once get no more guesses than fifty in a
-row. An attempt waits briefly while this process's undecided ones use up the limit, so sixteen people behind one address
-can log in together. With several processes one of them may be refused, and try again.
+An undecided attempt counts as a *failure*: fifty at once get no more guesses than fifty in a row. An attempt waits
+briefly for this process's undecided ones: sixteen people behind one address can log in together. With several processes
+one of them may be refused, and try again.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Take(NamedTuple):
 
 
 class Attempt:
-    """An attempt. `counts`, once decided, holds whatever happens later.
+    """An attempt. Once decided, `counts` stays.
 
-    True: it stays counted (a proof was wrong). False: it is given back.
+    True: it is counted (a proof was wrong). False: it is given back.
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class Attempt:
         self.counts = not succeeded
 
     def left_by(self, error: BaseException | None) -> bool:
-        """Tell whether it stays counted, after ending with this error.
+        """Tell whether it counts, after ending with this error.
 
-        `Unauthenticated` is a decision; any other error before a decision is not the client's fault. After a
-        cancellation, or without a decision, it stays counted: otherwise a guess might be free.
+        `Unauthenticated` is a decision. Other errors are not the client's fault. A cancellation, or no decision,
+        counts: otherwise a guess might be free.
         """
         if self.counts is not None:
             return self.counts
@@ -115,7 +115,7 @@ class Throttle:
     ) -> T:
         """Run `attempt` around work that goes on when its requester is cancelled.
 
-        So hanging up never gives a guess back, nor makes a right proof count.
+        Hanging up neither gives a guess back nor makes a right proof count.
         """
         held = await self._hold(takes, client, user, waits=True)
 
@@ -148,7 +148,6 @@ class Throttle:
                 self._undecided.remove(held)
 
     async def _hold(self, takes: Sequence[Take], client: Client, user: str | None, *, waits: bool) -> list[Reservation]:
-        """Count; with `waits`, be undecided."""
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
         quotas = [
             Quota(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
@@ -184,7 +183,7 @@ class Throttle:
     async def _refused(
         self, take: Take, limit: Limit, expires_at: int, client: Client, user: str | None
     ) -> TooManyAttempts:
-        """Make the refusal: each is logged, and audited once per window and subject."""
+        """Log each refusal, and audit one per window and subject."""
         now = self._clock.now()
         left = max(1, expires_at - now)
         self._refusals[take.limit].add(limit=take.limit, address=client.address, request_id=client.request_id)
@@ -198,7 +197,7 @@ class Throttle:
         return TooManyAttempts(limit=take.limit, quota=limit.quota * take.times, window=window, retry_after=left)
 
     async def _give_back(self, held: Sequence[Reservation]) -> None:
-        # A failed return is owed: it must not fail what has succeeded.
+        # Owed: a failed return must not fail what has succeeded.
         try:
             await self._ephemeral.give_back(held, self._clock.now())
         except StorageUnavailable:
@@ -207,7 +206,7 @@ class Throttle:
             self._undecided.give_way(held)
 
     async def _repay(self) -> None:
-        """Give back what is owed: the database's absence must not refuse anyone."""
+        """Give back what is owed: no one is refused because the database was away."""
         with suppress(IndexError):
             while True:
                 held = self._owed.popleft()
@@ -231,11 +230,10 @@ class _Undecided:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def add(self, held: Iterable[Reservation]) -> None:
-        """Add attempts that begin."""
         self._counts.update(one.name for one in held)
 
     def remove(self, held: Iterable[Reservation]) -> None:
-        """Remove decided attempts, and wake waiters when none is left."""
+        """Wake waiters when nothing undecided is left."""
         for name, _ in held:
             self._counts[name] -= 1
             if not self._counts[name]:
@@ -248,7 +246,7 @@ class _Undecided:
             self._wake(name)
 
     async def wait(self, name: str, seconds: float) -> bool:
-        """Wait until it may be worth asking again; False when it is not."""
+        """Wait until asking again may help; False when it will not."""
         waiting = self._waiting.get(name, ())
         if seconds <= 0 or not self._counts[name] or len(waiting) >= MOST_WAITING:
             return False
@@ -287,7 +285,7 @@ OCCASIONS = {
 
 
 def takes_of(occasion: str, address: str, account: str | None) -> tuple[Take, ...]:
-    """Return what one attempt counts against: every limit of its occasion.
+    """Return every limit of an occasion, for one attempt.
 
     The address comes first: a flood from one place uses that up before it closes an account.
 
@@ -311,8 +309,8 @@ def _takes(whose: Whose, row: Limited, address: str, account: str | None) -> tup
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:
-    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all of
-    them. An IPv4 address counts alone.
+    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all.
+    An IPv4 address counts alone.
     """
     own, *wider = reversed(circles(address))
     around = wider if ":" in own else ()
@@ -320,6 +318,6 @@ def address_takes(limit: str, address: str) -> tuple[Take, ...]:
 
 
 def _name(take: Take) -> str:
-    """Name the counter by its limit first: a flood of one limit cannot evict another's."""
+    """Put the limit first: a flood of one limit cannot evict another's counters."""
     kind = take.limit if take.times == 1 else f"{take.limit}_{take.times}"
     return f"{kind}:{sha256(take.subject.encode()).hexdigest()[:40]}"

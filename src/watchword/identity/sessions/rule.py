@@ -1,7 +1,7 @@
 """Decide what a refresh token means: one pure function of (row, sent generation, now).
 
-`docs/security/refresh.md` gives the reasons. `tests/identity/test_rule.py` tries every interleaving of clients, lost
-answers, retries, slow tabs and a thief.
+Reasons: `docs/security/refresh.md`. `tests/identity/test_rule.py` tries every interleaving of clients, lost answers,
+retries, slow tabs and a thief.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import NamedTuple
 MAX_GRACE_ELSEWHERE = 2
 MAX_BEHIND = 16
 """Generations a slow tab may be behind. A thief who refreshes every few seconds keeps the row young; the victim, dozens
-of generations behind, still reveals the theft.
+behind, still reveals the theft.
 """
 
 
 class Verdict(Enum):
     """The meaning of a token."""
 
-    ROTATE = "rotate"  # the newest: the usual case, decided by the UPDATE itself
+    ROTATE = "rotate"  # the newest: the UPDATE decides it
     GRACE = "grace"  # just replaced: answer with the same successor
     SUPERSEDED = "superseded"  # a slow tab: refuse, keep the session
     REUSE = "reuse"  # a copy: end the session
-    ROLLED_BACK = "rolled_back"  # newer than the database, which was restored: serve the holder
+    ROLLED_BACK = "rolled_back"  # newer than the restored database: serve the holder
     ENDED = "ended"  # nothing is left to refresh
 
 
@@ -41,9 +41,7 @@ class SessionState(NamedTuple):
 
 
 def decide(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
-    """Decide what sending generation `presented` at `now` means.
-
-    An ended session is decided first: it has no grace.
+    """Decide what sending generation `presented` means. An ended session has no grace.
 
     :param grace: seconds after a rotation in which the parent still gets its successor.
     :param elsewhere: another address prefix *and* another agent than at the last rotation.
@@ -64,7 +62,7 @@ def decide(session: SessionState, presented: int, now: int, *, grace: int, elsew
 
 
 def is_live(session: SessionState, now: int) -> bool:
-    """Tell whether the session can be refreshed; in its second of expiry it cannot."""
+    """Tell whether the session can be refreshed; not in its second of expiry."""
     return (
         session.ended_at is None and session.user_active and now < session.expires_at and now < session.idle_expires_at
     )
