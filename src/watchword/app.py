@@ -55,8 +55,7 @@ class Watchword:
         app.mount("/auth", auth)
 
     Mount it at the path of the public URL. It reads no environment; `from_environment` does. Mounted applications get
-    no lifespan events, hence `lifespan`: inside a lifespan of yours, write `async with auth.lifespan(app):` around its
-    `yield`.
+    no lifespan events: inside a lifespan of yours, write `async with auth.lifespan(app):` around its `yield`.
     """
 
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
@@ -114,18 +113,18 @@ class Watchword:
         return self._kernel.verifier.verify(token)
 
     def refuse_readiness(self) -> None:
-        """Answer 503 at `/readyz` from now on: the server stops, and balancers should leave."""
+        """Answer 503 at `/readyz` from now on, so balancers leave before the server stops."""
         if self._kernel is not None:
             self._kernel.stopping.set()
 
     def stop_waiting(self) -> None:
-        """Answer requests that wait for the feed: the server stops once they are done."""
+        """Answer requests that wait for the feed: a stopping server waits for them."""
         if self._kernel is not None:
             self._kernel.feed.stop()
 
 
 def _whole_path(root: str, path: str) -> str:
-    """Put the whole root path before a path; `FastAPI(root_path=…)` behind a proxy leaves out its front."""
+    """Put the whole root path before a path: behind a proxy `FastAPI(root_path=…)` omits its front."""
     cut = 0
     while cut >= 0:
         if path.startswith(root[cut:] + "/"):

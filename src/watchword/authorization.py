@@ -14,14 +14,14 @@ from watchword.errors import Refused, TokenError
 Value = TypeVar("Value")
 
 LONGEST: Final = 16 * 1024
-"""Characters read: more than any credential has, so ten megabytes are not copied."""
+"""Characters read: more than any credential has."""
 _BEARER: Final = "bearer "
 # RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 _TOKEN68: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 def only(values: Sequence[Value]) -> Value | None:
-    """Return the header's only value, or None without one.
+    """Return the header's only value, or None.
 
     :raises Refused: `invalid_request`, when it was sent twice.
     """
@@ -31,13 +31,13 @@ def only(values: Sequence[Value]) -> Value | None:
 
 
 def likely_token(value: str | bytes) -> str | None:
-    """Return the token of a Bearer header, unchecked, or None for another scheme.
+    """Return a Bearer header's token, unchecked, or None for another scheme.
 
-    :raises Refused: `authorization_malformed`, without a space and a token after the scheme.
+    :raises Refused: `authorization_malformed`, without a space and a token.
     """
     text = value[:LONGEST]
     if isinstance(text, bytes):
-        text = text.decode("latin-1")  # never fails: any byte is a character
+        text = text.decode("latin-1")  # any byte is a character
     scheme = text[:7].lower()
     if scheme == _BEARER:
         return text[7:]
@@ -47,7 +47,7 @@ def likely_token(value: str | bytes) -> str | None:
 
 
 def check_form(token: str) -> None:
-    """Check that the text after `Bearer ` has the form of a token.
+    """Check the form of a token.
 
     :raises Refused: `authorization_malformed`.
     """
@@ -57,7 +57,7 @@ def check_form(token: str) -> None:
 
 
 def read_bearer(value: str | bytes) -> str | None:
-    """Return the token of a Bearer header, or None for another scheme.
+    """Return a Bearer header's token, or None for another scheme.
 
     :raises Refused: `authorization_malformed`, for anything but one space and one token68.
     """
@@ -86,7 +86,7 @@ def read_basic(value: str) -> tuple[str, str] | None:
 
 
 def missing() -> TokenError:
-    """Make the error for a request without an access token."""
+    """Make the error of a request without a token."""
     return TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
 
 

@@ -35,8 +35,8 @@ async def in_background(kernel: Kernel) -> AsyncIterator[None]:
 async def _follow(kernel: Kernel, faults: Faults) -> None:
     """Read what other processes changed: revocations, kinds of hash, signing keys.
 
-    Late: this process still accepts what another one revoked; its own revocations do not wait. Failed: the next turn
-    reads the same changes.
+    Late: this process still accepts what another one revoked, never what it revoked itself. Failed: the next turn reads
+    the same changes.
     """
     changed = False
     while True:
@@ -53,9 +53,9 @@ async def _follow(kernel: Kernel, faults: Faults) -> None:
 
 
 async def _rotate(kernel: Kernel, faults: Faults) -> None:
-    """Apply the schedule of keys, first when the service has started: that makes the next key.
+    """Apply the schedule of keys, first after the start: that makes the next key.
 
-    Late or failed: the current key signs on, and the next turn catches up.
+    Late or failed: the current key signs on.
     """
     while True:
         try:
@@ -69,7 +69,7 @@ async def _rotate(kernel: Kernel, faults: Faults) -> None:
 async def _sweep(kernel: Kernel, faults: Faults) -> None:
     """Delete what has expired, in batches.
 
-    Late or failed: expired rows take room, but never count again. A failed sweep does not stop the others.
+    Late or failed: expired rows take room, but never count. A failed sweep does not stop the others.
     """
     patrol = sweeping.Patrol(kernel.database)
 

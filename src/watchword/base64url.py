@@ -1,7 +1,7 @@
 """Base64url without padding, read canonically (RFC 7515 section 2, RFC 4648 section 3.5).
 
 `base64.urlsafe_b64decode` drops foreign characters and ignores spare bits: several texts mean the same bytes. Here only
-the text that `encode` writes is accepted.
+the canonical text is read.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from binascii import a2b_base64, b2a_base64
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_PADDING = (b"", b"===", b"==", b"=")  # one character over is impossible; the decoder refuses "==="
+_PADDING = (b"", b"===", b"==", b"=")  # one over is impossible; the decoder refuses "==="
 
 
 def encode(data: bytes) -> bytes:
-    """Write bytes as base64url, without padding."""
+    """Write base64url as bytes."""
     return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
 
 
 def encode_text(data: bytes) -> str:
-    """Write bytes as a base64url string."""
+    """Write base64url as a string."""
     return encode(data).decode("ascii")
 
 

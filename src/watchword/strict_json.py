@@ -4,8 +4,7 @@ Refused: a name twice in one object at any level, NaN and Infinity, numbers beyo
 byte order mark, lone surrogates, deep nesting.
 
 msgspec is three times as fast, but of two equal names the last wins. So its value counts only if writing it gives the
-very same bytes: then nothing was dropped. That holds for our own JSON. Anything else, and anything with bounds, is read
-by the standard library.
+very same bytes. Anything else, and anything with bounds, is read by the standard library.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ class NotStrict(ValueError):
 
 
 class Bounds(NamedTuple):
-    """Bounds on a stranger's JSON; NUL characters are refused too.
+    """Bounds on a stranger's JSON, which also refuse NUL.
 
     :param names: per object.
     :param letters: characters per string and name.
-    :param integer: the largest integer, with either sign.
+    :param integer: the largest, with either sign.
     """
 
     names: int
@@ -109,7 +108,7 @@ def _depth(text: str) -> int:
 
 @cache
 def _decoder(bounds: Bounds | None) -> Callable[[str], Any]:
-    """Make the standard library's decoder; its hooks see every pair, also both of two equal names."""
+    """Make the standard library's decoder; its hooks see both of two equal names."""
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         if bounds is not None and len(found) > bounds.names:

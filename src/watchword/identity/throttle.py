@@ -70,8 +70,8 @@ class Attempt:
     def left_by(self, error: BaseException | None) -> bool:
         """Tell whether it counts, after ending with this error.
 
-        `Unauthenticated` is a decision. Other errors are not the client's fault. A cancellation, or no decision,
-        counts: otherwise a guess might be free.
+        `Unauthenticated` is a decision. Other errors are not the client's fault, and give it back. A cancellation, or
+        no decision, counts: otherwise a guess might be free.
         """
         if self.counts is not None:
             return self.counts

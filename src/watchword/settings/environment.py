@@ -10,17 +10,17 @@ from watchword.errors import Fault
 from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import sqlite_file
 
-# Each pod gets these for a Service `watchword` or `watchword-…`; `docker run --link` adds two more kinds.
+# Each pod gets these for a Service `watchword…`; `docker run --link` adds two kinds.
 _ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 _MADE = re.compile(
     r"WATCHWORD(_[A-Z0-9_]+)?(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _LINKED = re.compile(r"WATCHWORD(_[A-Z0-9_]+)?(_NAME|_ENV_\w+)")
-_SLIP, _SIMILAR = 0.77, 0.6  # similarity of two names: a slip; perhaps a slip
+_SLIP, _SIMILAR = 0.77, 0.6  # similarity: a slip; perhaps a slip
 
 
 def is_made_by_platform(variable: str, text: str) -> bool:
-    """Tell whether Kubernetes or Docker made this variable, for a Service or a link of our name."""
+    """Tell whether Kubernetes or Docker made this variable for our name."""
     if _MADE.fullmatch(variable):
         return True
     if variable.endswith("_PORT") and _ADDRESS.fullmatch(text.strip()):
@@ -30,7 +30,7 @@ def is_made_by_platform(variable: str, text: str) -> bool:
 
 
 def made_by_platform(variables: Iterable[str]) -> Fault:
-    """Make one warning of all of them."""
+    """Make one warning of all."""
     names = sorted(variables)
     rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Fault(
@@ -41,14 +41,14 @@ def made_by_platform(variables: Iterable[str]) -> Fault:
 
 
 def is_slip(name: str, known: Iterable[str]) -> bool:
-    """Tell whether an unknown name most likely means a setting. Ignored, its setting would stay open."""
+    """Tell whether an unknown name means a setting. Ignored, its setting would stay open."""
     name = name.lower()
     return any(SequenceMatcher(None, name, each).ratio() >= _SLIP or sorted(name) == sorted(each) for each in known)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Hint at the most similar setting."""
-    # Compare without the prefix: it would make any two names look alike.
+    # The prefix would make any two names look alike.
     close = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX).lower(), list(known), n=1, cutoff=_SIMILAR)
     if not close:
         return "watchword settings lists every name"
@@ -70,7 +70,7 @@ def made_up(names: Mapping[str, str]) -> tuple[Fault, ...]:
 
 
 def belongs_to_others(variable: str, text: str) -> Fault | None:
-    """Warn of a bare PORT, DATABASE_URL or REDIS_URL of another program; None when it is usable here."""
+    """Warn of another program's PORT, DATABASE_URL or REDIS_URL; None when it is usable."""
     said = {
         "PORT": ("is not a port number", re.fullmatch(r"[0-9]+", text) is not None),
         "DATABASE_URL": ("names no SQLite file, so it is another program's", sqlite_file(text) is not None),

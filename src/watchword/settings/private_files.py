@@ -30,7 +30,7 @@ def check_folder(folder: Path, variable: str) -> None:
 
 
 def check_file(path: Path, variable: str, holds: str) -> None:
-    """Refuse a file that others can reach. Group bits are removed, or left on a volume shared by a group.
+    """Refuse a file that others can reach; remove group bits, except on a shared volume.
 
     :param holds: its contents, for the message.
     :raises SettingsError: `variable` with a hint.
@@ -48,7 +48,7 @@ def check_file(path: Path, variable: str, holds: str) -> None:
 
 
 def _close_to_group(path: Path, found: os.stat_result) -> None:
-    """Remove group bits that came with a copy. A kubelet sets them at every start on an `fsGroup` volume."""
+    """Remove group bits that a copy brought. On an `fsGroup` volume a kubelet sets them at every start."""
     folder = path.parent.stat()
     shared = folder.st_mode & (stat.S_ISGID | stat.S_IWGRP) or folder.st_uid != user()
     if not shared and found.st_uid == user():
@@ -63,7 +63,7 @@ def _close_to_group(path: Path, found: os.stat_result) -> None:
 
 
 def _refuse_or_warn(folder: Path, fault: Fault) -> None:
-    """Refuse, unless the file system has no modes: there no one can correct them."""
+    """Refuse; on a file system without modes, where no one can correct them, warn."""
     if _keeps_modes(folder):
         raise SettingsError((fault,))
     _log.warning("%s; the file system of %s knows no modes", fault.message, folder)

@@ -21,12 +21,12 @@ class Frozen(Protocol):
 
 
 class Setting(Generic[T]):
-    """A row, and an attribute of `Settings` typed by its value: `port: Setting[int] = Setting(…)`.
+    """A row, typed by its value: `port: Setting[int] = Setting(…)`.
 
     :param default: as written by a user; empty: none, or derived from other settings.
     :param read: text → value; None where a rule finds it.
-    :param otherwise: the meaning of an empty default, for the documentation.
-    :param secret: masked, never a flag, also read from the file named by `<name>_file`.
+    :param otherwise: the documented meaning of an empty default.
+    :param secret: masked, never a flag, also read from the file `<name>_file`.
     :param many: a comma list.
     """
 
@@ -61,7 +61,7 @@ class Setting(Generic[T]):
     def __get__(self, settings: Frozen | None, owner: type) -> Any:
         return self if settings is None else settings.value(self.name)
 
-    # Tells type checkers what `Settings(…)` takes: a value, or its text.
+    # Type checkers learn here what `Settings(…)` takes: a value, or its text.
     def __set__(self, settings: Frozen, value: T | str | int | list[str] | None) -> None:
         raise AttributeError(self.name)
 
@@ -96,7 +96,7 @@ class Limited(Setting[Limit | None]):
     """A limit. `login_limit`, `login_address_limit` and `login_account_limit` share an occasion.
 
     :param what: the counted attempts, for the documentation.
-    :param whose: the subjects; several are counted apart, with the same quota.
+    :param whose: the subjects, counted apart with the same quota.
     """
 
     def __init__(self, default: str, what: str, *whose: Whose) -> None:

@@ -20,7 +20,7 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
     """
     try:
         with path.open("rb") as file:
-            # Ask the open file, not the path: no one can swap it in between.
+            # The open file, not the path: no one can swap it in between.
             warning = _looked_at(path, file.fileno())
             raw = file.read(_LARGEST + 1)
     except OSError as error:
@@ -39,10 +39,10 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
 
 
 def _looked_at(path: Path, descriptor: int) -> Unfit | None:
-    """Warn of a readable file: mounted secrets are often 0444 or 0644, and only the platform can change that."""
+    """Warn of a readable file: only the platform can change a mounted secret's 0444 or 0644."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        return None  # a pipe or a socket, made by the shell
+        return None  # a pipe or a socket
     if is_strangers(found):
         if not is_on_read_only_mount(descriptor):
             raise Unfit(f"{path} {STRANGERS}", f"run: chown {user()} {path}")
@@ -61,5 +61,5 @@ STRANGERS = "belongs to another user, neither to root nor to the one who runs th
 
 
 def is_strangers(found: os.stat_result) -> bool:
-    """Tell whether a third user owns the file: its owner can always read and replace it."""
+    """Tell whether a third user owns the file, and can so read and replace it."""
     return POSIX and found.st_uid not in {0, user()}

@@ -21,7 +21,7 @@ def authorization(scope: Scope) -> bytes | None:
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Return the request's bearer token, unverified, or None; for routes that need none.
+    """Return the bearer token, unverified, or None.
 
     :raises Refused: `authorization_malformed`, or `invalid_request` for two headers; both 400.
     """
@@ -32,7 +32,7 @@ def bearer_token(scope: Scope) -> str | None:
 def shown_token(headers: Mapping[bytes, bytes]) -> str:
     """Return the bearer token that a route needs.
 
-    :raises TokenError: `token_missing`, without an Authorization header or for another scheme.
+    :raises TokenError: `token_missing`, without the header or for another scheme.
     """
     value = headers.get(b"authorization")
     token = None if value is None else read_bearer(value)
@@ -42,7 +42,7 @@ def shown_token(headers: Mapping[bytes, bytes]) -> str:
 
 
 def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a bearer token was sent: foreign web pages cannot, without a CORS preflight (F8)."""
+    """Tell whether a bearer token was sent: no foreign web page can without a CORS preflight (F8)."""
     value = headers.get(b"authorization")
     return value is not None and read_bearer(value) is not None
 
@@ -59,10 +59,10 @@ def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> H
 
 
 def challenge(error: WatchwordError, access: Access) -> Header | None:
-    """Return the `WWW-Authenticate` of an error, or None where the plain one or none is right."""
+    """Return the `WWW-Authenticate` of an error; None for the plain one or none."""
     known = error.code if error.code in PROBLEMS else "token_invalid"
     if not isinstance(error, TokenError) and known != "authorization_malformed":
         return None
-    # `GET /verify?scope=…` names the scopes itself: its caller knows them.
+    # `GET /verify?scope=…` itself names the scopes.
     text = challenge_of(known, scopes=access.scopes if isinstance(access, AccessToken) else ())
     return (b"www-authenticate", text.encode("ascii")) if text else None

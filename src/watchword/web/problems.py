@@ -44,7 +44,7 @@ _BY_CLASS: tuple[tuple[type[WatchwordError], str], ...] = (
     (Conflict, "conflict"),
     (Refused, "refused"),
 )
-# Our own faults: their messages are never sent.
+# Our own faults, never described to the client.
 _OURS = frozenset({"invalid_settings", "invalid_key", "unique_violation"})
 _encode = msgspec.json.Encoder().encode
 
@@ -69,7 +69,7 @@ class OAuthError(msgspec.Struct):
 
 
 def problem_of(error: WatchwordError) -> tuple[str, Problem]:
-    """Return the code sent for an error, and its row of the table."""
+    """Return an error's code and its row of the table."""
     if error.code in PROBLEMS:
         return error.code, PROBLEMS[error.code]
     if error.code in _OURS:
@@ -97,7 +97,7 @@ class Problems:
         :param challenge: a better `WWW-Authenticate` than the plain one of a 401.
         """
         code, problem = problem_of(error)
-        # A 5xx never sends its own message, which could name hosts, paths or statements (C5).
+        # A 5xx never sends its message, which could name hosts, paths or statements (C5).
         ours = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Overloaded)
         detail = problem.about if ours else error.message
         errors = error.errors if isinstance(error, InvalidInput) else ()

@@ -1,7 +1,6 @@
 """Signing keys as rows. Each change is one transaction, done once across all processes.
 
-`tokens.rotation` decides when. The sealed private half is deleted when a key stops signing: a retired or revoked key
-cannot be used again.
+`tokens.rotation` decides when. A key that stops signing loses its sealed private half: it cannot sign again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _PROMOTE = """
 UPDATE ww_signing_keys SET status = 'active', activated_at = :now
 WHERE kid = :kid AND status = 'next' RETURNING algorithm
 """
-# A next key that is never used has its private half until here.
+# A next key that never signed keeps its private half until here.
 _REMOVE = """
 UPDATE ww_signing_keys SET status = 'removed', sealed_private = ''
 WHERE kid = :kid AND status = :status RETURNING algorithm
@@ -175,12 +174,12 @@ class KeyStore:
             raise Conflict("The keys were changed just now.") from error
 
     async def spares(self) -> tuple[SealedKey, ...]:
-        """Make a key for each signing algorithm: `revoke_in` takes one where no next key is."""
+        """Make a key for each signing algorithm, for `revoke_in` to use where there is no next key."""
         algorithms = sorted({key.algorithm for key in await self.published() if key.status == "active"})
         return tuple([await self._fresh(algorithm) for algorithm in algorithms])
 
     async def _fresh(self, algorithm: str) -> SealedKey:
-        # In a thread: an RSA key takes a tenth of a second, and requests go on.
+        # In a thread: an RSA key takes a tenth of a second.
         return await asyncio.to_thread(fresh, algorithm, self._master)
 
 
@@ -258,7 +257,7 @@ async def _make(tx: Tx, key: SealedKey, status: str, now: int, client: Client) -
 
 
 async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, client: Client) -> None:
-    """Do both or neither: an algorithm never has two active keys, nor none."""
+    """Do both or neither: an algorithm always has one active key."""
     if retiring is not None:
         await _retire(tx, retiring, now, client)
     row = await tx.one(_PROMOTE, kid=kid, now=now)
