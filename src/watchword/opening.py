@@ -67,7 +67,7 @@ def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
 
 
 def _check_private(settings: Settings, path: Path) -> None:
-    """Refuse open files: database and log hold password hashes, and a restored backup may be readable."""
+    """Password hashes lie in the database and in its log, which others may have been let into by a restored backup."""
     check_folder(path.parent, "WATCHWORD_DATABASE_URL" if path.parent != settings.data_dir else "WATCHWORD_DATA_DIR")
     for each in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):

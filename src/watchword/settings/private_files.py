@@ -1,4 +1,4 @@
-"""Check who else can reach our files: refuse where we made them, warn where the platform decides."""
+"""Our directory and who else can reach it: refused where we made it, warned about where the platform decides."""
 
 from __future__ import annotations
 

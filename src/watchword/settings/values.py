@@ -330,7 +330,7 @@ def _secret(text: str, hint: str) -> bytes:
 
 
 def shared_secret(text: str) -> bytes:
-    """Read the HS256 secret: its characters are the key, as in other libraries. Refuse one that can be guessed."""
+    """Read the HS256 secret: its characters are the key, as in the libraries that share it. Refuse known ones."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) < SECRET_BYTES:
         raise Unfit(
