@@ -1,4 +1,4 @@
-"""The application: the features side by side, `Watchword` as an ASGI application, and its dispatcher."""
+"""The application: its features, `Watchword` as an ASGI application, its dispatcher."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from watchword.opening import opened
 from watchword.settings import Settings, load
 from watchword.tokens.claims import AccessClaims
 
-if TYPE_CHECKING:  # loaded when the application starts, not when it is imported
+if TYPE_CHECKING:  # imported when the application starts
     from watchword.web.dispatch import Dispatcher
     from watchword.web.feature import Feature
 
 
 def features(kernel: Kernel) -> tuple[Feature, ...]:
-    """What the product does. Take one out and the rest still works."""
+    """List what the product does. Without one of them the rest still works."""
     from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
     from watchword.web import front_page
     from watchword.web.cookies import RefreshCookie
@@ -43,20 +43,19 @@ def features(kernel: Kernel) -> tuple[Feature, ...]:
 
 
 def from_environment() -> Watchword:
-    """The service as the environment configures it, for an ASGI server of your own."""
+    """Return the service as the environment configures it, for your own ASGI server."""
     return Watchword(load({}, os.environ, Path.cwd()).settings)
 
 
 class Watchword:
-    """The service as an ASGI application: served by itself, or mounted in yours.
+    """The service as an ASGI application, on its own or mounted in yours.
 
         auth = Watchword(Settings(public_url="https://example.com/auth"))
         app = FastAPI(lifespan=auth.lifespan)
         app.mount("/auth", auth)
 
-    The path of the public URL is where it is mounted. Nothing is read from the environment; see `from_environment`.
-    A mounted application receives no lifespan events of its own, hence `lifespan` above: inside a lifespan that you
-    have already, write `async with auth.lifespan(app):` around its `yield`.
+    Mount it at the path of the public URL. It reads no environment; `from_environment` does. Mounted applications get
+    no lifespan events: inside a lifespan of yours, write `async with auth.lifespan(app):` around its `yield`.
     """
 
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
@@ -81,7 +80,7 @@ class Watchword:
             await send({"type": "websocket.close", "code": 1000})
 
     def _unmounted(self, scope: Scope) -> Scope:
-        """Our routes stand under the path of the public URL; where we are mounted at that path, it is the prefix."""
+        """Put the mount's path back: our routes stand under the path of the public URL."""
         prefix, root = self.settings.path_prefix, scope.get("root_path", "")
         if not prefix or not root.endswith(prefix):
             return scope
@@ -91,11 +90,11 @@ class Watchword:
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:  # noqa: ARG002 - frameworks pass it
         """Open the database, serve, close it. Raises `SettingsError` and `StorageError`.
 
-        :param app: the application that it is the lifespan of; not needed, but frameworks pass it.
+        :param app: unused; frameworks pass it.
         """
         if self._started:
             raise RuntimeError(_STARTED)
-        self._started = True  # before anything is waited for, during which another could begin
+        self._started = True  # before the first await, where another could begin
         try:
             async with opened(self.settings, clock=self._clock) as kernel, in_background(kernel):
                 self._kernel, self._dispatcher = kernel, dispatcher(kernel)
@@ -108,24 +107,24 @@ class Watchword:
             self._started = False
 
     def verify(self, token: str) -> AccessClaims:
-        """The claims of a valid access token, as the service itself sees it: for `Guard.local`. Raises `TokenError`."""
+        """Return the claims of a valid access token, for `Guard.local`. Raises `TokenError`."""
         if self._kernel is None:
             raise RuntimeError(_NOT_STARTED)
         return self._kernel.verifier.verify(token)
 
     def refuse_readiness(self) -> None:
-        """Let `/readyz` answer 503 from now on: the server has been asked to stop, and balancers should look away."""
+        """Answer 503 at `/readyz` from now on, so balancers leave before the server stops."""
         if self._kernel is not None:
             self._kernel.stopping.set()
 
     def stop_waiting(self) -> None:
-        """Answer those who wait for the feed: the server is about to stop and waits for open requests."""
+        """Answer requests that wait for the feed: a stopping server waits for them."""
         if self._kernel is not None:
             self._kernel.feed.stop()
 
 
 def _whole_path(root: str, path: str) -> str:
-    """The path with all of the root path before it: `FastAPI(root_path=…)` behind a proxy leaves its front out."""
+    """Put the whole root path before a path: behind a proxy `FastAPI(root_path=…)` omits its front."""
     cut = 0
     while cut >= 0:
         if path.startswith(root[cut:] + "/"):
@@ -139,7 +138,7 @@ _STARTED = "the service has been started already: one `Watchword` has one lifesp
 
 
 def dispatcher(kernel: Kernel) -> Dispatcher:
-    """Every route of every feature, and the pages about them."""
+    """Collect every route of every feature, and the pages about them."""
     from watchword.web.dispatch import Dispatcher
     from watchword.web.docs import icon_route
     from watchword.web.openapi import docs_routes

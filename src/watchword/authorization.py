@@ -1,6 +1,6 @@
-"""Reading the Authorization header (RFC 6750 section 2.1, RFC 7617), by one rule for the service and for guards.
+"""Read the Authorization header (RFC 6750 section 2.1, RFC 7617), for the service and for guards.
 
-A malformed *header* is `authorization_malformed`; a malformed *token* is the verifier's to refuse.
+A malformed *header* is `authorization_malformed`; the verifier refuses a malformed *token*.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from watchword.errors import Refused, TokenError
 Value = TypeVar("Value")
 
 LONGEST: Final = 16 * 1024
-"""Characters that are looked at: more than any credential has, and ten megabytes need not be copied."""
+"""Characters read: more than any credential has."""
 _BEARER: Final = "bearer "
 # RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 _TOKEN68: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 def only(values: Sequence[Value]) -> Value | None:
-    """Return the header's only value, or None where there is none.
+    """Return the header's only value, or None.
 
     :raises Refused: `invalid_request`, when it was sent twice.
     """
@@ -31,13 +31,13 @@ def only(values: Sequence[Value]) -> Value | None:
 
 
 def likely_token(value: str | bytes) -> str | None:
-    """Return the token of a Bearer header, or None for another scheme. `check_form` has not looked at it yet.
+    """Return a Bearer header's token, unchecked, or None for another scheme.
 
-    :raises Refused: `authorization_malformed`, when no space and token follow the scheme.
+    :raises Refused: `authorization_malformed`, without a space and a token.
     """
     text = value[:LONGEST]
     if isinstance(text, bytes):
-        text = text.decode("latin-1")  # header bytes are any bytes; none of them is an error here
+        text = text.decode("latin-1")  # any byte is a character
     scheme = text[:7].lower()
     if scheme == _BEARER:
         return text[7:]
@@ -47,7 +47,7 @@ def likely_token(value: str | bytes) -> str | None:
 
 
 def check_form(token: str) -> None:
-    """Check that what stood behind `Bearer ` can be a token at all.
+    """Check the form of a token.
 
     :raises Refused: `authorization_malformed`.
     """
@@ -57,7 +57,7 @@ def check_form(token: str) -> None:
 
 
 def read_bearer(value: str | bytes) -> str | None:
-    """Return the token of a Bearer header, or None for another scheme.
+    """Return a Bearer header's token, or None for another scheme.
 
     :raises Refused: `authorization_malformed`, for anything but one space and one token68.
     """
@@ -86,7 +86,7 @@ def read_basic(value: str) -> tuple[str, str] | None:
 
 
 def missing() -> TokenError:
-    """Make the error for a request without an access token."""
+    """Make the error of a request without a token."""
     return TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
 
 

@@ -1,4 +1,4 @@
-"""Background work beside the requests. A fault is logged at most once a minute, and the next turn tries again."""
+"""Background work. A fault is logged at most once a minute; the next turn tries again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = Log("watchword.background")
 
 @contextlib.asynccontextmanager
 async def in_background(kernel: Kernel) -> AsyncIterator[None]:
-    """Follow the feed, rotate keys and sweep beside the requests. A fault is logged; the next turn tries again."""
+    """Follow the feed, rotate keys and sweep, beside the requests."""
     faults = Faults(_log, every=FAULTS_SECONDS)
     tasks = [asyncio.create_task(each(kernel, faults)) for each in (_follow, _rotate, _sweep)]
     try:
@@ -33,44 +33,43 @@ async def in_background(kernel: Kernel) -> AsyncIterator[None]:
 
 
 async def _follow(kernel: Kernel, faults: Faults) -> None:
-    """Learn from the database what other workers and commands have changed: revocations, kinds of users, signing keys.
+    """Read what other processes changed: revocations, kinds of hash, signing keys.
 
-    Late: this worker accepts what another has revoked for as long as the turn is late. Its own revocations do not wait
-    for a turn. Failed: the next turn reads the same changes, since what was left undone is remembered.
+    Late: this process still accepts what another one revoked, never what it revoked itself. Failed: the next turn reads
+    the same changes.
     """
     changed = False
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
-            # The database tells of a change once: what a turn that fails leaves undone, the next one does.
+            # The database reports a change once: remember it until a turn succeeds.
             changed = await kernel.revocations.poll() or changed
             if changed:
                 if await kernel.keys.reload():
                     kernel.feed.announce()
                 changed = False
-        except Exception as error:  # noqa: BLE001 - ending here, unseen, would be never to hear of a log-out again
+        except Exception as error:  # noqa: BLE001 - an unseen end would mean no more revocations
             faults.add("following_failed", error)
 
 
 async def _rotate(kernel: Kernel, faults: Faults) -> None:
-    """Apply the schedule of the keys, at once when the service has started: the next key is made then.
+    """Apply the schedule of keys, first after the start: that makes the next key.
 
-    Late or failed: the present key goes on signing. The next turn catches up.
+    Late or failed: the current key signs on.
     """
     while True:
         try:
             if await kernel.keys.follow_schedule():
                 kernel.feed.announce()
-        except Exception as error:  # noqa: BLE001 - ending here, unseen, would be one key for ever
+        except Exception as error:  # noqa: BLE001 - an unseen end would mean one key for ever
             faults.add("rotating_failed", error)
         await asyncio.sleep(ROTATE_SECONDS)
 
 
 async def _sweep(kernel: Kernel, faults: Faults) -> None:
-    """Delete what has expired, a batch at a time.
+    """Delete what has expired, in batches.
 
-    Late or failed: expired rows take room for longer; no row counts again because of it. A sweep that fails does not
-    keep the others of its turn from running, and the next turn tries it again.
+    Late or failed: expired rows take room, but never count. A failed sweep does not stop the others.
     """
     patrol = sweeping.Patrol(kernel.database)
 
@@ -82,7 +81,7 @@ async def _sweep(kernel: Kernel, faults: Faults) -> None:
         for sweep in (_sweep_rows, sweep_idle, _sweep_ephemeral, _sweep_list):
             try:
                 await sweep(kernel)
-            except Exception as error:  # noqa: BLE001 - ending here, unseen, would be to grow for ever
+            except Exception as error:  # noqa: BLE001 - an unseen end would mean endless growth
                 faults.add("sweeping_failed", error)
 
 

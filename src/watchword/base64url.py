@@ -1,7 +1,7 @@
 """Base64url without padding, read canonically (RFC 7515 section 2, RFC 4648 section 3.5).
 
-`base64.urlsafe_b64decode` drops foreign characters and ignores spare bits, so that several texts mean the same bytes.
-Here a text is accepted only if encoding its bytes gives that very text.
+`base64.urlsafe_b64decode` drops foreign characters and ignores spare bits: several texts mean the same bytes. Here only
+the canonical text is read.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from binascii import a2b_base64, b2a_base64
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_PADDING = (b"", b"===", b"==", b"=")  # one character over is no valid length; the decoder refuses "==="
+_PADDING = (b"", b"===", b"==", b"=")  # one over is impossible; the decoder refuses "==="
 
 
 def encode(data: bytes) -> bytes:
-    """Write bytes as base64url, without padding."""
+    """Write base64url as bytes."""
     return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
 
 
 def encode_text(data: bytes) -> str:
-    """Write bytes as `encode` does, as a string."""
+    """Write base64url as a string."""
     return encode(data).decode("ascii")
 
 
 def decode(text: str | bytes) -> bytes:
-    """Read the bytes that are written as `text`.
+    """Read base64url.
 
-    :raises ValueError: characters outside the alphabet, padding, an impossible length, or spare bits that are not 0.
+    :raises ValueError: for foreign characters, padding, an impossible length, or spare bits other than 0.
     """
     raw = text.encode("ascii") if isinstance(text, str) else text
     data = a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) & 3])

@@ -1,7 +1,7 @@
-"""Public shared secrets: our own list from tutorials and templates.
+"""Refuse public shared secrets, by our own list from tutorials and templates.
 
-Refused is what is short, repeats itself, has few different bytes, is a literal, or consists of the words. That does not
-measure randomness.
+Refused are short, repeating and literal secrets, those of few different bytes, and those made of listed words. This
+does not measure randomness.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from watchword.errors import InvalidKey
 
 MIN_SECRET_BYTES: Final = 32
-_MIN_DIFFERENT_BYTES: Final = 7  # 40 random digits have fewer than 7 different ones once in 400,000 times
+_MIN_DIFFERENT_BYTES: Final = 7  # 40 random digits have fewer once in 400,000 times
 _MAX_CHECKED: Final = 512  # bytes
 
 _WORDS: Final = frozenset(
@@ -50,10 +50,10 @@ _WORDS: Final = frozenset(
     please123 hogwarts gandalf starwars matrix batman superman spiderman naruto pokemon football baseball soccer master
     shadow michael jordan jennifer ashley daniel thomas robert charlie buster pepper ginger summer2024 winter2024 spring
     autumn fall january february march april may june july august september october november december monday friday
-    """.split()  # noqa: SIM905 - hundreds of quoted words would be harder to read
+    """.split()  # noqa: SIM905 - easier to read
 )
 
-# Literals from web pages that look random: lower-case letters and digits only.
+# Web pages' literals that look random: lower-case letters and digits only.
 _LITERALS: Final = frozenset(
     """
     09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
@@ -103,7 +103,7 @@ def check_shared_secret(secret: bytes) -> None:
 def _is_known(secret: bytes) -> bool:
     text = secret[:_MAX_CHECKED].decode("latin-1").strip()
     if not (text.isascii() and text.replace("\n", " ").isprintable()):
-        return False  # random bytes, in which letters are no words
+        return False  # random bytes: letters are no words
     plain = "".join(filter(str.isalnum, text.lower()))
     return plain in _LITERALS or _is_made_of_words(plain, cut=len(secret) > _MAX_CHECKED)
 
@@ -111,7 +111,7 @@ def _is_known(secret: bytes) -> bool:
 def _is_made_of_words(plain: str, *, cut: bool) -> bool:
     if sum(map(str.isdecimal, plain)) * 2 > len(plain):
         return False  # a text of digits may be random
-    ends = {0}  # where words and digits from the beginning can end
+    ends = {0}  # where words and digits can end
     for end in range(1, len(plain) + 1):
         if (end - 1 in ends and plain[end - 1].isdecimal()) or any(
             start in ends and plain[start:end] in _WORDS for start in range(max(0, end - _LONGEST_WORD), end)
@@ -121,5 +121,5 @@ def _is_made_of_words(plain: str, *, cut: bool) -> bool:
 
 
 def _is_repetition(secret: bytes) -> bool:
-    # A text found in its own doubling at another offset repeats that offset.
+    # A text found in its own doubling repeats at that offset.
     return (secret + secret).find(secret, 1) <= MIN_SECRET_BYTES // 2

@@ -1,4 +1,4 @@
-"""Opening and assembly: check everything, open the database, put the kernel together. Commands use it too."""
+"""Open the service: check everything, open the database, build the kernel. Commands use it too."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from watchword.storage.sqlite import SQLite
 async def opened(
     settings: Settings, *, clock: Clock | None = None, serves: bool = True, path: Path | None = None
 ) -> AsyncIterator[Kernel]:
-    """The kernel on an open, migrated database: for the service, and for commands beside it.
+    """Build the kernel on an open, migrated database, for the service and for commands.
 
-    :param serves: False for a command: it makes no signing key and leaves the master secret to the service.
-    :param path: another file than the settings name: a backup that is about to be put in its place.
+    :param serves: False for a command: it makes no signing key and seals nothing anew.
+    :param path: a file in place of the settings' own, such as a backup to restore.
     :raises SettingsError:
     :raises StorageError:
     """
@@ -50,7 +50,7 @@ async def opened(
     database = await SQLite.open(path, processes=settings.workers, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
-        secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed
+        secret = await _master_of(settings, database)  # first: a wrong secret changes nothing
         await migrate(database, now=clock.now())
         yield await _assembled(settings, clock, database, hasher, secret, serves=serves)
     finally:
@@ -59,7 +59,7 @@ async def opened(
 
 
 def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
-    """The master secret may be in a file that the settings do not know."""
+    """Refuse equal secrets: the master secret may be in a file that the settings do not know."""
     if settings.jwt_secret is not None and is_among(settings.jwt_secret, masters):
         hint = "make another one with: watchword secret"
         raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
@@ -83,7 +83,7 @@ def _prepare(settings: Settings, path: Path, *, serves: bool) -> None:
 
 
 async def _master_of(settings: Settings, database: Database) -> Master:
-    """What was given, or what is kept beside the database; one is made only beside a database that has none yet."""
+    """Return the given or the stored master secret; make one only for a database without."""
     known = await master.known_to(database)
     keep = master.load_or_make if known is None else master.load
     secrets = settings.secret or (keep(settings.data_dir),)

@@ -1,7 +1,4 @@
-"""Every code an error can carry: its status, its title, what the caller can do about it, and its challenge.
-
-One table, which the service and guards write out alike.
-"""
+"""Every error code: its status, title, advice and challenge, for the service and for guards."""
 
 from __future__ import annotations
 
@@ -10,14 +7,14 @@ from typing import Final, NamedTuple
 
 REALM: Final = "watchword"
 PLAIN_CHALLENGE: Final = f'Bearer realm="{REALM}"'
-"""The `WWW-Authenticate` of a 401 that has no other: no error code where no credentials were shown (RFC 6750 §3.1)."""
+"""The `WWW-Authenticate` of a 401 without another: no error code without credentials (RFC 6750 §3.1)."""
 
 
 class Problem(NamedTuple):
-    """What is known about one code: HTTP status, title, explanation for people, `error` in OAuth's words.
+    """One code: HTTP status, title, explanation for people, OAuth's `error`.
 
-    The first sentence of an explanation says what happened, those after it what to do. `challenge` is the description
-    in `WWW-Authenticate`, where one names this error: fixed words, since an error's message could hold a quote.
+    An explanation says what happened, then what to do. `challenge` is the description in `WWW-Authenticate`: fixed
+    words, since an error's message could hold a quote.
     """
 
     status: int
@@ -28,11 +25,11 @@ class Problem(NamedTuple):
 
 
 def challenge(code: str, *, scopes: Iterable[str] = (), max_age: int | None = None) -> str:
-    """Return the `WWW-Authenticate` that names an error (RFC 6750 section 3), or nothing where none does.
+    """Return the `WWW-Authenticate` that names an error (RFC 6750 section 3); nothing for an error without one.
 
     :param code: one of the table.
-    :param scopes: those that were asked for; named for `scope_missing`.
-    :param max_age: seconds since log-in that were asked for; named for `reauthentication_required` (RFC 9470).
+    :param scopes: the scopes asked for; sent with `scope_missing`.
+    :param max_age: seconds since log-in asked for; sent with `reauthentication_required` (RFC 9470).
     """
     problem = PROBLEMS[code]
     if not problem.challenge:

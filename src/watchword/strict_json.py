@@ -1,11 +1,10 @@
-"""JSON read strictly: what RFC 8259 leaves open is refused here, because parsers disagree about it.
+"""Read JSON strictly: refuse what RFC 8259 leaves open, because parsers disagree about it.
 
-Refused: a name twice in one object at any level, NaN and Infinity, numbers beyond a double, invalid UTF-8, UTF-16,
-a byte order mark, lone surrogates, deep nesting.
+Refused: a name twice in one object at any level, NaN and Infinity, numbers beyond a double, invalid UTF-8, UTF-16, a
+byte order mark, lone surrogates, deep nesting.
 
-msgspec is three times as fast but lets the last of two equal names win. So it reads first, and its word is taken only
-if writing the value again gives the very same bytes: then nothing was dropped, and nothing is unusual. That is the
-case for everything we wrote ourselves; whatever else there is goes the long way, and so does what has bounds.
+msgspec is three times as fast, but of two equal names the last wins. So its value counts only if writing it gives the
+very same bytes. Anything else, and anything with bounds, is read by the standard library.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # also an unfinished one, so that no text is scanned twice
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # also an unfinished one: no text is scanned twice
 _NOT_BRACKET = re.compile(r"[^\[\]{}]+")
 _fast_decode = msgspec.json.Decoder().decode
 _fast_encode = msgspec.json.Encoder().encode
 
 
 class NotStrict(ValueError):
-    """What was read is not strict JSON. The message is a sentence that says why and repeats nothing of it."""
+    """Not strict JSON. The message says why, and repeats nothing of the text."""
 
 
 class Bounds(NamedTuple):
-    """How much there may be in what strangers send; NUL characters are refused as well.
+    """Bounds on a stranger's JSON, which also refuse NUL.
 
     :param names: per object.
     :param letters: characters per string and name.
-    :param integer: the largest integer, with either sign.
+    :param integer: the largest, with either sign.
     """
 
     names: int
@@ -43,24 +42,24 @@ class Bounds(NamedTuple):
 
 
 def read(data: bytes, *, max_depth: int) -> Any:
-    """Return the value that the UTF-8 bytes hold.
+    """Return the value of UTF-8 bytes.
 
-    :param max_depth: how many objects and arrays may be open at once; `{}` has depth 1.
-    :raises ValueError: anything that is not strict JSON.
+    :param max_depth: objects and arrays open at once; `{}` has depth 1.
+    :raises ValueError: for anything but strict JSON.
     """
-    # Each level needs an opening bracket, so few brackets mean little depth.
+    # Each level needs a bracket: few brackets mean little depth.
     if data.count(b"[") + data.count(b"{") <= max_depth:
         try:
             value = _fast_decode(data)
             if _fast_encode(value) == data:
                 return value
-        except ValueError:  # msgspec's own errors among them: the long way says what is wrong
+        except ValueError:  # msgspec's errors too: the other reader says what is wrong
             pass
     return _read_slowly(data, max_depth, None)
 
 
 def read_object(data: bytes, *, max_depth: int) -> dict[str, Any]:
-    """As `read`, and the value must be an object."""
+    """Read an object, as `read`."""
     value = read(data, max_depth=max_depth)
     if type(value) is not dict:
         raise NotStrict("This is not a JSON object.")
@@ -68,9 +67,9 @@ def read_object(data: bytes, *, max_depth: int) -> dict[str, Any]:
 
 
 def read_bounded(data: bytes, *, max_depth: int, bounds: Bounds) -> Any:
-    """As `read`, within bounds: about 2 µs for a log-in.
+    """Read within bounds, as `read`: about 2 µs for a log-in.
 
-    :raises NotStrict: anything that is not strict JSON, or too much of it.
+    :raises NotStrict: for anything but strict JSON, or too much of it.
     """
     return _read_slowly(data, max_depth, bounds)
 
@@ -84,11 +83,11 @@ def _read_slowly(data: bytes, max_depth: int, bounds: Bounds | None) -> Any:
         raise _too_deep(max_depth)
     try:
         value = _decoder(bounds)(text)
-    except RecursionError:  # unreachable after the check above, unless the caller's own stack is nearly used up
+    except RecursionError:  # only when the caller's own stack is nearly used up
         raise _too_deep(max_depth) from None
     except json.JSONDecodeError as error:
         raise NotStrict(f"This is not JSON: see line {error.lineno}, column {error.colno}.") from None
-    # Surrogates and NUL can only come from escapes here, and a long string needs a long text.
+    # Only escapes make surrogates and NUL here; a long string needs a long text.
     if "\\u" in text or (bounds is not None and len(text) > bounds.letters):
         for each in _strings(value):
             _check_string(each, bounds)
@@ -109,7 +108,7 @@ def _depth(text: str) -> int:
 
 @cache
 def _decoder(bounds: Bounds | None) -> Callable[[str], Any]:
-    """Make the standard library's decoder, whose hooks see every pair that was read: also the first of two."""
+    """Make the standard library's decoder; its hooks see both of two equal names."""
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         if bounds is not None and len(found) > bounds.names:
@@ -141,7 +140,7 @@ def _constant(_: str) -> NoReturn:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string and name in a value, without recursion."""
+    """Yield every string and name of a value, without recursion."""
     left = [value]
     while left:
         one = left.pop()

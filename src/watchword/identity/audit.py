@@ -1,6 +1,6 @@
 """Audit records: who did what to whom, when, from where, and how it ended (ASVS 16.3). No HTTP.
 
-`EVENTS` is the table of all there are; `docs/reference/audit.md` is made from it.
+`docs/reference/audit.md` is made from `EVENTS`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from watchword.storage.database import Tx
 
 
 class Client(NamedTuple):
-    """The other end of a request: its address, what it calls itself (at most 256 characters), the request's id."""
+    """The client: its address, its user agent (at most 256 characters), the request's id."""
 
     address: str
     agent: str
@@ -32,7 +32,7 @@ class Event:
     """One kind of record.
 
     :param outcomes: outcome → when.
-    :param detail: field → what it holds, never a secret or personal data. A record may leave a field out.
+    :param detail: optional field → meaning; never a secret or personal data.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Event:
     detail: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, outcome: str, detail: Mapping[str, str]) -> None:
-        """Refuse what the table does not have. Raises `ValueError`."""
+        """Refuse an outcome or a detail outside the table. Raises `ValueError`."""
         if outcome not in self.outcomes:
             raise ValueError(f"{self.name} has no outcome {outcome!r} in watchword.identity.audit.EVENTS")
         unknown = ", ".join(sorted(detail.keys() - self.detail.keys()))
@@ -122,7 +122,7 @@ async def record(
     session: str | None = None,
     detail: dict[str, str] | None = None,
 ) -> None:
-    """Write one record, in the transaction of what it records. What `EVENTS` does not have raises `ValueError`."""
+    """Write a record, in the transaction of what it records. Raises `ValueError` for anything outside `EVENTS`."""
     known = _BY_NAME.get(event)
     if known is None:
         raise ValueError(f"{event!r} is no event in watchword.identity.audit.EVENTS")

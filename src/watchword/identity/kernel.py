@@ -1,4 +1,4 @@
-"""The kernel put together: one struct literal, no container. `watchword.opening` builds it, features take from it."""
+"""The kernel: one struct, no container. `watchword.opening` builds it; features take from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from watchword.storage.ephemeral import Ephemeral
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """Everything that knows who someone is and which session they hold."""
+    """Everything that knows users and their sessions."""
 
     settings: Settings
     clock: Clock
@@ -43,4 +43,4 @@ class Kernel:
     users: Users
     sessions: Sessions
     login: LogIn
-    stopping: Event = field(default_factory=Event)  # set once the process has been asked to end
+    stopping: Event = field(default_factory=Event)  # set when the process is asked to end

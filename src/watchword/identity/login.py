@@ -1,9 +1,7 @@
-"""The log-in pipeline: the only place where a proof becomes a session.
+"""Turn a proof into a session: the only place that does.
 
-Every factor comes through here, so none can forget the limits, the version check or the audit record. The pipeline
-knows nothing of any factor: what one checks, what it is called and what it says are its own. What a failure was
-(unknown user, wrong proof, disabled) is known to the log and the audit trail alone: the answer, the queries and the
-time are the same.
+No factor can skip the limits, the version check or the audit record. Only log and audit trail tell why a log-in failed:
+answer, queries and time are the same for an unknown user, a wrong proof and a disabled account.
 """
 
 from __future__ import annotations
@@ -40,22 +38,21 @@ _UNCHANGED = "SELECT id FROM ww_users WHERE id = :id AND disabled_at IS NULL AND
 
 
 class Candidate(NamedTuple):
-    """Who is trying. `token_version` is as it was when the attempt began: what a factor reads later is not older."""
+    """A user who tries to log in. `token_version` is read first: nothing a factor reads is older."""
 
     user: User
 
     @property
     def allowed(self) -> bool:
-        """Whether any proof could be enough. A factor does its whole work even when not."""
+        """Tell whether a proof can succeed. A factor does its whole work anyway."""
         return self.user.disabled_at is None
 
 
 class Proof(NamedTuple):
-    """What a factor answers when it is satisfied.
+    """What a satisfied factor returns.
 
-    :param method: RFC 8176 name of what was proven, for the claim `amr`.
-    :param also: what the factor wants done in the log-in's own transaction, such as storing a better hash. It is run
-        once the user is known to be the one who was checked, and undone with the log-in.
+    :param method: RFC 8176 name, for `amr`.
+    :param also: work inside the log-in's transaction, such as storing a better hash.
     """
 
     method: str
@@ -66,11 +63,11 @@ Prove = Callable[[Candidate | None], Awaitable[Proof | None]]
 
 
 class Factor(NamedTuple):
-    """One factor, ready to be asked about one attempt.
+    """One factor for one attempt.
 
-    :param prove: called once, also for no one (None); does the same work whether or not it can succeed.
-    :param refusal: the sentence that answers every failure alike.
-    :param wrong: the log's word for a proof that is not right.
+    :param prove: called once, with None for an unknown user; does the same work in any case.
+    :param refusal: the answer to every failure.
+    :param wrong: the log's word for a wrong proof.
     """
 
     prove: Prove
@@ -79,10 +76,9 @@ class Factor(NamedTuple):
 
 
 class SecondFactor(NamedTuple):
-    """A factor that some users must pass after another one.
+    """A factor that some users must pass after another.
 
-    :param method: what its proofs are called.
-    :param needed: whether a user must pass it. To enrol or remove one raises the user's version.
+    :param needed: whether a user must pass it. Enrolling or removing one raises the user's version.
     """
 
     method: str
@@ -90,12 +86,12 @@ class SecondFactor(NamedTuple):
 
 
 class SecondFactorNeeded(Unauthenticated):
-    """The first proof was right, and is not enough: go on with `LogIn.complete`.
+    """The first proof was right; `LogIn.complete` needs a second.
 
-    To a door that knows no second factor it is a failed log-in like any other, so none opens by mistake.
+    A caller that knows no second factor refuses it as `Unauthenticated`.
 
     :param handle: usable once, for five minutes, by the same client.
-    :param wanted: the methods of the second factors, one of which must follow.
+    :param wanted: the methods, one of which must follow.
     """
 
     def __init__(self, message: str, *, handle: str, wanted: tuple[str, ...]) -> None:
@@ -105,7 +101,7 @@ class SecondFactorNeeded(Unauthenticated):
 
 
 class Confirmed(NamedTuple):
-    """A logged-in user who has been asked for a factor again, and what it proved."""
+    """A logged-in user who passed a factor again."""
 
     user: User
     proof: Proof
@@ -113,7 +109,7 @@ class Confirmed(NamedTuple):
 
 
 Change = Callable[[Tx, int], Awaitable[Published]]
-"""Changes a credential in a unit, at a time: raises the version by one, ends all sessions, returns what to publish."""
+"""Changes a credential in a unit, at a time: raises the version, ends all sessions, returns what to publish."""
 
 
 class LoggedIn(NamedTuple):
@@ -148,16 +144,16 @@ class LogIn:
     async def attempt(
         self, typed: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
     ) -> LoggedIn:
-        """Try to log in as the user that `typed` names.
+        """Log in the user that `typed` names.
 
-        :param replacing: a refresh token that came with the request; the session behind it ends, if this succeeds.
+        :param replacing: a refresh token; a successful log-in ends its session.
         :raises Unauthenticated: `invalid_credentials`, whatever the cause.
-        :raises SecondFactorNeeded: the proof was right, and the user must pass a second factor.
-        :raises TooManyAttempts: before the factor has done any work.
+        :raises SecondFactorNeeded: the proof was right.
+        :raises TooManyAttempts: before the factor does any work.
         """
         identifier = identifiers.typed(typed)
         candidate = await self._candidate(identifier)
-        # One account has one counter, by whichever of its names it is tried.
+        # All names of an account share one counter.
         account = candidate.user.id if candidate is not None else identifier.key
         takes, user = takes_of("login", client.address, account), None if candidate is None else candidate.user.id
 
@@ -179,10 +175,9 @@ class LogIn:
     async def complete(
         self, handle: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
     ) -> LoggedIn:
-        """Go on with a log-in that waits for a second factor, under the limits of a log-in. `attempt` says the rest.
+        """Log in with a second factor, under the limits of `attempt`.
 
-        A handle opens one session at most. A wrong proof is a failed log-in, and uses up one of the handle's tries. The
-        user must not have changed since the first proof.
+        A handle opens one session at most. A wrong proof uses up a try. A changed user is refused.
 
         :raises Unauthenticated: also for a handle that is unknown, used, expired or another client's.
         """
@@ -196,7 +191,7 @@ class LogIn:
         async def work(attempt: Attempt) -> LoggedIn:
             pending = await self._pending.take(handle)
             if pending is None:
-                attempt.counts = False  # someone else was quicker: nothing has been guessed
+                attempt.counts = False  # another request took it: nothing was guessed
                 raise Unauthenticated(factor.refusal)
             candidate = await self._candidate(Identifier("id", pending.user_id, pending.user_id))
             if candidate is None or not candidate.allowed or candidate.user.token_version != pending.version:
@@ -219,14 +214,14 @@ class LogIn:
 
     def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
         if live is None:
-            attempt.succeeded = False  # what was shown is no longer a proof
+            attempt.succeeded = False  # the user changed: the proof no longer counts
             raise Unauthenticated(factor.refusal)
         return self._logged_in(candidate.user, live)
 
     async def _wait(
         self, candidate: Candidate, proof: Proof, wanted: tuple[str, ...], client: Client, client_id: str
     ) -> str | None:
-        """Keep what was proven until the second factor follows; None when the user changed meanwhile."""
+        """Keep what was proven, and return its handle; None for a changed user."""
         user, now = candidate.user, self._clock.now()
 
         async def unit(tx: Tx) -> bool:
@@ -245,7 +240,7 @@ class LogIn:
         )
 
     async def confirm(self, user_id: str, factor: Factor, *, client: Client) -> Confirmed:
-        """Ask a logged-in user for a factor again, under the limits of a log-in; no session comes of it.
+        """Ask a logged-in user for a factor again, under the limits of a log-in.
 
         Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
         """
@@ -261,7 +256,7 @@ class LogIn:
     async def _proven(
         self, event: str, candidate: Candidate | None, factor: Factor, attempt: Attempt, client: Client
     ) -> tuple[Candidate, Proof]:
-        """Ask for the factor, and decide whether this attempt counts. Raises `Unauthenticated`."""
+        """Ask for the factor. Raises `Unauthenticated`."""
         proof = await factor.prove(candidate)
         attempt.succeeded = proof is not None and candidate is not None
         if proof is None or candidate is None:
@@ -274,10 +269,11 @@ class LogIn:
 
     @asynccontextmanager
     async def _counted(self, candidate: Candidate, attempt: Attempt, client: Client) -> AsyncIterator[None]:
-        """Limit what a right proof leads to as well: it is hashed for, and stored, each time.
+        """Limit successes too: each costs a hash and a row.
 
-        Asked after the proof, so that a full limit tells nothing to those who do not have it. An attempt that meets a
-        full one counts, so that going on all the same uses up the limits of attempts. Raises `TooManyAttempts`.
+        Asked after the proof, the limit tells nothing to anyone without one. A full limit makes the attempt count as
+        failed.
+        Raises `TooManyAttempts`.
         """
         user = candidate.user.id
         try:
@@ -313,10 +309,9 @@ class LogIn:
         client_id: str,
         replacing: str | None,
     ) -> Live | None:
-        """One transaction: the user is still who was checked, then the session.
+        """Open a session; for a user changed since the check, record the refusal and return None.
 
-        A log-in whose check waited in a queue while the password was reset, or the user disabled, yields nothing but
-        the record of its refusal: None, since raising would undo that.
+        The check may have waited while the password was reset. Raising would undo the record.
         """
         user = candidate.user
         now = self._clock.now()
@@ -349,9 +344,9 @@ class LogIn:
     async def renew(
         self, caller: AccessClaims, confirmed: Confirmed, change: Change, *, event: str, client: Client, client_id: str
     ) -> LoggedIn:
-        """Change a credential, which ends every session, and open a new one for the caller: one transaction.
+        """Change a credential, which ends every session, and open a new session, in one transaction.
 
-        Raises `Unauthenticated` when the caller's session ended, or the user changed, meanwhile.
+        Raises `Unauthenticated` when the caller's session has ended or the user has changed.
         """
         user = confirmed.user
         now = self._clock.now()
@@ -385,7 +380,7 @@ class LogIn:
 
 
 def _reason(candidate: Candidate | None, factor: Factor) -> str:
-    """Why a proof was not enough; for the log, never for the answer."""
+    """Return the log's reason, never sent."""
     if candidate is None:
         return "unknown_user"
     return factor.wrong if candidate.allowed else "user_disabled"

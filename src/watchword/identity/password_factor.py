@@ -1,4 +1,4 @@
-"""The password as a factor: what logging in, changing it, and closing an account ask for alike."""
+"""The password as a factor: for logging in, changing it and closing an account."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ class PasswordFactor:
         self._users = users
 
     def prove(self, password: str, address: str) -> Factor:
-        """The factor for one attempt. Does the same work whether there is such a user, and whether they may log in.
+        """Return the factor for one attempt. Its work is the same for unknown and disabled users.
 
-        Raises `Overloaded` here and now when the pool has no place: no one has been looked up and nothing counted by
-        then, so a storm that is turned away costs little, and it is the same for every name.
+        Raises `Overloaded` when the pool is full, before any look-up or count: the same for every name.
         """
         self._hasher.require_place(address)
 
         async def prove(candidate: Candidate | None) -> Proof | None:
             user_id = "" if candidate is None else candidate.user.id
-            stored = await self._users.password_hash(user_id)  # asked for no one as well: the same queries
+            stored = await self._users.password_hash(user_id)  # for an unknown user too: the same queries
             if stored is not None and not self._hasher.knows(kind_of(stored)):
-                # Another process, with other settings, made this one: from now on failures pay for its kind too.
+                # Another process, with other settings, made this hash: failures pay for its kind from now on.
                 await self._users.learn_kinds()
             check = await self._hasher.check(
                 password=password,
@@ -52,7 +51,7 @@ class PasswordFactor:
 
 
 def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
-    """Replace a weaker hash, unless someone else just did. Not a change of credential: the password is the same."""
+    """Replace a weaker hash, unless it has changed. The password, and so the credential, is the same."""
 
     async def unit(tx: Tx) -> None:
         await tx.run(
@@ -75,7 +74,7 @@ async def change_password(
     client: Client,
     client_id: str,
 ) -> LoggedIn:
-    """Set a new password, end every session, and open a new one for the caller. Raises as `LogIn.renew`."""
+    """Set a new password, end every session, and open a new one. Raises as `LogIn.renew`."""
 
     async def change(tx: Tx, now: int) -> Published:
         return await users.set_password(tx, confirmed.user.id, password_hash, now=now, reason="password_changed")

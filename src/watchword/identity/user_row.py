@@ -1,4 +1,4 @@
-"""A user's row: its columns, what the product sees of it, how one is inserted."""
+"""A user's row: its columns, its type, its insertion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = (
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user as the product sees one. The password hash is not among the fields, so no answer can carry it."""
+    """A user without the password hash, so no answer can carry it."""
 
     id: str
     username: str | None
@@ -28,7 +28,7 @@ class User(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, row: Row) -> User:
-        """From a row of `ww_users` with `COLUMNS`."""
+        """Read a row of `ww_users` with `COLUMNS`."""
         return cls(
             id=row["id"],
             username=row["username"],
@@ -44,12 +44,12 @@ class User(msgspec.Struct, frozen=True):
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """Username and e-mail address, as far as there are any."""
+        """Return the username and the e-mail address, where set."""
         return tuple(text for text in (self.username, self.email) if text is not None)
 
 
 async def insert(tx: Tx, user: User, named: dict[str, Identifier], password_hash: str | None) -> None:
-    """Insert a new user, in the caller's unit. Raises `UniqueViolation` for a name that is taken."""
+    """Insert a user, in the caller's unit. Raises `UniqueViolation` for a taken name."""
     await tx.run(
         "INSERT INTO ww_users (id, username, username_key, email, email_key, password_hash, roles, token_version,"
         " created_at, updated_at, password_set_at) VALUES (:id, CAST(:username AS TEXT), CAST(:username_key AS TEXT),"

@@ -1,10 +1,9 @@
-"""Settings: frozen, read once, every fault reported together, what is unsafe refused.
+"""Settings: frozen and read once. Every fault is reported together; unsafe values are refused.
 
-    Settings(port=4100, access_lifetime="5m")     the embedded form: reads no environment
-    load(flags, environ, cwd)                     the program: flags > WATCHWORD_* > .env > watchword.toml > defaults
+    Settings(port=4100, access_lifetime="5m")     embedded: reads no environment
+    load(flags, environ, cwd)                     program: flags > WATCHWORD_* > .env > watchword.toml > defaults
 
-Every setting is one attribute of `Settings`, in `watchword.settings.table`; the rules between settings are in
-`watchword.settings.rules`.
+`watchword.settings.table` has every setting, `watchword.settings.rules` the rules between them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings as one frozen object: what is given is read, checked and completed once."""
+"""Read, check and complete the settings once, as one frozen object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from watchword.settings.rules import Draft, complete
 from watchword.settings.values import duration_text
 
 MASK = "********"
-# What others call a setting, or what follows from one.
+# Names that others use, and derived values.
 _INSTEAD = {
     "database_path": "give database_url='sqlite:///path/to/file.db', or data_dir for the directory",
     "secret_file": "read the file yourself, and give secret",
@@ -26,7 +26,7 @@ _INSTEAD = {
 }
 
 
-# For type checkers, which read the arguments of the constructor from the rows.
+# Type checkers read the constructor's arguments from the rows.
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Frozen:
     """What `Settings` does with its rows."""
@@ -56,17 +56,17 @@ class Frozen:
 
     @classmethod
     def of(cls, draft: Draft) -> Self:
-        """What has been read and checked already."""
+        """Make the settings of a checked draft."""
         made = cls.__new__(cls)
         object.__setattr__(made, "_values", draft.values)
         return made
 
     def value(self, name: str) -> Any:
-        """The value of a setting, or of what follows from one."""
+        """Return the value of a setting, or a derived value."""
         return self._values[name]
 
     def shown(self) -> dict[str, str]:
-        """Every setting as text, secrets masked: for people and for logs."""
+        """Return every setting as text, secrets masked, for people and logs."""
         return {name: _shown(row, self._values[name]) for name, row in self.rows.items()}
 
     def __repr__(self) -> str:
@@ -85,12 +85,12 @@ class Frozen:
         raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __reduce__(self) -> str:
-        # A pickled object would carry the secrets to wherever it is written.
+        # A pickled object would carry the secrets along.
         raise TypeError("settings are not pickled: they hold secrets")
 
 
 def _text(row: Setting[Any], value: Any) -> str:
-    """A value as it would be written in the environment, so that there is one way in and one check."""
+    """Write a value as in the environment: there is one way in, and one check."""
     if value is None:
         return "off" if row.can_be_off else ""
     if isinstance(value, bool):
@@ -107,7 +107,7 @@ def _text(row: Setting[Any], value: Any) -> str:
 
 
 def _instead(name: str, known: Collection[str]) -> str:
-    """What to give in place of an argument that is none."""
+    """Name what to give for an unknown argument."""
     plain = name.lower().removeprefix(ENVIRONMENT_PREFIX.lower())
     if plain in _INSTEAD:
         return _INSTEAD[plain]
@@ -124,7 +124,7 @@ def _shown(row: Setting[Any], value: Any) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL with its password masked."""
+    """Mask the password of a URL."""
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at:

@@ -1,4 +1,4 @@
-"""One row of the table of settings: its name, its default, how it is read, what it is for."""
+"""One row of the table of settings: name, default, reader, purpose."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ class Frozen(Protocol):
 
 
 class Setting(Generic[T]):
-    """A row, and the attribute of `Settings` with its value, whose type it names: `port: Setting[int] = Setting(…)`.
+    """A row, typed by its value: `port: Setting[int] = Setting(…)`.
 
-    `name` is that of the attribute and of the key in `watchword.toml`.
-
-    :param default: as it would be written, or empty: no value, or one that follows from other settings.
-    :param read: a text → a value; None where a rule finds the value.
-    :param otherwise: what an empty default means, for readers of the documentation.
-    :param secret: never shown, never a flag, also read from the file that `<name>_file` names.
+    :param default: as written by a user; empty: none, or derived from other settings.
+    :param read: text → value; None where a rule finds it.
+    :param otherwise: the documented meaning of an empty default.
+    :param secret: masked, never a flag, also read from the file `<name>_file`.
     :param many: a comma list.
     """
 
@@ -63,23 +61,23 @@ class Setting(Generic[T]):
     def __get__(self, settings: Frozen | None, owner: type) -> Any:
         return self if settings is None else settings.value(self.name)
 
-    # From this signature type checkers know what `Settings(…)` takes: the value itself, or as it would be written.
+    # Type checkers learn here what `Settings(…)` takes: a value, or its text.
     def __set__(self, settings: Frozen, value: T | str | int | list[str] | None) -> None:
         raise AttributeError(self.name)
 
     @property
     def variable(self) -> str:
-        """The name in the environment."""
+        """Return the name in the environment."""
         return variable(self.name)
 
     @property
     def flag(self) -> str:
-        """The name on the command line."""
+        """Return the name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def can_be_off(self) -> bool:
-        """Whether None is a value, and not the lack of one."""
+        """Tell whether None is a value."""
         try:
             return self.default != "" and self.read("off") is None
         except Unfit:
@@ -87,7 +85,7 @@ class Setting(Generic[T]):
 
 
 class Whose(Enum):
-    """Whose attempts are counted together. In the order in which they are counted."""
+    """The subjects counted together, in the order of counting."""
 
     ADDRESS = "per address"
     ADDRESS_AND_ACCOUNT = "per address and account"
@@ -95,10 +93,10 @@ class Whose(Enum):
 
 
 class Limited(Setting[Limit | None]):
-    """The row of a limit. `login_limit`, `login_address_limit` and `login_account_limit` are those of one occasion.
+    """A limit. `login_limit`, `login_address_limit` and `login_account_limit` share an occasion.
 
-    :param what: is counted, for the documentation.
-    :param whose: attempts are counted together; several are counted apart, with the same quota.
+    :param what: the counted attempts, for the documentation.
+    :param whose: the subjects, counted apart with the same quota.
     """
 
     def __init__(self, default: str, what: str, *whose: Whose) -> None:
@@ -107,15 +105,15 @@ class Limited(Setting[Limit | None]):
 
     @property
     def limit(self) -> str:
-        """The name that the throttle and an answer give it: `login_address`."""
+        """Return its name in the throttle and in answers: `login_address`."""
         return self.name.removesuffix("_limit")
 
     @property
     def occasion(self) -> str:
-        """What is attempted: `login`."""
+        """Return what is attempted: `login`."""
         return self.limit.removesuffix("_address").removesuffix("_account")
 
 
 def variable(name: str) -> str:
-    """A setting's name in the environment."""
+    """Return a setting's name in the environment."""
     return ENVIRONMENT_PREFIX + name.upper()

@@ -1,4 +1,4 @@
-"""Every setting: `Settings` is the table, each of its attributes one row. A new setting is written here and nowhere else."""
+"""The table of settings: each attribute of `Settings` is a row. A new setting is written here only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519", "HS256")
 class Settings(Frozen):
     """All settings, checked and complete.
 
-    Built directly this is the embedded form: it reads no environment and no file. Values are given as themselves or as
-    text (`access_lifetime="5m"`). For a limit, the key rotation and the audit retention None means off, elsewhere not
-    given. Neither `repr` nor `str` shows a secret.
+    Built directly it reads no environment and no file. It takes values or their text (`access_lifetime="5m"`). None
+    turns a limit, the key rotation or the audit retention off; elsewhere it means not given. `repr` and `str` mask
+    secrets.
 
     :raises SettingsError: with every fault found, each with a hint.
     """
@@ -71,13 +71,13 @@ class Settings(Frozen):
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file that `database_url` names."""
+        """Return the SQLite file in `database_url`."""
         path: Path = self.value("database_path")
         return path
 
     @property
     def is_on_loopback(self) -> bool:
-        """Whether the public URL can be reached from this machine only."""
+        """Tell whether only this machine can reach the public URL."""
         return is_loopback(urlsplit(self.public_url).hostname or "")
 
 
@@ -88,5 +88,5 @@ BARE = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"
 
 
 def limits_of(settings: Settings) -> dict[str, Limit | None]:
-    """The limits as the throttle knows them: name → limit, None for one that is off."""
+    """Return name → limit for the throttle, None for one that is off."""
     return {row.limit: settings.value(row.name) for row in LIMITS}

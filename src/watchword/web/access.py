@@ -1,6 +1,6 @@
 """The bearer token of a request, and the challenge of a refusal (RFC 6750).
 
-Tokens in the query string or in a body are never looked at.
+A token in a query string or a body is never read.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ def authorization(scope: Scope) -> bytes | None:
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Return the bearer token of a request, unverified, or None when none is shown; where the route asks for none.
+    """Return the bearer token, unverified, or None.
 
-    :raises Refused: `authorization_malformed` or, with two Authorization headers, `invalid_request`; both 400.
+    :raises Refused: `authorization_malformed`, or `invalid_request` for two headers; both 400.
     """
     value = authorization(scope)
     return None if value is None else read_bearer(value)
 
 
 def shown_token(headers: Mapping[bytes, bytes]) -> str:
-    """Return the bearer token that a route asks for.
+    """Return the bearer token that a route needs.
 
-    :raises TokenError: `token_missing`, when there is no Authorization header or it is of another scheme.
+    :raises TokenError: `token_missing`, without the header or for another scheme.
     """
     value = headers.get(b"authorization")
     token = None if value is None else read_bearer(value)
@@ -42,15 +42,15 @@ def shown_token(headers: Mapping[bytes, bytes]) -> str:
 
 
 def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a bearer token is shown, which no foreign web page can do without a CORS preflight (F8)."""
+    """Tell whether a bearer token was sent: no foreign web page can without a CORS preflight (F8)."""
     value = headers.get(b"authorization")
     return value is not None and read_bearer(value) is not None
 
 
 def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> Header | None:
-    """`Basic` for a client that showed itself by Basic and was not accepted (RFC 6749 section 5.2), else None.
+    """Return `Basic` for a client refused after Basic (RFC 6749 section 5.2), else None.
 
-    Never to a script in a browser: the browser would answer with its own sign-in box, over the page.
+    Never to a script in a browser, which would open its own sign-in box.
     """
     if problem_of(error)[1].oauth != "invalid_client" or headers.get(b"authorization", b"")[:5].lower() != b"basic":
         return None
@@ -59,10 +59,10 @@ def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> H
 
 
 def challenge(error: WatchwordError, access: Access) -> Header | None:
-    """Return the `WWW-Authenticate` for an error, or None where the plain one or none is right."""
+    """Return the `WWW-Authenticate` of an error; None for the plain one or none."""
     known = error.code if error.code in PROBLEMS else "token_invalid"
     if not isinstance(error, TokenError) and known != "authorization_malformed":
         return None
-    # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
+    # `GET /verify?scope=…` itself names the scopes.
     text = challenge_of(known, scopes=access.scopes if isinstance(access, AccessToken) else ())
     return (b"www-authenticate", text.encode("ascii")) if text else None

@@ -1,7 +1,7 @@
-"""Request bodies: counted while they are read, decoded strictly, then given the route's type.
+"""Request bodies: counted while read, decoded strictly, then given the route's type.
 
-Strict means that two readers of the same bytes can never see two things: UTF-8, no name twice at any level, no lone
-surrogates, no NaN. And bounded: 64 KiB, 16 levels, 64 names per object, strings of 4 KiB (checklist J1, J2).
+Strict: UTF-8, no name twice at any level, no lone surrogates, no NaN, so two readers see the same. Bounded: 64 KiB, 16
+levels, 64 names per object, strings of 4 KiB (checklist J1, J2).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FORM = b"application/x-www-form-urlencoded"
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was complete; no one is left to answer."""
+    """The client hung up before its request was complete."""
 
 
 def check_media_type(headers: Headers, wanted: bytes) -> None:
-    """Refuse a body of another media type, charset or encoding.
+    """Refuse any other media type, charset or encoding.
 
     :raises Refused: `unsupported_media_type`.
     """
@@ -54,12 +54,12 @@ def _is(value: bytes, wanted: bytes) -> bool:
 
 
 def has_body(headers: Headers) -> bool:
-    """Whether the request says that a body follows (RFC 9112 section 6)."""
+    """Tell whether a body follows (RFC 9112 section 6)."""
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
 
 
 async def read_body(receive: Receive, headers: Headers) -> bytes:
-    """The whole body, at most 64 KiB, whatever Content-Length says.
+    """Return the whole body, at most 64 KiB, whatever Content-Length says.
 
     :raises Refused: `body_too_large`.
     :raises ClientGone: when the client hung up.
@@ -89,7 +89,7 @@ async def _read_on(receive: Receive, first: bytes, *, more: bool) -> bytes:
 
 
 def check_length(headers: Headers) -> None:
-    """Refuse a body that announces itself as too large, before a byte of it is read.
+    """Refuse an announced length that is too large, before reading a byte.
 
     :raises Refused: `body_too_large` or `malformed_request`.
     """
@@ -105,7 +105,7 @@ def check_length(headers: Headers) -> None:
 def decode_json(body: bytes) -> Any:
     """Return one JSON value, read strictly.
 
-    :raises Refused: `malformed_json`, with what is wrong and never with what was sent.
+    :raises Refused: `malformed_json`, with the fault but never the text.
     """
     if not body:
         raise Refused("The body is empty; send a JSON object.", code="malformed_json")

@@ -1,11 +1,7 @@
-"""Refreshing: one conditional UPDATE, and what happens when it changes no row.
+"""Refresh: one conditional UPDATE; when it changes no row, apply `rule`.
 
-What a presented token means is decided in `refresh_rule`; this module does what the rule says, in one unit of work.
-
-A token that is worth nothing can be presented for ever, by anyone who has it. So what is written for a refusal that
-changes nothing is bounded by the sessions that there are: each kind of refusal of a session has one audit record an
-hour, as have grace answers elsewhere, which one client can bring about at will. The log has a line a second, and a
-handle that no session has is not written down at all.
+A worthless token can be sent for ever. So each kind of refusal, and grace elsewhere, has one audit record per session
+and hour. The log has one line a second, and an unknown handle is not recorded.
 """
 
 from __future__ import annotations
@@ -32,13 +28,13 @@ from watchword.tokens.keys import SigningKey
 _log = Log("watchword.sessions")
 
 RECORD_EVERY = 3600
-"""Seconds between two audit records of the same refusal of the same session."""
+"""Seconds between audit records of the same refusal and session."""
 
 
 class _Refused(NamedTuple):
-    """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it.
+    """A refusal as the unit's *result*: raising it would undo the end of the session.
 
-    :param recorded: the unit ended the session, and has recorded that.
+    :param recorded: the unit ended the session, and recorded that.
     """
 
     code: str
@@ -49,7 +45,7 @@ class _Refused(NamedTuple):
 
 
 class _Grace(NamedTuple):
-    """A grace answer to a client elsewhere, to be recorded once it is stored."""
+    """A grace answer elsewhere, recorded after its commit."""
 
     live: Live
 
@@ -57,7 +53,7 @@ class _Grace(NamedTuple):
 class Refresher:
     """Exchanges refresh tokens for the state of their session.
 
-    :param keys: the sub-keys under which refresh tokens are MACed, current first.
+    :param keys: the MAC keys of refresh tokens, current first.
     """
 
     def __init__(
@@ -81,12 +77,12 @@ class Refresher:
         self._refusals = {refused.code: Tally(_log, "refresh_refused", level="info") for refused in _REFUSALS}
 
     async def rotate(self, presented: str, *, client_id: str, client: Client) -> Live:
-        """The session as it is after this exchange, to be signed.
+        """Return the session after this exchange, to be signed.
 
-        Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
-        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended), and
-        `StorageUnavailable` or `Forbidden` before anything is changed when there is no key to sign with, or more roles
-        than a token holds.
+        Raises `Unauthenticated`: `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
+        `refresh_superseded` (a slow tab; the session lives), `refresh_token_reused` (it was ended). Raises
+        `StorageUnavailable` without a signing key, and `Forbidden` for more roles than a token holds; both change
+        nothing.
         """
         token = opaque.decode_refresh(presented, self._keys)
         if token is None:
@@ -122,7 +118,7 @@ class Refresher:
         raise Unauthenticated(outcome.message, code=outcome.code)
 
     async def _noted(self, live: Live, client: Client, now: int) -> Live:
-        """A grace answer elsewhere is recorded; that this fails just now is no reason to keep it from the client."""
+        """Record a grace answer elsewhere. A failure must not keep it from the client."""
         with suppress(StorageUnavailable):
             await self._record("grace_elsewhere", live.grant.user_id, live.grant.session_id, client, now)
         return live
@@ -130,7 +126,7 @@ class Refresher:
     async def _record(
         self, outcome: str, user_id: str | None, session_id: str | None, client: Client, now: int
     ) -> None:
-        """The audit record of what changed nothing that lasts, unless there is one already."""
+        """Record a refusal, unless its hour has a record."""
         if session_id is None:
             return
         name = f"refresh_refused:{session_id} {outcome}"
@@ -153,7 +149,7 @@ class Refresher:
     async def _not_rotated(
         self, tx: Tx, token: RefreshToken, handle: str, client_id: str, client: Client, now: int, key: SigningKey
     ) -> tuple[Live | _Grace | _Refused, Published]:
-        """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
+        """Read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
         if row is None:
             return _ENDED, ()
@@ -173,13 +169,13 @@ class Refresher:
             case Verdict.ENDED:
                 return _refused(_ENDED, row), ()
             case Verdict.ROTATE:
-                # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
+                # UPDATE and rule read the same conditions: only a broken database gets here.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(
         self, tx: Tx, row: Row, token: RefreshToken, client: Client, now: int, key: SigningKey
     ) -> Live:
-        """The database was restored to an older state than the holder's token: the honest newest holder continues."""
+        """Serve the newest holder after the database was restored to an older state."""
         until = now + self._issuer.lifetime
         restored = await tx.one(
             f"UPDATE ww_sessions SET generation = :next, prev_rotated_at = NULL, rotated_at = :now,"
@@ -225,7 +221,7 @@ def _refused(refused: _Refused, row: Row) -> _Refused:
 
 
 async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, elsewhere: bool) -> Live | _Grace:
-    """The same successor again. Nothing was stored of it: it follows from the presented handle and the row."""
+    """Derive the same successor again, from handle and row: none was stored."""
     live = live_of(row, token.handle, key)
     if not elsewhere:
         return live

@@ -1,4 +1,4 @@
-"""A session's row: what is asked of it when it is refreshed, and what its columns mean."""
+"""A session's row: the statements of a refresh, and its columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from watchword.storage.database import Row
 from watchword.tokens.keys import SigningKey
 
 IS_LIVE = "ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now"
-"""What holds for the row of a session that can be used, at `:now`. Whether the user is active is asked beside it."""
+"""The condition on a usable session at `:now`. Whether the user is active is asked beside it."""
 
 _USER = "SELECT {} FROM ww_users WHERE ww_users.id = ww_sessions.user_id"
 COLUMNS = f"""id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at,
@@ -38,9 +38,9 @@ FROM ww_sessions WHERE handle_hash = :handle
 
 
 class Live(NamedTuple):
-    """A session that has just been opened or refreshed; `tokens` are signed from it, outside the unit.
+    """A session just opened or refreshed; its tokens are signed outside the unit.
 
-    :param key: what signs them, known to be there before anything was stored.
+    :param key: the signing key, found before anything was stored.
     """
 
     grant: AccessGrant
@@ -50,12 +50,12 @@ class Live(NamedTuple):
 
 
 def is_elsewhere(row: Row, client: Client) -> bool:
-    """Whether the client is on another network *and* calls itself something else than the last ordinary rotation's."""
+    """Tell whether network *and* agent differ from those of the last rotation."""
     return row["agent"] != client.agent and neighbourhood(row["address"]) != neighbourhood(client.address)
 
 
 def state_of(row: Row) -> SessionState:
-    """What the refresh rule needs to know, from a row of `READ`."""
+    """Read a row of `READ` for the rule."""
     return SessionState(
         generation=row["generation"],
         rotated_at=row["rotated_at"],
@@ -69,8 +69,8 @@ def state_of(row: Row) -> SessionState:
 
 
 def live_of(row: Row, handle: bytes, key: SigningKey) -> Live:
-    """From a row that begins with `COLUMNS`. Raises `Forbidden` for roles that no token can hold."""
-    # Every refresh comes through here: to look each column up by its name would cost it one to two microseconds.
+    """Read a row that begins with `COLUMNS`. Raises `Forbidden` for roles that no token can hold."""
+    # Every refresh runs this: a look-up by name would cost it one to two microseconds.
     (session_id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at,
      not_after, version, roles, *_) = row  # fmt: skip
     grant = AccessGrant(
