@@ -39,7 +39,7 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys import resealing
 from watchword.identity.keys.master import Master
-from watchword.identity.login import Candidate, Proof
+from watchword.identity.login import Candidate, Factor, LogIn, Proof, SecondFactor, SecondFactorNeeded
 from watchword.identity.password_factor import keep_better
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import bundled
@@ -88,6 +88,21 @@ async def _accounts(kernel: Kernel) -> None:
     again = await change_password(kernel, held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
     guard = _nothing
     await kernel.users.delete(again.user, client=HOME, check=guard)
+
+
+async def _second_factor(kernel: Kernel) -> None:
+    async def needed(_: object) -> bool:
+        return True
+
+    async def prove(_: Candidate | None) -> Proof | None:
+        return Proof("otp")
+
+    await join(kernel, "carol")
+    parts = (kernel.database, kernel.sessions, kernel.throttle, kernel.revocations, kernel.ephemeral, kernel.clock)
+    login = LogIn(*parts, second_factors=(SecondFactor("otp", needed),))
+    with pytest.raises(SecondFactorNeeded) as waiting:
+        await login.attempt("carol", proven, client=HOME, client_id="watchword")
+    await login.complete(waiting.value.handle, Factor(prove), client=HOME, client_id="watchword")
 
 
 async def _nothing(_: object) -> None:
@@ -182,7 +197,7 @@ async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch
     assert faults == []
 
 
-PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (_accounts, _sessions, _the_rest)
+PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (_accounts, _sessions, _second_factor, _the_rest)
 
 
 async def _over_http(api: Api) -> None:
