@@ -54,7 +54,8 @@ class Guard:
     :param plain_http: whether `url` may be plain http beyond this machine. Keys and revocations can be forged there,
         so use it only in a network that you trust. A warning is logged once.
     :param tls: for certificates that the system does not know. They are always checked.
-    :param on_event: called from any thread with an event's name and fields (`following.events` lists them).
+    :param on_event: called from any thread with a name and fields on `ready`, `not_ready`, `keys_changed`,
+        `keys_failed`, `feed_failed`, `feed_stale`, `feed_recovered`, `clock_behind`.
     :raises TypeError: a value of the wrong kind.
     :raises ValueError: an unusable value; the message says which.
     """
