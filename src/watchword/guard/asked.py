@@ -1,4 +1,4 @@
-"""What an application writes to ask for scopes, roles or a recent log-in, checked and read."""
+"""Reads and checks the scopes, roles and age that an application asks for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from watchword.guard.marks import EVERYONE, FROM_CODE
 from watchword.tokens.needs import NOTHING, Needs
 
 Names = Annotated[str | Iterable[str], FROM_CODE]
-"""Scopes or roles: several, or one text with spaces in between."""
+"""Scopes or roles: several, or one text with spaces."""
 NONE: Final[frozenset[str]] = NOTHING.roles
 
 
@@ -21,11 +21,8 @@ def needs_of(roles: Names, scopes: Names, max_age: int | None) -> Needs:
 
 
 def names(given: Names) -> frozenset[str]:
-    """Return scopes or roles as a set.
-
-    :raises ValueError: an empty text or list, as of a setting that is missing: any caller would do.
-    """
-    if type(given) is frozenset:  # as `checked_names` gave it
+    """Return scopes or roles as a set. :raises ValueError: they are empty, so any caller would pass."""
+    if type(given) is frozenset:  # from `checked_names`
         return given
     found = frozenset(given.split() if isinstance(given, str) else given)
     if not found and given is not EVERYONE:
@@ -34,10 +31,7 @@ def names(given: Names) -> frozenset[str]:
 
 
 def checked_age(given: Any) -> int | None:
-    """Return seconds since log-in, as they are written down.
-
-    :raises TypeError: not a number of seconds, and not None.
-    """
+    """Return the seconds since log-in. :raises TypeError: neither whole seconds nor None."""
     if given is not None and (type(given) is not int or given < 0):
         raise TypeError(f"guard: max_age is a number of whole seconds or None, unlike {given!r}")
     checked: int | None = given
@@ -45,10 +39,10 @@ def checked_age(given: Any) -> int | None:
 
 
 def checked_names(given: Any, name: str) -> frozenset[str]:
-    """Return scopes or roles as a set, as they are written down.
+    """Return scopes or roles as a set, once they are written down.
 
-    :raises TypeError: something else, such as None or a number.
-    :raises ValueError: an empty text or list, as of a setting that is missing: any caller would do.
+    :raises TypeError: something else, such as None.
+    :raises ValueError: they are empty, as from a missing setting: any caller would pass.
     """
     if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray):
         raise TypeError(f"guard: {name} are texts, or one text with spaces between them, unlike {given!r}")

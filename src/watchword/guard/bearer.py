@@ -1,7 +1,4 @@
-"""The Authorization header as frameworks hand it over.
-
-Tokens in the query string or in a body are never looked at: what is not in the header does not exist.
-"""
+"""Reads the Authorization header as frameworks pass it. A token in a query string or body is ignored."""
 
 from __future__ import annotations
 
@@ -13,16 +10,13 @@ from watchword import authorization as header
 from watchword.guard.marks import FROM_CODE
 
 Authorization = Annotated[str | bytes | Sequence[str] | Sequence[bytes] | None, FROM_CODE]
-"""The value of the Authorization header, or all values if a framework gives several, or None."""
+"""The value of the Authorization header, all values if several, or None."""
 
 _JOINED: Final = re.compile(r",[ \t]*[A-Za-z][A-Za-z0-9-]*[ \t]+[^ \t,=]")
 
 
 def likely_token(authorization: Authorization) -> str:
-    """Return the token of a header, of which only the scheme has been looked at: a genuine token has no other letters.
-
-    What then turns out not to be a token is shown to `check_form`, which knows a malformed header from a malformed
-    token. So a good request pays for one slice.
+    """Return the token of a header after a check of its scheme only. `check_form` says what is wrong with a bad one.
 
     :raises TokenError: `token_missing`.
     :raises Refused: `invalid_request` for two headers, `authorization_malformed`.
@@ -37,10 +31,9 @@ def likely_token(authorization: Authorization) -> str:
 
 
 def from_wsgi(value: str | None) -> Authorization:
-    """Return the header as `HTTP_AUTHORIZATION` has it, where two of them were joined with a comma, as two again.
+    """Return the header, or two headers that WSGI joined with a comma.
 
-    By its look, since nothing else tells: behind the comma stands a scheme, a space and a credential. Tokens have no
-    commas. What looks different and has a comma is malformed, which is 400 as well.
+    Tokens have no commas; a scheme and a credential after one are a second header. Anything else is malformed.
     """
     if value is not None and "," in value and _JOINED.search(value):
         return value.split(",")

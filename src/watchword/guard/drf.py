@@ -1,4 +1,4 @@
-"""Protects REST framework views by an authentication class, and by permissions that name scopes and roles.
+"""Protects REST framework views by an authentication class and permissions.
 
     REST_FRAMEWORK = {
         "DEFAULT_AUTHENTICATION_CLASSES": ["watchword.guard.drf.CallerAuthentication"],
@@ -11,8 +11,8 @@
         def get(self, request):
             return Response({"for": request.user.caller.user_id})
 
-The guard is the one of `watchword.guard.django`; its middleware is not needed. Without a token `request.user` is
-Django's AnonymousUser: leave out the permission where the caller is optional.
+The guard is that of `watchword.guard.django`, without its middleware. Without a token `request.user` is Django's
+AnonymousUser: leave out the permission where the caller is optional.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final, Never, cast
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
-from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]  # it publishes no types
+from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]
 from rest_framework.exceptions import APIException  # type: ignore[import-untyped]
 from rest_framework.permissions import BasePermission, BasePermissionMetaclass  # type: ignore[import-untyped]
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
@@ -45,10 +45,10 @@ _RETRY: Final = "retry-after"
 _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(permission_classes=[…])"
 
 
-class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
+class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
     """Sets `request.user` and `request.auth` (the `Caller`) from the access token. Without one the next class is asked.
 
-    To work with users of your own, override `user_of`.
+    Override `user_of` for users of your own.
     """
 
     def __init__(self) -> None:
@@ -63,18 +63,18 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
         return None if caller is None else (self.user_of(caller), caller)
 
     def authenticate_header(self, _: Request) -> str:
-        """Return the challenge for a view that wants a user and got no token."""
+        """Return the challenge where a token is missing."""
         return dict(get_guard().refusal(missing()).headers)[_CHALLENGE]
 
     def user_of(self, caller: Caller) -> Any:
-        """Return what `request.user` is to be."""
+        """Return the value of `request.user`."""
         return CallerUser(caller)
 
 
-class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped class
-    """Makes permissions that refuse by themselves, so REST framework's `~` has nothing to negate."""
+class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
+    """Makes permissions that raise, so that `~` cannot negate them."""
 
-    def __invert__(cls) -> Any:  # noqa: N805  what REST framework's metaclass makes of permissions is classes
+    def __invert__(cls) -> Any:  # noqa: N805  a metaclass
         raise TypeError(
             f"~{cls.__name__}: a permission of watchword.guard.drf refuses callers who lack something, and would "
             "with `~` refuse all; write one of your own that looks at request.auth.roles or request.auth.scopes"
@@ -84,11 +84,10 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped cl
         raise TypeError(f"permission_classes is a list: [{cls.__name__}]")
 
 
-class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # an untyped class
+class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
     """Permits requests with a good token.
 
-    It answers by itself, with our codes and challenge. So a permission behind it in `A | B` is not asked any more: put
-    this one last. It cannot be negated: `~HasCaller` is a TypeError.
+    It raises the refusal itself, with our codes and challenge: put it last in `A | B`. `~HasCaller` is a TypeError.
     """
 
     scopes: Names = EVERYONE
@@ -96,7 +95,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
     max_age: int | None = None
 
     def __init_subclass__(cls, **given: Any) -> None:
-        """Check what a class of the application asks for. :raises TypeError, ValueError: it cannot be meant."""
+        """Check what a subclass asks for. :raises TypeError, ValueError: a slip."""
         super().__init_subclass__(**given)
         checked_names(cls.scopes, "scopes")
         checked_names(cls.roles, "roles")
@@ -118,22 +117,22 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
         return True
 
     def __call__(self) -> Never:
-        """Refuse to be listed as an object. :raises TypeError: always; REST framework makes the objects itself."""
+        """Refuse to be listed as an object. :raises TypeError: always."""
         raise TypeError(f"permission_classes lists classes: write {type(self).__name__} without parentheses")
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: a token with each of these scopes, and a log-in at most `max_age` seconds ago."""
+    """Make a permission: the token has each scope, and the log-in was at most `max_age` seconds ago."""
     return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: a user with each of these roles, and a log-in at most `max_age` seconds ago."""
+    """Make a permission: the user has each role, and the log-in was at most `max_age` seconds ago."""
     return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
-class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
-    """Says that a guard refused a request; `refusal` is the whole answer, `detail` the problem document."""
+class RequestRefused(APIException):  # type: ignore[misc]
+    """Says that a guard refused a request; `refusal` is the answer, `detail` its problem document."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code, refusal.code)
@@ -142,12 +141,11 @@ class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
         self.status_code = refusal.status
         self.auth_header = headers.get(_CHALLENGE)
         self.wait = int(headers[_RETRY]) if _RETRY in headers else None
-        # REST framework's exception handler puts a dict into the answer as it is.
         self.detail = msgspec.json.decode(refusal.body)
 
 
-class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
-    """Renders a refusal as it is, and what the application's EXCEPTION_HANDLER made of it as JSON."""
+class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
+    """Renders a refusal as it is, and the application's own EXCEPTION_HANDLER answer as JSON."""
 
     media_type = "application/problem+json"
 
@@ -164,7 +162,7 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
 
 
 def _introduce(request: Request, caller: Caller | None) -> None:
-    """Make the caller `request.user` where another authentication class came first, such as that of a session."""
+    """Make the caller `request.user` where another authentication class came first."""
     for each in request.authenticators:
         if isinstance(each, CallerAuthentication):
             request.user, request.auth = each.user_of(cast(Caller, caller)), caller
@@ -176,7 +174,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """Check the caller of `force_authenticate`, in tests. A user without one has neither scopes nor roles."""
+    """Check the caller of `force_authenticate` in tests. A user without a caller has no scopes or roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -200,7 +198,7 @@ def _check_forced(request: Request, needs: Requirement) -> None:
 
 
 def _refuse_slips(request: Request) -> None:
-    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: with the line to write."""
+    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: says what to write."""
     view: Any = request.parser_context.get("view")
     handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
     beside = getattr(handler, "permission_classes", None)
@@ -217,7 +215,7 @@ def _shown(handler: Any) -> str:
 
 
 def _vary(request: Request) -> None:
-    """Keep caches, such as `cache_page` around a view, from giving one caller's answer to others."""
+    """Keep caches, such as `cache_page`, from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
@@ -225,9 +223,9 @@ def _vary(request: Request) -> None:
 
 
 def _describe() -> None:
-    """Register our security scheme with drf-spectacular, where it was imported."""
+    """Register our security scheme with drf-spectacular, if imported."""
     if "drf_spectacular.extensions" in sys.modules:
-        import watchword.guard.spectacular  # noqa: F401  it is registered by being imported
+        import watchword.guard.spectacular  # noqa: F401  the import registers it
 
 
 def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller | None:
@@ -240,7 +238,7 @@ def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller 
 
 def _refused(request: Request, needs: Requirement, error: WatchwordError) -> RequestRefused:
     refused = RequestRefused(needs.refusal(error))
-    # The negotiated form is for what the view would have answered; a refusal has one form.
+    # A refusal has one form, whatever was negotiated.
     request.accepted_renderer = _ProblemRenderer(refused)
     request.accepted_media_type = _ProblemRenderer.media_type
     return refused

@@ -45,7 +45,7 @@ from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
 
-# So that a route may answer with a caller also where it does not say so: by itself, and inside of something else.
+# So that a route may answer with a caller without declaring it.
 ENCODERS_BY_TYPE.update({Caller: Caller.to_dict, AccessClaims: AccessClaims.to_dict})
 Caller.__pydantic_serializer__ = TypeAdapter(Caller).serializer  # type: ignore[attr-defined]
 
@@ -68,9 +68,9 @@ _PROBLEM: Final = {
 
 
 class RequestRefused(HTTPException):
-    """Says that a guard refused a request; `refusal` is the whole answer.
+    """Says that a guard refused a request; `refusal` is the answer.
 
-    It answers itself as problem document. To answer otherwise, register a handler for this class (or for its status).
+    To answer otherwise, register a handler for this class or its status.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -80,29 +80,28 @@ class RequestRefused(HTTPException):
 
 
 class _NoDependency(Security):
-    """Refuses to be put where a dependency belongs.
+    """Raises where a route uses it as a dependency.
 
-    FastAPI takes it for one, and asks for what to call or how: that raises where the route is written. Were it not of
-    this class, FastAPI would pass over it in `Annotated[Caller, auth.required]`, and call it with what a stranger's
-    query string holds in `Depends(auth.required)`.
+    It must be a `Security`. Otherwise FastAPI would ignore it in `Annotated[Caller, auth.required]`, and fill its
+    parameters from the query string in `Depends(auth.required)`.
     """
 
     def __init__(self, written: str, right: str) -> None:
         _put(self, slip=f"guard: `{written}` is no dependency{_RIGHT.format(right)}")
 
     @property
-    def dependency(self) -> Any:  # which FastAPI reads first
+    def dependency(self) -> Any:  # FastAPI reads it first
         """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     __signature__ = dependency
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Refuse. :raises TypeError: with the line to write."""
+        """Refuse likewise."""
         raise TypeError(self.slip)
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Any:
-        """Refuse in `Annotated[…] | None`, whose inside FastAPI leaves to Pydantic."""
+        """Refuse in `Annotated[…] | None`, which FastAPI leaves to Pydantic."""
         raise TypeError(self.slip)
 
     def __repr__(self) -> str:
@@ -115,7 +114,7 @@ class _NoDependency(Security):
 
 
 class _Maker(_NoDependency):
-    """Makes dependencies: `auth.required` and `auth.optional`. FastAPI refuses both without the parentheses."""
+    """Makes dependencies: `auth.required` and `auth.optional`. Without parentheses FastAPI refuses both."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
@@ -124,11 +123,11 @@ class _Maker(_NoDependency):
     def __call__(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Any:
-        """Return the dependency, for `Annotated[Caller, …]` and for `dependencies=[…]`.
+        """Return the dependency, for `Annotated[Caller, …]` and `dependencies=[…]`.
 
-        :param scopes: each of which the token must have; `Security(…, scopes=[…])` around it adds more.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: the token must have each; `Security(…, scopes=[…])` around it adds more.
+        :param roles: the user must have each.
+        :param max_age: the most seconds since log-in.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
@@ -140,9 +139,9 @@ class _Maker(_NoDependency):
 
 
 class _Made(_NoDependency):
-    """Is the dependency that `auth.required()` returns. It stands alone, without `Depends`.
+    """Is the dependency that `auth.required()` returns, used without `Depends`.
 
-    It is equal to what it calls, so that `app.dependency_overrides[auth.required()]` is found.
+    It equals what it calls, so that `app.dependency_overrides[auth.required()]` works.
     """
 
     def __init__(self, scheme: _Scheme, scopes: list[str], written: str) -> None:
@@ -166,14 +165,14 @@ class _Made(_NoDependency):
 class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
-    `required(scopes=…, roles=…, max_age=…)` is a dependency that yields the `Caller`, or refuses; `optional(…)` yields
-    None where no token is sent, and refuses a bad one all the same. Called with the same, they give the same.
+    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None where no token
+    is sent, and still refuses a bad one. Equal arguments give equal dependencies.
 
-    :param token_url: where `/docs` logs in; the issuer's `/token` if not given.
-    :param scopes: what scopes mean, for `/docs`; those that routes ask for are listed anyway.
-    :param scheme_name: what the security scheme is called in the OpenAPI document.
-    :param paste: whether `/docs` also has a field for a token from elsewhere, for where no one may log in with a
-        password there. FastAPI runs it as a dependency of its own, which costs each request as much as ours does.
+    :param token_url: where `/docs` logs in; by default the issuer's `/token`.
+    :param scopes: what scopes mean, for `/docs`.
+    :param scheme_name: the security scheme's name in the OpenAPI document.
+    :param paste: whether `/docs` also has a field for a token from elsewhere. It costs each request a second
+        dependency.
     """
 
     required: _Maker
@@ -200,7 +199,7 @@ class FastAPIGuard(_NoDependency):
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every dependency asks. Tests replace it, also when all routes are made."""
+        """Return the guard that every dependency asks. Tests may replace it at any time."""
         return self._guard
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -212,7 +211,7 @@ class FastAPIGuard(_NoDependency):
 
     @asynccontextmanager
     async def lifespan(self, _: Annotated[Any, FROM_CODE] = None) -> AsyncIterator[None]:
-        """Start the guard with the application, so that not even the first request waits: `FastAPI(lifespan=…)`."""
+        """Run the guard with the application, so that no request waits: `FastAPI(lifespan=…)`."""
         self.guard.start()
         yield
         await asyncio.to_thread(self.guard.stop)
@@ -236,14 +235,14 @@ class FastAPIGuard(_NoDependency):
 
 def _put(thing: Security, **attributes: Any) -> None:
     for name, value in attributes.items():
-        object.__setattr__(thing, name, value)  # FastAPI's own class is frozen
+        object.__setattr__(thing, name, value)  # FastAPI's class is frozen
 
 
 _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
 
 
 class _Scheme(SecurityBase):
-    """Is a requirement and a security scheme in one, so that a request pays for one dependency."""
+    """Is requirement and security scheme in one, so that a request runs one dependency."""
 
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model
@@ -257,10 +256,10 @@ class _Scheme(SecurityBase):
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        """Return the caller of a request. :raises RequestRefused: there is none, or the caller may not do this."""
+        """Return the caller of a request. :raises RequestRefused: there is none, or one without the right."""
         needs = self.needs
         if not needs.asked.scopes.issuperset(asked.scopes):
-            # `Security(…, scopes=[…])` around this dependency: what the documentation says is what is checked.
+            # `Security(…, scopes=[…])` around this dependency: check what the OpenAPI document says.
             scopes = needs.asked.scopes.union(asked.scopes)
             needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
@@ -272,13 +271,13 @@ class _Scheme(SecurityBase):
 
 
 class _Bearer(SecurityBase):
-    """Adds a field to `/docs` for a token from elsewhere. Does nothing with requests."""
+    """Adds a field for a token to `/docs`."""
 
     model = HTTPBearer(bearerFormat="JWT", description="An access token of the Watchword service.")
     scheme_name = "AccessToken"
 
     async def __call__(self) -> None:
-        """Do nothing: those who depend on this read the header."""
+        """Do nothing: `_SchemeWithField` reads the header."""
 
 
 _BEARER: Final = _Bearer()
@@ -294,7 +293,7 @@ class _SchemeWithField(_Scheme):
         return await super().__call__(connection, asked)
 
 
-# Older releases of FastAPI look for the names in annotations at functions only, and these are called on objects.
+# Older releases of FastAPI resolve annotations of functions only, not of callable objects.
 for _each in (_Scheme, _SchemeWithField):
     _each.__call__.__annotations__.update(connection=HTTPConnection, asked=SecurityScopes)
 
@@ -307,7 +306,7 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
-    """Add to an operation of the OpenAPI document what FastAPI cannot know: refusals, and that no token is needed."""
+    """Add refusals to an operation of the OpenAPI document, and say where no token is needed."""
     for status, text in TOLD.items():
         operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
     listed = operation.get("security", [])
@@ -317,7 +316,7 @@ def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
 
 
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the function that describes a route, since no dependency can add this in FastAPI."""
+    """Wrap the function that describes a route: in FastAPI no dependency can add this."""
 
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
@@ -331,7 +330,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`, whose dependencies FastAPI reads with the first request only."""
+    """Wrap `include_router`: FastAPI reads its dependencies only with the first request."""
 
     @wraps(include)
     def included(self: APIRouter, *args: Any, **given: Any) -> None:
@@ -355,7 +354,7 @@ def _refuse_slip(given: Any) -> None:
 
 _NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)
 
-# FastAPI offers no place for either.
+# FastAPI has no hook for either.
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
 APIRouter.include_router = _refusing_slips(APIRouter.include_router)  # type: ignore[method-assign]
 
@@ -365,8 +364,8 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         return WebSocketException(POLICY_VIOLATION, refusal.code)
     if _HANDLERS in scope:
-        # So that no one has to register it. An application's own handler for this class is not replaced; were this
-        # key to go away, FastAPI's handler for HTTPException answers with the same status and headers.
+        # So that no one has to register it. An application's own handler stays. If this key goes away, FastAPI's
+        # handler for HTTPException answers with the same status and headers.
         scope[_HANDLERS][0].setdefault(RequestRefused, answer)
     return RequestRefused(refusal)
 

@@ -3,14 +3,13 @@
 auth = FlaskGuard(guard)
 
 @app.get("/orders")
-@auth.required(scopes="orders:read")        below the route, so that the guarded view is what gets routed
+@auth.required(scopes="orders:read")        below the route
 def orders():
     return {"for": current_caller.user_id}
 
 auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
 
-A refusal is raised as an HTTPException with the whole answer. So nothing between guard and Flask can take it for the
-view's result, and `errorhandler(401)` is asked.
+A refusal is raised as an HTTPException, so that nothing takes it for the view's result and `errorhandler(401)` works.
 """
 
 from __future__ import annotations
@@ -50,8 +49,7 @@ from watchword.guard.refusals import Refusal
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _P = ParamSpec("_P")
-# In the environ and not in `g`, which outlives a request where an application context was pushed by hand. No client
-# can set it: what clients send stands there under `HTTP_…`.
+# In the environ, since `g` can outlive a request. No client can set it: headers are there under `HTTP_…`.
 _KEPT: Final = "watchword.caller"
 _OURS: Final = "__watchword_guard__"
 _UNUSED: Final = "watchword.unused"
@@ -61,7 +59,7 @@ _CLASS_LINE: Final = "`decorators = [{}(…)]` inside it (flask-restx: `method_d
 
 
 def find_caller() -> Caller | None:
-    """Return who sends this request; None where no token was needed and none was sent."""
+    """Return this request's caller; None where no token was needed or sent."""
     return cast("Caller | None", request.environ.get(_KEPT))
 
 
@@ -73,7 +71,7 @@ def _get_caller() -> Caller:
 
 
 current_caller: Caller = cast(Caller, LocalProxy(_get_caller))
-"""Who sends this request, in a view that needs a caller."""
+"""This request's caller, in a view that needs one."""
 
 
 class FlaskGuard:
@@ -84,7 +82,7 @@ class FlaskGuard:
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every check asks. Tests replace it, also when all views are made."""
+        """Return the guard that every check asks. Tests may replace it at any time."""
         return self._guard
 
     @guard.setter
@@ -94,11 +92,11 @@ class FlaskGuard:
     def required(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """Decorate a view, sync or async: it is called for good callers only.
+        """Decorate a view, sync or async, to run for good callers only.
 
-        :param scopes: each of which the token must have.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: the token must have each.
+        :param roles: the user must have each.
+        :param max_age: the most seconds since log-in.
         """
         misuse.no_positional(misplaced, "auth.required")
         _made_for_a_request("auth.required")
@@ -107,7 +105,7 @@ class FlaskGuard:
     def optional(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """Do as `required`, but let a request without a token pass. A bad token is still refused."""
+        """Decorate likewise, but let a request without a token pass. A bad token is still refused."""
         misuse.no_positional(misplaced, "auth.optional")
         _made_for_a_request("auth.optional")
         return _decorator("auth.optional", _Check(self, optional=True, scopes=scopes, roles=roles, max_age=max_age))
@@ -122,11 +120,11 @@ class FlaskGuard:
         optional: bool = False,
         except_endpoints: Iterable[str] = (),
     ) -> None:
-        """Protect every view of an application or a blueprint, also those that are added later.
+        """Protect every view of an application or a blueprint, also later ones.
 
-        Flask's own answer to OPTIONS passes, for CORS preflights carry no token; no view runs for it.
+        Flask's own answer to OPTIONS passes: CORS preflights have no token, and no view runs.
 
-        :param except_endpoints: endpoints that are left alone, by their whole names (`static`, `shop.prices`).
+        :param except_endpoints: unprotected endpoints, by whole names (`static`, `shop.prices`).
         """
         if not isinstance(target, Flask | Blueprint):
             raise TypeError(f"guard: auth.protect(…) takes an application or a blueprint, unlike {target!r}")
@@ -142,16 +140,16 @@ class FlaskGuard:
 
 
 class RequestRefused(HTTPException):
-    """Says that a guard refused a request; `refusal` is the whole answer, `data` its problem document.
+    """Says that a guard refused a request; `refusal` is the answer, `data` its problem document.
 
-    It is also of werkzeug's class for its status (`Unauthorized`, `Forbidden`, …), so that Flask finds their handlers.
+    It is also of werkzeug's class for its status (`Unauthorized`, …), so that Flask finds those handlers.
     """
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
-        self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # what flask-restx answers in its own form
+        self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # flask-restx answers with it
         super().__init__(self.data["detail"], Response(refusal.body, refusal.status, list(refusal.headers)))
-        # What Flask-SocketIO tells a client whose connection is refused.
+        # Flask-SocketIO sends it to a refused client.
         self.error_args = {"message": self.data["detail"], "data": self.data}
 
 
@@ -161,23 +159,22 @@ def _kind(status: int, *more: type[Exception]) -> type[RequestRefused]:
 
 
 def _refused(refusal: Refusal) -> RequestRefused:
-    # To Flask-SocketIO only an error of its own means that a connection is refused; any other is a defect of a handler,
-    # after which the client may be in the rooms already. It is there only where its package has been imported.
+    # Flask-SocketIO refuses a connection for its own error only. After any other the client may already be in rooms.
     socketio = sys.modules.get("socketio.exceptions")
     more = (socketio.ConnectionRefusedError,) if socketio is not None else ()
     return _kind(refusal.status, *more)(refusal)
 
 
 class _Check:
-    """Checks what a view needs, by the guard that its FlaskGuard has at that moment."""
+    """Checks what a view needs, by its FlaskGuard's present guard."""
 
     def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
         self._auth = auth
         self._optional = optional
-        self._needs = auth.guard.require(**asked)  # a mistake is found where the view is written
+        self._needs = auth.guard.require(**asked)
 
     def __call__(self) -> None:
-        """Keep the caller of this request. :raises RequestRefused: it is not let in."""
+        """Keep the caller of this request. :raises RequestRefused: there is no good one."""
         needs, guard = self._needs, self._auth.guard
         if needs.guard is not guard:
             self._needs = needs = replace(needs, guard=guard)
@@ -193,7 +190,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
     def decorate(*given: Any) -> Callable[_P, Any]:
         view = misuse.a_view(given, written, for_class=_CLASS_LINE.format(written))
         _made_for_a_request(None)
-        frame = sys._getframe(1)  # noqa: SLF001  here stands the application that may have the bare view already
+        frame = sys._getframe(1)  # noqa: SLF001  the application's
         if misuse.routed_already(view, frame):
             raise _above_the_route(view, written)
 
@@ -202,9 +199,9 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
             check()
             return current_app.ensure_sync(view)(*args, **kwargs)
 
-        # A decorator above copies it with the name, so that it is found on what is routed.
+        # A decorator above copies it to what is routed.
         setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
-        with suppress(TypeError):  # what no weak reference can be made of
+        with suppress(TypeError):  # not weakly referable
             _bare[view] = written
         return guarded
 
@@ -213,20 +210,17 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-"""The functions that are protected, each with its decorator. None of them may be routed itself."""
+"""The protected functions, each with its decorator. None may be routed itself."""
 
 
 def _made_for_a_request(written: str | None) -> None:
-    """Note that a decorator was made while a request is answered, until it is put above something."""
+    """Note a decorator made during a request, until it decorates something."""
     if has_request_context():
         request.environ[_UNUSED] = written
 
 
 def _check_last(_: Flask, **__: Any) -> None:
-    """Refuse the answer of a view, or of a function before it, that made a decorator in place of a check.
-
-    :raises RuntimeError: with what to write.
-    """
+    """Refuse the answer of code that called a decorator in place of a check. :raises RuntimeError: what to write."""
     if written := request.environ.pop(_UNUSED, None):
         raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
 
@@ -235,13 +229,13 @@ request_finished.connect(_check_last)
 
 
 def _check_first(app: Flask, **_: Any) -> None:
-    """Ask a view's guard before what stands above it, such as a cache that answers in the view's place.
+    """Check a view before the decorators above its guard, such as a cache that answers instead.
 
-    :raises RequestRefused: as the guard itself would.
-    :raises RuntimeError: what is routed is a view from which its guard was left out.
+    :raises RequestRefused: as the guard itself.
+    :raises RuntimeError: a bare view is routed that has a guard.
     """
     view = app.view_functions.get(request.endpoint or "")
-    # What stands above the guard may answer a preflight: without the view, and without a token.
+    # A decorator above may answer a preflight, which has no token.
     if view is None or request.method == "OPTIONS":
         return
     view_class = getattr(view, "view_class", None)
@@ -259,7 +253,7 @@ request_started.connect(_check_first)
 
 
 def _refuse_beside(view_class: Any) -> None:
-    """Look for decorators of ours where Flask does not. :raises RuntimeError: with the name that it knows."""
+    """Look for our decorators where Flask does not. :raises RuntimeError: names the right place."""
     for name in ("decorator", "method_decorators"):
         given = getattr(view_class, name, ())
         given = (given.values() if isinstance(given, dict) else given) if isinstance(given, Iterable) else (given,)
@@ -268,7 +262,7 @@ def _refuse_beside(view_class: Any) -> None:
 
 
 def _reads(view_class: Any, name: str) -> bool:
-    """Return whether a class calls its methods by this name, as flask-restx's does."""
+    """Return whether a class reads this name, as flask-restx's does."""
     calls = getattr(unwrap(view_class.dispatch_request), "__code__", None)
     return calls is None or name in calls.co_names
 
@@ -279,7 +273,7 @@ def _method_of(view_class: Any) -> Any:
 
 
 def _leads_to(other: Any, view: Any) -> bool:
-    """Return whether `other` is made of `view`, which is then routed twice: protected, and on purpose without."""
+    """Return whether `other` wraps `view`, which is then routed twice on purpose."""
     while (other := getattr(other, "__wrapped__", None)) is not None:
         if other is view:
             return True
@@ -294,5 +288,5 @@ def _above_the_route(view: Any, written: str) -> RuntimeError:
 
 
 def _flask_answers() -> bool:
-    """Return whether Flask answers by itself, without any view: then there is nothing to protect."""
+    """Return whether Flask answers without any view."""
     return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False) is True

@@ -1,4 +1,4 @@
-"""Answers an API's question about each request. The fast path has no lock, no await and no I/O."""
+"""Checks the access token of each request to an API. The fast path has no lock, no await and no I/O."""
 
 from __future__ import annotations
 
@@ -31,34 +31,33 @@ from watchword.tokens.verify import Policy, Verifier
 if TYPE_CHECKING:
     from ssl import SSLContext
 else:
-    SSLContext = object  # it is loaded late; FastAPI can read this signature, and refuses it
+    SSLContext = object  # loaded late; FastAPI reads this signature
 
 ALGORITHMS: Final = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 LEEWAY: Final = 5
-"""Seconds by which a machine's clock may be behind the service's, as it often is by one."""
+"""Seconds by which this machine's clock may be behind the service's."""
 
 
 class Guard:
-    """Protects an API with the tokens of one Watchword service. One object per application; threads may share it.
+    """Protects an API with the tokens of one Watchword service. Make one per application; threads may share it.
 
     :param issuer: the service's public URL, byte for byte as in `iss`.
-    :param audience: what this API is called in `aud`; the issuer if not given, as in the service's own default.
-    :param url: where the service is reached from here, if not under its public URL.
-    :param guard_key: what `watchword guards create` printed; needed for the feed beyond loopback.
+    :param audience: this API's name in `aud`; by default the issuer.
+    :param url: where to reach the service, if not under its public URL.
+    :param guard_key: printed by `watchword guards create`; needed for the feed beyond loopback.
     :param algorithms: the only signature algorithms accepted.
-    :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end is never forgiven.
+    :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end has no leeway.
     :param revocations: whether to follow the revocation feed. Without it a token is good until it expires.
     :param max_stale: seconds without news (15 to 86,400) after which `stale` applies.
-    :param stale: `open`: go on, warn; `closed`: refuse everything with 503 until there is news.
-    :param allow_private_networks: whether the service's name may lead to an address that is not public. It usually
-        does: guards and service mostly live in one private network.
-    :param plain_http: whether `url` may be plain http beyond this machine, in a private network where nothing else
-        can listen or answer. Keys and revocations could be forged there, so a warning is logged once.
+    :param stale: `open`: go on and warn; `closed`: answer 503 until there is news.
+    :param allow_private_networks: whether the service's name may resolve to a private address.
+    :param plain_http: whether `url` may be plain http beyond this machine. Keys and revocations can be forged there,
+        so use it only in a network that you trust. A warning is logged once.
     :param tls: for certificates that the system does not know. They are always checked.
-    :param on_event: called with a name and fields on `ready`, `keys_changed`, `keys_failed`, `feed_failed`,
-        `feed_stale`, `feed_recovered`, `clock_behind`, from any thread.
+    :param on_event: called from any thread with a name and fields on `ready`, `not_ready`, `keys_changed`,
+        `keys_failed`, `feed_failed`, `feed_stale`, `feed_recovered`, `clock_behind`.
     :raises TypeError: a value of the wrong kind.
-    :raises ValueError: a value that is not usable; the message says which.
+    :raises ValueError: an unusable value; the message says which.
     """
 
     def __init__(
@@ -91,11 +90,11 @@ class Guard:
     def shared_secret(cls, issuer: str, *, secret: bytes, **options: Unpack[Options]) -> Guard:
         """Make a guard for tokens signed with a shared secret (HS256). It takes the other options of `Guard` too.
 
-        **Anyone who can verify can forge**: every API that has this secret can make itself a token of any user for
-        every other API. Prefer the default, where a guard needs no secret at all.
+        **Anyone who can verify can forge**: each API with this secret can sign tokens of any user for all others.
+        Prefer the default, which needs no secret.
 
         :param secret: at least 32 bytes, and none that tutorials use.
-        :raises InvalidKey: a secret that is not usable.
+        :raises InvalidKey: the secret is not usable.
         """
         if "algorithms" in options:
             raise TypeError("guard: with a shared secret algorithms are not chosen: it is HS256")
@@ -109,9 +108,9 @@ class Guard:
 
     @classmethod
     def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
-        """Make a guard in the process of the service itself: no network, no threads, always up to date.
+        """Make a guard in the service's own process: no network, no threads, always up to date.
 
-        :param issuer: the service's public URL, for the addresses in problem documents and of the token endpoint.
+        :param issuer: the service's public URL, for addresses in problem documents.
         """
         return cls._made(issuer, audience, Standing(LocalVerifier(service)), clock or SystemClock(), None)
 
@@ -127,7 +126,7 @@ class Guard:
         leeway: int = LEEWAY,
         clock: Clock | None = None,
     ) -> Guard:
-        """Make a guard with keys (and a list) that someone else keeps: for tests, and without a network."""
+        """Make a guard with keys and revocations that the caller keeps: for tests, and without a network."""
         options = checked(
             AllOptions(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         )
@@ -135,7 +134,7 @@ class Guard:
         return cls._made(issuer, options["audience"], Standing(verifier, revocations), clock or SystemClock(), None)
 
     def use_keys(self, keys: KeySet) -> None:
-        """Replace the keys of an `offline` guard. :raises TypeError: any other guard keeps its keys itself."""
+        """Replace the keys of an `offline` guard. :raises TypeError: any other guard."""
         standing = self._judge.standing
         verifier = standing.verifier
         if self._follower is not None or not isinstance(verifier, Verifier):
@@ -152,15 +151,15 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Return who sends a request with this Authorization header, or raise why it is refused.
+        """Return the caller of a request with this Authorization header, or raise why it is refused.
 
-        It may block this thread for two seconds: in the first moments of the process, after a pause of it, or when a
-        token names a key that is being fetched. Otherwise it does no I/O.
+        It may block for two seconds: after a start or a pause of the process, or while an unknown key is fetched.
+        Otherwise it does no I/O.
 
-        :param authorization: the header's value, or all values if there may be several, or None; str or bytes.
-        :param roles: each of which the user must have: several, or one text with spaces in between.
-        :param scopes: each of which the token must have, likewise.
-        :param max_age: seconds that may have passed since the user logged in (RFC 9470).
+        :param authorization: the header's value, all values if several, or None; str or bytes.
+        :param roles: the user must have each: several, or one text with spaces.
+        :param scopes: the token must have each, likewise.
+        :param max_age: the most seconds since log-in (RFC 9470).
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
         needs = needs_of(roles, scopes, max_age)
@@ -174,7 +173,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Do as `check`, without blocking the event loop (asyncio)."""
+        """Check without blocking the asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
@@ -186,7 +185,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Do as `check`, for a bare token."""
+        """Check a bare token."""
         needs = needs_of(roles, scopes, max_age)
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
@@ -198,40 +197,37 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Do as `verify`, without blocking the event loop (asyncio)."""
+        """Check a bare token without blocking the asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
     def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
-        """Return what a route needs, as one object for adapters. Without arguments: any valid token."""
+        """Return what a route needs. Without arguments any valid token passes."""
         asked = Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
         return Requirement(self, asked)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
-        """Return the answer for an error that a check raised: status, headers, body.
+        """Return the answer for an error that a check raised.
 
-        :param scopes: the scopes that the check asked for, for the challenge.
-        :param max_age: the age that the check asked for, for the challenge.
+        :param scopes: what the check asked for; the challenge names it.
+        :param max_age: likewise.
         """
         return refusal_of(error, issuer=self.issuer, scopes=scopes, max_age=max_age)
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to fetch keys and revocations in the background. The first check does it too, but has to wait."""
+        """Begin to fetch in the background, so that the first check need not wait."""
         if self._follower is not None:
             self._follower.start()
 
     def stop(self) -> None:
-        """End the background threads, as the end of the process or of the guard does. A check starts new ones."""
+        """End the background threads. The next check starts new ones."""
         if self._follower is not None:
             self._follower.stop()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
-        """Start, and block until there are keys and a complete list, or for so long. Return whether there are.
-
-        If not, `why_not_ready` says why, and so does a warning in the log.
-        """
+        """Start, block until `ready` or for so long, and return whether it is. If not, a warning says why."""
         if self._follower is None or self._follower.wait_until_ready(seconds):
             return True
         self._events.emit("not_ready", service=self._follower.service.url, reason=self.why_not_ready)
@@ -239,21 +235,21 @@ class Guard:
 
     @property
     def why_not_ready(self) -> str | None:
-        """Return why requests cannot be judged yet, for the operator; None where they can."""
+        """Return why the guard is not ready, for the operator; None where it is."""
         return None if self._follower is None else self._follower.why_not_ready()
 
     @property
     def ready(self) -> bool:
-        """Return whether requests can be judged: for the application's own readiness check."""
+        """Return whether there are keys and a complete list: for the application's readiness check."""
         return self._follower is None or self._follower.ready
 
     def feed_age(self) -> float | None:
-        """Return the seconds since the service read its database for the list in force; None without a list."""
+        """Return the list's age in seconds, since the service read its database; None without a list."""
         return None if self._follower is None else self._follower.feed_age()
 
     @contextmanager
     def standing_in(self, other: Guard) -> Iterator[None]:
-        """Judge as another guard does, for a while: for tests of an application that has this guard already."""
+        """Judge as another guard for a while: for tests of an application that has this guard already."""
         mine = self._inside()
         self._judge_by(*other._inside())
         try:
@@ -275,7 +271,7 @@ class Guard:
         if secret is None and ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
             raise ValueError("guard: for a shared secret use Guard.shared_secret")
         keys = KeySet() if secret is None else KeySet([secret])
-        verifier = Verifier(policy, keys, cache_size=0)  # what it found is remembered with the caller
+        verifier = Verifier(policy, keys, cache_size=0)  # `SeenCallers` remembers
         standing = Standing(verifier)
         clock, events = options["clock"] or SystemClock(), Events(options["on_event"])
         follower = follow(standing, options, clock=clock, events=events, keys_of=verifier if secret is None else None)
@@ -294,13 +290,13 @@ class Guard:
         self.audience = audience
         self._events = events or Events(None)
         self._judge = judge = Judge(standing, clock, follower, self._events)
-        # One call nearer, for the fast path and for `Requirement`.
+        # One call less on the fast path.
         self.recall, self._recall_token = judge.by_header.recall, judge.by_token.recall
         self.check_needs = judge.by_header.check_needs
         if follower is None:
             standing.settle()
         else:
-            # Runs when the guard goes away and when the process ends; the follower itself knows no guard.
+            # Runs at the end of the guard or the process; the follower must not refer to the guard.
             weakref.finalize(self, follower.stop)
 
     @property

@@ -1,4 +1,4 @@
-"""Protects Litestar routes by a plugin, and by what Litestar itself calls guards.
+"""Protects Litestar routes by a plugin and Litestar's own guards.
 
 auth = LitestarGuard(guard)
 
@@ -64,7 +64,7 @@ _RESPONSES: Final = {
 
 
 class RequestRefused(HTTPException):
-    """Says that a guard refused a request; `refusal` is the whole answer."""
+    """Says that a guard refused a request; `refusal` is the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
@@ -73,7 +73,7 @@ class RequestRefused(HTTPException):
 
 
 class Required:
-    """Checks connections, in `guards=[…]` of a handler, a controller, a router or the application."""
+    """Checks connections, in `guards=[…]` of a handler, controller, router or application."""
 
     optional = False
 
@@ -81,7 +81,7 @@ class Required:
         self.needs = needs
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        """Let the connection pass with its caller. :raises RequestRefused: there is none, or it may not pass."""
+        """Let a connection pass with its caller. :raises RequestRefused: there is no good one."""
         scope = cast(Scope, connection.scope)
         try:
             caller = await self._check(scope)
@@ -94,14 +94,14 @@ class Required:
         scope["user"] = scope["auth"] = caller
 
     def __deepcopy__(self, _: object) -> Required:
-        return self  # Litestar copies handlers with all that they hold; this never changes, and a guard is one
+        return self  # Litestar copies handlers; a replaced guard must reach this object
 
     async def _check(self, scope: Scope) -> Caller | None:
         return await check(self.needs, scope)
 
 
 class Optional(Required):
-    """Checks as `Required`, but lets a request without a token pass. A bad token is still refused."""
+    """Checks likewise, but lets a request without a token pass. A bad token is still refused."""
 
     optional = True
 
@@ -113,7 +113,7 @@ _R = TypeVar("_R", bound=Required)
 
 
 class _Maker(slips.ToCall, Generic[_R]):
-    """Makes what goes into `guards=[…]`: `auth.required` and `auth.optional`."""
+    """Makes guards for `guards=[…]`: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., _R], name: str) -> None:
         super().__init__(f"guard: `auth.{name}` has to be called: write guards=[auth.{name}()]")
@@ -123,11 +123,11 @@ class _Maker(slips.ToCall, Generic[_R]):
     def __call__(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> _R:
-        """Return what to put into `guards=[…]`.
+        """Return a guard for `guards=[…]`.
 
-        :param scopes: each of which the token must have.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: the token must have each.
+        :param roles: the user must have each.
+        :param max_age: the most seconds since log-in.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
         if _judging.get():
@@ -139,9 +139,9 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
     """Starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
 
     `guards=[auth.required(scopes=…, roles=…, max_age=…)]` lets a connection pass with its caller, or refuses it;
-    `auth.optional(…)` lets one without a token pass, with None for a caller.
+    `auth.optional(…)` also lets one without a token pass, with caller None.
 
-    :param token_url: where the API's documentation logs in; the issuer's `/token` if not given.
+    :param token_url: where the OpenAPI pages log in; by default the issuer's `/token`.
     """
 
     def __init__(self, guard: Guard, *, token_url: str | None = None) -> None:
@@ -154,7 +154,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every route asks. Tests replace it, also when the application is made."""
+        """Return the guard that every route asks. Tests may replace it at any time."""
         return self._guard
 
     @guard.setter
@@ -164,7 +164,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
             each.needs = replace(each.needs, guard=guard)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add to the application while Litestar makes it."""
+        """Add start, stop, answers and `caller` to the application."""
         app_config.on_startup.append(self._start)
         app_config.on_shutdown.append(self._stop)
         handlers = cast("dict[Any, Any]", app_config.exception_handlers)
@@ -175,14 +175,14 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Refuse slips in a route, and mark a protected one in the OpenAPI document."""
+        """Refuse slips in a route, and mark it in the OpenAPI document."""
         for handler in getattr(route, "route_handlers", None) or [cast(Any, route).route_handler]:
             _refuse_slips(handler)
             if isinstance(handler, HTTPRouteHandler):
                 _mark(handler)
 
     def __deepcopy__(self, _: object) -> LitestarGuard:
-        return self  # as `Required`; where it stands in `guards`, it is refused below
+        return self  # as `Required`
 
     def _start(self) -> None:
         self.guard.start()
@@ -210,10 +210,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
 
 def _refuse_slips(handler: BaseRouteHandler) -> None:
-    """Look for what stands in place of `auth.required()`.
-
-    :raises ImproperlyConfiguredException: it is there; with what to write.
-    """
+    """Look for slips in place of `auth.required()`. :raises ImproperlyConfiguredException: says what to write."""
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
@@ -225,14 +222,14 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
 
 
 class _Watched:
-    """Wraps a Litestar guard of the application, which could make or call one of ours and never wait for it."""
+    """Wraps the application's own Litestar guard: it could make one of ours and never await it."""
 
     def __init__(self, guard: Any) -> None:
         self.func = getattr(guard, "func", guard)
         self._guard = guard
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Call it. :raises ImproperlyConfiguredException: what it gives back had to be waited for, or is ours."""
+        """Call it. :raises ImproperlyConfiguredException: it returned an awaitable, or one of ours."""
         mark = _judging.set(True)
         try:
             given = await self._guard(connection, handler)
@@ -271,10 +268,9 @@ _NEVER: Final = (Guard, Requirement, SeenCallers, LitestarGuard, _Maker, GuardMi
 
 
 def provide_caller(request: ASGIConnection[Any, Any, Any, Any]) -> Caller | None:
-    """Return the caller, as the dependency `caller` of handlers. A WebSocket is a `request` to Litestar here.
+    """Return the caller, as the dependency `caller`. Litestar calls a WebSocket `request` here too.
 
-    :raises ImproperlyConfiguredException: there is none, and the handler does not take None. Litestar answers 500
-        then in any case, and this says why.
+    :raises ImproperlyConfiguredException: there is none, and the handler does not take None.
     """
     caller = cast("Caller | None", request.scope.get("caller"))
     if caller is None and _needs_one(request.route_handler):

@@ -1,4 +1,4 @@
-"""Describes the security scheme of `CallerAuthentication` to drf-spectacular. To import this registers it."""
+"""Describes `CallerAuthentication` to drf-spectacular. The import registers it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
-class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # it is partly typed
-    """Describes a bearer token, under the same name as the FastAPI adapter."""
+class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes a bearer token, by the same name as the FastAPI adapter."""
 
     target_class = "watchword.guard.drf.CallerAuthentication"
     match_subclasses = True
     name = "AccessToken"
 
     def get_security_definition(self, _: Any) -> dict[str, str]:
-        """Return the scheme for the OpenAPI document."""
+        """Return the scheme."""
         description = "An access token of the Watchword service."
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}

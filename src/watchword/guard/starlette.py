@@ -1,11 +1,11 @@
-"""Protects Starlette routes and groups of routes, or serves as a backend of Starlette's AuthenticationMiddleware.
+"""Protects Starlette routes, or is a backend of Starlette's AuthenticationMiddleware.
 
 Route("/orders", orders, middleware=[guarded(guard, scopes="orders:read")])      one route
 Mount("/admin", routes=[…], middleware=[guarded(guard, roles="admin")])          a group
-request.state.caller                                                             who asks
+request.state.caller
 
-Starlette(middleware=[authentication(guard)])                                    the caller is optional everywhere
-@requires(["orders:read", "role:admin"])                                         Starlette's own decorator
+Starlette(middleware=[authentication(guard)])                                    optional everywhere
+@requires(["orders:read", "role:admin"])
 request.user.caller
 """
 
@@ -39,15 +39,15 @@ _HINT: Final = (
 
 
 class _Made(Middleware):
-    """Is middleware for a list, and refuses to be a decorator."""
+    """Is middleware, and refuses to be a decorator."""
 
     def __call__(self, *_: object) -> Never:
-        """Refuse. :raises TypeError: with the line to write."""
+        """Refuse. :raises TypeError: says what to write."""
         raise TypeError(_HINT)
 
 
 class _Guarded:
-    """Makes `guarded` a function to call, and an error where it stands in `middleware=[…]` without parentheses."""
+    """Makes `guarded` callable, and an error in `middleware=[…]` without parentheses."""
 
     def __call__(
         self,
@@ -58,14 +58,14 @@ class _Guarded:
         max_age: int | None = None,
         optional: bool = False,
     ) -> Middleware:
-        """Return middleware for a `Route`, `Mount`, `Router` or `Starlette`; see `GuardMiddleware`."""
+        """Return `GuardMiddleware` for a `Route`, `Mount`, `Router` or `Starlette`."""
         slips.by_name(misplaced, "guarded", _HINT)
-        if callable(guard):  # which it is as a decorator
+        if callable(guard):  # used as a decorator
             raise TypeError(_HINT)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
         asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
-        GuardMiddleware(_no_application, guard, **asked)  # so that a slip shows here; Starlette may make it much later
+        GuardMiddleware(_no_application, guard, **asked)  # a slip raises here; Starlette makes it later
         return _Made(GuardMiddleware, guard=guard, **asked)
 
     def __iter__(self) -> Never:
@@ -79,7 +79,7 @@ guarded: Final = _Guarded()
 
 
 def authentication(guard: Guard) -> Middleware:
-    """Return Starlette's AuthenticationMiddleware with a guard behind it, for `Starlette(middleware=[…])`."""
+    """Return AuthenticationMiddleware with a guard, for `Starlette(middleware=[…])`."""
     return _Made(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
 
 
@@ -91,12 +91,12 @@ class CallerUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """Return True: there is a `CallerUser` for verified tokens only."""
+        """Return True: only verified tokens have a `CallerUser`."""
         return True
 
     @property
     def display_name(self) -> str:
-        """Return the user's id, since a token has no name."""
+        """Return the user's id: a token has no name."""
         return self.caller.user_id
 
     @property
@@ -114,10 +114,10 @@ class RequestRefused(AuthenticationError):
 
 
 class GuardBackend(AuthenticationBackend):
-    """Tells AuthenticationMiddleware who sends a request; without a token, Starlette's UnauthenticatedUser.
+    """Authenticates for AuthenticationMiddleware; without a token the user is an UnauthenticatedUser.
 
-    The credentials are `authenticated`, the token's scopes, and the user's roles as `role:<name>`. A scope of the
-    token that begins with `role:` is left out, so that no client can give itself a role by asking for a scope.
+    The credentials are `authenticated`, the token's scopes, and the roles as `role:<name>`. Scopes that begin with
+    `role:` are left out, so that no client can get a role by asking for a scope.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -134,20 +134,20 @@ class GuardBackend(AuthenticationBackend):
 
 
 def credentials(caller: Caller) -> list[str]:
-    """Return what `requires` compares."""
+    """Return the names for `requires`."""
     scopes = [scope for scope in caller.scopes if not scope.startswith("role:") and scope != "authenticated"]
     return ["authenticated", *scopes, *(f"role:{role}" for role in caller.roles)]
 
 
 def answer(_: HTTPConnection, error: Exception) -> Response:
-    """Answer this backend's errors, as the `on_error` of AuthenticationMiddleware."""
+    """Answer this backend's errors, for `on_error`."""
     if not isinstance(error, RequestRefused):
         raise error
     return response(error.refusal)
 
 
 def response(refusal: Refusal) -> Response:
-    """Return a refusal as a Starlette response."""
+    """Return a refusal as a response."""
     made = Response(refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)
     return made

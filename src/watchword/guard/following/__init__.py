@@ -1,17 +1,17 @@
-"""Follows the service: fetches keys and revocations in the background and keeps them in memory.
+"""Follows the service: fetches keys and revocations in the background.
 
-    follow       turns the options into a follower
-    follower     says when to fetch, and whether requests may go on
-    awake        knows whether this process was suspended since the last news
+    follow       makes a follower of the options
+    follower     decides when to fetch, and whether requests may go on
+    awake        notices that this process was suspended
     workers      the threads of this process
-    worker       one thread: a turn, a pause, a turn
-    waiting      lets requests wait for something under way
-    key_source   finds the key set, and says when to fetch it again
-    feed         reads the list of revocations, page by page
-    exchange     a fetch and its answer, as plain values
+    worker       one thread
+    waiting      lets requests wait
+    key_source   finds the key set
+    feed         reads the list of revocations
+    exchange     a fetch and its answer
     http_client  does a fetch
-    addresses    says which addresses may be asked
-    events       reports to the log and to `on_event`
+    addresses    the addresses that may be asked
+    events       reports to the log and `on_event`
 
-`key_source`, `feed` and `awake` are rules: they know no thread and no socket.
+`key_source`, `feed` and `awake` know no thread and no socket.
 """

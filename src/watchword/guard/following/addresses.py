@@ -1,7 +1,7 @@
-"""Says which addresses a guard may ask.
+"""Limits the addresses that a guard may ask.
 
-The operator wrote two: the issuer and, where the service is reached under another address, `url`. An address in a
-document must have the origin of one of these (docs/security/checklist.md, B12).
+The operator wrote the issuer and perhaps `url`. An address in a document must have the origin of one of them
+(docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from urllib.parse import SplitResult, quote, urlsplit
 from watchword.guard.following.exchange import FetchFault
 
 _WELL_KNOWN = "/.well-known/oauth-authorization-server"
-# Printable ASCII without what RFC 3986 leaves out; so nothing in an address can end a header line.
+# The characters of RFC 3986: no address can end a header line.
 _ADDRESS = re.compile(r"[!#-;=?-\[\]_a-z~]{1,2048}")
 _PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Names what a connection talks to."""
+    """Names scheme, host and port of a connection."""
 
     scheme: str
     host: str
@@ -31,8 +31,8 @@ class Origin(NamedTuple):
 class ServiceAddress:
     """Says where a service is.
 
-    :param issuer: the service's name, byte for byte as in `iss`.
-    :param url: where the service is reached, without a slash at the end.
+    :param issuer: its name, byte for byte as in `iss`.
+    :param url: where to reach it, without a slash at the end.
     :param plain_http: whether `url` may be plain http beyond this machine.
     """
 
@@ -42,14 +42,14 @@ class ServiceAddress:
 
     @classmethod
     def checked(cls, issuer: str, url: str | None = None, *, plain_http: bool = False) -> ServiceAddress:
-        """Check the operator's two strings. :raises ValueError: says which one is not usable, and why."""
+        """Check the operator's strings. :raises ValueError: one is not usable."""
         _check_configured("issuer", issuer)
         if url is not None:
             _check_configured("url", url, plain_http=plain_http)
         return cls(issuer, (issuer if url is None else url).rstrip("/"), plain_http)
 
     def metadata_urls(self) -> tuple[str, ...]:
-        """Return where the metadata may be: under the service's own path, then in the form of RFC 8414."""
+        """Return where the metadata may be: under the service's path, then as in RFC 8414."""
         parts = urlsplit(self.url)
         appended = self.url + _WELL_KNOWN
         return (appended, f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}") if parts.path else (appended,)
@@ -57,8 +57,8 @@ class ServiceAddress:
     def feed_url(self, cursor: str | None, *, keys: str, wait: bool) -> str:
         """Return the address of the revocation feed, from the beginning or after a cursor.
 
-        :param keys: the version of the key set that the feed named last. The feed answers at once if it has changed.
-        :param wait: whether the feed may wait for news before it answers.
+        :param keys: the last known version of the key set; a change is answered at once.
+        :param wait: whether the feed may wait for news.
         """
         if cursor is None:
             return f"{self.url}/revocations"
@@ -66,9 +66,7 @@ class ServiceAddress:
         return f"{self.url}/revocations?after={quote(cursor, safe='')}{known}{'' if wait else '&wait=0'}"
 
     def key_set_url(self, claimed: object) -> str:
-        """Return where to fetch the key set, when the metadata names `claimed`.
-
-        Where the service is reached under another address than its name, that address replaces the name.
+        """Return where to fetch the key set, when the metadata names `claimed`. `url` replaces the issuer in it.
 
         :raises FetchFault: not an address, or not one of this service.
         """
@@ -84,13 +82,13 @@ class ServiceAddress:
 
 
 def origin_of(url: str) -> Origin:
-    """Return the origin of an address that was checked."""
+    """Return the origin of a checked address."""
     parts = urlsplit(url)
     return Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's name says that it is this machine: `localhost`, `127.…`, `::1`."""
+    """Return whether a host's name means this machine: `localhost`, `127.…`, `::1`."""
     if host == "localhost" or host.endswith(".localhost") or host == "::1":
         return True
     numbers = host.split(".")

@@ -1,9 +1,8 @@
-"""Knows whether this process was suspended, stopped or frozen for so long that the list may be old.
+"""Notices that this process was suspended so long that the list may be old.
 
-A process does not notice a pause: its threads go on where they were, and an answer that was in a socket for an hour
-looks new. So only an attempt to get news that began and ended without a pause counts. Requests go on without asking
-until `max_stale` seconds after it. Two clocks tell of a pause: one that goes on while the machine sleeps, and the wall
-clock, which requests read anyway.
+After a pause an old answer in a socket looks new. So only an attempt to get news without a pause counts, and requests
+rely on it for `max_stale` seconds. Two clocks detect a pause: one that goes on while the machine sleeps, and the wall
+clock.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 from watchword.guard.following.waiting import WAIT, Pending
 
 LONGEST_ATTEMPT: Final = 15.0
-"""Seconds. No attempt to get news takes as long; a pause interrupted one that did."""
+"""Seconds. A longer attempt was interrupted by a pause."""
 
 
 class Moment(NamedTuple):
@@ -28,7 +27,7 @@ class Moment(NamedTuple):
 class Awake:
     """Keeps until when the process counts as awake. Threads may share it.
 
-    :param max_stale: seconds for which one attempt counts.
+    :param max_stale: seconds for which an attempt counts.
     """
 
     def __init__(self, max_stale: float, *, now: Callable[[], float], wall: Callable[[], float]) -> None:
@@ -40,7 +39,7 @@ class Awake:
         self.found_this_process()
 
     def found_this_process(self) -> None:
-        """Start anew in a forked child, where the lock may be taken for ever and no one waits."""
+        """Start anew in a forked child, where the lock may be taken for ever."""
         self._lock = threading.Lock()
         self._news = Pending()
 
@@ -55,13 +54,13 @@ class Awake:
 
     @property
     def asked(self) -> bool:
-        """Return whether a request waits for news. An attempt must then end at once, even without any."""
+        """Return whether a request waits. An attempt must then end at once, even without news."""
         return self._asked_at is not None
 
     def want(self, *, give_up: bool) -> tuple[bool, Pending | None]:
-        """Return whether no one waited before, and what to wait for. Only an attempt that begins from now on counts.
+        """Return whether this is the first request to wait, and what to wait for: an attempt that begins later.
 
-        :param give_up: whether to go on without an attempt once a request has waited long enough.
+        :param give_up: whether to go on without news after a wait of `WAIT` seconds.
         """
         with self._lock:
             if not self.asleep():
@@ -76,7 +75,7 @@ class Awake:
         return False, None
 
     def attempt_ended(self, began: Moment) -> None:
-        """Count an attempt, with news or in vain, if no pause interrupted it and it began late enough."""
+        """Count an attempt, also a failed one, if it had no pause and began after the first request to wait."""
         with self._lock:
             now = self.moment()
             paused = now.elapsed - began.elapsed > LONGEST_ATTEMPT or now.wall - began.wall > LONGEST_ATTEMPT

@@ -1,4 +1,4 @@
-"""Describes a fetch and its answer as plain values, so that the rules need no socket."""
+"""Describes a fetch and its answer as plain values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 KEYS_LIMIT = 64 * 1024
 KEYS_SECONDS = 3.0
 FEED_LIMIT = 8 * 1024 * 1024
-FEED_SECONDS = 12.0  # the service waits up to 10 s before it answers
+FEED_SECONDS = 12.0  # the service waits up to 10 s
 
 
 class Fetch(NamedTuple):
     """Describes one GET. Redirects are never followed.
 
-    :param limit: the most bytes that the body may have.
-    :param seconds: the time for everything, from resolving the name to the last byte.
-    :param headers: request headers beside the usual ones.
+    :param limit: the most bytes of the body.
+    :param seconds: the time from resolving the name to the last byte.
+    :param headers: additional request headers.
     """
 
     url: str
@@ -26,7 +26,7 @@ class Fetch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Holds what came back: headers by lower-case name, and the monotonic time at which the head arrived."""
+    """Holds an answer: headers by lower-case name, and the monotonic time when they arrived."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,9 +35,9 @@ class Answer(NamedTuple):
 
 
 class FetchFault(Exception):
-    """Says that a fetch gave nothing usable. The text is for the log and reaches no client.
+    """Says that a fetch gave nothing usable. The text is for the log only.
 
-    :param retry_after: seconds that the service asked us to wait, if it did.
+    :param retry_after: seconds that the service asked to wait.
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
@@ -46,14 +46,11 @@ class FetchFault(Exception):
 
 
 class Aborted(Exception):
-    """Says that a fetch was given up because the guard stops. It is no fault of the service."""
+    """Says that a fetch was given up, by no fault of the service."""
 
 
 def check_ok(answer: Answer) -> None:
-    """Accept a plain 200 only.
-
-    :raises FetchFault: any other status; a redirect is one, since anyone who can redirect us could give us keys.
-    """
+    """Accept only 200. :raises FetchFault: otherwise. Anyone who can redirect us could give us keys."""
     status = answer.status
     if status == _OK:
         return
@@ -68,7 +65,7 @@ _MAX_RETRY_AFTER = 5
 
 
 def _seconds(text: str | None) -> float | None:
-    # Five seconds at most, whatever is asked: revocations must not be late because of an answer from long ago.
+    # Five seconds at most: revocations must not be late.
     if text is None or not text.isascii() or not text.isdigit():
         return None
     return float(min(int(text[:9]), _MAX_RETRY_AFTER))

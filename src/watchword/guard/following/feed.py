@@ -1,15 +1,13 @@
-"""Reads the list of what was revoked. Pure: it says what to fetch, and takes in what came.
+"""Reads the list of revocations. Pure: it says what to fetch, and reads the answer.
 
-The rules, in the order in which they decide about a page:
+The rules for a page, in order:
 
-* `reset` with a feed that is not ours: a new list is drafted, and replaces ours when it is complete.
-* `reset` with our own feed: its entries are added to our list. Nothing of ours is dropped, because an entry is only
-  as old as the tokens it refuses, and because a replica that lags behind must not undo a revocation.
-* no `reset`: the page continues our list or the draft; if it does not, we ask for the whole list.
+* `reset` with another feed: a new list is drafted, and replaces ours when complete.
+* `reset` with our feed: its entries are added. None of ours is dropped: a replica that lags must not undo a revocation.
+* no `reset`: the page continues our list or the draft; otherwise the whole list is fetched.
 * Entries of keys outlive every list.
 
-How old the list is follows from `as_of`, the time at which the service read its database: an answer that comes
-promptly from a replica that is cut off is not fresh.
+The list's age counts from `as_of`, when the service read its database: a replica that is cut off has no news.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from watchword.guard.following.exchange import FEED_LIMIT, FEED_SECONDS, Answer,
 from watchword.tokens.revocations import NEVER, RevocationSet
 
 CHUNK: Final = 200
-"""Entries between two pauses: about a fifth of a millisecond, so that a long list does not delay requests."""
+"""Entries between two pauses, so that a long list does not delay requests."""
 APART: Final = 0.25
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 1.5
@@ -40,7 +38,7 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class FeedEntry(msgspec.Struct, gc=False):
-    """Names one thing to refuse. `expires_at` in seconds since 1970; None: never forgotten."""
+    """Names a session, user or key to refuse. `expires_at`: seconds since 1970; None: never forgotten."""
 
     kind: str
     subject: _Text
@@ -61,7 +59,7 @@ class Page(msgspec.Struct):
 
 
 class FeedState(NamedTuple):
-    """Holds a list and how far it goes, in one object, so that both are of the same moment."""
+    """Holds a list and its cursor, exchanged together."""
 
     feed_id: str
     cursor: str | None
@@ -69,7 +67,7 @@ class FeedState(NamedTuple):
 
 
 class PageNews(NamedTuple):
-    """Says whether there is more to read at once, and whether the key set has changed."""
+    """Says whether more follows at once, and whether the key set has changed."""
 
     more: bool
     keys_changed: bool
@@ -79,9 +77,9 @@ _decode = msgspec.json.Decoder(Page).decode
 
 
 class FeedReader:
-    """Keeps the list in force, and says what to ask for next. Times are monotonic seconds.
+    """Keeps the list in force, and says what to fetch. Times are monotonic seconds.
 
-    :param guard_key: sent to the service as a bearer token; needed beyond loopback.
+    :param guard_key: a bearer token for the service; needed beyond loopback.
     """
 
     def __init__(self, service: ServiceAddress, guard_key: str | None = None) -> None:
@@ -92,7 +90,7 @@ class FeedReader:
         self.in_force = FeedState("", None, RevocationSet())
         self._draft: FeedState | None = None
         self._revoked_keys: set[str] = set()
-        self._fresh_at: float | None = None  # the monotonic time that corresponds to the newest as_of
+        self._fresh_at: float | None = None  # the newest as_of, as monotonic time
         self._as_of: int | None = None
         self._keys_version = ""
         self._new_keys_revoked = False
@@ -100,29 +98,27 @@ class FeedReader:
         self.failures = 0
 
     def fetch(self, *, at_once: bool = False) -> Fetch:
-        """Return what to ask for now.
+        """Return what to fetch. The service waits for news, except after a failure.
 
-        The service waits for news, except after a failure, when the list in force is growing old.
-
-        :param at_once: whether the answer must come at once, even if there is no news.
+        :param at_once: whether the answer must come at once, even without news.
         """
         cursor = (self._draft or self.in_force).cursor
         url = self._service.feed_url(cursor, keys=self._keys_version, wait=not (self.failures or at_once))
         return Fetch(url, FEED_LIMIT, FEED_SECONDS, self._headers)
 
     def age(self, now: float) -> float | None:
-        """Return the seconds since the service read its database for this list; None before the first complete one."""
+        """Return the list's age in seconds; None before the first complete one."""
         return None if self._fresh_at is None else max(now - self._fresh_at, 0.0)
 
     def fresh_until(self, max_stale: float) -> float:
-        """Return the moment from which the list is too old."""
+        """Return when the list becomes too old."""
         return float("-inf") if self._fresh_at is None else self._fresh_at + max_stale
 
     def digest(self, answer: Answer, *, wall: int) -> Generator[None, None, PageNews]:
-        """Take a page in and return what it means. Yields between chunks of entries, so that others can work.
+        """Add a page and return what it means. Yields between chunks of entries.
 
-        :param wall: seconds since 1970, used for a service that sends no Date.
-        :raises FetchFault: it is no page, or none that continues the list. The list in force stays.
+        :param wall: seconds since 1970, for a service that sends no Date.
+        :raises FetchFault: no page, or not the next one. The list in force stays.
         """
         self._check(answer)
         page = read_page(answer.body)
@@ -136,14 +132,11 @@ class FeedReader:
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
-        """Return the seconds to wait after a page. A service without room for more polls answers each at once."""
+        """Return the seconds to wait after a page. An overloaded service answers polls at once."""
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
-        """Count a failed fetch, and return the seconds to wait before the next.
-
-        They are 1.5 at most, so that news arrive within two seconds when a service is back.
-        """
+        """Count a failed fetch, and return the seconds to wait: so few that a service's return is noticed within 2 s."""
         self.failures += 1
         if fault.retry_after is not None:
             return fault.retry_after * (0.5 + 0.5 * jitter)
@@ -152,14 +145,13 @@ class FeedReader:
     def sweep(self, wall: int) -> None:
         """Forget the entries that no live token needs. It copies the list, so not at every poll.
 
-        Of two clocks the one that is behind decides. The service never sends an entry again: with a clock that was an
-        hour ahead for a while, live entries would be lost for good.
+        The clock that is behind decides: an entry that a fast clock dropped would never come again.
         """
         if self._as_of is not None:
             self.in_force.revocations.sweep(min(wall, self._as_of))
 
     def drop_draft(self) -> None:
-        """Forget a list that is half read. After a fork no one reads it to the end."""
+        """Forget a half-read list, after a fork."""
         self._draft = None
 
     def _check(self, answer: Answer) -> None:
@@ -173,7 +165,7 @@ class FeedReader:
         check_ok(answer)
 
     def _start_over(self) -> None:
-        """Ask for the whole list. The present one stays in force meanwhile."""
+        """Ask for the whole list. The present one stays in force until then."""
         self._draft = None
         self.in_force = self.in_force._replace(cursor=None)
 
@@ -207,7 +199,7 @@ class FeedReader:
             elif kind == "key":
                 self._new_keys_revoked = self._new_keys_revoked or subject not in self._revoked_keys
                 self._revoked_keys.add(subject)
-                # At once and in the list that is in force, also while another one is being drafted.
+                # At once, also while another list is drafted.
                 self.in_force.revocations.add("key", subject, 0, NEVER)
                 revocations.add("key", subject, 0, NEVER)
             # A kind that a later version of the service knows is passed over: refusing the page would lose the rest.
@@ -225,8 +217,7 @@ class FeedReader:
                 self._draft = reached
             return news
         self.in_force, self._draft, self.complete = reached, None, True
-        # The lag is measured on the service's own clock, so ours may differ from it by hours. A list never gets
-        # younger by an older answer, and never older: whatever is in it stays in it.
+        # The lag is measured by the service's clock, since ours may differ. An older answer changes no age.
         self._as_of = page.as_of if self._as_of is None else max(self._as_of, page.as_of)
         lag = max(server_time(answer, wall) - page.as_of, 0)
         fresh_at = answer.arrived - lag
@@ -235,10 +226,9 @@ class FeedReader:
 
 
 def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
-    """Go on refusing what the former list refused.
+    """Go on refusing what the former list refused: another database, such as a backup, may not know it.
 
-    Another database, such as one from a backup, may not know of it. No one is refused wrongly: ids never come back,
-    and users who do have far higher versions then.
+    No one is refused wrongly: ids are never reused, and a restored user's versions are far higher.
     """
     entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):
@@ -247,7 +237,7 @@ def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]
 
 
 def read_page(body: bytes) -> Page:
-    """Read a page. :raises FetchFault: it has another shape, or values that no page has."""
+    """Read a page. :raises FetchFault: it has another shape, or impossible values."""
     try:
         page = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -259,8 +249,8 @@ def read_page(body: bytes) -> Page:
 
 
 def server_time(answer: Answer, wall: int) -> int:
-    """Return the time of an answer by the clock of the service: its Date header."""
-    from email.utils import parsedate_to_datetime  # costs 20 ms at import, and is needed after the first answer only
+    """Return the time of an answer by the service's clock: its Date header."""
+    from email.utils import parsedate_to_datetime  # 20 ms at import
 
     try:
         return int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp())

@@ -1,4 +1,4 @@
-"""Turns the options of a guard into what follows its service."""
+"""Makes a guard's follower of its options."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
-"""Seconds. The service may be silent for 10, so less makes no sense."""
+"""Seconds. The service may be silent for 10."""
 MOST_MAX_STALE: Final = 86_400.0
-"""Seconds. A guard that no silence makes old would never refuse a token that was revoked meanwhile."""
+"""Seconds. Without a limit, a silent service's revoked tokens would pass for ever."""
 
 
 def follow(
     standing: Standing, options: AllOptions, *, clock: Clock, events: Events, keys_of: Verifier | None
 ) -> ServiceFollower | None:
-    """Return the follower that keeps `standing`; None where there is nothing to follow. It is not started yet.
+    """Return the follower of a standing, not yet started; None where there is nothing to follow.
 
-    :param keys_of: the verifier whose keys are to be fetched; None where they are known.
-    :raises ValueError: an option that is not usable.
+    :param keys_of: the verifier that needs keys; None where they are known.
+    :raises ValueError: an option is not usable.
     """
     guard_key = _checked_key(options["guard_key"])
     if options["stale"] not in ("open", "closed"):
@@ -80,7 +80,7 @@ def _warn_of_plain_http(service: ServiceAddress) -> None:
 
 
 def _open_client(options: AllOptions) -> HttpClient:
-    # http.client and ssl cost more at import than all the rest.
+    # http.client and ssl are slow to import.
     from watchword.guard.following.http_client import HttpClient
 
     return HttpClient(tls=options["tls"], allow_private_networks=options["allow_private_networks"])

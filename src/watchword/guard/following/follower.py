@@ -1,8 +1,7 @@
-"""Keeps a `Standing` up to date: one thread for the keys and one for the revocation feed, in each process.
+"""Keeps a `Standing` up to date: in each process one thread for the keys and one for the feed.
 
-The rules are in `key_source`, `feed` and `awake`; this file says when each is asked. The threads start with the first
-check. They end with `stop`, with the guard or with the process. In a forked process the first check starts new ones,
-which go on from where the list stood.
+The rules are in `key_source`, `feed` and `awake`. The threads start with the first check, also in a forked process.
+They end with `stop`, the guard or the process.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
 SWEEP_EVERY: Final = 120.0
-_LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
+_LONGEST_PAUSE: Final = 3600.0  # a thread's time-out is limited
 
 
 class ServiceFollower:
-    """Fetches keys and revocations, and says whether the standing may be relied on.
+    """Fetches keys and revocations, and says whether requests may rely on the standing.
 
-    :param verifier: the verifier whose keys are fetched; None where a shared secret needs no fetching.
-    :param feed: the list to follow; None where revocations are not followed.
-    :param open_client: makes an HTTP client; called once per thread.
+    :param verifier: the verifier whose keys are fetched; None for a shared secret.
+    :param feed: the list to follow, or None.
+    :param open_client: makes an HTTP client for each thread.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class ServiceFollower:
         self._schedule = KeySchedule()
         self._keys_at: str | None = None
         self._swept_at = now()
-        # Set when the new keys or the new list are in force, not when they have been read.
+        # Set when they are in force, not when they have been read.
         self._keys_in_force = verifier is None
         self._list_in_force = feed is None
         self._troubles: dict[str, str] = {}
@@ -95,9 +94,9 @@ class ServiceFollower:
     # For requests ---------------------------------------------------------------------------------------------------
 
     def attend(self, *, waited: bool = False) -> Pending | None:
-        """Settle the standing. Return what to wait for first; None: it may be relied on now.
+        """Settle the standing. Return what to wait for; None: requests may rely on it.
 
-        :param waited: whether this request has waited already for what this returned.
+        :param waited: whether this request has waited already.
         :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
         """
         self.start()
@@ -118,7 +117,7 @@ class ServiceFollower:
         return self._now()
 
     def _ask_for_news(self, *, waited: bool) -> Pending | None:
-        """Return what to wait for after a pause of the process, before a token is accepted; None: nothing."""
+        """Return what to wait for after a pause of the process, or None."""
         first, pending = self._awake.want(give_up=waited and self._policy == "open")
         if first:
             self._workers.interrupt("feed")
@@ -127,7 +126,7 @@ class ServiceFollower:
         return pending
 
     def ask_for_key(self) -> Pending | None:
-        """Return what to wait for before a token of an unknown key is refused; None when there is no point."""
+        """Return what to wait for before a token of an unknown key is refused, or None."""
         if self._verifier is None:
             return None
         with self._lock:
@@ -144,7 +143,7 @@ class ServiceFollower:
         return self._keys_in_force and self._list_in_force
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Start, and block until ready or for so many seconds. Return whether it is ready."""
+        """Start, block until ready or for so long, and return whether it is ready."""
         deadline = self._now() + seconds
         self.start()
         while not self.ready and self._now() < deadline:
@@ -152,7 +151,7 @@ class ServiceFollower:
         return self.ready
 
     def why_not_ready(self) -> str | None:
-        """Return what the guard waits for, in words for the operator; None where it is ready."""
+        """Return what is missing, for the operator; None where it is ready."""
         if self.ready:
             return None
         missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
@@ -163,19 +162,19 @@ class ServiceFollower:
         )
 
     def feed_age(self) -> float | None:
-        """Return the seconds since the service read its database for the list in force."""
+        """Return the age of the list in force, in seconds, or None."""
         return None if self._feed is None else self._feed.age(self._now())
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads of this process, unless they run."""
+        """Start the threads, unless they run."""
         if not self._workers.running:
             with self._lock:
                 self._workers.start()
 
     def stop(self) -> None:
-        """End the threads. What is known stays, and the next check starts them again."""
+        """End the threads. Keys and list stay, and the next check starts new threads."""
         with self._lock:
             workers = self._workers.release()
             self._standing.unsettle()
@@ -187,12 +186,12 @@ class ServiceFollower:
         self._first.finish()
 
     def after_fork(self) -> None:
-        """Start anew in a forked child: no thread of ours runs here, and our locks may be taken for ever."""
+        """Start anew in a forked child: no thread runs here, and locks may be taken for ever."""
         for worker in self._workers.release():
             worker.abandon()
         if self._feed is not None:
             self._feed.drop_draft()
-            # The fork may have come between reading news and putting them in force.
+            # The fork may have come before the news were in force.
             self._standing.revocations = self._feed.in_force.revocations
         if self._verifier is not None:
             self._standing.verifier = self._verifier
@@ -201,8 +200,8 @@ class ServiceFollower:
         self._found_this_process()
 
     def _unsettle(self) -> None:
-        """Let the next check look after a thread that died."""
-        with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
+        """Let the next check restart a dead thread."""
+        with self._lock:  # or the other thread could settle again at once
             self._standing.unsettle()
 
     # The keys -------------------------------------------------------------------------------------------------------
@@ -229,7 +228,7 @@ class ServiceFollower:
             assert self._verifier is not None
             changed = not same_keys(self._verifier.key_set, found.keys)
             if changed:
-                # One reference: a request sees the old keys with the old cache or the new ones with a new cache.
+                # One reference, so that a request never sees new keys with the old cache.
                 self._verifier = self._verifier.with_keys(found.keys)
                 self._standing.verifier = self._verifier
             self._keys_in_force = True
@@ -272,13 +271,13 @@ class ServiceFollower:
             self._settle()
             self._sweep(feed)
         elif self.ready:
-            self._judge()  # a list that does not come to its end is no news
+            self._judge()  # an incomplete list is no news
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
-        """Fetch one page and take it in. Return whether another one follows at once."""
+        """Fetch and add a page. Return whether another follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
-        # Two threads are here only when one was stopped and did not end in time.
+        # A stopped thread that did not end in time may be here too.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
             self._standing.revocations = feed.in_force.revocations
@@ -310,7 +309,7 @@ class ServiceFollower:
     # Standing -------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Settle the standing after news, and report once that the guard is ready."""
+        """Settle the standing after news, and report `ready` once."""
         if not self.ready:
             return
         self._judge()
@@ -324,7 +323,7 @@ class ServiceFollower:
         self._first.finish()
 
     def _judge(self) -> None:
-        """Compare the list's age with `max_stale`, set until when the standing is settled, and report a change."""
+        """Compare the list's age with `max_stale`, settle the standing, and report a change."""
         if self._feed is None:
             with self._lock:
                 self._standing.settle(*((ALWAYS, ALWAYS) if self._workers.running else (NOT_NOW, NOT_NOW)))
@@ -337,7 +336,7 @@ class ServiceFollower:
                 end = min(end, self._feed.fresh_until(self._max_stale))
             self._standing.settle(*((end, wall) if self._workers.running else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
-        # Outside the lock: what the operator's hook does is not ours to know.
+        # Outside the lock: the operator's hook may do anything.
         if stale_now and not was:
             self._events.emit("feed_stale", age=age, stale=self._policy)
         elif was and not stale_now:

@@ -1,8 +1,8 @@
-"""Finds the issuer's keys, and says when to look again. Pure: it says what to fetch, and takes in what came.
+"""Finds the issuer's keys, and says when to fetch again. Pure: it says what to fetch, and reads the answer.
 
     metadata (RFC 8414) → its issuer is ours, byte for byte → jwks_uri at our origin → key set (RFC 7517)
 
-Whatever goes wrong, the last good key set stays: this module only ever yields a set that is good.
+After any fault the last good key set stays.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _JWKS: Final = (("accept", "application/jwk-set+json, application/json"), ("cach
 
 
 class FoundKeys(NamedTuple):
-    """Holds a good key set, its address, and the seconds for which it may be kept."""
+    """Holds a good key set, its address, and the seconds to keep it."""
 
     keys: KeySet
     address: str
@@ -44,25 +44,22 @@ class FoundKeys(NamedTuple):
 
 
 def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator[Fetch, Answer, FoundKeys]:
-    """Yield what to fetch, take in what came, and return the key set.
+    """Yield what to fetch, receive answers, and return the key set.
 
-    :param known: where the key set was last time. While it is good there, the metadata is not fetched.
+    :param known: its last address. While it is good there, no metadata is fetched.
     :raises FetchFault: nothing usable was found.
     """
     if known is not None:
         try:
             return (yield from _key_set_at(known))
         except FetchFault:
-            pass  # the service may have moved it: its metadata says where to
+            pass  # the metadata says where it is now
     address = yield from _key_set_address(service)
     return (yield from _key_set_at(address))
 
 
 def find_by(get: Callable[[Fetch], Answer], service: ServiceAddress, known: str | None) -> FoundKeys:
-    """Find the key set by doing each fetch at once.
-
-    :raises FetchFault: as `find_key_set`. :raises Aborted: a fetch was given up.
-    """
+    """Find the key set by this `get`. :raises FetchFault: as `find_key_set`. :raises Aborted: by `get`."""
     search = find_key_set(service, known)
     try:
         fetch = next(search)
@@ -101,9 +98,9 @@ def _key_set_at(address: str) -> Generator[Fetch, Answer, FoundKeys]:
 
 
 def read_metadata(answer: Answer, service: ServiceAddress) -> str:
-    """Return the address of the key set that a metadata document names.
+    """Return the key set's address from a metadata document.
 
-    :raises FetchFault: not metadata, or that of another issuer (RFC 8414 section 3.3; Authlib CVE-2026-104056).
+    :raises FetchFault: not metadata, or another issuer's (RFC 8414 section 3.3; Authlib CVE-2026-104056).
     """
     check_ok(answer)
     try:
@@ -112,7 +109,7 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
         raise FetchFault("the metadata is not a JSON object") from error
     named = metadata.get("issuer")
     if named != service.issuer:
-        # Mostly a slip in writing it down: a slash, a port, localhost for 127.0.0.1. So both are shown.
+        # Mostly a slip (a slash, a port, localhost for 127.0.0.1), so the message has both.
         theirs = f"{named!a:.200}" if isinstance(named, str) else "no one"
         slip = compared(named, service.issuer)
         raise FetchFault(
@@ -123,7 +120,7 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
 
 
 def max_age_of(cache_control: str) -> int:
-    """Return the seconds for which `Cache-Control` lets a key set be kept, within a minute and a day."""
+    """Return how many seconds `Cache-Control` lets a key set be kept: a minute to a day."""
     if re.search(r"no-(?:store|cache)", cache_control, re.IGNORECASE):
         return LEAST_AGE
     found = _MAX_AGE.search(cache_control)
@@ -131,10 +128,10 @@ def max_age_of(cache_control: str) -> int:
 
 
 class KeySchedule:
-    """Says when to fetch the key set. Times are monotonic seconds; `jitter` is a number from 0 to 1.
+    """Says when to fetch the key set. Times are monotonic seconds; `jitter` is 0 to 1.
 
-    An unknown `kid` may cause one fetch in 30 seconds, counted from the last fetch of any kind. So a thousand invented
-    ones a second cause no more than two fetches a minute. A change that the feed announces is fetched at once.
+    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute. A
+    change that the feed announces is fetched at once.
     """
 
     def __init__(self) -> None:
@@ -147,18 +144,18 @@ class KeySchedule:
         self._late = 0
 
     def pause(self, now: float) -> float:
-        """Return the seconds until the next fetch is due; 0 when it is."""
+        """Return the seconds until the next fetch."""
         return max(self.next_at - now, 0.0)
 
     def begin(self, now: float) -> None:
-        """Note that a fetch begins. A change that is announced from here on needs another one."""
+        """Note that a fetch begins. A later announcement needs another one."""
         self._last, self.under_way, self._announced = now, True, False
 
     def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
-        """Plan the next fetch after a good one: a little before `max_age` is over, not at the same time everywhere.
+        """Plan the next fetch after a good one, a little before `max_age` ends.
 
-        :param late: whether a change was announced and the set is still the old one. A worker answered that does not
-            know of the change yet, so it is asked again, three times at most.
+        :param late: whether an announced change is still missing: another of the service's workers may not know it
+            yet. It is asked again, three times at most.
         """
         self.ready, self.under_way, self.failures = True, False, 0
         self._late = self._late + 1 if late else 0
@@ -166,7 +163,7 @@ class KeySchedule:
         self.next_at = now + (ANNOUNCED_APART if self._announced else max_age * (1.0 - 0.1 * jitter))
 
     def failed(self, now: float, *, jitter: float, was_announced: bool = False) -> None:
-        """Plan the next fetch after one that gave nothing. It is soon if there are no keys or old ones."""
+        """Plan the next fetch after a failure: soon if there are no keys or old ones."""
         self.under_way = False
         self.failures += 1
         self._announced = self._announced or was_announced
@@ -176,18 +173,18 @@ class KeySchedule:
         self.next_at = now + min(pause * 2 ** min(self.failures - 1, 10), longest) * (0.5 + 0.5 * jitter)
 
     def announce(self, now: float) -> None:
-        """Plan a fetch at once, or right after the one under way: the keys have changed."""
+        """Plan a fetch at once, or after the one under way: the keys have changed."""
         self._announced = True
         soonest = now if self._last is None else max(now, self._last + ANNOUNCED_APART)
         self.next_at = min(self.next_at, soonest)
 
     @property
     def announced(self) -> bool:
-        """Return whether a change was announced that no fetch has begun for."""
+        """Return whether an announced change still needs a fetch."""
         return self._announced
 
     def ask_unknown(self, now: float) -> bool:
-        """Return whether to wait for a fetch, under way or begun now, because a token names an unknown key."""
+        """Return whether a token of an unknown key waits for a fetch, which is under way or due now."""
         if self.under_way or self.next_at <= now:
             return True
         if self._last is not None and now - self._last < COOLDOWN:
@@ -197,7 +194,7 @@ class KeySchedule:
 
 
 def same_keys(one: KeySet, other: KeySet) -> bool:
-    """Return whether two sets have the same keys under the same ids."""
+    """Return whether two sets have the same keys by id."""
     return {key.kid: (key.algorithm, key.public_jwk()) for key in one} == {
         key.kid: (key.algorithm, key.public_jwk()) for key in other
     }

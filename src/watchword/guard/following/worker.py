@@ -1,4 +1,4 @@
-"""Runs a thread that takes one turn after the other, with pauses that can be cut short."""
+"""Runs a thread that takes turns, with pauses that can be cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
 Turn = Callable[["HttpClient"], float]
-"""Does one thing over its own connection, and returns the seconds to wait before the next turn."""
+"""Does one thing over its own connection, and returns the seconds to wait."""
 
 _Result = TypeVar("_Result")
 _PAUSE = 0.0002
@@ -23,10 +23,10 @@ _ENDS_WITHIN = 1.0
 
 
 class Worker:
-    """Runs turns in a daemon thread, which never keeps a process from ending.
+    """Runs turns in a daemon thread.
 
-    :param on_defect: called with an error that no turn should raise; the thread goes on.
-    :param on_death: called when the thread ends without having been stopped.
+    :param on_defect: called with an unexpected error; the thread goes on.
+    :param on_death: called when the thread ends without `stop`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin. :raises RuntimeError: the interpreter is ending and starts no more threads."""
+        """Start the thread. :raises RuntimeError: the interpreter is ending."""
         self._thread.start()
 
     def wake(self) -> None:
@@ -55,21 +55,21 @@ class Worker:
         self._wake.set()
 
     def interrupt(self) -> None:
-        """Give up what is being fetched and take the next turn at once."""
+        """Give up the fetch and take the next turn at once."""
         self._client.cut()
         self._wake.set()
 
     def stop(self) -> None:
-        """End, also in the middle of a fetch. Wait a second at most, since a look-up of a name cannot be ended."""
+        """End, also during a fetch. Wait a second at most: the look-up of a name cannot be ended."""
         self._stopped = True
         self._client.abort()
         self._wake.set()
-        # The last reference to a guard may go away in this very thread.
+        # The guard may be finalized in this very thread.
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(_ENDS_WITHIN)
 
     def abandon(self) -> None:
-        """Close the connection in a forked child, where the thread does not exist: it is the parent's."""
+        """Close the connection in a forked child: the thread is the parent's."""
         self._client.close()
 
     @property
@@ -93,15 +93,15 @@ class Worker:
             return self._turn(self._client)
         except Aborted:
             return 0.0
-        except Exception as error:  # noqa: BLE001  a defect must not end the list's being followed
+        except Exception as error:  # noqa: BLE001  a defect must not stop the updates
             self._on_defect(error)
             return _AFTER_A_DEFECT
 
 
 def run_politely(work: Generator[None, None, _Result]) -> _Result:
-    """Do a piece of work and let requests go first between its chunks.
+    """Do a piece of work, with pauses for requests between its chunks.
 
-    A pause of zero is not enough: this thread would take the interpreter's lock again before another one woke up.
+    With a pause of zero this thread would take the interpreter's lock again at once.
     """
     while True:
         try:
@@ -113,5 +113,5 @@ def run_politely(work: Generator[None, None, _Result]) -> _Result:
 
 
 def jitter() -> float:
-    """Return a number from 0 to 1, so that many guards do not fetch at the same time."""
+    """Return a random number from 0 to 1, to spread the fetches of many guards."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF

@@ -1,4 +1,4 @@
-"""Starts and stops the threads of one process, one for each thing that is followed."""
+"""Starts and stops the threads of one process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """Starts a worker for each turn, and again where it ended. Callers of `start` and `release` hold a lock.
+    """Keeps a worker for each turn. Callers of `start` and `release` hold a lock.
 
-    :param turns: what each worker does, by its name.
-    :param open_client: makes an HTTP client; called once per worker.
-    :param on_death: called when a thread ends without having been stopped.
+    :param turns: what each worker does, by name.
+    :param open_client: makes an HTTP client for each worker.
+    :param on_death: called when a thread ends without `stop`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Workers:
 
     @property
     def running(self) -> bool:
-        """Return whether each of them runs."""
+        """Return whether all run."""
         workers = self.by_name
         return len(workers) == len(self._turns) and all(worker.alive for worker in workers.values())
 
@@ -48,18 +48,18 @@ class Workers:
                 self._start(name, turn)
 
     def release(self) -> list[Worker]:
-        """Give up all of them and return them. `start` makes new ones from here on."""
+        """Forget all workers and return them."""
         workers, self.by_name = self.by_name, {}
         return list(workers.values())
 
     def wake(self, name: str) -> None:
-        """Cut the pause of one short."""
+        """Cut one worker's pause short."""
         worker = self.by_name.get(name)
         if worker is not None:
             worker.wake()
 
     def interrupt(self, name: str) -> None:
-        """Let one give up its fetch and take its next turn at once."""
+        """Let one worker give up its fetch and take its next turn."""
         worker = self.by_name.get(name)
         if worker is not None:
             worker.interrupt()
@@ -74,7 +74,7 @@ class Workers:
         )
         try:
             worker.start()
-        except RuntimeError as error:  # no thread is to be had now: the next check tries again
+        except RuntimeError as error:  # the next check tries again
             self._events.defect(error)
             return
         self.by_name[name] = worker
