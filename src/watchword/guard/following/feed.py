@@ -136,7 +136,7 @@ class FeedReader:
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
-        """Count a failed fetch, and return the seconds to wait: so few that a service's return is noticed within 2 s."""
+        """Count a failed fetch, and return the seconds to wait: so few that news arrive within 2 s of a recovery."""
         self.failures += 1
         if fault.retry_after is not None:
             return fault.retry_after * (0.5 + 0.5 * jitter)
