@@ -1,4 +1,4 @@
-"""Checks requests as ASGI middleware: for an application, a path prefix or one route, of any framework.
+"""Checks requests as ASGI middleware: for an application, a path prefix or one route.
 
     app = GuardMiddleware(app, guard, prefix="/api", except_paths=["/api/health"])
 
@@ -123,7 +123,7 @@ class GuardMiddleware:
         if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
             return
         self._preflight_seen = True
-        # A framework's own middleware finds its application in the scope.
+        # A framework puts its application into the scope.
         line = _CORS_LINES.get(_framework(scope["app"]), _AROUND) if "app" in scope else _AROUND
         if _framework(self.app) == "litestar":
             line = _IN_LITESTAR
@@ -133,7 +133,7 @@ class GuardMiddleware:
         if scope["type"] != "lifespan":
             raise RuntimeError(f"a guard knows nothing of connections of the type {scope['type']!r}")
         self._guard.start()
-        await self.app(scope, receive, send)  # raises where the application has no lifespan; it is still served
+        await self.app(scope, receive, send)  # raises without a lifespan, and is still served
         await asyncio.to_thread(self._guard.stop)
 
 
@@ -178,8 +178,7 @@ def authorization_of(scope: Scope) -> Authorization:
 def guards(paths: Paths, scope: Scope) -> bool:
     """Return whether a request needs a check, however the application removes its mount point.
 
-    An exception counts only if it is one in every reading. A prefix counts in any, also with the mount point: rather
-    too many requests are checked than too few.
+    An exception counts only in every reading, a prefix in any: rather too many requests are checked than too few.
     """
     path, root = scope["path"], scope.get("root_path", "")
     if not root:

@@ -1,4 +1,4 @@
-"""Reads the Authorization header as frameworks pass it. A token in a query string or body is ignored."""
+"""Reads the Authorization header. A token in a query string or body is ignored."""
 
 from __future__ import annotations
 

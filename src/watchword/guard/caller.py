@@ -90,8 +90,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def _refuse_as_parameter() -> None:
     """Refuse to be a route's parameter in FastAPI: with a default the route would be open to all.
 
-    Pydantic does not say what a schema is for, so this looks at the stack. If FastAPI renames that function, such a
-    route answers 422 to anything sent as a caller.
+    Only the stack says what a schema is for. If FastAPI renames that function, such a route answers 422.
     """
     frame = sys._getframe(2)  # noqa: SLF001
     while frame.f_back is not None:

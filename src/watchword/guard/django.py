@@ -131,7 +131,6 @@ _FOR_METHOD: Final = (
 
 
 def _check_view(view: Any) -> None:
-    """Refuse what is no view. :raises TypeError: says what to write."""
     misuse.a_view((view,), "guarded", for_class=_FOR_CLASS)
     if isinstance(view, FunctionType):  # not a bound method
         owner = view.__qualname__.rpartition(".")[0]
@@ -177,7 +176,7 @@ def _of_caller(request: HttpRequest, answer: Any) -> Any:
 
 
 def _is_async(view: Any) -> bool:
-    """Return whether a view is async. A class's `dispatch` is no coroutine function."""
+    # A class's `dispatch` is no coroutine function.
     return iscoroutinefunction(view) or getattr(_owner(view), "view_is_async", False) is True
 
 
@@ -297,7 +296,7 @@ _STORES: Final = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def _check_place(options: dict[str, Any]) -> None:
-    """Refuse a middleware that checks nothing, or that a cache would answer for."""
+    """Refuse a middleware without paths, or behind a cache."""
     if not (options.get("protect") or options.get("optional")):
         raise ImproperlyConfigured(
             f'{_SETTING}: GuardMiddleware guards nothing: name paths, as in "protect": ["/api"], or take it out of '
@@ -325,12 +324,12 @@ def _paths(options: dict[str, Any], name: str) -> Paths:
 
 
 def _listed(given: str | Iterable[str]) -> Iterable[str]:
-    """Return paths from a list or a text. An empty text stays a path, which is refused later."""
+    # An empty text stays a path, which is refused later.
     return (given.split() or [given]) if isinstance(given, str) else given
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    """Forget the guard after `override_settings(WATCHWORD_GUARD=…)` in tests."""
+    """Forget the guard after `override_settings` in tests."""
     if setting == _SETTING:
         for guard in _made:
             guard.stop()

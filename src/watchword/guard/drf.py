@@ -122,12 +122,12 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: the token has each scope, and the log-in was at most `max_age` seconds ago."""
+    """Make a permission of scopes, and of the most seconds since log-in."""
     return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: the user has each role, and the log-in was at most `max_age` seconds ago."""
+    """Make a permission of roles, and of the most seconds since log-in."""
     return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
@@ -145,7 +145,7 @@ class RequestRefused(APIException):  # type: ignore[misc]
 
 
 class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
-    """Renders a refusal as it is, and the application's own EXCEPTION_HANDLER answer as JSON."""
+    """Renders a refusal, or what the application's EXCEPTION_HANDLER made of it."""
 
     media_type = "application/problem+json"
 
@@ -153,7 +153,6 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
         self._error = error
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        """Return the body."""
         if data is not self._error.detail:
             return cast(bytes, super().render(data, accepted_media_type, renderer_context))
         for name, value in self._error.refusal.headers:
@@ -174,7 +173,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """Check the caller of `force_authenticate` in tests. A user without a caller has no scopes or roles."""
+    """Check the caller of `force_authenticate` in tests. Without one a user has no scopes or roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -198,7 +197,7 @@ def _check_forced(request: Request, needs: Requirement) -> None:
 
 
 def _refuse_slips(request: Request) -> None:
-    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: says what to write."""
+    """Look for permissions where REST framework does not."""
     view: Any = request.parser_context.get("view")
     handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
     beside = getattr(handler, "permission_classes", None)
@@ -223,7 +222,6 @@ def _vary(request: Request) -> None:
 
 
 def _describe() -> None:
-    """Register our security scheme with drf-spectacular, if imported."""
     if "drf_spectacular.extensions" in sys.modules:
         import watchword.guard.spectacular  # noqa: F401  the import registers it
 

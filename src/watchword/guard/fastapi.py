@@ -1,12 +1,12 @@
-"""Protects FastAPI routes by security dependencies, which `/docs` lists with the right token address.
+"""Protects FastAPI routes by security dependencies.
 
 auth = FastAPIGuard(guard)
 
 @app.get("/orders")
 async def orders(caller: Annotated[Caller, auth.required(scopes="orders:read")]): ...
 
-admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group in one line
-caller: Annotated[Caller | None, auth.optional()]                                    None where no token is sent
+admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group
+caller: Annotated[Caller | None, auth.optional()]                                    None without a token
 """
 
 from __future__ import annotations
@@ -91,13 +91,11 @@ class _NoDependency(Security):
 
     @property
     def dependency(self) -> Any:  # FastAPI reads it first
-        """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     __signature__ = dependency
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Refuse likewise."""
         raise TypeError(self.slip)
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Any:
@@ -114,7 +112,7 @@ class _NoDependency(Security):
 
 
 class _Maker(_NoDependency):
-    """Makes dependencies: `auth.required` and `auth.optional`. Without parentheses FastAPI refuses both."""
+    """Makes dependencies: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
@@ -150,7 +148,6 @@ class _Made(_NoDependency):
 
     @property
     def dependency(self) -> _Scheme:
-        """Return what FastAPI calls."""
         return self._scheme
 
     def __eq__(self, other: object) -> bool:
@@ -171,8 +168,7 @@ class FastAPIGuard(_NoDependency):
     :param token_url: where `/docs` logs in; by default the issuer's `/token`.
     :param scopes: what scopes mean, for `/docs`.
     :param scheme_name: the security scheme's name in the OpenAPI document.
-    :param paste: whether `/docs` also has a field for a token from elsewhere. It costs each request a second
-        dependency.
+    :param paste: whether `/docs` also has a field for a token. It costs each request a second dependency.
     """
 
     required: _Maker
@@ -252,14 +248,12 @@ class _Scheme(SecurityBase):
 
     @property
     def optional(self) -> bool:
-        """Return whether a request without a token passes."""
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        """Return the caller of a request. :raises RequestRefused: there is none, or one without the right."""
         needs = self.needs
         if not needs.asked.scopes.issuperset(asked.scopes):
-            # `Security(…, scopes=[…])` around this dependency: check what the OpenAPI document says.
+            # `Security(…, scopes=[…])` around this dependency adds scopes.
             scopes = needs.asked.scopes.union(asked.scopes)
             needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
@@ -306,7 +300,7 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
-    """Add refusals to an operation of the OpenAPI document, and say where no token is needed."""
+    """Add refusals, and where no token is needed, to an operation."""
     for status, text in TOLD.items():
         operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
     listed = operation.get("security", [])
@@ -364,8 +358,7 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         return WebSocketException(POLICY_VIOLATION, refusal.code)
     if _HANDLERS in scope:
-        # So that no one has to register it. An application's own handler stays. If this key goes away, FastAPI's
-        # handler for HTTPException answers with the same status and headers.
+        # An application's own handler stays. Without this key FastAPI answers with the same status and headers.
         scope[_HANDLERS][0].setdefault(RequestRefused, answer)
     return RequestRefused(refusal)
 

@@ -7,7 +7,7 @@ auth = FlaskGuard(guard)
 def orders():
     return {"for": current_caller.user_id}
 
-auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
+auth.protect(blueprint, roles="admin")      a group; `auth.protect(app)` for everything
 
 A refusal is raised as an HTTPException, so that nothing takes it for the view's result and `errorhandler(401)` works.
 """
@@ -49,7 +49,7 @@ from watchword.guard.refusals import Refusal
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _P = ParamSpec("_P")
-# In the environ, since `g` can outlive a request. No client can set it: headers are there under `HTTP_…`.
+# In the environ, since `g` can outlive a request. No client can set it: headers begin with `HTTP_`.
 _KEPT: Final = "watchword.caller"
 _OURS: Final = "__watchword_guard__"
 _UNUSED: Final = "watchword.unused"
@@ -149,7 +149,7 @@ class RequestRefused(HTTPException):
         self.refusal = refusal
         self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # flask-restx answers with it
         super().__init__(self.data["detail"], Response(refusal.body, refusal.status, list(refusal.headers)))
-        # Flask-SocketIO sends it to a refused client.
+        # For Flask-SocketIO's clients.
         self.error_args = {"message": self.data["detail"], "data": self.data}
 
 
@@ -166,7 +166,7 @@ def _refused(refusal: Refusal) -> RequestRefused:
 
 
 class _Check:
-    """Checks what a view needs, by its FlaskGuard's present guard."""
+    """Checks what a view needs."""
 
     def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
         self._auth = auth
@@ -174,7 +174,6 @@ class _Check:
         self._needs = auth.guard.require(**asked)
 
     def __call__(self) -> None:
-        """Keep the caller of this request. :raises RequestRefused: there is no good one."""
         needs, guard = self._needs, self._auth.guard
         if needs.guard is not guard:
             self._needs = needs = replace(needs, guard=guard)
@@ -220,7 +219,7 @@ def _made_for_a_request(written: str | None) -> None:
 
 
 def _check_last(_: Flask, **__: Any) -> None:
-    """Refuse the answer of code that called a decorator in place of a check. :raises RuntimeError: what to write."""
+    """Refuse the answer of code that called a decorator in place of a check."""
     if written := request.environ.pop(_UNUSED, None):
         raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
 
@@ -253,7 +252,7 @@ request_started.connect(_check_first)
 
 
 def _refuse_beside(view_class: Any) -> None:
-    """Look for our decorators where Flask does not. :raises RuntimeError: names the right place."""
+    """Look for our decorators where Flask does not."""
     for name in ("decorator", "method_decorators"):
         given = getattr(view_class, name, ())
         given = (given.values() if isinstance(given, dict) else given) if isinstance(given, Iterable) else (given,)
@@ -288,5 +287,4 @@ def _above_the_route(view: Any, written: str) -> RuntimeError:
 
 
 def _flask_answers() -> bool:
-    """Return whether Flask answers without any view."""
     return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False) is True

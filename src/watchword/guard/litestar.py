@@ -210,7 +210,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
 
 def _refuse_slips(handler: BaseRouteHandler) -> None:
-    """Look for slips in place of `auth.required()`. :raises ImproperlyConfiguredException: says what to write."""
+    """Look for slips in place of `auth.required()`."""
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
@@ -229,7 +229,6 @@ class _Watched:
         self._guard = guard
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Call it. :raises ImproperlyConfiguredException: it returned an awaitable, or one of ours."""
         mark = _judging.set(True)
         try:
             given = await self._guard(connection, handler)

@@ -90,7 +90,7 @@ def _routes(place: object, view: object) -> bool:
 
 
 def _handlers(socketio: Any) -> Iterator[object]:
-    """Yield Flask-SocketIO's handlers: in a list until there is a server, which keeps them then."""
+    """Yield Flask-SocketIO's handlers, before and after there is a server."""
     yield from (each[1] for each in getattr(socketio, "handlers", None) or () if isinstance(each, tuple))
     for events in getattr(getattr(socketio, "server", None), "handlers", {}).values():
         yield from events.values()

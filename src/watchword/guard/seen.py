@@ -1,7 +1,7 @@
 """Remembers callers by the header or token that they sent. Most requests are answered from here.
 
-An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. When the list
-of revocations has changed, the token is looked up in it again.
+An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. A changed list
+of revocations is asked again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SeenCallers:
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self.now = clock.now
-        # `read` is twice as fast as `now`, but may go back a little. So no token is recalled in the last seconds of
-        # its life: a clock that went back could make it valid again.
+        # `read` is twice as fast as `now`, but may go back a little and revive an expired token. So no token is
+        # recalled in its last seconds.
         self._read, self._margin = clock.now, 0
         if type(clock) is SystemClock:
             self._read, self._margin = clock.read, STEP_BACK
@@ -104,8 +104,6 @@ class SeenCallers:
 
 
 class _Seen:
-    """Holds a caller, and what it was checked by."""
-
     __slots__ = ("caller", "list_state", "recalled_until", "valid_from", "valid_until", "verifier")
 
     def __init__(self, caller: Caller, verifier: Verifier, list_state: object, margin: int) -> None:
@@ -118,7 +116,6 @@ class _Seen:
         self.recalled_until = self.valid_until - margin
 
     def passes(self, standing: Standing) -> bool:
-        """Return whether the list of revocations lets it pass."""
         revocations = standing.revocations
         state = revocations.state  # before the list, as above
         if revocations.refuses(self.caller.claims):

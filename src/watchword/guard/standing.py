@@ -1,7 +1,6 @@
 """Holds what a guard knows now. Requests read it without a lock; the follower replaces its parts.
 
-Each attribute is one reference, exchanged in one step. What belongs together (policy, keys, verified tokens) is one
-object.
+Each attribute is one reference: what belongs together (policy, keys, verified tokens) is replaced together.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ class _Made(Middleware):
     """Is middleware, and refuses to be a decorator."""
 
     def __call__(self, *_: object) -> Never:
-        """Refuse. :raises TypeError: says what to write."""
         raise TypeError(_HINT)
 
 

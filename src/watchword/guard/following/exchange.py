@@ -46,7 +46,7 @@ class FetchFault(Exception):
 
 
 class Aborted(Exception):
-    """Says that a fetch was given up, by no fault of the service."""
+    """Says that a fetch was given up."""
 
 
 def check_ok(answer: Answer) -> None:

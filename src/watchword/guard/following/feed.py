@@ -3,11 +3,11 @@
 The rules for a page, in order:
 
 * `reset` with another feed: a new list is drafted, and replaces ours when complete.
-* `reset` with our feed: its entries are added. None of ours is dropped: a replica that lags must not undo a revocation.
+* `reset` with our feed: entries are only added, so that a replica that lags undoes no revocation.
 * no `reset`: the page continues our list or the draft; otherwise the whole list is fetched.
 * Entries of keys outlive every list.
 
-The list's age counts from `as_of`, when the service read its database: a replica that is cut off has no news.
+The list's age counts from `as_of`, when the service read its database: a replica may be cut off.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class FeedReader:
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
-        """Count a failed fetch, and return the seconds to wait: so few that news arrive within 2 s of a recovery."""
+        """Count a failed fetch, and return the seconds to wait: news must arrive within 2 s of a recovery."""
         self.failures += 1
         if fault.retry_after is not None:
             return fault.retry_after * (0.5 + 0.5 * jitter)
@@ -165,12 +165,10 @@ class FeedReader:
         check_ok(answer)
 
     def _start_over(self) -> None:
-        """Ask for the whole list. The present one stays in force until then."""
         self._draft = None
         self.in_force = self.in_force._replace(cursor=None)
 
     def _target(self, page: Page) -> FeedState:
-        """Return the list that a page belongs to."""
         if page.reset and page.feed_id == self.in_force.feed_id:
             self._draft = None
             return self.in_force
@@ -202,11 +200,11 @@ class FeedReader:
                 # At once, also while another list is drafted.
                 self.in_force.revocations.add("key", subject, 0, NEVER)
                 revocations.add("key", subject, 0, NEVER)
-            # A kind that a later version of the service knows is passed over: refusing the page would lose the rest.
+            # Skip an unknown kind of a later version: refusing the page would lose the rest.
 
     def _commit(self, reached: FeedState, page: Page, answer: Answer, wall: int) -> PageNews:
         self.failures = 0
-        # The first version that is named is that of the keys that are being fetched anyway.
+        # The first version is that of the keys being fetched.
         version_changed = page.keys != "" and self._keys_version not in {"", page.keys}
         self._keys_version = page.keys or self._keys_version
         news = PageNews(page.more, self.complete and (version_changed or self._new_keys_revoked))
@@ -226,9 +224,9 @@ class FeedReader:
 
 
 def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
-    """Go on refusing what the former list refused: another database, such as a backup, may not know it.
+    """Go on refusing what the former list refused: a restored database may not know it.
 
-    No one is refused wrongly: ids are never reused, and a restored user's versions are far higher.
+    No one is refused wrongly: ids are never reused, and versions are far higher after a restore.
     """
     entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):

@@ -200,7 +200,6 @@ class ServiceFollower:
         self._found_this_process()
 
     def _unsettle(self) -> None:
-        """Let the next check restart a dead thread."""
         with self._lock:  # or the other thread could settle again at once
             self._standing.unsettle()
 
@@ -277,7 +276,7 @@ class ServiceFollower:
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
         """Fetch and add a page. Return whether another follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
-        # A stopped thread that did not end in time may be here too.
+        # A stopped thread may be here too.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
             self._standing.revocations = feed.in_force.revocations

@@ -154,8 +154,8 @@ class KeySchedule:
     def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
         """Plan the next fetch after a good one, a little before `max_age` ends.
 
-        :param late: whether an announced change is still missing: another of the service's workers may not know it
-            yet. It is asked again, three times at most.
+        :param late: whether an announced change is missing, as at a worker that does not know it yet. It is asked
+            again three times at most.
         """
         self.ready, self.under_way, self.failures = True, False, 0
         self._late = self._late + 1 if late else 0
