@@ -59,9 +59,7 @@ class GuardMiddleware:
 
     :param prefix: only paths under it need a token, relative to where `app` is mounted (`guard.paths`).
     :param except_paths: paths that need none; `/*` at the end means all below.
-    :param scopes: the token must have each.
-    :param roles: the user must have each.
-    :param max_age: the most seconds since log-in.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     """
 
@@ -138,7 +136,7 @@ class GuardMiddleware:
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Return whether a request is a CORS preflight, which never has a token."""
+    """Return whether a request is a CORS preflight."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 
@@ -155,7 +153,7 @@ async def check(needs: Requirement, scope: Scope) -> Caller:
 
 
 async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
-    """Return the caller, or None where no token is sent. A bad token is still refused."""
+    """Return the caller, or None without a token. A bad token is still refused."""
     try:
         return await check(needs, scope)
     except TokenError as error:
@@ -218,7 +216,7 @@ def remember(scope: Scope, caller: Caller | None) -> None:
 
 
 async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer a request with a refusal. A WebSocket is closed where its handshake cannot be answered."""
+    """Answer with a refusal, or close a WebSocket whose handshake cannot be answered."""
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"

@@ -96,9 +96,7 @@ def guarded(
 
     A view that needs a caller needs no CSRF token: no other site can make a browser send a bearer token.
 
-    :param scopes: the token must have each.
-    :param roles: the user must have each.
-    :param max_age: the most seconds since log-in.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     :raises TypeError: a slip; the message says what to write.
     :raises ValueError: roles or scopes are empty.
@@ -181,7 +179,7 @@ def _is_async(view: Any) -> bool:
 
 
 def _owner(view: Any) -> Any:
-    """Return the object that a method belongs to, or None. `method_decorator` binds it in partials."""
+    """Return a method's object, or None. `method_decorator` binds it in partials."""
     while view is not None:
         view = getattr(view, "func", view)
         owner = getattr(view, "__self__", None)
@@ -211,7 +209,7 @@ class GuardMiddleware:
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
         _in_place[:] = [True]
-        get_guard()  # the site must not start with wrong settings
+        get_guard()  # raises for wrong settings
         _check_place(options)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -233,7 +231,7 @@ class GuardMiddleware:
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
         if self._protect.guards(request.path_info):
-            request.csrf_processing_done = True  # only a request with a bearer token gets past the check
+            request.csrf_processing_done = True  # the check passes bearer tokens only
             return True
         return self._optional.guards(request.path_info)
 

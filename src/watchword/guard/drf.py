@@ -46,16 +46,16 @@ _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
-    """Sets `request.user` and `request.auth` (the `Caller`) from the access token. Without one the next class is asked.
+    """Sets `request.user` and `request.auth` (the `Caller`). Without a token the next class is asked.
 
-    Override `user_of` for users of your own.
+    Override `user_of` for your own users.
     """
 
     def __init__(self) -> None:
         _describe()
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
-        """Return user and caller, or None where no token is sent. :raises RequestRefused: for a bad token."""
+        """Return user and caller, or None without a token. :raises RequestRefused: a bad token."""
         needs = get_guard().require()
         _refuse_slips(request)
         _vary(request)
@@ -87,7 +87,7 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
 class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
     """Permits requests with a good token.
 
-    It raises the refusal itself, with our codes and challenge: put it last in `A | B`. `~HasCaller` is a TypeError.
+    It raises the refusal itself: put it last in `A | B`. `~HasCaller` is a TypeError.
     """
 
     scopes: Names = EVERYONE
@@ -161,7 +161,7 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
 
 
 def _introduce(request: Request, caller: Caller | None) -> None:
-    """Make the caller `request.user` where another authentication class came first."""
+    """Set the caller where another authentication class came first."""
     for each in request.authenticators:
         if isinstance(each, CallerAuthentication):
             request.user, request.auth = each.user_of(cast(Caller, caller)), caller

@@ -45,7 +45,7 @@ from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
 
-# So that a route may answer with a caller without declaring it.
+# So that routes may answer with a caller.
 ENCODERS_BY_TYPE.update({Caller: Caller.to_dict, AccessClaims: AccessClaims.to_dict})
 Caller.__pydantic_serializer__ = TypeAdapter(Caller).serializer  # type: ignore[attr-defined]
 
@@ -82,8 +82,8 @@ class RequestRefused(HTTPException):
 class _NoDependency(Security):
     """Raises where a route uses it as a dependency.
 
-    It must be a `Security`. Otherwise FastAPI would ignore it in `Annotated[Caller, auth.required]`, and fill its
-    parameters from the query string in `Depends(auth.required)`.
+    It is a `Security`, so that FastAPI reads it. Otherwise FastAPI would ignore it in `Annotated[Caller,
+    auth.required]`, and fill its parameters from a client's query string in `Depends(auth.required)`.
     """
 
     def __init__(self, written: str, right: str) -> None:
@@ -123,9 +123,7 @@ class _Maker(_NoDependency):
     ) -> Any:
         """Return the dependency, for `Annotated[Caller, …]` and `dependencies=[…]`.
 
-        :param scopes: the token must have each; `Security(…, scopes=[…])` around it adds more.
-        :param roles: the user must have each.
-        :param max_age: the most seconds since log-in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`; `Security(…, scopes=[…])` around it adds more.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
@@ -162,8 +160,8 @@ class _Made(_NoDependency):
 class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
-    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None where no token
-    is sent, and still refuses a bad one. Equal arguments give equal dependencies.
+    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None without a token,
+    and still refuses a bad one. Equal arguments give equal dependencies.
 
     :param token_url: where `/docs` logs in; by default the issuer's `/token`.
     :param scopes: what scopes mean, for `/docs`.
@@ -195,7 +193,7 @@ class FastAPIGuard(_NoDependency):
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every dependency asks. Tests may replace it at any time."""
+        """Return the guard that all dependencies ask. Tests may replace it."""
         return self._guard
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -207,7 +205,7 @@ class FastAPIGuard(_NoDependency):
 
     @asynccontextmanager
     async def lifespan(self, _: Annotated[Any, FROM_CODE] = None) -> AsyncIterator[None]:
-        """Run the guard with the application, so that no request waits: `FastAPI(lifespan=…)`."""
+        """Run the guard with the application: `FastAPI(lifespan=…)`."""
         self.guard.start()
         yield
         await asyncio.to_thread(self.guard.stop)
@@ -287,7 +285,7 @@ class _SchemeWithField(_Scheme):
         return await super().__call__(connection, asked)
 
 
-# Older releases of FastAPI resolve annotations of functions only, not of callable objects.
+# Older FastAPI resolves annotations of functions only.
 for _each in (_Scheme, _SchemeWithField):
     _each.__call__.__annotations__.update(connection=HTTPConnection, asked=SecurityScopes)
 
@@ -310,7 +308,7 @@ def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
 
 
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the function that describes a route: in FastAPI no dependency can add this."""
+    """Wrap the function that describes a route; no dependency can."""
 
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
@@ -324,7 +322,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`: FastAPI reads its dependencies only with the first request."""
+    """Wrap `include_router`, whose dependencies FastAPI reads late."""
 
     @wraps(include)
     def included(self: APIRouter, *args: Any, **given: Any) -> None:
@@ -364,7 +362,7 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
 
 
 async def answer(connection: HTTPConnection, error: RequestRefused) -> Response:
-    """Answer with the problem document; for `app.add_exception_handler(RequestRefused, answer)`."""
+    """Answer with the problem document, in `app.add_exception_handler(RequestRefused, answer)`."""
     refusal = error.refusal
     made = Response(b"" if connection.scope.get("method") == "HEAD" else refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)

@@ -9,7 +9,7 @@ def orders():
 
 auth.protect(blueprint, roles="admin")      a group; `auth.protect(app)` for everything
 
-A refusal is raised as an HTTPException, so that nothing takes it for the view's result and `errorhandler(401)` works.
+A refusal is raised as an HTTPException, so that no decorator takes it for a result and `errorhandler(401)` works.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class FlaskGuard:
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every check asks. Tests may replace it at any time."""
+        """Return the guard that all views ask. Tests may replace it."""
         return self._guard
 
     @guard.setter
@@ -94,9 +94,7 @@ class FlaskGuard:
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """Decorate a view, sync or async, to run for good callers only.
 
-        :param scopes: the token must have each.
-        :param roles: the user must have each.
-        :param max_age: the most seconds since log-in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`.
         """
         misuse.no_positional(misplaced, "auth.required")
         _made_for_a_request("auth.required")
@@ -198,7 +196,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
             check()
             return current_app.ensure_sync(view)(*args, **kwargs)
 
-        # A decorator above copies it to what is routed.
+        # Decorators above copy it.
         setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
         with suppress(TypeError):  # not weakly referable
             _bare[view] = written
@@ -228,11 +226,7 @@ request_finished.connect(_check_last)
 
 
 def _check_first(app: Flask, **_: Any) -> None:
-    """Check a view before the decorators above its guard, such as a cache that answers instead.
-
-    :raises RequestRefused: as the guard itself.
-    :raises RuntimeError: a bare view is routed that has a guard.
-    """
+    """Check a view before the decorators above its guard, such as a cache. Refuse a routed bare view."""
     view = app.view_functions.get(request.endpoint or "")
     # A decorator above may answer a preflight, which has no token.
     if view is None or request.method == "OPTIONS":

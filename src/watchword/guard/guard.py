@@ -107,7 +107,7 @@ class Guard:
 
     @classmethod
     def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
-        """Make a guard in the service's own process: no network, no threads, always up to date.
+        """Make a guard in the service's own process, without network and threads.
 
         :param issuer: the service's public URL, for addresses in problem documents.
         """
@@ -238,11 +238,11 @@ class Guard:
 
     @property
     def ready(self) -> bool:
-        """Return whether there are keys and a complete list: for the application's readiness check."""
+        """Return whether there are keys and a complete list, for readiness checks."""
         return self._follower is None or self._follower.ready
 
     def feed_age(self) -> float | None:
-        """Return the list's age in seconds, since the service read its database; None without a list."""
+        """Return the list's age in seconds; None without a list."""
         return None if self._follower is None else self._follower.feed_age()
 
     @contextmanager

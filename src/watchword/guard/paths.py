@@ -1,4 +1,4 @@
-"""Decides which paths a prefix covers: all that the application could route there."""
+"""Decides which paths a prefix covers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# Applications read these differently: they decode, collapse, resolve or cut them off, or not.
+# Applications decode, collapse, resolve or cut these off, or not.
 _AMBIGUOUS: Final = re.compile(r"//|/\.\.?(?:/|\Z)|[%\\;\x00-\x1f\x7f]")
 _BELOW: Final = "/*"
-# Patterns, addresses and routes have these, but no path.
+# For patterns, addresses and routes.
 _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
 

@@ -1,7 +1,4 @@
-"""Makes the answer that refuses a request, for every adapter (RFC 6750 section 3, RFC 9457, RFC 9470).
-
-It equals the service's own answers: both use one table, so that clients handle one form.
-"""
+"""Makes the answer that refuses a request (RFC 6750 section 3, RFC 9457, RFC 9470), equal to the service's own."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Binds what a route needs to its guard: `check` a request, and make what that raises the answer."""
+    """Binds what a route needs to its guard."""
 
     guard: Judge
     asked: Needs = NOTHING
@@ -61,7 +61,7 @@ class Requirement:
         return await self.guard.check_async(authorization, roles=roles, scopes=scopes, max_age=max_age)
 
     def check_optional(self, authorization: Authorization) -> Caller | None:
-        """Return the caller, or None where no token is sent. A bad token is still refused."""
+        """Return the caller, or None without a token. A bad token is still refused."""
         try:
             return self.check(authorization)
         except TokenError as error:

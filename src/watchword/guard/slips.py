@@ -12,11 +12,7 @@ from watchword.guard.requirement import Requirement
 
 
 def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None) -> Requirement:
-    """Return what a route needs.
-
-    :raises TypeError: no guard, no names or no age.
-    :raises ValueError: an empty list, as from a missing setting: every caller would pass.
-    """
+    """Return what a route needs. :raises TypeError: wrong types. :raises ValueError: an empty list of names."""
     return misuse.a_guard(guard, where).require(scopes=scopes, roles=roles, max_age=max_age)
 
 
@@ -39,10 +35,7 @@ _HANDLING: Final = {
 
 
 def for_a_request(frame: FrameType | None) -> bool:
-    """Return whether FastAPI or Starlette runs this frame for a request, where a new dependency has no effect.
-
-    A module imported meanwhile does not count.
-    """
+    """Return whether FastAPI or Starlette runs this frame for a request. A module imported meanwhile does not count."""
     while frame is not None and frame.f_code.co_name != "<module>":
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
             scope = frame.f_locals.get("scope")  # a lifespan passes here too

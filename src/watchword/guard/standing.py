@@ -35,8 +35,8 @@ class TokenVerifier(Protocol):
 class Standing:
     """Holds verifier and revocations, and until when requests may rely on both.
 
-    `settled_until` is a time of `clock.elapsed`, `recall_until` one of the wall clock. `ALWAYS`: nothing changes that.
-    `NOT_NOW`: the next request asks the follower first. `strict`: each request checks both clocks.
+    `settled_until` is a time of `clock.elapsed`, `recall_until` of the wall clock. `NOT_NOW`: the next request asks the
+    follower first. `strict`: each request checks both clocks.
     """
 
     __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")

@@ -1,8 +1,7 @@
 """Notices that this process was suspended so long that the list may be old.
 
-After a pause an old answer in a socket looks new. So only an attempt to get news without a pause counts, and requests
-rely on it for `max_stale` seconds. Two clocks detect a pause: one that goes on while the machine sleeps, and the wall
-clock.
+After a pause an old answer in a socket looks new. So only an attempt without a pause counts, for `max_stale` seconds.
+Two clocks detect a pause: one that goes on while the machine sleeps, and the wall clock.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Awake:
         return False, None
 
     def attempt_ended(self, began: Moment) -> None:
-        """Count an attempt, also a failed one, if it had no pause and began after the first request to wait."""
+        """Count an attempt, also a failed one, if it had no pause and began after a request waited."""
         with self._lock:
             now = self.moment()
             paused = now.elapsed - began.elapsed > LONGEST_ATTEMPT or now.wall - began.wall > LONGEST_ATTEMPT

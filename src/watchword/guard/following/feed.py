@@ -1,4 +1,4 @@
-"""Reads the list of revocations. Pure: it says what to fetch, and reads the answer.
+"""Reads the list of revocations. Pure: it does no I/O.
 
 The rules for a page, in order:
 
@@ -98,9 +98,9 @@ class FeedReader:
         self.failures = 0
 
     def fetch(self, *, at_once: bool = False) -> Fetch:
-        """Return what to fetch. The service waits for news, except after a failure.
+        """Return what to fetch.
 
-        :param at_once: whether the answer must come at once, even without news.
+        :param at_once: whether the service must not wait for news. After a failure it never does.
         """
         cursor = (self._draft or self.in_force).cursor
         url = self._service.feed_url(cursor, keys=self._keys_version, wait=not (self.failures or at_once))
@@ -132,7 +132,7 @@ class FeedReader:
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
-        """Return the seconds to wait after a page. An overloaded service answers polls at once."""
+        """Return the seconds to wait after a page: an overloaded service answers at once."""
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
@@ -215,7 +215,7 @@ class FeedReader:
                 self._draft = reached
             return news
         self.in_force, self._draft, self.complete = reached, None, True
-        # The lag is measured by the service's clock, since ours may differ. An older answer changes no age.
+        # The lag by the service's clock, since ours may differ. An older answer changes no age.
         self._as_of = page.as_of if self._as_of is None else max(self._as_of, page.as_of)
         lag = max(server_time(answer, wall) - page.as_of, 0)
         fresh_at = answer.arrived - lag

@@ -72,7 +72,7 @@ class HttpClient:
         waiting = self._socket
         if waiting is not None:
             with suppress(OSError):
-                # A TLS socket's own method would drop its state while the other thread reads.
+                # A TLS socket's own method would drop its state under the reader.
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class HttpClient:
 
 
 class _Line(io.RawIOBase):
-    """Wraps a socket for http.client. Before each step its time-out is set to the remaining time."""
+    """Wraps a socket for http.client, with the remaining time as time-out of each step."""
 
     def __init__(self, connected: socket.socket, deadline: float, now: Callable[[], float]) -> None:
         self._socket = connected
@@ -181,7 +181,6 @@ class _Line(io.RawIOBase):
 
 
 def _in_words(error: Exception, url: str) -> str:
-    """Explain a network error to the operator."""
     origin = origin_of(url)
     where = f"{origin.host}:{origin.port}"
     if isinstance(error, socket.gaierror):

@@ -60,7 +60,7 @@ class Worker:
         self._wake.set()
 
     def stop(self) -> None:
-        """End, also during a fetch. Wait a second at most: the look-up of a name cannot be ended."""
+        """End, also during a fetch. Wait a second at most: a name's look-up cannot be ended."""
         self._stopped = True
         self._client.abort()
         self._wake.set()
