@@ -98,7 +98,7 @@ def _usable(file: Path, path: Path) -> Iterator[Path]:
 
 
 def _uninterrupted() -> None:
-    """Ignore signals for the last moment, whose outcome must be printed."""
+    """Ignore signals for the last moment: its outcome must be printed."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
 

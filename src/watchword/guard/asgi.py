@@ -57,7 +57,7 @@ class GuardMiddleware:
 
     Put it inside CORS middleware: a preflight has no token, and a page reads a refusal only with CORS headers.
 
-    :param prefix: only paths under it need a token, relative to where `app` is mounted (`guard.paths`).
+    :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`).
     :param except_paths: paths that need none; `/*` at the end means all below.
     :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
@@ -216,7 +216,7 @@ def remember(scope: Scope, caller: Caller | None) -> None:
 
 
 async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer with a refusal, or close a WebSocket whose handshake cannot be answered."""
+    """Answer with a refusal, or close a WebSocket if its handshake cannot be answered."""
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"

@@ -70,7 +70,7 @@ _PROBLEM: Final = {
 class RequestRefused(HTTPException):
     """Says that a guard refused a request; `refusal` is the answer.
 
-    To answer otherwise, register a handler for this class or its status.
+    Register a handler for this class or its status to answer otherwise.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -322,7 +322,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`, whose dependencies FastAPI reads late."""
+    """Wrap `include_router`: FastAPI reads its dependencies late."""
 
     @wraps(include)
     def included(self: APIRouter, *args: Any, **given: Any) -> None:

@@ -18,10 +18,7 @@ def a_guard(given: object, where: str) -> Guard:
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:
-    """Refuse arguments without a name: a view without parentheses, or roles.
-
-    :raises TypeError: says what to write.
-    """
+    """Refuse arguments without a name: a view without parentheses, or roles. :raises TypeError: always then."""
     if not given:
         return
     if isroutine(given[0]) or isclass(given[0]):
@@ -33,7 +30,7 @@ def no_positional(given: tuple[object, ...], written: str) -> None:
 
 
 def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callable[..., Any]:
-    """Return the view to protect. :raises TypeError: it is not one function; the message says what to write."""
+    """Return the view to protect. :raises TypeError: it is not one function."""
     if len(given) != 1 or not callable(given[0]):
         raise TypeError(f"guard: {written}(…) decorates a view: write @{written}(…) above `def`")
     if isclass(given[0]):
@@ -44,14 +41,14 @@ def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callab
 
 
 def a_switch(given: object, name: str) -> bool:
-    """Return a bool. :raises TypeError: anything else, such as "no", which would count as True."""
+    """Return a bool. :raises TypeError: another value, such as "no", which counts as True."""
     if not isinstance(given, bool):
         raise TypeError(f"guard: {name} is True or False, unlike {_shown(given)}")
     return given
 
 
 def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
-    """Return several texts. :raises TypeError: one text, which would count as its letters, or other things."""
+    """Return several texts. :raises TypeError: one text, which would count by letters, or other things."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"guard: {name} is a list of texts, unlike {_shown(given)}")
     listed = frozenset(given)

@@ -16,7 +16,7 @@ else:
 
 
 class _TheIssuer(str):
-    """Says that no audience was written. None or an empty text, as from a missing setting, is an error."""
+    """Says that no audience was written. None or "", as from a missing setting, is an error."""
 
     __slots__ = ()
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# Applications decode, collapse, resolve or cut these off, or not.
+# Some applications decode, collapse, resolve or cut off these.
 _AMBIGUOUS: Final = re.compile(r"//|/\.\.?(?:/|\Z)|[%\\;\x00-\x1f\x7f]")
 _BELOW: Final = "/*"
-# For patterns, addresses and routes.
+# Patterns, addresses and routes have these; no path does.
 _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
 

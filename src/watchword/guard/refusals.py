@@ -78,8 +78,7 @@ def refusal_of(
     """Return the answer for an error.
 
     :param issuer: for the problem's `type`, `<issuer>/problems/<code>`; empty: `about:blank`.
-    :param scopes: the needed scopes, for the challenge.
-    :param max_age: the allowed seconds since log-in, for the challenge (RFC 9470).
+    :param scopes: like `max_age` (seconds) what was asked for; the challenge names it (RFC 9470).
     """
     code, detail = (error.code, error.message) if error.code in _RAISED else ("internal_error", _INTERNAL_DETAIL)
     row = PROBLEMS[code]

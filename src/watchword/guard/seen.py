@@ -94,7 +94,7 @@ class SeenCallers:
             return None
 
     def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
-        # Read the state before the list: an addition in between makes another state, so the next request looks again.
+        # The state before the list: after an addition in between the next request looks again.
         revocations = self._standing.revocations
         state, verifier = revocations.state, self._standing.verifier
         caller = Caller.of(verifier.verify(token, now=now, revocations=revocations))

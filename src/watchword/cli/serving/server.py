@@ -75,7 +75,7 @@ class Lifespan(LifespanOn):
     async def send(self, message: LifespanSendMessage) -> None:
         """Receive the application's report."""
         if message["type"] == "lifespan.startup.failed":
-            # Frameworks send a traceback here, then raise: the error is explained, not logged.
+            # Frameworks send a traceback, then raise: the error is explained, not logged.
             self.startup_failed = True
             self.startup_event.set()
         else:

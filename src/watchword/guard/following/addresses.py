@@ -33,7 +33,7 @@ class ServiceAddress:
 
     :param issuer: its name, byte for byte as in `iss`.
     :param url: where to reach it, without a slash at the end.
-    :param plain_http: whether `url` may be plain http beyond this machine.
+    :param plain_http: as in `Guard`.
     """
 
     issuer: str

@@ -15,8 +15,7 @@ class Fetch(NamedTuple):
     """Describes one GET. Redirects are never followed.
 
     :param limit: the most bytes of the body.
-    :param seconds: the time from resolving the name to the last byte.
-    :param headers: additional request headers.
+    :param seconds: the time from the name's look-up to the last byte.
     """
 
     url: str

@@ -36,8 +36,7 @@ class ServiceFollower:
     """Fetches keys and revocations, and says whether requests may rely on the standing.
 
     :param verifier: needs keys; None for a shared secret.
-    :param feed: the list to follow, or None.
-    :param open_client: makes an HTTP client for each thread.
+    :param open_client: called for each thread.
     """
 
     def __init__(

@@ -26,8 +26,7 @@ _AGENT = "watchword-guard"
 class HttpClient:
     """Fetches one thing at a time over a kept connection. For one thread, except `abort` and `cut`.
 
-    :param tls: for certificates that the system does not know. They are always checked.
-    :param allow_private_networks: whether a name may resolve to a private address.
+    :param tls: like `allow_private_networks` as in `Guard`.
     """
 
     def __init__(
