@@ -74,7 +74,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "claims": self.claims.to_dict(),
         }
 
-    # Pydantic's protocol: FastAPI may answer with a caller, and never read one.
+    # Pydantic's protocol: FastAPI may write a caller, never read one.
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:

@@ -7,7 +7,7 @@
     def orders(request):
         return JsonResponse({"for": request.caller.user_id})
 
-WATCHWORD_GUARD takes what `Guard` takes; `secret` for a shared secret; or `guard`, a Guard or its dotted name. The
+WATCHWORD_GUARD takes the options of `Guard`; `secret`, a shared secret; or `guard`, a Guard or its dotted name. The
 middleware takes `protect`, `optional` and `except`: lists of paths, or texts with spaces.
 """
 
@@ -98,8 +98,7 @@ def guarded(
 
     :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
-    :raises TypeError: a slip; the message says what to write.
-    :raises ValueError: roles or scopes are empty.
+    :raises TypeError, ValueError: a slip; the message says what to write.
     """
     if view is not None:
         _check_view(view)
@@ -165,7 +164,7 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
 
 
 def _of_caller(request: HttpRequest, answer: Any) -> Any:
-    """Keep caches, such as `cache_page`, from giving one caller's answer to others."""
+    """Keep caches from giving one caller's answer to others."""
     if isinstance(answer, HttpResponseBase):
         patch_vary_headers(answer, ["Authorization"])
         if request.caller is not None and not answer.has_header("Cache-Control"):
@@ -192,8 +191,8 @@ def _owner(view: Any) -> Any:
 class GuardMiddleware:
     """Checks requests for paths under `protect` and sets `request.caller`, None elsewhere.
 
-    Under `optional` a request without a token passes, a bad token does not. Paths in `except` are not checked. CORS
-    middleware belongs before this one: a preflight has no token.
+    Under `optional` a request without a token passes, a bad token does not. CORS middleware belongs before this one: a
+    preflight has no token.
     """
 
     sync_capable = True
@@ -237,7 +236,7 @@ class GuardMiddleware:
 
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """Set `request.caller`, or return the answer that refuses the request."""
+    """Set `request.caller`, or return the refusal."""
     header = authorization_of(request)
     try:
         request.caller = needs.check_optional(header) if optional else needs.check(header)

@@ -11,8 +11,8 @@
         def get(self, request):
             return Response({"for": request.user.caller.user_id})
 
-The guard is that of `watchword.guard.django`, without its middleware. Without a token `request.user` is Django's
-AnonymousUser: leave out the permission where the caller is optional.
+The guard is that of `watchword.guard.django`. Without a token `request.user` is Django's AnonymousUser: leave out the
+permission where the caller is optional.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """Check the caller of `force_authenticate` in tests. Without one a user has no scopes or roles."""
+    """Check the caller of `force_authenticate` in tests. Without one there are no scopes or roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -214,7 +214,7 @@ def _shown(handler: Any) -> str:
 
 
 def _vary(request: Request) -> None:
-    """Keep caches, such as `cache_page`, from giving one caller's answer to others."""
+    """Keep caches from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():

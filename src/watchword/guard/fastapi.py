@@ -161,7 +161,7 @@ class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
     `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None without a token,
-    and still refuses a bad one. Equal arguments give equal dependencies.
+    and still refuses a bad one.
 
     :param token_url: where `/docs` logs in; by default the issuer's `/token`.
     :param scopes: what scopes mean, for `/docs`.
@@ -236,7 +236,7 @@ _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
 
 
 class _Scheme(SecurityBase):
-    """Is requirement and security scheme in one, so that a request runs one dependency."""
+    """Is requirement and security scheme in one: a request runs one dependency."""
 
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model

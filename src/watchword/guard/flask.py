@@ -120,9 +120,9 @@ class FlaskGuard:
     ) -> None:
         """Protect every view of an application or a blueprint, also later ones.
 
-        Flask's own answer to OPTIONS passes: CORS preflights have no token, and no view runs.
+        Flask's own answer to OPTIONS passes: CORS preflights have no token.
 
-        :param except_endpoints: unprotected endpoints, by whole names (`static`, `shop.prices`).
+        :param except_endpoints: whole names of unprotected endpoints (`static`, `shop.prices`).
         """
         if not isinstance(target, Flask | Blueprint):
             raise TypeError(f"guard: auth.protect(…) takes an application or a blueprint, unlike {target!r}")
@@ -140,7 +140,7 @@ class FlaskGuard:
 class RequestRefused(HTTPException):
     """Says that a guard refused a request; `refusal` is the answer, `data` its problem document.
 
-    It is also of werkzeug's class for its status (`Unauthorized`, …), so that Flask finds those handlers.
+    It is also of werkzeug's class for its status, so that Flask finds those handlers.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -157,7 +157,7 @@ def _kind(status: int, *more: type[Exception]) -> type[RequestRefused]:
 
 
 def _refused(refusal: Refusal) -> RequestRefused:
-    # Flask-SocketIO refuses a connection for its own error only. After any other the client may already be in rooms.
+    # Flask-SocketIO refuses a connection only for its own error. After another the client may be in rooms already.
     socketio = sys.modules.get("socketio.exceptions")
     more = (socketio.ConnectionRefusedError,) if socketio is not None else ()
     return _kind(refusal.status, *more)(refusal)
@@ -207,7 +207,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-"""The protected functions, each with its decorator. None may be routed itself."""
+"""The protected functions, each with its decorator. None may be routed."""
 
 
 def _made_for_a_request(written: str | None) -> None:

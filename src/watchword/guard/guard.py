@@ -171,7 +171,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Check without blocking the asyncio event loop."""
+        """Check on an asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
@@ -195,7 +195,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Check a bare token without blocking the asyncio event loop."""
+        """Check a bare token on an asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
@@ -207,8 +207,7 @@ class Guard:
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.
 
-        :param scopes: what the check asked for; the challenge names it.
-        :param max_age: likewise.
+        :param scopes: like `max_age` what the check asked for; the challenge names it.
         """
         return refusal_of(error, issuer=self.issuer, scopes=scopes, max_age=max_age)
 
@@ -225,7 +224,7 @@ class Guard:
             self._follower.stop()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
-        """Start, block until `ready` or for so long, and return whether it is. If not, a warning says why."""
+        """Start, block until `ready` or for so long, and return `ready`. If not, log why."""
         if self._follower is None or self._follower.wait_until_ready(seconds):
             return True
         self._events.emit("not_ready", service=self._follower.service.url, reason=self.why_not_ready)
@@ -233,7 +232,7 @@ class Guard:
 
     @property
     def why_not_ready(self) -> str | None:
-        """Return why the guard is not ready, for the operator; None where it is."""
+        """Return why it is not ready, for the operator, or None."""
         return None if self._follower is None else self._follower.why_not_ready()
 
     @property

@@ -27,10 +27,7 @@ Basis = tuple[Standing, ServiceFollower | None, SeenBasis]
 
 
 class Judge:
-    """Judges tokens by a standing. Threads may share it.
-
-    :param follower: keeps the standing up to date, or None.
-    """
+    """Judges tokens by a standing. Threads may share it."""
 
     def __init__(self, standing: Standing, clock: Clock, follower: ServiceFollower | None, events: Events) -> None:
         self.standing = standing
@@ -94,7 +91,7 @@ class Judge:
             self._events.emit("clock_behind", seconds=error.early_by, leeway=leeway, failures=self._too_early)
 
     def _worth_waiting(self, error: TokenError, token: str, verifier: TokenVerifier) -> Pending | None:
-        """Return what to wait for, or None: only a token that could be good under unknown keys waits."""
+        """Return what to wait for if unknown keys could make the token good, or None."""
         if error.code != "token_invalid" or self.follower is None or not isinstance(verifier, Verifier):
             return None
         return self.follower.ask_for_key() if _names_unknown_key(token, verifier) else None
@@ -111,7 +108,7 @@ def blocking(judging: Judging) -> Caller:
 
 
 async def awaiting(judging: Judging) -> Caller:
-    """Wait likewise, without blocking the event loop."""
+    """Wait likewise on an event loop."""
     try:
         while True:
             await next(judging).wait_async(WAIT)

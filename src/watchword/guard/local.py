@@ -9,10 +9,10 @@ from watchword.tokens.revocations import RevocationSet
 
 
 class Local(Protocol):
-    """Is a service in the same process, with its own keys and revocations."""
+    """Is such a service, with its own keys and revocations."""
 
     def verify(self, token: str) -> AccessClaims:
-        """Return a valid token's claims. :raises TokenError: any other token."""
+        """Return a valid token's claims. :raises TokenError: any other."""
         ...
 
 

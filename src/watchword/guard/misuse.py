@@ -18,7 +18,7 @@ def a_guard(given: object, where: str) -> Guard:
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:
-    """Refuse arguments without a name: a view without parentheses, or roles. :raises TypeError: always then."""
+    """Refuse arguments without a name: a view without parentheses, or roles. :raises TypeError: there are some."""
     if not given:
         return
     if isroutine(given[0]) or isclass(given[0]):
@@ -59,10 +59,7 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
 
 
 def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
-    """Return whether an application or blueprint in this frame routes the view before it is decorated.
-
-    A view that is decorated later on purpose was written elsewhere.
-    """
+    """Return whether an application or blueprint in this frame routes the view, which is written there, already."""
     code = getattr(unwrap(view), "__code__", None)
     if code is None or code.co_filename != frame.f_code.co_filename:
         return False

@@ -56,7 +56,7 @@ class Requirement:
         return self.guard.check(authorization, roles=roles, scopes=scopes, max_age=max_age)
 
     async def check_async(self, authorization: Authorization) -> Caller:
-        """Check without blocking the event loop."""
+        """Check on an event loop."""
         roles, scopes, max_age = self.asked
         return await self.guard.check_async(authorization, roles=roles, scopes=scopes, max_age=max_age)
 
@@ -70,7 +70,7 @@ class Requirement:
             raise
 
     async def check_optional_async(self, authorization: Authorization) -> Caller | None:
-        """Check likewise, without blocking the event loop."""
+        """Check likewise on an event loop."""
         try:
             return await self.check_async(authorization)
         except TokenError as error:

@@ -53,13 +53,13 @@ class Awake:
 
     @property
     def asked(self) -> bool:
-        """Return whether a request waits. An attempt must then end at once, even without news."""
+        """Return whether a request waits: an attempt must end at once, even without news."""
         return self._asked_at is not None
 
     def want(self, *, give_up: bool) -> tuple[bool, Pending | None]:
-        """Return whether this is the first request to wait, and what to wait for: an attempt that begins later.
+        """Return whether this request is the first to wait, and what for: a later attempt.
 
-        :param give_up: whether to go on without news after a wait of `WAIT` seconds.
+        :param give_up: whether to go on without news after `WAIT` seconds.
         """
         with self._lock:
             if not self.asleep():

@@ -7,7 +7,7 @@ The rules for a page, in order:
 * no `reset`: the page continues our list or the draft; otherwise the whole list is fetched.
 * Entries of keys outlive every list.
 
-The list's age counts from `as_of`, when the service read its database: a replica may be cut off.
+Age counts from `as_of`, when the service read its database: a replica may be cut off.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fetches by GET over http.client with a deadline. Nothing else in a guard uses the network.
 
-http.client limits each read only, and a slow server never exceeds that. So each step may take what remains of the
-whole fetch (docs/security/checklist.md, B12).
+http.client limits each read only, which a slow server never exceeds. So each step may take the fetch's remaining time
+(docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations

@@ -130,8 +130,8 @@ def max_age_of(cache_control: str) -> int:
 class KeySchedule:
     """Says when to fetch the key set. Times are monotonic seconds; `jitter` is 0 to 1.
 
-    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute. A
-    change that the feed announces is fetched at once.
+    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute.
+    Announced changes are fetched at once.
     """
 
     def __init__(self) -> None:
@@ -154,8 +154,7 @@ class KeySchedule:
     def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
         """Plan the next fetch after a good one, a little before `max_age` ends.
 
-        :param late: whether an announced change is missing, as at a worker that does not know it yet. It is asked
-            again three times at most.
+        :param late: whether an announced change is missing, since a worker does not know it yet: ask three times more.
         """
         self.ready, self.under_way, self.failures = True, False, 0
         self._late = self._late + 1 if late else 0

@@ -99,10 +99,7 @@ class Worker:
 
 
 def run_politely(work: Generator[None, None, _Result]) -> _Result:
-    """Do a piece of work, with pauses for requests between its chunks.
-
-    With a pause of zero this thread would take the interpreter's lock again at once.
-    """
+    """Do a piece of work, with pauses for requests. After a pause of zero this thread would run again at once."""
     while True:
         try:
             next(work)
