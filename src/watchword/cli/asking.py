@@ -1,4 +1,4 @@
-"""Asking before something is done that cannot be undone."""
+"""Asks before something that cannot be undone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def at_terminal() -> bool:
-    """Whether there is a person to ask."""
+    """Return whether there is a person to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if the person at the terminal agrees, or has said `--yes`.
+    """Return if the operator agrees, or gave `--yes`.
 
-    :raises CommandError: there is no one to ask.
-    :raises typer.Abort: anything but yes.
+    :raises CommandError: there is no terminal.
+    :raises typer.Abort: any other answer.
     """
     if yes:
         return

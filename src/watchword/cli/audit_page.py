@@ -1,4 +1,4 @@
-"""`python -m watchword.cli.audit_page`: prints `docs/reference/audit.md`, made from the table of events."""
+"""Prints `docs/reference/audit.md` from the table of events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ name or the e-mail address of a user. What is not on this page cannot be written
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     return _INTRODUCTION + "".join(_row(event) for event in EVENTS)
 
 

@@ -1,4 +1,4 @@
-"""`watchword backup`: a copy of the database, made while the service runs."""
+"""Copies the database while the service runs: `watchword backup`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from watchword.settings import Settings
 
 
 class _Copied(NamedTuple):
-    """How large the copy is, and what the database keeps of its master secret, if that can be told."""
+    """Holds the copy's bytes, and the check value of its master secret, if known."""
 
     size: int
     known: str | None
@@ -35,7 +35,7 @@ def backup(
     flags: dict[str, object],
 ) -> None:
     """Copy the database to a new file, while the service runs. The master secret is not in it: keep it elsewhere."""
-    # It needs no secret and changes nothing: the database keeps its schema, also under a newer version of this command.
+    # It needs no secret and changes nothing, not even an older schema.
     settings = load_settings(flags).settings
     require_database(settings)
     place = _place(file)
@@ -60,7 +60,7 @@ def _copy(source: Path, file: Path) -> _Copied:
         raise CommandError(
             f"{file} exists already", "give a name that is free: no backup is replaced", FAULT
         ) from error
-    except OSError as error:  # it names a file that no one typed: the copy has another name until it is complete
+    except OSError as error:  # it names an unfinished file, which no one typed
         reason = (error.strerror or str(error)).lower()
         raise CommandError(
             f"cannot write {file}: {reason}", "check the path, its owner and free space", FAULT
@@ -68,12 +68,12 @@ def _copy(source: Path, file: Path) -> _Copied:
 
 
 def _place(name: str) -> Path:
-    """Where the copy is to be. Raises `CommandError` where none can be."""
+    """Return the copy's path. :raises CommandError: it cannot be written there."""
     if not name:
         raise CommandError("the name of the file is empty", "see `watchword backup --help`", USAGE)
     try:
         name.encode()
-    except UnicodeEncodeError:  # SQLite takes no other names
+    except UnicodeEncodeError:  # SQLite takes only UTF-8
         raise CommandError(f"{name!a} is not UTF-8", "give the file another name", USAGE) from None
     file = Path(name)
     if not file.parent.is_dir():
@@ -82,7 +82,7 @@ def _place(name: str) -> Path:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    """What is unfinished would stay behind, as large as the database and under a name that begins with a dot."""
+    """Remove the unfinished copy, which would stay as a large hidden file."""
     from watchword.storage.sqlite_backup import remove_unfinished
 
     remove_unfinished()
@@ -97,7 +97,7 @@ async def _copied(source: Path, file: Path) -> _Copied:
     database = await SQLite.open(source)
     try:
         size = await database.backup(file)
-        with suppress(StorageError):  # a newer schema is copied all the same
+        with suppress(StorageError):  # a newer schema is copied too
             return _Copied(size, await master.known_to(database))
         return _Copied(size, None)
     finally:
@@ -105,7 +105,7 @@ async def _copied(source: Path, file: Path) -> _Copied:
 
 
 def _kept_in(settings: Settings, known: str | None) -> str:
-    """Where the secret is that this database was made with; both places if that cannot be told."""
+    """Return where the database's master secret is; both places if that is unknown."""
     from watchword.identity.keys import master
     from watchword.identity.keys.master import SECRET_FILE, Master
 

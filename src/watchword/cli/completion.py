@@ -1,4 +1,4 @@
-"""`watchword completion`: what a shell needs to complete commands and flags."""
+"""Completes commands and flags in shells: `watchword completion`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, Final
 import typer
 
 ASKED: Final = "_WATCHWORD_COMPLETE"
-"""By this variable the script asks what may stand here, instead of running a command."""
+"""The script sets this variable to ask for completions."""
 
 
 class Shell(StrEnum):
-    """A shell that a script is known for."""
+    """Names a shell."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -22,14 +22,14 @@ class Shell(StrEnum):
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
     """Print a script that completes commands and flags, such as `source <(watchword completion bash)`."""
-    # Typer's own flags ask the process table which shell this is, and write to its start-up files.
+    # Typer's own flags guess the shell, and write to its start-up files.
     from typer._completion_shared import get_completion_script
 
     print(get_completion_script(prog_name="watchword", complete_var=ASKED, shell=shell.value))
 
 
 def prepare() -> None:
-    """Teach the parser to answer the script, if that is what has called."""
+    """Let the parser answer the script, if it calls."""
     if ASKED in os.environ:
         from typer._completion_classes import completion_init
 

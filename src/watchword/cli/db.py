@@ -1,4 +1,4 @@
-"""`watchword migrate` and `watchword db`: the database of a new version, and of a restored backup."""
+"""Migrates a database, or treats a restored one: `watchword migrate`, `watchword db`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def migrate(*, flags: dict[str, object]) -> None:
     made = not settings.database_path.exists()
 
     async def nothing(_: Kernel) -> None:
-        """Opening it has done everything."""
+        """Do nothing: to open it is enough."""
 
     with_kernel(settings, nothing, makes=True)
     if made:
@@ -58,7 +58,7 @@ def restored(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object
 
 
 def refuse_what_was_issued(settings: Settings, path: Path | None = None) -> Restored:
-    """Refuse everything issued before, in this database or in the one that the settings name."""
+    """Refuse everything issued before, in the database at `path` or that of the settings."""
 
     async def work(kernel: Kernel) -> Restored:
         from watchword.identity import restoring
@@ -71,7 +71,7 @@ def refuse_what_was_issued(settings: Settings, path: Path | None = None) -> Rest
 
 
 def plain(done: Restored) -> dict[str, object]:
-    """What was done, for programs."""
+    """Return what was done, for programs."""
     return {
         "feed_id": done.feed_id,
         "sessions_ended": done.sessions,
@@ -83,7 +83,7 @@ def plain(done: Restored) -> dict[str, object]:
 
 
 def print_done(done: Restored) -> None:
-    """What was done, for people."""
+    """Print what was done."""
     print(f"Sessions ended: {done.sessions}. Users whose earlier tokens are refused: {done.users}.")
     print(f"Signing keys revoked: {len(done.keys.kids)}; new ones: {len(done.keys.signing)}.")
     print(f"The list of revocations is a new one ({done.feed_id}); guards read it from the beginning.")

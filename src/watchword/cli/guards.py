@@ -1,4 +1,4 @@
-"""`watchword guards`: keys of the APIs that verify tokens."""
+"""Makes, lists and revokes keys of APIs: `watchword guards`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def create(
     if as_json:
         print_json({**fields(key), "key": secret})
         return
-    print(secret)  # alone on standard output, so that it can be piped into a file
+    print(secret)  # alone on stdout, for a pipe
     sys.stderr.write(f"hint: this is the key of {name}; it is not shown again\n")
 
 

@@ -1,4 +1,4 @@
-"""`watchword keys`: list, rotate, revoke. What the service does by its schedule, and what only a person decides."""
+"""Lists, rotates and revokes signing keys: `watchword keys`."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def revoke(
 
 
 def _say_what_stays_good(*, every: bool) -> None:
-    if every:  # who says so wants every token refused, and would take a list of keys for that
+    if every:  # the operator wants every token refused: keys alone are not enough
         raise CommandError(_STAYS_GOOD, _REPLACE_IT, FAULT)
     warn(_STAYS_GOOD, _REPLACE_IT)
 
@@ -145,9 +145,9 @@ def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
 
 
 def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | None]:
-    """The key that signs, and the one that is to.
+    """Return the active key and the next one.
 
-    While the algorithm is being changed there are two: that of the settings counts, or else the newer one.
+    During a change of algorithm two are active: that of the settings counts, else the newer one.
     """
     signing = [key for key in keys if key.status == "active"]
     if not signing:

@@ -1,4 +1,4 @@
-"""The database that the settings name, opened for one command."""
+"""Opens the settings' database for a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from watchword.cli.exits import MISSING, CommandError
 from watchword.settings import Settings
 
-if TYPE_CHECKING:  # the command line is put together without the kernel's libraries
+if TYPE_CHECKING:  # the kernel's libraries load slowly
     from watchword.identity.kernel import Kernel
 
 T = TypeVar("T")  # Python 3.11 has no `def f[T]`
@@ -19,9 +19,9 @@ T = TypeVar("T")  # Python 3.11 has no `def f[T]`
 def with_kernel(
     settings: Settings, work: Callable[[Kernel], Awaitable[T]], *, makes: bool = False, path: Path | None = None
 ) -> T:
-    """Open the database that the settings name, do the work, close it.
+    """Open the database, do the work, close it.
 
-    :param makes: make the database if there is none, as the first command of all may have to.
+    :param makes: whether to make the database if there is none.
     :param path: another file than the settings name.
     """
     import asyncio
@@ -39,7 +39,7 @@ def with_kernel(
 
 
 def require_database(settings: Settings) -> None:
-    """In the wrong directory there is none: one that was made now, empty, would take anything and say that it is done.
+    """Refuse to go on without a database. A new one in a wrong directory would accept every command.
 
     :raises CommandError: there is no database where the settings say.
     """
@@ -48,14 +48,11 @@ def require_database(settings: Settings) -> None:
 
 
 def miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
-    """Raise `CommandError`: there is no database where the settings say.
-
-    :param otherwise: ends the hint.
-    """
+    """Raise `CommandError`: there is no database. `otherwise` ends the hint."""
     hint = "run this where the service runs, or name the place with --data-dir or --database-url"
     raise CommandError(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
 
 
 def tell_that_it_is_new(settings: Settings) -> None:
-    """Say where a database was made, as it may be elsewhere than was meant."""
+    """Print where a database was made: it may be the wrong place."""
     sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")

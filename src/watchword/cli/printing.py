@@ -1,4 +1,4 @@
-"""How a command prints: tables and records for people and for pipes, JSON for programs."""
+"""Prints tables and records for people and pipes, JSON for programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def print_json(value: object) -> None:
 
 
 def fields(struct: object) -> dict[str, object]:
-    """Return the fields of a struct by name, as the HTTP interface shows them: times as RFC 3339."""
+    """Return a struct's fields as the HTTP interface does: times as RFC 3339."""
     import msgspec
 
     from watchword.clock import rfc3339
@@ -32,7 +32,7 @@ def fields(struct: object) -> dict[str, object]:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: drawn by rich on a terminal, tab-separated without a head for a pipe."""
+    """Print a table: by rich on a terminal, tab-separated without a head to a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
@@ -44,7 +44,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     console = Console()
     widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
-    if sum(widths) + 2 * len(widths) > console.width:  # broken lines are read badly, and copied worse
+    if sum(widths) + 2 * len(widths) > console.width:  # never break a line
         for number, row in enumerate(rows):
             if number:
                 print()
@@ -54,12 +54,12 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for head in heads:
         table.add_column(head, no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: what users typed is no markup
+        table.add_row(*map(Text, row))  # Text: users' input is no markup
     console.print(table)
 
 
 def print_record(pairs: Sequence[tuple[str, str]]) -> None:
-    """One thing, a line for each of its properties; tab-separated for a pipe. Lines are never broken."""
+    """Print a line for each property; tab-separated to a pipe. Lines are never broken."""
     if not sys.stdout.isatty():
         for name, value in pairs:
             print(f"{name}\t{value}")

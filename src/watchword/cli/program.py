@@ -1,4 +1,4 @@
-"""The command line: every command put together, and how it ends. What a command needs is imported when it runs."""
+"""Puts the commands together and runs them. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(
     epilog=CODES_HELP,
     no_args_is_help=True,
     add_completion=False,  # there is `watchword completion`
-    pretty_exceptions_enable=False,  # its tracebacks print local variables, and some of those are secrets
+    pretty_exceptions_enable=False,  # its tracebacks print local variables, also secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -57,7 +57,7 @@ for name, noun in (("users", users), ("guards", guards), ("keys", keys), ("secre
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; answers the exit code."""
+    """Run the command line and return the exit code."""
     completion.prepare()
     for argument in arguments:
         if not _is_text(argument):
@@ -68,8 +68,8 @@ def run(arguments: list[str]) -> int:
     except typer.Abort:
         complain("stopped before anything was done")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - `explain` raises again what it does not know
-        # Typer's parser is part of typer and does not export its errors; they are known by what they can do.
+    except Exception as error:  # noqa: BLE001 - `explain` raises what it does not know
+        # Typer does not export its parser's errors.
         if hasattr(error, "format_message"):
             return _misused(error)
         return explain(error)
@@ -79,14 +79,14 @@ def run(arguments: list[str]) -> int:
 def _is_text(argument: str) -> bool:
     try:
         argument.encode()
-    except UnicodeEncodeError:  # bytes that the shell passed on as they were
+    except UnicodeEncodeError:  # raw bytes from the shell
         return False
     return True
 
 
 def _misused(error: Any) -> int:
     message = error.format_message().strip().rstrip(".")
-    if not message:  # no command was given: the help has been printed
+    if not message:  # no command: the help was printed
         return USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "watchword"

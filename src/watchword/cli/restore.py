@@ -1,4 +1,4 @@
-"""`watchword restore`: a backup takes the database's place, and everything issued since it was made is refused."""
+"""Replaces the database by a backup and refuses everything issued: `watchword restore`."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def restore(
     source = _backup(file, path)
     make_folder(path.parent, "WATCHWORD_DATABASE_URL", tries_writing=True)
     with _alone(path):
-        pass  # ask only where it can be done
+        pass  # ask only where it is possible
     confirm(_question(source, path), yes=yes)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does, which removes the copy
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which removes the copy
     with _alone(path), _usable(source, path) as copy:
-        done = refuse_what_was_issued(settings, copy)  # before it is in place: no service ever starts without
+        done = refuse_what_was_issued(settings, copy)  # before a service can start with it
         _uninterrupted()
         former = put_in_place(copy, path, f"{path.name}.{rfc3339(SystemClock().now()).replace(':', '')}")
     _say(done, path, former, as_json=as_json)
@@ -62,7 +62,7 @@ def _backup(name: str, path: Path) -> Path:
     if path.exists() and file.samefile(path):
         raise CommandError(f"{file} is the database itself", "give the file that `watchword backup` made", FAULT)
     with file.open("rb"):
-        pass  # raises what `explain` says, before anything is asked
+        pass  # raises before anything is asked
     if held_by_sqlite(file):
         hint = "copy it with `watchword backup`, or end the program that uses it"
         raise CommandError(f"{file} is in use as a database; {_NOTHING}", hint, FAULT)
@@ -99,7 +99,7 @@ def _usable(file: Path, path: Path) -> Iterator[Path]:
 
 
 def _uninterrupted() -> None:
-    """What comes now takes a moment, and its outcome is to be told."""
+    """Ignore signals for the last moment: its outcome must be printed."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
 

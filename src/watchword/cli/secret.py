@@ -1,4 +1,4 @@
-"""`watchword secret`: fresh secrets, and a new master secret that takes over from those before it."""
+"""Makes secrets, and rotates the master secret: `watchword secret`."""
 
 from __future__ import annotations
 

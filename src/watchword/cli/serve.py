@@ -1,4 +1,4 @@
-"""`watchword serve`: the service, until a signal says stop."""
+"""Runs the service: `watchword serve`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`watchword settings`: every setting, its value and where it came from."""
+"""Prints every setting: `watchword settings`."""
 
 from __future__ import annotations
 

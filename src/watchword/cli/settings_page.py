@@ -1,4 +1,4 @@
-"""`python -m watchword.cli.settings_page`: prints `docs/reference/settings.md`, made from the table of settings."""
+"""Prints `docs/reference/settings.md` from the table of settings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _END = f"""
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     return _INTRODUCTION + "".join(_row(setting) for setting in SETTINGS) + _END
 
 

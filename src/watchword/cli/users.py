@@ -1,4 +1,4 @@
-"""`watchword users`: make, find and change users."""
+"""Makes, finds and changes users: `watchword users`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ group = typer.Typer(help="Make, find and change users.", epilog=CODES_HELP, no_a
 
 Who = Annotated[str, typer.Argument(help="Username, e-mail address or id.", metavar="USER")]
 
-_LONGEST_PASSWORD = 16_384  # bytes: the policy's own limit is lower; this one bounds the reading
+_LONGEST_PASSWORD = 16_384  # bytes read; the policy's limit is lower
 _MOST = 1000  # users in one list
 _ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
@@ -168,7 +168,7 @@ def set_role(
 def _change(
     flags: dict[str, object], who: str, change: Callable[[Kernel, str], Awaitable[User]], *, as_json: bool
 ) -> None:
-    """Change the user who is meant, and print what has become of them."""
+    """Change a user, and print the result."""
 
     async def work(kernel: Kernel) -> User:
         return await change(kernel, (await find_user(kernel, who)).id)
@@ -179,8 +179,7 @@ def _change(
 async def find_user(kernel: Kernel, who: str) -> User:
     """Return the user with this id, username or e-mail address. `id:…` and `username:…` say which.
 
-    A username of an older version may look like an id. What could mean two users is refused: a command that disables
-    must not hit another one than was meant.
+    An old username may look like an id. What could mean two users is refused, so that no command hits the wrong one.
     """
     kind, colon, rest = who.strip().partition(":")
     if colon and kind in _KINDS:
@@ -252,7 +251,7 @@ def _print(user: User, *, as_json: bool) -> None:
 
 
 def _plain(user: User) -> dict[str, object]:
-    """Return a user as the HTTP interface shows one."""
+    """Return a user's fields as the HTTP interface does."""
     return {name: value for name, value in fields(user).items() if name != "token_version"}
 
 

@@ -3,7 +3,7 @@
     guard = Guard("https://auth.example")
     caller = guard.check(request.headers.get("Authorization"), scopes={"orders:read"})
 
-An adapter for a framework is a file of its name in this package, imported only by those who use it.
+An adapter is a file of its framework's name.
 """
 
 from watchword.guard.bearer import Authorization

@@ -1,4 +1,4 @@
-"""Checks requests as ASGI middleware: for an application, a path prefix or one route, of any framework.
+"""Checks requests as ASGI middleware: for an application, a path prefix or one route.
 
     app = GuardMiddleware(app, guard, prefix="/api", except_paths=["/api/health"])
 
@@ -57,11 +57,9 @@ class GuardMiddleware:
 
     Put it inside CORS middleware: a preflight has no token, and a page reads a refusal only with CORS headers.
 
-    :param prefix: only paths under it need a token, relative to where `app` is mounted (`guard.paths`).
+    :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`).
     :param except_paths: paths that need none; `/*` at the end means all below.
-    :param scopes: the token must have each.
-    :param roles: the user must have each.
-    :param max_age: the most seconds since log-in.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     """
 
@@ -123,7 +121,7 @@ class GuardMiddleware:
         if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
             return
         self._preflight_seen = True
-        # A framework's own middleware finds its application in the scope.
+        # A framework puts its application into the scope.
         line = _CORS_LINES.get(_framework(scope["app"]), _AROUND) if "app" in scope else _AROUND
         if _framework(self.app) == "litestar":
             line = _IN_LITESTAR
@@ -133,12 +131,12 @@ class GuardMiddleware:
         if scope["type"] != "lifespan":
             raise RuntimeError(f"a guard knows nothing of connections of the type {scope['type']!r}")
         self._guard.start()
-        await self.app(scope, receive, send)  # raises where the application has no lifespan; it is still served
+        await self.app(scope, receive, send)  # raises without a lifespan, and is still served
         await asyncio.to_thread(self._guard.stop)
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Return whether a request is a CORS preflight, which never has a token."""
+    """Return whether a request is a CORS preflight."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 
@@ -155,7 +153,7 @@ async def check(needs: Requirement, scope: Scope) -> Caller:
 
 
 async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
-    """Return the caller, or None where no token is sent. A bad token is still refused."""
+    """Return the caller, or None without a token. A bad token is still refused."""
     try:
         return await check(needs, scope)
     except TokenError as error:
@@ -178,8 +176,7 @@ def authorization_of(scope: Scope) -> Authorization:
 def guards(paths: Paths, scope: Scope) -> bool:
     """Return whether a request needs a check, however the application removes its mount point.
 
-    An exception counts only if it is one in every reading. A prefix counts in any, also with the mount point: rather
-    too many requests are checked than too few.
+    An exception counts only in every reading, a prefix in any: rather too many requests are checked than too few.
     """
     path, root = scope["path"], scope.get("root_path", "")
     if not root:
@@ -219,7 +216,7 @@ def remember(scope: Scope, caller: Caller | None) -> None:
 
 
 async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer a request with a refusal. A WebSocket is closed where its handshake cannot be answered."""
+    """Answer with a refusal, or close a WebSocket if its handshake cannot be answered."""
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"

@@ -39,10 +39,10 @@ def checked_age(given: Any) -> int | None:
 
 
 def checked_names(given: Any, name: str) -> frozenset[str]:
-    """Return scopes or roles as a set, once they are written down.
+    """Return scopes or roles as a set, and check all of it.
 
     :raises TypeError: something else, such as None.
-    :raises ValueError: they are empty, as from a missing setting: any caller would pass.
+    :raises ValueError: they are empty, as from a missing setting.
     """
     if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray):
         raise TypeError(f"guard: {name} are texts, or one text with spaces between them, unlike {given!r}")

@@ -1,4 +1,4 @@
-"""Reads the Authorization header as frameworks pass it. A token in a query string or body is ignored."""
+"""Reads the Authorization header. A token in a query string or body is ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JOINED: Final = re.compile(r",[ \t]*[A-Za-z][A-Za-z0-9-]*[ \t]+[^ \t,=]")
 
 
 def likely_token(authorization: Authorization) -> str:
-    """Return the token of a header after a check of its scheme only. `check_form` says what is wrong with a bad one.
+    """Return the token of a header after a check of its scheme only; `check_form` explains a bad one.
 
     :raises TokenError: `token_missing`.
     :raises Refused: `invalid_request` for two headers, `authorization_malformed`.
@@ -33,7 +33,7 @@ def likely_token(authorization: Authorization) -> str:
 def from_wsgi(value: str | None) -> Authorization:
     """Return the header, or two headers that WSGI joined with a comma.
 
-    Tokens have no commas; a scheme and a credential after one are a second header. Anything else is malformed.
+    Tokens have no commas: a scheme and a credential after one are a second header.
     """
     if value is not None and "," in value and _JOINED.search(value):
         return value.split(",")

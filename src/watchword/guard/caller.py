@@ -74,7 +74,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "claims": self.claims.to_dict(),
         }
 
-    # Pydantic's protocol: FastAPI may answer with a caller, and never read one.
+    # Pydantic's protocol: FastAPI may write a caller, never read one.
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
@@ -90,8 +90,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def _refuse_as_parameter() -> None:
     """Refuse to be a route's parameter in FastAPI: with a default the route would be open to all.
 
-    Pydantic does not say what a schema is for, so this looks at the stack. If FastAPI renames that function, such a
-    route answers 422 to anything sent as a caller.
+    Only the stack says what a schema is for. If FastAPI renames that function, such a route answers 422.
     """
     frame = sys._getframe(2)  # noqa: SLF001
     while frame.f_back is not None:

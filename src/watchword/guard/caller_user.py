@@ -51,7 +51,7 @@ class CallerUser:
     natural_key = get_full_name = get_short_name = get_username
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:  # noqa: ARG002  Django's signature
-        """Return False; a subclass may not."""
+        """Return False; a subclass may override it."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: Any = None) -> bool:
@@ -89,7 +89,7 @@ class CallerUser:
     aget_user_permissions = aget_group_permissions = aget_all_permissions
 
     def check_password(self, raw_password: str) -> bool:  # noqa: ARG002  Django's signature
-        """Return False: the service keeps the passwords."""
+        """Return False: only the service knows passwords."""
         return False
 
     def has_usable_password(self) -> bool:

@@ -7,7 +7,7 @@
     def orders(request):
         return JsonResponse({"for": request.caller.user_id})
 
-WATCHWORD_GUARD takes what `Guard` takes; `secret` for a shared secret; or `guard`, a Guard or its dotted name. The
+WATCHWORD_GUARD takes the options of `Guard`; `secret`, a shared secret; or `guard`, a Guard or its dotted name. The
 middleware takes `protect`, `optional` and `except`: lists of paths, or texts with spaces.
 """
 
@@ -96,12 +96,9 @@ def guarded(
 
     A view that needs a caller needs no CSRF token: no other site can make a browser send a bearer token.
 
-    :param scopes: the token must have each.
-    :param roles: the user must have each.
-    :param max_age: the most seconds since log-in.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
-    :raises TypeError: a slip; the message says what to write.
-    :raises ValueError: roles or scopes are empty.
+    :raises TypeError, ValueError: a slip; the message says what to write.
     """
     if view is not None:
         _check_view(view)
@@ -131,7 +128,6 @@ _FOR_METHOD: Final = (
 
 
 def _check_view(view: Any) -> None:
-    """Refuse what is no view. :raises TypeError: says what to write."""
     misuse.a_view((view,), "guarded", for_class=_FOR_CLASS)
     if isinstance(view, FunctionType):  # not a bound method
         owner = view.__qualname__.rpartition(".")[0]
@@ -168,7 +164,7 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
 
 
 def _of_caller(request: HttpRequest, answer: Any) -> Any:
-    """Keep caches, such as `cache_page`, from giving one caller's answer to others."""
+    """Keep caches from giving one caller's answer to others."""
     if isinstance(answer, HttpResponseBase):
         patch_vary_headers(answer, ["Authorization"])
         if request.caller is not None and not answer.has_header("Cache-Control"):
@@ -177,12 +173,12 @@ def _of_caller(request: HttpRequest, answer: Any) -> Any:
 
 
 def _is_async(view: Any) -> bool:
-    """Return whether a view is async. A class's `dispatch` is no coroutine function."""
+    # A class's `dispatch` is no coroutine function.
     return iscoroutinefunction(view) or getattr(_owner(view), "view_is_async", False) is True
 
 
 def _owner(view: Any) -> Any:
-    """Return the object that a method belongs to, or None. `method_decorator` binds it in partials."""
+    """Return a method's object, or None. `method_decorator` binds it in partials."""
     while view is not None:
         view = getattr(view, "func", view)
         owner = getattr(view, "__self__", None)
@@ -195,8 +191,8 @@ def _owner(view: Any) -> Any:
 class GuardMiddleware:
     """Checks requests for paths under `protect` and sets `request.caller`, None elsewhere.
 
-    Under `optional` a request without a token passes, a bad token does not. Paths in `except` are not checked. CORS
-    middleware belongs before this one: a preflight has no token.
+    Under `optional` a request without a token passes, a bad token does not. CORS middleware belongs before this one: a
+    preflight has no token.
     """
 
     sync_capable = True
@@ -212,7 +208,7 @@ class GuardMiddleware:
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
         _in_place[:] = [True]
-        get_guard()  # the site must not start with wrong settings
+        get_guard()  # raises for wrong settings
         _check_place(options)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -234,13 +230,13 @@ class GuardMiddleware:
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
         if self._protect.guards(request.path_info):
-            request.csrf_processing_done = True  # only a request with a bearer token gets past the check
+            request.csrf_processing_done = True  # the check passes bearer tokens only
             return True
         return self._optional.guards(request.path_info)
 
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """Set `request.caller`, or return the answer that refuses the request."""
+    """Set `request.caller`, or return the refusal."""
     header = authorization_of(request)
     try:
         request.caller = needs.check_optional(header) if optional else needs.check(header)
@@ -297,7 +293,7 @@ _STORES: Final = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def _check_place(options: dict[str, Any]) -> None:
-    """Refuse a middleware that checks nothing, or that a cache would answer for."""
+    """Refuse a middleware without paths, or behind a cache."""
     if not (options.get("protect") or options.get("optional")):
         raise ImproperlyConfigured(
             f'{_SETTING}: GuardMiddleware guards nothing: name paths, as in "protect": ["/api"], or take it out of '
@@ -325,12 +321,12 @@ def _paths(options: dict[str, Any], name: str) -> Paths:
 
 
 def _listed(given: str | Iterable[str]) -> Iterable[str]:
-    """Return paths from a list or a text. An empty text stays a path, which is refused later."""
+    # An empty text stays a path, which is refused later.
     return (given.split() or [given]) if isinstance(given, str) else given
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    """Forget the guard after `override_settings(WATCHWORD_GUARD=…)` in tests."""
+    """Forget the guard after `override_settings` in tests."""
     if setting == _SETTING:
         for guard in _made:
             guard.stop()

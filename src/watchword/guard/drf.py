@@ -11,8 +11,8 @@
         def get(self, request):
             return Response({"for": request.user.caller.user_id})
 
-The guard is that of `watchword.guard.django`, without its middleware. Without a token `request.user` is Django's
-AnonymousUser: leave out the permission where the caller is optional.
+The guard is that of `watchword.guard.django`. Without a token `request.user` is Django's AnonymousUser: leave out the
+permission where the caller is optional.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(
 
 
 class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
-    """Sets `request.user` and `request.auth` (the `Caller`) from the access token. Without one the next class is asked.
+    """Sets `request.user` and `request.auth` (the `Caller`). Without a token the next class is asked.
 
-    Override `user_of` for users of your own.
+    Override `user_of` for your own users.
     """
 
     def __init__(self) -> None:
         _describe()
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
-        """Return user and caller, or None where no token is sent. :raises RequestRefused: for a bad token."""
+        """Return user and caller, or None without a token. :raises RequestRefused: a bad token."""
         needs = get_guard().require()
         _refuse_slips(request)
         _vary(request)
@@ -87,7 +87,7 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
 class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
     """Permits requests with a good token.
 
-    It raises the refusal itself, with our codes and challenge: put it last in `A | B`. `~HasCaller` is a TypeError.
+    It raises the refusal itself: put it last in `A | B`. `~HasCaller` is a TypeError.
     """
 
     scopes: Names = EVERYONE
@@ -122,12 +122,12 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: the token has each scope, and the log-in was at most `max_age` seconds ago."""
+    """Make a permission of scopes, and of the most seconds since log-in."""
     return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission: the user has each role, and the log-in was at most `max_age` seconds ago."""
+    """Make a permission of roles, and of the most seconds since log-in."""
     return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
@@ -145,7 +145,7 @@ class RequestRefused(APIException):  # type: ignore[misc]
 
 
 class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
-    """Renders a refusal as it is, and the application's own EXCEPTION_HANDLER answer as JSON."""
+    """Renders a refusal, or what the application's EXCEPTION_HANDLER made of it."""
 
     media_type = "application/problem+json"
 
@@ -153,7 +153,6 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
         self._error = error
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        """Return the body."""
         if data is not self._error.detail:
             return cast(bytes, super().render(data, accepted_media_type, renderer_context))
         for name, value in self._error.refusal.headers:
@@ -162,7 +161,7 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
 
 
 def _introduce(request: Request, caller: Caller | None) -> None:
-    """Make the caller `request.user` where another authentication class came first."""
+    """Set the caller where another authentication class came first."""
     for each in request.authenticators:
         if isinstance(each, CallerAuthentication):
             request.user, request.auth = each.user_of(cast(Caller, caller)), caller
@@ -174,7 +173,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """Check the caller of `force_authenticate` in tests. A user without a caller has no scopes or roles."""
+    """Check the caller of `force_authenticate` in tests. Without one there are no scopes or roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -198,7 +197,7 @@ def _check_forced(request: Request, needs: Requirement) -> None:
 
 
 def _refuse_slips(request: Request) -> None:
-    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: says what to write."""
+    """Look for permissions where REST framework does not."""
     view: Any = request.parser_context.get("view")
     handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
     beside = getattr(handler, "permission_classes", None)
@@ -215,7 +214,7 @@ def _shown(handler: Any) -> str:
 
 
 def _vary(request: Request) -> None:
-    """Keep caches, such as `cache_page`, from giving one caller's answer to others."""
+    """Keep caches from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
@@ -223,7 +222,6 @@ def _vary(request: Request) -> None:
 
 
 def _describe() -> None:
-    """Register our security scheme with drf-spectacular, if imported."""
     if "drf_spectacular.extensions" in sys.modules:
         import watchword.guard.spectacular  # noqa: F401  the import registers it
 

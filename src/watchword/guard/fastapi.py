@@ -1,12 +1,12 @@
-"""Protects FastAPI routes by security dependencies, which `/docs` lists with the right token address.
+"""Protects FastAPI routes by security dependencies.
 
 auth = FastAPIGuard(guard)
 
 @app.get("/orders")
 async def orders(caller: Annotated[Caller, auth.required(scopes="orders:read")]): ...
 
-admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group in one line
-caller: Annotated[Caller | None, auth.optional()]                                    None where no token is sent
+admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group
+caller: Annotated[Caller | None, auth.optional()]                                    None without a token
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
 
-# So that a route may answer with a caller without declaring it.
+# So that routes may answer with a caller.
 ENCODERS_BY_TYPE.update({Caller: Caller.to_dict, AccessClaims: AccessClaims.to_dict})
 Caller.__pydantic_serializer__ = TypeAdapter(Caller).serializer  # type: ignore[attr-defined]
 
@@ -70,7 +70,7 @@ _PROBLEM: Final = {
 class RequestRefused(HTTPException):
     """Says that a guard refused a request; `refusal` is the answer.
 
-    To answer otherwise, register a handler for this class or its status.
+    Register a handler for this class or its status to answer otherwise.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -82,8 +82,8 @@ class RequestRefused(HTTPException):
 class _NoDependency(Security):
     """Raises where a route uses it as a dependency.
 
-    It must be a `Security`. Otherwise FastAPI would ignore it in `Annotated[Caller, auth.required]`, and fill its
-    parameters from the query string in `Depends(auth.required)`.
+    It is a `Security`, so that FastAPI reads it. Otherwise FastAPI would ignore it in `Annotated[Caller,
+    auth.required]`, and fill its parameters from a client's query string in `Depends(auth.required)`.
     """
 
     def __init__(self, written: str, right: str) -> None:
@@ -91,13 +91,11 @@ class _NoDependency(Security):
 
     @property
     def dependency(self) -> Any:  # FastAPI reads it first
-        """Refuse. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     __signature__ = dependency
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Refuse likewise."""
         raise TypeError(self.slip)
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Any:
@@ -114,7 +112,7 @@ class _NoDependency(Security):
 
 
 class _Maker(_NoDependency):
-    """Makes dependencies: `auth.required` and `auth.optional`. Without parentheses FastAPI refuses both."""
+    """Makes dependencies: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
@@ -125,9 +123,7 @@ class _Maker(_NoDependency):
     ) -> Any:
         """Return the dependency, for `Annotated[Caller, …]` and `dependencies=[…]`.
 
-        :param scopes: the token must have each; `Security(…, scopes=[…])` around it adds more.
-        :param roles: the user must have each.
-        :param max_age: the most seconds since log-in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`; `Security(…, scopes=[…])` around it adds more.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
@@ -150,7 +146,6 @@ class _Made(_NoDependency):
 
     @property
     def dependency(self) -> _Scheme:
-        """Return what FastAPI calls."""
         return self._scheme
 
     def __eq__(self, other: object) -> bool:
@@ -165,14 +160,13 @@ class _Made(_NoDependency):
 class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
-    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None where no token
-    is sent, and still refuses a bad one. Equal arguments give equal dependencies.
+    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None without a token,
+    and still refuses a bad one.
 
     :param token_url: where `/docs` logs in; by default the issuer's `/token`.
     :param scopes: what scopes mean, for `/docs`.
     :param scheme_name: the security scheme's name in the OpenAPI document.
-    :param paste: whether `/docs` also has a field for a token from elsewhere. It costs each request a second
-        dependency.
+    :param paste: whether `/docs` also has a field for a token. It costs each request a second dependency.
     """
 
     required: _Maker
@@ -199,7 +193,7 @@ class FastAPIGuard(_NoDependency):
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every dependency asks. Tests may replace it at any time."""
+        """Return the guard that all dependencies ask. Tests may replace it."""
         return self._guard
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -211,7 +205,7 @@ class FastAPIGuard(_NoDependency):
 
     @asynccontextmanager
     async def lifespan(self, _: Annotated[Any, FROM_CODE] = None) -> AsyncIterator[None]:
-        """Run the guard with the application, so that no request waits: `FastAPI(lifespan=…)`."""
+        """Run the guard with the application: `FastAPI(lifespan=…)`."""
         self.guard.start()
         yield
         await asyncio.to_thread(self.guard.stop)
@@ -242,7 +236,7 @@ _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
 
 
 class _Scheme(SecurityBase):
-    """Is requirement and security scheme in one, so that a request runs one dependency."""
+    """Is requirement and security scheme in one: a request runs one dependency."""
 
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model
@@ -252,14 +246,12 @@ class _Scheme(SecurityBase):
 
     @property
     def optional(self) -> bool:
-        """Return whether a request without a token passes."""
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        """Return the caller of a request. :raises RequestRefused: there is none, or one without the right."""
         needs = self.needs
         if not needs.asked.scopes.issuperset(asked.scopes):
-            # `Security(…, scopes=[…])` around this dependency: check what the OpenAPI document says.
+            # `Security(…, scopes=[…])` around this dependency adds scopes.
             scopes = needs.asked.scopes.union(asked.scopes)
             needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
@@ -293,7 +285,7 @@ class _SchemeWithField(_Scheme):
         return await super().__call__(connection, asked)
 
 
-# Older releases of FastAPI resolve annotations of functions only, not of callable objects.
+# Older FastAPI resolves annotations of functions only.
 for _each in (_Scheme, _SchemeWithField):
     _each.__call__.__annotations__.update(connection=HTTPConnection, asked=SecurityScopes)
 
@@ -306,7 +298,7 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
-    """Add refusals to an operation of the OpenAPI document, and say where no token is needed."""
+    """Add refusals, and where no token is needed, to an operation."""
     for status, text in TOLD.items():
         operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
     listed = operation.get("security", [])
@@ -316,7 +308,7 @@ def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
 
 
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the function that describes a route: in FastAPI no dependency can add this."""
+    """Wrap the function that describes a route; no dependency can."""
 
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
@@ -330,7 +322,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`: FastAPI reads its dependencies only with the first request."""
+    """Wrap `include_router`: FastAPI reads its dependencies late."""
 
     @wraps(include)
     def included(self: APIRouter, *args: Any, **given: Any) -> None:
@@ -364,14 +356,13 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         return WebSocketException(POLICY_VIOLATION, refusal.code)
     if _HANDLERS in scope:
-        # So that no one has to register it. An application's own handler stays. If this key goes away, FastAPI's
-        # handler for HTTPException answers with the same status and headers.
+        # An application's own handler stays. Without this key FastAPI answers with the same status and headers.
         scope[_HANDLERS][0].setdefault(RequestRefused, answer)
     return RequestRefused(refusal)
 
 
 async def answer(connection: HTTPConnection, error: RequestRefused) -> Response:
-    """Answer with the problem document; for `app.add_exception_handler(RequestRefused, answer)`."""
+    """Answer with the problem document, in `app.add_exception_handler(RequestRefused, answer)`."""
     refusal = error.refusal
     made = Response(b"" if connection.scope.get("method") == "HEAD" else refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)

@@ -7,9 +7,9 @@ auth = FlaskGuard(guard)
 def orders():
     return {"for": current_caller.user_id}
 
-auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
+auth.protect(blueprint, roles="admin")      a group; `auth.protect(app)` for everything
 
-A refusal is raised as an HTTPException, so that nothing takes it for the view's result and `errorhandler(401)` works.
+A refusal is raised as an HTTPException, so that no decorator takes it for a result and `errorhandler(401)` works.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from watchword.guard.refusals import Refusal
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _P = ParamSpec("_P")
-# In the environ, since `g` can outlive a request. No client can set it: headers are there under `HTTP_…`.
+# In the environ, since `g` can outlive a request. No client can set it: headers begin with `HTTP_`.
 _KEPT: Final = "watchword.caller"
 _OURS: Final = "__watchword_guard__"
 _UNUSED: Final = "watchword.unused"
@@ -82,7 +82,7 @@ class FlaskGuard:
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every check asks. Tests may replace it at any time."""
+        """Return the guard that all views ask. Tests may replace it."""
         return self._guard
 
     @guard.setter
@@ -94,9 +94,7 @@ class FlaskGuard:
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
         """Decorate a view, sync or async, to run for good callers only.
 
-        :param scopes: the token must have each.
-        :param roles: the user must have each.
-        :param max_age: the most seconds since log-in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`.
         """
         misuse.no_positional(misplaced, "auth.required")
         _made_for_a_request("auth.required")
@@ -122,9 +120,9 @@ class FlaskGuard:
     ) -> None:
         """Protect every view of an application or a blueprint, also later ones.
 
-        Flask's own answer to OPTIONS passes: CORS preflights have no token, and no view runs.
+        Flask's own answer to OPTIONS passes: CORS preflights have no token.
 
-        :param except_endpoints: unprotected endpoints, by whole names (`static`, `shop.prices`).
+        :param except_endpoints: whole names of unprotected endpoints (`static`, `shop.prices`).
         """
         if not isinstance(target, Flask | Blueprint):
             raise TypeError(f"guard: auth.protect(…) takes an application or a blueprint, unlike {target!r}")
@@ -142,14 +140,14 @@ class FlaskGuard:
 class RequestRefused(HTTPException):
     """Says that a guard refused a request; `refusal` is the answer, `data` its problem document.
 
-    It is also of werkzeug's class for its status (`Unauthorized`, …), so that Flask finds those handlers.
+    It is also of werkzeug's class for its status, so that Flask finds those handlers.
     """
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
         self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # flask-restx answers with it
         super().__init__(self.data["detail"], Response(refusal.body, refusal.status, list(refusal.headers)))
-        # Flask-SocketIO sends it to a refused client.
+        # For Flask-SocketIO's clients.
         self.error_args = {"message": self.data["detail"], "data": self.data}
 
 
@@ -159,14 +157,14 @@ def _kind(status: int, *more: type[Exception]) -> type[RequestRefused]:
 
 
 def _refused(refusal: Refusal) -> RequestRefused:
-    # Flask-SocketIO refuses a connection for its own error only. After any other the client may already be in rooms.
+    # Flask-SocketIO refuses a connection only for its own error. After another the client may be in rooms already.
     socketio = sys.modules.get("socketio.exceptions")
     more = (socketio.ConnectionRefusedError,) if socketio is not None else ()
     return _kind(refusal.status, *more)(refusal)
 
 
 class _Check:
-    """Checks what a view needs, by its FlaskGuard's present guard."""
+    """Checks what a view needs."""
 
     def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
         self._auth = auth
@@ -174,7 +172,6 @@ class _Check:
         self._needs = auth.guard.require(**asked)
 
     def __call__(self) -> None:
-        """Keep the caller of this request. :raises RequestRefused: there is no good one."""
         needs, guard = self._needs, self._auth.guard
         if needs.guard is not guard:
             self._needs = needs = replace(needs, guard=guard)
@@ -199,7 +196,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
             check()
             return current_app.ensure_sync(view)(*args, **kwargs)
 
-        # A decorator above copies it to what is routed.
+        # Decorators above copy it.
         setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
         with suppress(TypeError):  # not weakly referable
             _bare[view] = written
@@ -210,7 +207,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-"""The protected functions, each with its decorator. None may be routed itself."""
+"""The protected functions, each with its decorator. None may be routed."""
 
 
 def _made_for_a_request(written: str | None) -> None:
@@ -220,7 +217,7 @@ def _made_for_a_request(written: str | None) -> None:
 
 
 def _check_last(_: Flask, **__: Any) -> None:
-    """Refuse the answer of code that called a decorator in place of a check. :raises RuntimeError: what to write."""
+    """Refuse the answer of code that called a decorator in place of a check."""
     if written := request.environ.pop(_UNUSED, None):
         raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
 
@@ -229,11 +226,7 @@ request_finished.connect(_check_last)
 
 
 def _check_first(app: Flask, **_: Any) -> None:
-    """Check a view before the decorators above its guard, such as a cache that answers instead.
-
-    :raises RequestRefused: as the guard itself.
-    :raises RuntimeError: a bare view is routed that has a guard.
-    """
+    """Check a view before the decorators above its guard, such as a cache. Refuse a routed bare view."""
     view = app.view_functions.get(request.endpoint or "")
     # A decorator above may answer a preflight, which has no token.
     if view is None or request.method == "OPTIONS":
@@ -253,7 +246,7 @@ request_started.connect(_check_first)
 
 
 def _refuse_beside(view_class: Any) -> None:
-    """Look for our decorators where Flask does not. :raises RuntimeError: names the right place."""
+    """Look for our decorators where Flask does not."""
     for name in ("decorator", "method_decorators"):
         given = getattr(view_class, name, ())
         given = (given.values() if isinstance(given, dict) else given) if isinstance(given, Iterable) else (given,)
@@ -288,5 +281,4 @@ def _above_the_route(view: Any, written: str) -> RuntimeError:
 
 
 def _flask_answers() -> bool:
-    """Return whether Flask answers without any view."""
     return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False) is True

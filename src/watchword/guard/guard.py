@@ -1,4 +1,4 @@
-"""Checks the access token of each request to an API. The fast path has no lock, no await and no I/O."""
+"""Checks requests to an API. The fast path has no lock, no await and no I/O."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Guard:
     :param guard_key: printed by `watchword guards create`; needed for the feed beyond loopback.
     :param algorithms: the only signature algorithms accepted.
     :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end has no leeway.
-    :param revocations: whether to follow the revocation feed. Without it a token is good until it expires.
+    :param revocations: whether to follow the feed. Without it a token is good until it expires.
     :param max_stale: seconds without news (15 to 86,400) after which `stale` applies.
     :param stale: `open`: go on and warn; `closed`: answer 503 until there is news.
     :param allow_private_networks: whether the service's name may resolve to a private address.
-    :param plain_http: whether `url` may be plain http beyond this machine. Keys and revocations can be forged there,
-        so use it only in a network that you trust. A warning is logged once.
+    :param plain_http: whether `url` may be plain http beyond this machine, in a network that you trust: keys and
+        revocations can be forged there. A warning is logged once.
     :param tls: for certificates that the system does not know. They are always checked.
     :param on_event: called from any thread with a name and fields on `ready`, `not_ready`, `keys_changed`,
         `keys_failed`, `feed_failed`, `feed_stale`, `feed_recovered`, `clock_behind`.
@@ -88,10 +88,9 @@ class Guard:
 
     @classmethod
     def shared_secret(cls, issuer: str, *, secret: bytes, **options: Unpack[Options]) -> Guard:
-        """Make a guard for tokens signed with a shared secret (HS256). It takes the other options of `Guard` too.
+        """Make a guard for tokens signed with a shared secret (HS256), with the other options of `Guard`.
 
-        **Anyone who can verify can forge**: each API with this secret can sign tokens of any user for all others.
-        Prefer the default, which needs no secret.
+        **Anyone who can verify can forge**: an API with this secret can sign any user's token for all others.
 
         :param secret: at least 32 bytes, and none that tutorials use.
         :raises InvalidKey: the secret is not usable.
@@ -108,7 +107,7 @@ class Guard:
 
     @classmethod
     def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
-        """Make a guard in the service's own process: no network, no threads, always up to date.
+        """Make a guard in the service's own process, without network and threads.
 
         :param issuer: the service's public URL, for addresses in problem documents.
         """
@@ -126,7 +125,7 @@ class Guard:
         leeway: int = LEEWAY,
         clock: Clock | None = None,
     ) -> Guard:
-        """Make a guard with keys and revocations that the caller keeps: for tests, and without a network."""
+        """Make a guard of given keys and revocations: for tests, and without a network."""
         options = checked(
             AllOptions(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
         )
@@ -153,8 +152,7 @@ class Guard:
     ) -> Caller:
         """Return the caller of a request with this Authorization header, or raise why it is refused.
 
-        It may block for two seconds: after a start or a pause of the process, or while an unknown key is fetched.
-        Otherwise it does no I/O.
+        It may block for two seconds: after a start or pause of the process, or while a key is fetched.
 
         :param authorization: the header's value, all values if several, or None; str or bytes.
         :param roles: the user must have each: several, or one text with spaces.
@@ -173,7 +171,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Check without blocking the asyncio event loop."""
+        """Check on an asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
@@ -197,7 +195,7 @@ class Guard:
         scopes: Names = NONE,
         max_age: int | None = None,
     ) -> Caller:
-        """Check a bare token without blocking the asyncio event loop."""
+        """Check a bare token on an asyncio event loop."""
         needs = needs_of(roles, scopes, max_age)
         return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
@@ -209,15 +207,14 @@ class Guard:
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.
 
-        :param scopes: what the check asked for; the challenge names it.
-        :param max_age: likewise.
+        :param scopes: like `max_age` what the check asked for; the challenge names it.
         """
         return refusal_of(error, issuer=self.issuer, scopes=scopes, max_age=max_age)
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to fetch in the background, so that the first check need not wait."""
+        """Begin to fetch in the background, before the first check."""
         if self._follower is not None:
             self._follower.start()
 
@@ -227,7 +224,7 @@ class Guard:
             self._follower.stop()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
-        """Start, block until `ready` or for so long, and return whether it is. If not, a warning says why."""
+        """Start, block until `ready` or for so long, and return `ready`. If not, log why."""
         if self._follower is None or self._follower.wait_until_ready(seconds):
             return True
         self._events.emit("not_ready", service=self._follower.service.url, reason=self.why_not_ready)
@@ -235,21 +232,21 @@ class Guard:
 
     @property
     def why_not_ready(self) -> str | None:
-        """Return why the guard is not ready, for the operator; None where it is."""
+        """Return why it is not ready, for the operator, or None."""
         return None if self._follower is None else self._follower.why_not_ready()
 
     @property
     def ready(self) -> bool:
-        """Return whether there are keys and a complete list: for the application's readiness check."""
+        """Return whether there are keys and a complete list, for readiness checks."""
         return self._follower is None or self._follower.ready
 
     def feed_age(self) -> float | None:
-        """Return the list's age in seconds, since the service read its database; None without a list."""
+        """Return the list's age in seconds; None without a list."""
         return None if self._follower is None else self._follower.feed_age()
 
     @contextmanager
     def standing_in(self, other: Guard) -> Iterator[None]:
-        """Judge as another guard for a while: for tests of an application that has this guard already."""
+        """Judge as another guard for a while: for an application's tests."""
         mine = self._inside()
         self._judge_by(*other._inside())
         try:
@@ -296,7 +293,7 @@ class Guard:
         if follower is None:
             standing.settle()
         else:
-            # Runs at the end of the guard or the process; the follower must not refer to the guard.
+            # Runs at the end of guard or process. The follower must not refer to the guard.
             weakref.finalize(self, follower.stop)
 
     @property

@@ -1,6 +1,6 @@
-"""Decides who sends a token. The outcome is a caller, a refusal, or something to wait for first.
+"""Decides who sends a token. `Judge` never waits: it yields what to wait for.
 
-`Judge` decides and never waits: it yields what to wait for. `blocking` waits in a thread, `awaiting` on an event loop.
+`blocking` waits in a thread, `awaiting` on an event loop.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ Basis = tuple[Standing, ServiceFollower | None, SeenBasis]
 
 
 class Judge:
-    """Judges tokens by a standing. Threads may share it.
-
-    :param follower: keeps the standing up to date; None where someone else does.
-    """
+    """Judges tokens by a standing. Threads may share it."""
 
     def __init__(self, standing: Standing, clock: Clock, follower: ServiceFollower | None, events: Events) -> None:
         self.standing = standing
         self.follower = follower
-        # Two, because a bare token in place of a header is refused, and the other way round.
+        # Two: a bare token is no header, and the other way round.
         self.by_header, self.by_token = SeenCallers(standing, clock), SeenCallers(standing, clock)
         self._events = events
         self._too_early = 0
@@ -73,11 +70,11 @@ class Judge:
 
     @property
     def basis(self) -> Basis:
-        """Return what tokens are judged by."""
+        """Return standing, follower and callers' basis."""
         return self.standing, self.follower, self.by_header.basis
 
     def judge_by(self, basis: Basis) -> None:
-        """Judge by something else from now on, and forget who was seen."""
+        """Replace the basis, and forget who was seen."""
         self.standing, self.follower, seen = basis
         self.by_header.judge_by(seen)
         self.by_token.judge_by(seen)
@@ -87,21 +84,21 @@ class Judge:
         return self.follower.attend(waited=waited)
 
     def _report_early(self, error: TokenError, verifier: TokenVerifier) -> None:
-        """Report a genuine token that is not valid yet: two clocks differ, and one of them is this machine's."""
+        """Report a genuine token that is not valid yet: the clocks differ."""
         if error.early_by and isinstance(verifier, Verifier):
             self._too_early += 1
             leeway = verifier.policy.leeway
             self._events.emit("clock_behind", seconds=error.early_by, leeway=leeway, failures=self._too_early)
 
     def _worth_waiting(self, error: TokenError, token: str, verifier: TokenVerifier) -> Pending | None:
-        """Return what to wait for before a token is refused: only one that could be good under keys not yet known."""
+        """Return what to wait for if unknown keys could make the token good, or None."""
         if error.code != "token_invalid" or self.follower is None or not isinstance(verifier, Verifier):
             return None
         return self.follower.ask_for_key() if _names_unknown_key(token, verifier) else None
 
 
 def blocking(judging: Judging) -> Caller:
-    """Wait in this thread for what the judge waits for, two seconds at most for each."""
+    """Wait in this thread, at most `WAIT` seconds each time."""
     try:
         while True:
             next(judging).wait(WAIT)
@@ -111,7 +108,7 @@ def blocking(judging: Judging) -> Caller:
 
 
 async def awaiting(judging: Judging) -> Caller:
-    """Wait likewise, without blocking the event loop."""
+    """Wait likewise on an event loop."""
     try:
         while True:
             await next(judging).wait_async(WAIT)

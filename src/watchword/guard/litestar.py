@@ -125,9 +125,7 @@ class _Maker(slips.ToCall, Generic[_R]):
     ) -> _R:
         """Return a guard for `guards=[…]`.
 
-        :param scopes: the token must have each.
-        :param roles: the user must have each.
-        :param max_age: the most seconds since log-in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
         if _judging.get():
@@ -136,10 +134,10 @@ class _Maker(slips.ToCall, Generic[_R]):
 
 
 class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
-    """Starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
+    """Runs the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
 
-    `guards=[auth.required(scopes=…, roles=…, max_age=…)]` lets a connection pass with its caller, or refuses it;
-    `auth.optional(…)` also lets one without a token pass, with caller None.
+    `guards=[auth.required(scopes=…, roles=…, max_age=…)]` passes a connection with its caller, or refuses it;
+    `auth.optional(…)` also passes one without a token, with caller None.
 
     :param token_url: where the OpenAPI pages log in; by default the issuer's `/token`.
     """
@@ -154,7 +152,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     @property
     def guard(self) -> Guard:
-        """Return the guard that every route asks. Tests may replace it at any time."""
+        """Return the guard that all routes ask. Tests may replace it."""
         return self._guard
 
     @guard.setter
@@ -210,7 +208,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
 
 def _refuse_slips(handler: BaseRouteHandler) -> None:
-    """Look for slips in place of `auth.required()`. :raises ImproperlyConfiguredException: says what to write."""
+    """Look for slips in place of `auth.required()`."""
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
@@ -229,7 +227,6 @@ class _Watched:
         self._guard = guard
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Call it. :raises ImproperlyConfiguredException: it returned an awaitable, or one of ours."""
         mark = _judging.set(True)
         try:
             given = await self._guard(connection, handler)

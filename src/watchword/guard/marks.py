@@ -1,4 +1,4 @@
-"""Marks on parameters: which of them no request may fill, and which of them nothing was written for."""
+"""Marks parameters that no request may fill, and those that were left out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any, Final, Never
 
 
 class _FromCode:
-    """Marks parameters that no request may fill, by Pydantic's protocol: FastAPI then refuses the route.
+    """Marks parameters that no request may fill: FastAPI then refuses the route.
 
-    Without it `Depends(guard.verify)` would take tokens from query strings, and `Depends(guard.require)` let all pass.
+    Otherwise `Depends(guard.verify)` would take tokens from query strings, and `Depends(guard.require)` let all pass.
     """
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Never:
@@ -16,7 +16,7 @@ class _FromCode:
 
 
 class _Everyone(tuple[str, ...]):
-    """No roles or scopes asked for, because none were written; unlike an empty list that was."""
+    """Says that no roles or scopes were written; an empty list is an error."""
 
     __slots__ = ()
 

@@ -1,7 +1,4 @@
-"""Lists the options of a guard, one row each: its type, and the message for any other value.
-
-`Guard` says what each means, and its signature holds the defaults.
-"""
+"""Lists a guard's options: type, and the message for any other value. `Guard` holds meanings and defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ else:
 
 
 class _TheIssuer(str):
-    """Says that no audience was written; unlike None or an empty text, as of a setting that is missing."""
+    """Says that no audience was written. None or "", as from a missing setting, is an error."""
 
     __slots__ = ()
 
@@ -98,10 +95,7 @@ _KINDS: Final[dict[str, _Kind]] = {
 
 
 def checked(given: AllOptions) -> AllOptions:
-    """Return the options with the audience filled in.
-
-    :raises TypeError: a value of the wrong kind, which would be noticed late or never; or a name that no option has.
-    """
+    """Return the options with the audience filled in. :raises TypeError: a wrong type, or an unknown name."""
     if given.get("audience") is THE_ISSUER:
         given = {**given, "audience": given["issuer"]}
     for name, value in given.items():

@@ -1,8 +1,4 @@
-"""From an error to the answer that refuses a request: status, headers, body. For every adapter the same.
-
-The same words as the service's own answers (RFC 6750 section 3, RFC 9457, RFC 9470), so that a client cannot tell
-from an answer whether the service or an API behind a guard gave it: both write out one table.
-"""
+"""Makes the answer that refuses a request (RFC 6750 section 3, RFC 9457, RFC 9470), equal to the service's own."""
 
 from __future__ import annotations
 
@@ -19,10 +15,7 @@ PROBLEM: Final = "application/problem+json"
 
 
 class Unready(Overloaded):
-    """A guard that may not judge now: it has no keys or no list of revocations yet, or its list is too old.
-
-    `code` is `guard_not_ready` or `revocations_stale`.
-    """
+    """Says that a guard has no keys or no list (`guard_not_ready`), or an old list (`revocations_stale`)."""
 
     code = "guard_not_ready"
 
@@ -32,7 +25,7 @@ class Unready(Overloaded):
 
 
 class Refusal(NamedTuple):
-    """What to answer: status, headers in order, a body of `application/problem+json`, and the `code` that is in it."""
+    """Holds an answer: status, headers in order, a body of `application/problem+json`, and its `code`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -40,7 +33,7 @@ class Refusal(NamedTuple):
     code: str
 
 
-# What a guard raises. Another error's message may hold anything, so nothing of it is shown.
+# What a guard raises. Another error's message may hold anything and is not sent.
 _RAISED: Final = frozenset(
     {
         "token_missing",
@@ -63,7 +56,7 @@ _INTERNAL_DETAIL: Final = "Something went wrong on our side."
 
 
 class Problem(msgspec.Struct):
-    """The body of a refusal (RFC 9457)."""
+    """Is the body of a refusal (RFC 9457)."""
 
     type: str
     title: str
@@ -76,17 +69,16 @@ TOLD: Final = {
     "401": "No access token, or one that is not accepted.",
     "403": "The caller lacks a role or a scope.",
 }
-"""What a guarded route may answer besides, for OpenAPI documents."""
+"""What a guarded route may also answer, for OpenAPI documents."""
 
 
 def refusal_of(
     error: WatchwordError, *, issuer: str, scopes: Iterable[str] = (), max_age: int | None = None
 ) -> Refusal:
-    """The answer for an error.
+    """Return the answer for an error.
 
-    :param issuer: where the page that explains the problem is: `<issuer>/problems/<code>`. Empty: `about:blank`.
-    :param scopes: the scopes that were needed, named in the challenge.
-    :param max_age: seconds since log-in that were allowed, named in the challenge (RFC 9470).
+    :param issuer: for the problem's `type`, `<issuer>/problems/<code>`; empty: `about:blank`.
+    :param scopes: like `max_age` (seconds) what was asked for; the challenge names it (RFC 9470).
     """
     code, detail = (error.code, error.message) if error.code in _RAISED else ("internal_error", _INTERNAL_DETAIL)
     row = PROBLEMS[code]

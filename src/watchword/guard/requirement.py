@@ -1,4 +1,4 @@
-"""What a route needs of its callers, as one object: what adapters hold for each route or group of routes."""
+"""Holds what a route, or a group of routes, needs of its callers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from watchword.tokens.needs import NOTHING, Needs
 
 
 class Judge(Protocol):
-    """What a requirement asks: a `Guard`, whose methods these are."""
+    """Is a `Guard` to a requirement."""
 
     @property
     def recall(self) -> Callable[..., Caller | None]: ...  # noqa: D102
@@ -39,29 +39,29 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a route needs, bound to its guard: `check` a request by it, and turn what that raises into the answer."""
+    """Binds what a route needs to its guard."""
 
     guard: Judge
     asked: Needs = NOTHING
     recall: Callable[[Authorization], Caller | None] = field(init=False, repr=False, compare=False)
-    """What `check` answers if that is certain at once, else None: so that an event loop needs no coroutine for it."""
+    """Return what `check` would, if it is certain at once, else None: an event loop then needs no coroutine."""
 
     def __post_init__(self) -> None:
         recall = self.guard.recall
         object.__setattr__(self, "recall", recall if self.asked == NOTHING else partial(recall, needs=self.asked))
 
     def check(self, authorization: Authorization) -> Caller:
-        """Return the caller, or raise an error as `Guard.check` does."""
+        """Return the caller, or raise as `Guard.check`."""
         roles, scopes, max_age = self.asked
         return self.guard.check(authorization, roles=roles, scopes=scopes, max_age=max_age)
 
     async def check_async(self, authorization: Authorization) -> Caller:
-        """Return the caller, or raise an error as `Guard.check` does; wait without blocking the event loop."""
+        """Check on an event loop."""
         roles, scopes, max_age = self.asked
         return await self.guard.check_async(authorization, roles=roles, scopes=scopes, max_age=max_age)
 
     def check_optional(self, authorization: Authorization) -> Caller | None:
-        """As `check`, but None where no token is shown. A token that is shown and is not good is still refused."""
+        """Return the caller, or None without a token. A bad token is still refused."""
         try:
             return self.check(authorization)
         except TokenError as error:
@@ -70,7 +70,7 @@ class Requirement:
             raise
 
     async def check_optional_async(self, authorization: Authorization) -> Caller | None:
-        """As `check_optional`, without blocking the event loop."""
+        """Check likewise on an event loop."""
         try:
             return await self.check_async(authorization)
         except TokenError as error:
@@ -79,7 +79,7 @@ class Requirement:
             raise
 
     def check_needs(self, caller: Caller) -> None:
-        """Check that a caller who was checked already has what is needed. :raises TokenError: something is missing."""
+        """Check that a known caller has what is needed. :raises TokenError: something is missing."""
         self.guard.check_needs(caller, self.asked)
 
     def refusal(self, error: WatchwordError) -> Refusal:

@@ -1,7 +1,6 @@
-"""Holds what a guard knows right now. Every request reads it, and the follower replaces its pieces.
+"""Holds what a guard knows now. Requests read it without a lock; the follower replaces its parts.
 
-Requests take no lock. Each attribute is one reference, exchanged in one step; what belongs together (policy, keys and
-the tokens verified under them) is inside one object.
+Each attribute is one reference: what belongs together (policy, keys, verified tokens) is replaced together.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NOT_NOW: Final = float("-inf")
 
 
 class TokenVerifier(Protocol):
-    """Verifies a token: `watchword.tokens.Verifier`, or a service in the same process."""
+    """Is `watchword.tokens.Verifier`, or a service in the same process."""
 
     def verify(
         self,
@@ -29,16 +28,15 @@ class TokenVerifier(Protocol):
         now: int,
         revocations: RevocationSet | None = None,
     ) -> AccessClaims:
-        """Return the claims of a good token. :raises TokenError: for any other."""
+        """Return a good token's claims. :raises TokenError: any other token."""
         ...
 
 
 class Standing:
-    """Holds verifier and list of revocations, and until when requests may rely on both.
+    """Holds verifier and revocations, and until when requests may rely on both.
 
-    `settled_until` is a time of `clock.elapsed`, and `recall_until` one of the wall clock, which requests read anyway.
-    `ALWAYS`: nothing can change that. `NOT_NOW`: the next request asks the follower first (nothing was started yet, no
-    keys, no list, or a new process after a fork). `strict`: each request looks at both clocks.
+    `settled_until` is a time of `clock.elapsed`, `recall_until` of the wall clock. `NOT_NOW`: the next request asks the
+    follower first. `strict`: each request checks both clocks.
     """
 
     __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")
@@ -50,7 +48,7 @@ class Standing:
         self.settle(NOT_NOW, NOT_NOW)
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
-        """Set until when requests may rely on both, by either clock."""
+        """Set until when requests may rely on both."""
         self.settled_until, self.recall_until = until, wall
 
     def unsettle(self) -> None:
@@ -58,17 +56,17 @@ class Standing:
         self.settle(NOT_NOW, NOT_NOW)
 
     def settled(self, wall: float) -> bool:
-        """Return whether requests may rely on both, at this time of the wall clock."""
+        """Return whether requests may rely on both at this wall-clock time."""
         return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 
 def not_ready() -> Unready:
-    """Return the refusal of a guard that has no keys or no list yet."""
+    """Return the refusal of a guard without keys or list."""
     return Unready("This service cannot check access tokens yet. Try again in a moment.", code="guard_not_ready")
 
 
 def stale() -> Unready:
-    """Return the refusal of a guard with `stale="closed"` whose list is too old."""
+    """Return the refusal for `stale="closed"` and an old list."""
     return Unready(
         "This service cannot find out at present which access tokens have been revoked.",
         code="revocations_stale",

@@ -42,7 +42,6 @@ class _Made(Middleware):
     """Is middleware, and refuses to be a decorator."""
 
     def __call__(self, *_: object) -> Never:
-        """Refuse. :raises TypeError: says what to write."""
         raise TypeError(_HINT)
 
 
@@ -65,7 +64,7 @@ class _Guarded:
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
         asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
-        GuardMiddleware(_no_application, guard, **asked)  # a slip raises here; Starlette makes it later
+        GuardMiddleware(_no_application, guard, **asked)  # a slip must raise here
         return _Made(GuardMiddleware, guard=guard, **asked)
 
     def __iter__(self) -> Never:
@@ -114,10 +113,10 @@ class RequestRefused(AuthenticationError):
 
 
 class GuardBackend(AuthenticationBackend):
-    """Authenticates for AuthenticationMiddleware; without a token the user is an UnauthenticatedUser.
+    """Authenticates for AuthenticationMiddleware. Without a token the user is an UnauthenticatedUser.
 
-    The credentials are `authenticated`, the token's scopes, and the roles as `role:<name>`. Scopes that begin with
-    `role:` are left out, so that no client can get a role by asking for a scope.
+    The credentials are `authenticated`, the token's scopes, and roles as `role:<name>`. Scopes `role:…` are left out:
+    no client can get a role by asking for a scope.
     """
 
     def __init__(self, guard: Guard) -> None:

@@ -1,1 +1,1 @@
-"""What `watchword serve` runs: ports, server, worker processes. Only that command imports it."""
+"""Runs `watchword serve`: ports, server, worker processes."""

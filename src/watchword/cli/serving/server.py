@@ -1,4 +1,4 @@
-"""uvicorn's server as we run it: its configuration, how it reports a failed start, and in which order it stops."""
+"""Runs uvicorn's server: configuration, failed starts, and the order in which it stops."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from watchword.settings import Settings
 from watchword.web.connections import Places, most_connections, proxies_among
 from watchword.web.protocol import Protocol
 
-_KEEP_ALIVE = 75  # longer than the 60 s of common proxies, which must be the side that closes
-_GRACE = 10  # for requests in flight when asked to stop
-_LAST_GRACE = 3.0  # when told again
+_KEEP_ALIVE = 75  # longer than the 60 s of common proxies, which must close first
+_GRACE = 10  # for requests in flight
+_LAST_GRACE = 3.0  # after a second signal
 
 _log = structlog.get_logger("watchword.serve")
 
 
 class ServiceConfig(Config):
-    """uvicorn's configuration, and what our own server wants to know besides; it reaches worker processes pickled."""
+    """Adds our server's options to uvicorn's configuration. Worker processes get it pickled."""
 
     def __init__(self, app: Any, settings: Settings, **options: Any) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class ServiceConfig(Config):
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # whom to believe about addresses is ours to decide, see WATCHWORD_TRUSTED_PROXIES
+            proxy_headers=False,  # WATCHWORD_TRUSTED_PROXIES decides
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_GRACE,
             backlog=BACKLOG,
@@ -56,13 +56,13 @@ class ServiceConfig(Config):
 
 
 class Lifespan(LifespanOn):
-    """Lets an error of the start-up through as it is, where uvicorn would log a traceback and exit."""
+    """Raises an error of the start-up, where uvicorn would log a traceback and exit."""
 
     _error: BaseException | None = None
 
     async def startup(self) -> None:
         """Start; raise what the application raised."""
-        self.logger.disabled = True  # "Application startup failed" says nothing that is not explained below
+        self.logger.disabled = True  # the raised error says more than "Application startup failed"
         try:
             await super().startup()
         finally:
@@ -73,16 +73,16 @@ class Lifespan(LifespanOn):
             raise CommandError("the service could not start", "start it with WATCHWORD_LOG_LEVEL=debug")
 
     async def send(self, message: LifespanSendMessage) -> None:
-        """Take what the application reports."""
+        """Receive the application's report."""
         if message["type"] == "lifespan.startup.failed":
-            # Frameworks send a traceback here and then raise; what they raise is explained, so nothing is logged.
+            # Frameworks send a traceback, then raise: the error is explained, not logged.
             self.startup_failed = True
             self.startup_event.set()
         else:
             await super().send(message)
 
     async def main(self) -> None:
-        """Run the application's lifespan, and keep its error."""
+        """Run the lifespan, and keep its error."""
         scope = {
             "type": "lifespan",
             "asgi": {"version": self.config.asgi_version, "spec_version": "2.0"},
@@ -90,7 +90,7 @@ class Lifespan(LifespanOn):
         }
         try:
             await self.config.loaded_app(scope, self.receive, self.send)
-        except BaseException as error:  # noqa: BLE001 - raised again by `startup`
+        except BaseException as error:  # noqa: BLE001 - `startup` raises it
             self._error = error
         finally:
             self.startup_event.set()
@@ -98,46 +98,46 @@ class Lifespan(LifespanOn):
 
 
 class StoppingServer(Server):
-    """Stops in order: first `/readyz` says so, then, after the time to drain, nothing new is taken.
+    """Stops in order: first `/readyz` says so; after the time to drain no new request is accepted.
 
-    Its connections are as many as the process may have descriptors for, less some for the database.
+    The process's descriptors, less some for the database, limit its connections.
     """
 
     config: ServiceConfig
 
     def __init__(self, config: ServiceConfig) -> None:
         super().__init__(config)
-        # A proxy of ours brings the connections of many people.
+        # A trusted proxy brings the connections of many users.
         config.places = Places(most_connections(raise_descriptors()), proxies_among(config.trusted_proxies))
         self._places = config.places
         self._hung_up = False
         on_hang_up(self._hang_up)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
-        """Begin to stop; when told again, end now, whatever is under way."""
+        """Begin to stop; on a second signal end at once."""
         if not self.should_exit:
             self.should_exit = True
             self._places.draining = True
             self._refuse_readiness()
         elif not self.force_exit:
             self.force_exit = True
-            logging.getLogger("uvicorn.error").disabled = True  # it would tell of each request that is cut off
-            timer = threading.Timer(_LAST_GRACE, os._exit, (1,))  # should the disk be stuck
+            logging.getLogger("uvicorn.error").disabled = True  # it would log each request that is cut off
+            timer = threading.Timer(_LAST_GRACE, os._exit, (1,))  # if the disk is stuck
             timer.daemon = True
             timer.start()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
+        """Log a hang-up. It is called ten times a second."""
         if self._hung_up:
             self._hung_up = False
             _log.info("hang_up_ignored")
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; told to stop meanwhile, drain all the same, since uvicorn would leave out `main_loop` then."""
+        """Start. After a signal meanwhile still drain: uvicorn would skip `main_loop`."""
         await super().startup(sockets=sockets)
         if self.should_exit:
-            self._refuse_readiness()  # which there was nothing to refuse with before
+            self._refuse_readiness()  # the application was not loaded before
             await self.main_loop()
 
     def _refuse_readiness(self) -> None:
@@ -146,7 +146,7 @@ class StoppingServer(Server):
             stop()
 
     async def main_loop(self) -> None:
-        """Serve until told to stop, and as long as the setting says after that."""
+        """Serve until a signal, and for the time to drain."""
         await super().main_loop()
         loop = asyncio.get_running_loop()
         end, counter = loop.time() + self.config.drain, 0
@@ -156,23 +156,23 @@ class StoppingServer(Server):
             await self.on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is under way, while new connections are told to come back."""
+        """Finish what is under way. New connections get 503."""
         async with port_kept(sockets or ()):
-            await super().shutdown(sockets=sockets)  # which closes the database last
+            await super().shutdown(sockets=sockets)  # closes the database last
 
     def _hang_up(self) -> None:
-        self._hung_up = True  # a signal handler may have interrupted the log itself
+        self._hung_up = True  # logged later: the signal may have interrupted the log
 
 
 class GreetingServer(StoppingServer):
-    """Says where it is once it can be reached."""
+    """Prints a greeting once it can be reached."""
 
     def __init__(self, config: ServiceConfig, greeting: str) -> None:
         super().__init__(config)
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start and say so."""
+        """Start and print the greeting."""
         await super().startup(sockets=sockets)
         garbage.settle()
         print(self._greeting, flush=True)

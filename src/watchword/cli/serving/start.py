@@ -1,4 +1,4 @@
-"""`watchword serve`: one process, or several behind one socket."""
+"""Starts the service: one process, or several behind one socket."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from watchword.web.logs import configure_logging
 def start(loaded: Loaded, flags: Mapping[str, object]) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends it at once. SIGHUP is ignored.
 
-    :raises CommandError: for a taken port or a data directory that cannot be used.
-    :raises SettingsError: and other errors of this package, for what the service finds when it starts.
+    :raises CommandError: the port is taken, or the data directory is not usable.
+    :raises WatchwordError: the service cannot start.
     """
     settings = loaded.settings
     _configure_logs(settings)
@@ -44,11 +44,11 @@ def start(loaded: Loaded, flags: Mapping[str, object]) -> None:
 
 
 def worker() -> ASGIApp:
-    """The service as the environment configures it: what each of several worker processes calls."""
+    """Return the service as the environment configures it, in a worker process."""
     settings = load({}, os.environ).settings
     _configure_logs(settings)
     app = Watchword(settings)
-    garbage.settle()  # no one calls us once uvicorn has started it; most of what stays is there by now
+    garbage.settle()  # there is no call later, and most is loaded now
     return app
 
 
@@ -61,14 +61,14 @@ def _in_process(loaded: Loaded, listeners: list[socket.socket]) -> None:
     config.load()
     config.lifespan_class = Lifespan
     server = GreetingServer(config, banner(loaded))
-    # uvicorn handles these itself only while it serves.
+    # uvicorn handles these only while it serves.
     signal.signal(signal.SIGTERM, server.handle_exit)
     signal.signal(signal.SIGINT, server.handle_exit)
     server.run(sockets=listeners)
 
 
 def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket]) -> None:
-    # Once here: faults are explained once, and the workers find a database that is ready.
+    # Once here, so that faults are explained once and workers find the database ready.
     asyncio.run(_open_and_close(loaded.settings))
     export_flags(flags, os.environ)
     settings = loaded.settings

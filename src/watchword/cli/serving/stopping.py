@@ -1,7 +1,4 @@
-"""The port of a service that stops: taken until the database is closed, so that a free port means that it is.
-
-Meanwhile each new connection gets an answer that says so, where a listener that is left alone would keep it waiting.
-"""
+"""Keeps the port of a service that stops until its database is closed, and answers 503 there."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, cast
 
-_LINGER: Final = 5  # seconds that a client may take to send something
-_LAST: Final = 0.5  # seconds that those have who are connected when the port becomes free
+_LINGER: Final = 5  # seconds for a client to send something
+_LAST: Final = 0.5  # seconds for connected clients at the end
 _ANSWER: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class _Refusal(asyncio.Protocol):
-    """Answers whatever comes first, and closes."""
+    """Answers 503 to anything, and closes."""
 
     def __init__(self, connected: set[asyncio.Future[None]]) -> None:
         self._connected = connected
@@ -25,10 +22,10 @@ class _Refusal(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connected.add(self._ended)
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is of no such class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
         self._timer = asyncio.get_running_loop().call_later(_LINGER, transport.close)
 
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002
         self._transport.write(_ANSWER)
         self._transport.close()
 
@@ -40,7 +37,7 @@ class _Refusal(asyncio.Protocol):
 
 @asynccontextmanager
 async def port_kept(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
-    """Keep these ports while the service stops, which closes the listeners themselves."""
+    """Keep these ports while the service closes the listeners."""
     loop = asyncio.get_running_loop()
     connected: set[asyncio.Future[None]] = set()
     servers = [await loop.create_server(lambda: _Refusal(connected), sock=listener.dup()) for listener in listeners]

@@ -6,8 +6,8 @@
     workers      the threads of this process
     worker       one thread
     waiting      lets requests wait
-    key_source   finds the key set
-    feed         reads the list of revocations
+    key_source   finds the keys
+    feed         reads the revocations
     exchange     a fetch and its answer
     http_client  does a fetch
     addresses    the addresses that may be asked

@@ -33,7 +33,7 @@ class ServiceAddress:
 
     :param issuer: its name, byte for byte as in `iss`.
     :param url: where to reach it, without a slash at the end.
-    :param plain_http: whether `url` may be plain http beyond this machine.
+    :param plain_http: as in `Guard`.
     """
 
     issuer: str
@@ -49,7 +49,7 @@ class ServiceAddress:
         return cls(issuer, (issuer if url is None else url).rstrip("/"), plain_http)
 
     def metadata_urls(self) -> tuple[str, ...]:
-        """Return where the metadata may be: under the service's path, then as in RFC 8414."""
+        """Return the metadata's addresses: under the service's path, then as in RFC 8414."""
         parts = urlsplit(self.url)
         appended = self.url + _WELL_KNOWN
         return (appended, f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}") if parts.path else (appended,)
@@ -57,7 +57,7 @@ class ServiceAddress:
     def feed_url(self, cursor: str | None, *, keys: str, wait: bool) -> str:
         """Return the address of the revocation feed, from the beginning or after a cursor.
 
-        :param keys: the last known version of the key set; a change is answered at once.
+        :param keys: the known version of the key set; a change is answered at once.
         :param wait: whether the feed may wait for news.
         """
         if cursor is None:
@@ -88,7 +88,7 @@ def origin_of(url: str) -> Origin:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's name means this machine: `localhost`, `127.…`, `::1`."""
+    """Return whether a host is this machine: `localhost`, `127.…`, `::1`."""
     if host == "localhost" or host.endswith(".localhost") or host == "::1":
         return True
     numbers = host.split(".")
@@ -111,7 +111,6 @@ _PLAIN_HINT = {
 
 
 def _fault(url: str, *, plain_http: bool = False) -> str | None:
-    """Return what is wrong with an address, or None."""
     if not _ADDRESS.fullmatch(url):
         return "has characters that no address has"
     try:

@@ -1,8 +1,7 @@
 """Notices that this process was suspended so long that the list may be old.
 
-After a pause an old answer in a socket looks new. So only an attempt to get news without a pause counts, and requests
-rely on it for `max_stale` seconds. Two clocks detect a pause: one that goes on while the machine sleeps, and the wall
-clock.
+After a pause an old answer in a socket looks new. So only an attempt without a pause counts, for `max_stale` seconds.
+Two clocks detect a pause: one that goes on while the machine sleeps, and the wall clock.
 """
 
 from __future__ import annotations
@@ -54,13 +53,13 @@ class Awake:
 
     @property
     def asked(self) -> bool:
-        """Return whether a request waits. An attempt must then end at once, even without news."""
+        """Return whether a request waits: an attempt must end at once, even without news."""
         return self._asked_at is not None
 
     def want(self, *, give_up: bool) -> tuple[bool, Pending | None]:
-        """Return whether this is the first request to wait, and what to wait for: an attempt that begins later.
+        """Return whether this request is the first to wait, and what for: a later attempt.
 
-        :param give_up: whether to go on without news after a wait of `WAIT` seconds.
+        :param give_up: whether to go on without news after `WAIT` seconds.
         """
         with self._lock:
             if not self.asleep():
@@ -75,7 +74,7 @@ class Awake:
         return False, None
 
     def attempt_ended(self, began: Moment) -> None:
-        """Count an attempt, also a failed one, if it had no pause and began after the first request to wait."""
+        """Count an attempt, also a failed one, if it had no pause and began after a request waited."""
         with self._lock:
             now = self.moment()
             paused = now.elapsed - began.elapsed > LONGEST_ATTEMPT or now.wall - began.wall > LONGEST_ATTEMPT

@@ -15,8 +15,7 @@ class Fetch(NamedTuple):
     """Describes one GET. Redirects are never followed.
 
     :param limit: the most bytes of the body.
-    :param seconds: the time from resolving the name to the last byte.
-    :param headers: additional request headers.
+    :param seconds: the time from the name's look-up to the last byte.
     """
 
     url: str
@@ -46,7 +45,7 @@ class FetchFault(Exception):
 
 
 class Aborted(Exception):
-    """Says that a fetch was given up, by no fault of the service."""
+    """Says that a fetch was given up."""
 
 
 def check_ok(answer: Answer) -> None:

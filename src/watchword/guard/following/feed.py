@@ -1,13 +1,13 @@
-"""Reads the list of revocations. Pure: it says what to fetch, and reads the answer.
+"""Reads the list of revocations. Pure: it does no I/O.
 
 The rules for a page, in order:
 
 * `reset` with another feed: a new list is drafted, and replaces ours when complete.
-* `reset` with our feed: its entries are added. None of ours is dropped: a replica that lags must not undo a revocation.
+* `reset` with our feed: entries are only added, so that a replica that lags undoes no revocation.
 * no `reset`: the page continues our list or the draft; otherwise the whole list is fetched.
 * Entries of keys outlive every list.
 
-The list's age counts from `as_of`, when the service read its database: a replica that is cut off has no news.
+Age counts from `as_of`, when the service read its database: a replica may be cut off.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ class FeedReader:
         self.failures = 0
 
     def fetch(self, *, at_once: bool = False) -> Fetch:
-        """Return what to fetch. The service waits for news, except after a failure.
+        """Return what to fetch.
 
-        :param at_once: whether the answer must come at once, even without news.
+        :param at_once: whether the service must not wait for news. After a failure it never does.
         """
         cursor = (self._draft or self.in_force).cursor
         url = self._service.feed_url(cursor, keys=self._keys_version, wait=not (self.failures or at_once))
@@ -132,11 +132,11 @@ class FeedReader:
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
-        """Return the seconds to wait after a page. An overloaded service answers polls at once."""
+        """Return the seconds to wait after a page: an overloaded service answers at once."""
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
-        """Count a failed fetch; return the seconds to wait: so few that a service is back in use within 2 s."""
+        """Count a failed fetch, and return the seconds to wait: news must arrive within 2 s of a recovery."""
         self.failures += 1
         if fault.retry_after is not None:
             return fault.retry_after * (0.5 + 0.5 * jitter)
@@ -165,12 +165,10 @@ class FeedReader:
         check_ok(answer)
 
     def _start_over(self) -> None:
-        """Ask for the whole list. The present one stays in force until then."""
         self._draft = None
         self.in_force = self.in_force._replace(cursor=None)
 
     def _target(self, page: Page) -> FeedState:
-        """Return the list that a page belongs to."""
         if page.reset and page.feed_id == self.in_force.feed_id:
             self._draft = None
             return self.in_force
@@ -202,11 +200,11 @@ class FeedReader:
                 # At once, also while another list is drafted.
                 self.in_force.revocations.add("key", subject, 0, NEVER)
                 revocations.add("key", subject, 0, NEVER)
-            # A kind that a later version of the service knows is passed over: refusing the page would lose the rest.
+            # Skip an unknown kind of a later version: refusing the page would lose the rest.
 
     def _commit(self, reached: FeedState, page: Page, answer: Answer, wall: int) -> PageNews:
         self.failures = 0
-        # The first version that is named is that of the keys that are being fetched anyway.
+        # The first version is that of the keys being fetched.
         version_changed = page.keys != "" and self._keys_version not in {"", page.keys}
         self._keys_version = page.keys or self._keys_version
         news = PageNews(page.more, self.complete and (version_changed or self._new_keys_revoked))
@@ -217,7 +215,7 @@ class FeedReader:
                 self._draft = reached
             return news
         self.in_force, self._draft, self.complete = reached, None, True
-        # The lag is measured by the service's clock, since ours may differ. An older answer changes no age.
+        # The lag by the service's clock, since ours may differ. An older answer changes no age.
         self._as_of = page.as_of if self._as_of is None else max(self._as_of, page.as_of)
         lag = max(server_time(answer, wall) - page.as_of, 0)
         fresh_at = answer.arrived - lag
@@ -226,9 +224,9 @@ class FeedReader:
 
 
 def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
-    """Go on refusing what the former list refused: another database, such as a backup, may not know it.
+    """Go on refusing what the former list refused: a restored database may not know it.
 
-    No one is refused wrongly: ids are never reused, and a restored user's versions are far higher.
+    No one is refused wrongly: ids are never reused, and versions are far higher after a restore.
     """
     entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):

@@ -35,9 +35,8 @@ _LONGEST_PAUSE: Final = 3600.0  # a thread's time-out is limited
 class ServiceFollower:
     """Fetches keys and revocations, and says whether requests may rely on the standing.
 
-    :param verifier: the verifier whose keys are fetched; None for a shared secret.
-    :param feed: the list to follow, or None.
-    :param open_client: makes an HTTP client for each thread.
+    :param verifier: needs keys; None for a shared secret.
+    :param open_client: called for each thread.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class ServiceFollower:
         return pending
 
     def ask_for_key(self) -> Pending | None:
-        """Return what to wait for before a token of an unknown key is refused, or None."""
+        """Return what a token of an unknown key waits for, or None."""
         if self._verifier is None:
             return None
         with self._lock:
@@ -143,7 +142,7 @@ class ServiceFollower:
         return self._keys_in_force and self._list_in_force
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Start, block until ready or for so long, and return whether it is ready."""
+        """Start, block until ready or for so long, and return `ready`."""
         deadline = self._now() + seconds
         self.start()
         while not self.ready and self._now() < deadline:
@@ -174,7 +173,7 @@ class ServiceFollower:
                 self._workers.start()
 
     def stop(self) -> None:
-        """End the threads. Keys and list stay, and the next check starts new threads."""
+        """End the threads. Keys and list stay."""
         with self._lock:
             workers = self._workers.release()
             self._standing.unsettle()
@@ -200,7 +199,6 @@ class ServiceFollower:
         self._found_this_process()
 
     def _unsettle(self) -> None:
-        """Let the next check restart a dead thread."""
         with self._lock:  # or the other thread could settle again at once
             self._standing.unsettle()
 
@@ -277,7 +275,7 @@ class ServiceFollower:
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
         """Fetch and add a page. Return whether another follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
-        # A stopped thread that did not end in time may be here too.
+        # A stopped thread may be here too.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
             self._standing.revocations = feed.in_force.revocations

@@ -1,7 +1,7 @@
 """Fetches by GET over http.client with a deadline. Nothing else in a guard uses the network.
 
-http.client limits each read only, and a slow server never exceeds that. So each step may take what remains of the
-whole fetch (docs/security/checklist.md, B12).
+http.client limits each read only, which a slow server never exceeds. So each step may take the fetch's remaining time
+(docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ _AGENT = "watchword-guard"
 class HttpClient:
     """Fetches one thing at a time over a kept connection. For one thread, except `abort` and `cut`.
 
-    :param tls: for certificates that the system does not know. They are always checked.
-    :param allow_private_networks: whether a name may resolve to a private address.
+    :param tls: like `allow_private_networks` as in `Guard`.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class HttpClient:
         waiting = self._socket
         if waiting is not None:
             with suppress(OSError):
-                # A TLS socket's own method would drop its state while the other thread reads.
+                # A TLS socket's own method would drop its state under the reader.
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -152,7 +151,7 @@ class HttpClient:
 
 
 class _Line(io.RawIOBase):
-    """Wraps a socket for http.client. Before each step its time-out is set to the remaining time."""
+    """Wraps a socket for http.client, with the remaining time as time-out of each step."""
 
     def __init__(self, connected: socket.socket, deadline: float, now: Callable[[], float]) -> None:
         self._socket = connected
@@ -181,7 +180,6 @@ class _Line(io.RawIOBase):
 
 
 def _in_words(error: Exception, url: str) -> str:
-    """Explain a network error to the operator."""
     origin = origin_of(url)
     where = f"{origin.host}:{origin.port}"
     if isinstance(error, socket.gaierror):

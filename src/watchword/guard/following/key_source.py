@@ -1,4 +1,4 @@
-"""Finds the issuer's keys, and says when to fetch again. Pure: it says what to fetch, and reads the answer.
+"""Finds the issuer's keys, and says when to fetch again. Pure: it does no I/O.
 
     metadata (RFC 8414) → its issuer is ours, byte for byte → jwks_uri at our origin → key set (RFC 7517)
 
@@ -59,7 +59,7 @@ def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator
 
 
 def find_by(get: Callable[[Fetch], Answer], service: ServiceAddress, known: str | None) -> FoundKeys:
-    """Find the key set by this `get`. :raises FetchFault: as `find_key_set`. :raises Aborted: by `get`."""
+    """Find the key set by `get`. :raises FetchFault, Aborted: as `find_key_set` and `get`."""
     search = find_key_set(service, known)
     try:
         fetch = next(search)
@@ -109,7 +109,7 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
         raise FetchFault("the metadata is not a JSON object") from error
     named = metadata.get("issuer")
     if named != service.issuer:
-        # Mostly a slip (a slash, a port, localhost for 127.0.0.1), so the message has both.
+        # Mostly a slip, so the message has both.
         theirs = f"{named!a:.200}" if isinstance(named, str) else "no one"
         slip = compared(named, service.issuer)
         raise FetchFault(
@@ -120,7 +120,7 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
 
 
 def max_age_of(cache_control: str) -> int:
-    """Return how many seconds `Cache-Control` lets a key set be kept: a minute to a day."""
+    """Return the seconds of `Cache-Control`, from a minute to a day."""
     if re.search(r"no-(?:store|cache)", cache_control, re.IGNORECASE):
         return LEAST_AGE
     found = _MAX_AGE.search(cache_control)
@@ -130,8 +130,8 @@ def max_age_of(cache_control: str) -> int:
 class KeySchedule:
     """Says when to fetch the key set. Times are monotonic seconds; `jitter` is 0 to 1.
 
-    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute. A
-    change that the feed announces is fetched at once.
+    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute.
+    Announced changes are fetched at once.
     """
 
     def __init__(self) -> None:
@@ -148,14 +148,13 @@ class KeySchedule:
         return max(self.next_at - now, 0.0)
 
     def begin(self, now: float) -> None:
-        """Note that a fetch begins. A later announcement needs another one."""
+        """Note that a fetch begins."""
         self._last, self.under_way, self._announced = now, True, False
 
     def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
         """Plan the next fetch after a good one, a little before `max_age` ends.
 
-        :param late: whether an announced change is still missing: another of the service's workers may not know it
-            yet. It is asked again, three times at most.
+        :param late: whether an announced change is missing, since a worker does not know it yet: ask three times more.
         """
         self.ready, self.under_way, self.failures = True, False, 0
         self._late = self._late + 1 if late else 0
@@ -184,7 +183,7 @@ class KeySchedule:
         return self._announced
 
     def ask_unknown(self, now: float) -> bool:
-        """Return whether a token of an unknown key waits for a fetch, which is under way or due now."""
+        """Return whether a token of an unknown key should wait for a fetch."""
         if self.under_way or self.next_at <= now:
             return True
         if self._last is not None and now - self._last < COOLDOWN:

@@ -12,10 +12,7 @@ WAIT = 2.0
 
 
 class Pending:
-    """Stands for one thing under way. Once it is over no one waits any more.
-
-    At most 256 wait; others go on at once, so that a flood of made-up tokens cannot pile up requests.
-    """
+    """Stands for one thing under way. At most 256 requests wait, so that made-up tokens cannot pile up more."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -41,7 +38,7 @@ class Pending:
             self._leave()
 
     async def wait_async(self, seconds: float) -> None:
-        """Wait likewise, without blocking the event loop."""
+        """Wait likewise on an event loop."""
         import asyncio  # APIs without it need not load it
 
         if not self._enter():

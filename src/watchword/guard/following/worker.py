@@ -60,7 +60,7 @@ class Worker:
         self._wake.set()
 
     def stop(self) -> None:
-        """End, also during a fetch. Wait a second at most: the look-up of a name cannot be ended."""
+        """End, also during a fetch. Wait a second at most: a name's look-up cannot be ended."""
         self._stopped = True
         self._client.abort()
         self._wake.set()
@@ -99,10 +99,7 @@ class Worker:
 
 
 def run_politely(work: Generator[None, None, _Result]) -> _Result:
-    """Do a piece of work, with pauses for requests between its chunks.
-
-    With a pause of zero this thread would take the interpreter's lock again at once.
-    """
+    """Do a piece of work, with pauses for requests. After a pause of zero this thread would run again at once."""
     while True:
         try:
             next(work)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 class Workers:
     """Keeps a worker for each turn. Callers of `start` and `release` hold a lock.
 
-    :param turns: what each worker does, by name.
-    :param open_client: makes an HTTP client for each worker.
     :param on_death: called when a thread ends without `stop`.
     """
 
