@@ -42,7 +42,7 @@ class Hints:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Hints]:
         """Publish and listen meanwhile."""
-        tasks = [asyncio.create_task(each()) for each in (self._publish, self._listen)]
+        tasks = [asyncio.create_task(each()) for each in (self._send, self._listen)]
         try:
             yield self
         finally:
@@ -50,7 +50,7 @@ class Hints:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _publish(self) -> None:
+    async def _send(self) -> None:
         while True:
             await self._to_tell.wait()
             self._to_tell.clear()
