@@ -148,7 +148,7 @@ async def _short_lived(
     try:
         from watchword.storage import ephemeral_fallback, ephemeral_redis, hints, valkey
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if (error.name or "").partition(".")[0] != "redis":
             raise
         fault = Fault("WATCHWORD_REDIS_URL", "needs the package redis", "in your clone: pip install '.[server,redis]'")
         raise SettingsError((fault,)) from None
