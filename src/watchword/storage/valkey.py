@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
 
 from watchword.clock import monotonic
 from watchword.errors import Fault, SettingsError
@@ -28,6 +28,12 @@ FAILURES = 3
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 OLDEST = (6, 2)
+RIGHTS = (
+    "~ww:* resetchannels &ww:* +info +select +ping +evalsha +script|load +hmget +hset +hincrby +expire +del"
+    " +publish +subscribe +unsubscribe"
+)
+"""What a user of the server needs, as `ACL SETUSER` takes it."""
+
 _PLACES = 32  # commands at once: more would wait in the server, and their deadlines would run
 _START_SECONDS = 2.0
 _SETTING = "WATCHWORD_REDIS_URL"
@@ -203,18 +209,13 @@ def _judge(about: dict[str, Any]) -> None:
 
 def _lasting(error: BaseException) -> Fault | None:
     """What no waiting mends; None for a server that is away."""
-    text = str(error)
-    if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
+    if isinstance(error, AuthenticationError):
         return Fault(
             _SETTING, "has a user or password that the server refuses", "write redis://user:password@host:port"
         )
-    if isinstance(error, AuthorizationError) or "NOPERM" in text:
-        return Fault(
-            _SETTING,
-            "names a user that may not ask the server",
-            "allow it +info +eval +evalsha +script +publish +subscribe",
-        )
-    if isinstance(error, ResponseError) and "DB index" in text:
+    if isinstance(error, NoPermissionError):
+        return Fault(_SETTING, "names a user that may not use the server", f"allow it {RIGHTS}")
+    if isinstance(error, ResponseError) and "DB index" in str(error):
         return Fault(
             _SETTING, "names a database that the server does not have", "the last part of the URL is its number: 0"
         )
