@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.storage.valkey_server import Server
 
 settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
 settings.load_profile("any machine")
@@ -32,3 +39,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def in_ci(value: str) -> bool:
     """Whether `CI` says so."""
     return value.lower() in {"1", "true"}
+
+
+@pytest.fixture(scope="session")
+def valkeys() -> Iterator[Callable[[str], Server]]:
+    """Real servers from wheels, each started when it is first asked for. Tests take a namespace of their own."""
+    from tests.storage.valkey_server import served  # this file is also loaded where there is no folder of tests
+
+    with ExitStack() as stack:
+
+        @cache
+        def named(name: str) -> Server:
+            return stack.enter_context(served(name))
+
+        yield named
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Server]:
+    """One that a test may stop."""
+    from tests.storage.valkey_server import served
+
+    with served("valkey 9") as server:
+        yield server
