@@ -199,6 +199,28 @@ def test_what_a_guard_is_not_made_of(bad: dict[str, Any]) -> None:
         Guard(options.pop("issuer"), **options)
 
 
+@pytest.mark.parametrize("named", ["roles", "scopes"])
+@pytest.mark.parametrize("nothing", ["", " ", [], (), set(), frozenset()], ids=repr)
+async def test_an_empty_list_asks_for_nothing_and_is_refused(issuer: Issuer, named: str, nothing: Any) -> None:
+    """⚑ As of a setting that is missing: every caller would pass. In each way to check, and of each type."""
+    guard, token = issuer.guard(), issuer.token()
+    header, asked = f"Bearer {token}", {named: nothing}
+    for seen_before in (False, True):
+        if seen_before:
+            guard.check(header)
+            guard.verify(token)
+        with pytest.raises(ValueError, match="empty"):
+            guard.check(header, **asked)
+        with pytest.raises(ValueError, match="empty"):
+            guard.verify(token, **asked)
+        with pytest.raises(ValueError, match="empty"):
+            await guard.check_async(header, **asked)
+        with pytest.raises(ValueError, match="empty"):
+            await guard.verify_async(token, **asked)
+        with pytest.raises(ValueError, match="empty"):
+            guard.require(**asked)
+
+
 def test_keys_are_given_to_offline_guards_only(issuer: Issuer) -> None:
     with pytest.raises(TypeError):
         Guard("https://auth.example", audience="api").use_keys(KeySet())

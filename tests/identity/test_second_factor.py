@@ -248,7 +248,7 @@ async def test_a_handle_has_a_few_tries(second: Kernel) -> None:
 
 
 async def test_a_wrong_second_proof_is_a_failed_log_in(open_kernel: Opener) -> None:
-    """⚑ Handle after handle, no more codes are tried than passwords; the right ones in between give nothing back."""
+    """⚑ Handle after handle, halves of log-ins and wrong codes count together; the right ones give nothing back."""
     async with open_kernel(login_limit="10/5m") as kernel:
         await join(kernel)
         asked = 0
@@ -258,23 +258,58 @@ async def test_a_wrong_second_proof_is_a_failed_log_in(open_kernel: Opener) -> N
             asked += 1
             return None
 
-        for _ in range(5):
+        for _ in range(3):
             handle = await begin(kernel)
             for _ in range(2):
                 await refused(kernel, handle, toy("0")._replace(prove=wrong))
-        with pytest.raises(TooManyAttempts):
+        handle = await begin(kernel)
+        with pytest.raises(TooManyAttempts) as caught:
             await complete(kernel, handle)
-        assert asked == 10
+        assert (caught.value.limit, asked) == ("login", 6)
 
 
-async def test_beginning_has_the_limit_of_sessions(open_kernel: Opener) -> None:
-    """A right first proof is hashed for and stored each time: it cannot be repeated for ever."""
-    async with open_kernel(session_limit="5/1h") as kernel:
+async def test_half_a_log_in_counts_as_one(open_kernel: Opener) -> None:
+    """⚑ A stolen password does not buy handles for ever; and no session is counted, which the owner may still open."""
+    async with open_kernel(login_limit="5/1h", session_limit="1/1h") as kernel:
         await join(kernel)
-        for _ in range(5):
+        handles = [await begin(kernel) for _ in range(5)]
+        with pytest.raises(TooManyAttempts) as caught:
             await begin(kernel)
-        with pytest.raises(TooManyAttempts):
-            await begin(kernel)
+        assert caught.value.limit == "login"
+        await complete(kernel, handles[0], client=AWAY)
+
+
+async def test_wrong_second_proofs_have_a_limit_that_no_address_resets(open_kernel: Opener) -> None:
+    """⚑ Who has the password and a thousand addresses guesses a few codes an hour, and no more."""
+    async with open_kernel(second_factor_limit="3/1h") as kernel:
+        await join(kernel)
+        for number in range(3):
+            client = HOME._replace(address=f"203.0.113.{number}")
+            handle = await begin(kernel, client=client)
+            with pytest.raises(Unauthenticated):
+                await complete(kernel, handle, toy("0"), client=client)
+        handle = await begin(kernel)
+        with pytest.raises(TooManyAttempts) as caught:
+            await complete(kernel, handle)
+        assert caught.value.limit == "second_factor"
+        assert await sessions(kernel) == 0
+
+
+async def test_a_right_proof_keeps_its_handle_when_storage_fails(
+    second: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: only a wrong proof uses up a try."""
+    handle = await begin(second)
+
+    async def fails(*_: object) -> None:
+        raise StorageUnavailable("injected")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LogIn, "_open", fails)
+        for _ in range(TRIES):
+            with pytest.raises(StorageUnavailable):
+                await complete(second, handle)
+    await complete(second, handle)
 
 
 async def test_the_first_factor_again_is_no_second_one(second: Kernel) -> None:
@@ -286,7 +321,7 @@ async def test_the_first_factor_again_is_no_second_one(second: Kernel) -> None:
     assert await sessions(second) == 0
 
 
-async def test_a_factor_that_fails_uses_up_a_try_and_no_handle(second: Kernel) -> None:
+async def test_a_factor_that_fails_uses_up_no_handle(second: Kernel) -> None:
     """When the second factor cannot be asked just now, the user need not begin again."""
 
     async def away(_: Candidate | None) -> Proof | None:

@@ -61,6 +61,7 @@ VALUES = {
     "change_limit": "5/1m",
     "change_address_limit": "5/1m",
     "conflict_limit": "5/1m",
+    "second_factor_limit": "5/1m",
     "private_email": "on",
     "drain": "5s",
     "audit_retention": "20d",

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from watchword.guard.marks import EVERYONE, FROM_CODE
 from watchword.tokens.needs import NOTHING, Needs
 
 Names = Annotated[str | Iterable[str], FROM_CODE]
 """Scopes or roles: several, or one text with spaces."""
-NONE: Final[frozenset[str]] = NOTHING.roles
 
 
 def needs_of(roles: Names, scopes: Names, max_age: int | None) -> Needs:
-    """Return what one check asks for. :raises ValueError: as `names`."""
-    if roles is NONE and scopes is NONE and max_age is None:
+    """Return what one check asks for.
+
+    :raises TypeError: not names, or not seconds.
+    :raises ValueError: empty names, as of a missing setting: any caller would pass.
+    """
+    if roles is EVERYONE and scopes is EVERYONE and max_age is None:
         return NOTHING
-    return Needs(names(roles), names(scopes), max_age)
-
-
-def names(given: Names) -> frozenset[str]:
-    """Return scopes or roles as a set. :raises ValueError: they are empty, so any caller would pass."""
-    if type(given) is frozenset:  # from `checked_names`
-        return given
-    found = frozenset(given.split() if isinstance(given, str) else given)
-    if not found and given is not EVERYONE:
-        raise ValueError("guard: roles or scopes are empty; leave them out where every caller may pass")
-    return found
+    return Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
 
 
 def checked_age(given: Any) -> int | None:

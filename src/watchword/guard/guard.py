@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import WatchwordError
-from watchword.guard.asked import NONE, Names, checked_age, checked_names, needs_of
+from watchword.guard.asked import Names, needs_of
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
@@ -146,8 +146,8 @@ class Guard:
         self,
         authorization: Authorization,
         *,
-        roles: Names = NONE,
-        scopes: Names = NONE,
+        roles: Names = EVERYONE,
+        scopes: Names = EVERYONE,
         max_age: int | None = None,
     ) -> Caller:
         """Return the caller of a request with this Authorization header, or raise why it is refused.
@@ -167,8 +167,8 @@ class Guard:
         self,
         authorization: Authorization,
         *,
-        roles: Names = NONE,
-        scopes: Names = NONE,
+        roles: Names = EVERYONE,
+        scopes: Names = EVERYONE,
         max_age: int | None = None,
     ) -> Caller:
         """Check on an asyncio event loop."""
@@ -179,8 +179,8 @@ class Guard:
         self,
         token: str,
         *,
-        roles: Names = NONE,
-        scopes: Names = NONE,
+        roles: Names = EVERYONE,
+        scopes: Names = EVERYONE,
         max_age: int | None = None,
     ) -> Caller:
         """Check a bare token."""
@@ -191,8 +191,8 @@ class Guard:
         self,
         token: str,
         *,
-        roles: Names = NONE,
-        scopes: Names = NONE,
+        roles: Names = EVERYONE,
+        scopes: Names = EVERYONE,
         max_age: int | None = None,
     ) -> Caller:
         """Check a bare token on an asyncio event loop."""
@@ -201,8 +201,15 @@ class Guard:
 
     def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
         """Return what a route needs. Without arguments any valid token passes."""
-        asked = Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
-        return Requirement(self, asked)
+        return Requirement(self, needs_of(roles, scopes, max_age))
+
+    def check_for(self, authorization: Authorization, needs: Needs) -> Caller:
+        """Check a header for a `Requirement`."""
+        return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
+
+    async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller:
+        """Check a header for a `Requirement`, without blocking the event loop (asyncio)."""
+        return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.

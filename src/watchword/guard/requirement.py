@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.refusals import Refusal
@@ -24,13 +23,9 @@ class Judge(Protocol):
     @property
     def check_needs(self) -> Callable[[Caller, Needs], None]: ...  # noqa: D102
 
-    def check(  # noqa: D102
-        self, authorization: Authorization, *, roles: Names, scopes: Names, max_age: int | None
-    ) -> Caller: ...
+    def check_for(self, authorization: Authorization, needs: Needs) -> Caller: ...  # noqa: D102
 
-    async def check_async(  # noqa: D102
-        self, authorization: Authorization, *, roles: Names, scopes: Names, max_age: int | None
-    ) -> Caller: ...
+    async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller: ...  # noqa: D102
 
     def refusal(  # noqa: D102
         self, error: WatchwordError, *, scopes: Iterable[str], max_age: int | None
@@ -52,13 +47,11 @@ class Requirement:
 
     def check(self, authorization: Authorization) -> Caller:
         """Return the caller, or raise as `Guard.check`."""
-        roles, scopes, max_age = self.asked
-        return self.guard.check(authorization, roles=roles, scopes=scopes, max_age=max_age)
+        return self.guard.check_for(authorization, self.asked)
 
     async def check_async(self, authorization: Authorization) -> Caller:
         """Check on an event loop."""
-        roles, scopes, max_age = self.asked
-        return await self.guard.check_async(authorization, roles=roles, scopes=scopes, max_age=max_age)
+        return await self.guard.check_for_async(authorization, self.asked)
 
     def check_optional(self, authorization: Authorization) -> Caller | None:
         """Return the caller, or None without a token. A bad token is still refused."""

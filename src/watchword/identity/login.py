@@ -17,7 +17,7 @@ from watchword.errors import TooManyAttempts, Unauthenticated
 from watchword.identity import audit, identifiers
 from watchword.identity.audit import Client
 from watchword.identity.identifiers import Identifier
-from watchword.identity.pending import PendingLogIns
+from watchword.identity.pending import Pending, PendingLogIns
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.roles import granted
 from watchword.identity.sessions.row import Live
@@ -160,14 +160,15 @@ class LogIn:
         async def work(attempt: Attempt) -> LoggedIn:
             proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
             wanted = tuple([each.method for each in self._second_factors if await each.needed(proven.user)])
-            live = handle = None
-            async with self._counted(proven, attempt, client):
-                if wanted:
-                    handle = await self._wait(proven, proof, wanted, client, client_id)
-                else:
-                    live = await self._open(proven, proof, (proof.method,), client, client_id, replacing)
-            if handle is not None:
+            if wanted:
+                # Half a log-in counts, or a stolen password alone would buy handles, and guesses with them.
+                attempt.succeeded = False
+                handle = await self._wait(proven, proof, wanted, client, client_id)
+                if handle is None:
+                    raise Unauthenticated(factor.refusal)
                 raise SecondFactorNeeded(factor.refusal, handle=handle, wanted=wanted)
+            async with self._counted(proven, attempt, client):
+                live = await self._open(proven, proof, (proof.method,), client, client_id, replacing)
             return self._opened(proven, live, factor, attempt)
 
         return await self._throttle.run(work, *takes, client=client, user=user)
@@ -175,9 +176,10 @@ class LogIn:
     async def complete(
         self, handle: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
     ) -> LoggedIn:
-        """Log in with a second factor, under the limits of `attempt`.
+        """Log in with a second factor, under the limits of `attempt` and one of its own.
 
-        A handle opens one session at most. A wrong proof uses up a try. A changed user is refused.
+        A handle opens one session at most. A wrong proof uses up a try; a fault of ours does not. A changed user is
+        refused.
 
         :raises Unauthenticated: also for a handle that is unknown, used, expired or another client's.
         """
@@ -193,24 +195,32 @@ class LogIn:
             if pending is None:
                 attempt.counts = False  # another request took it: nothing was guessed
                 raise Unauthenticated(factor.refusal)
-            candidate = await self._candidate(Identifier("id", pending.user_id, pending.user_id))
+            async with self._keeping(handle, pending):
+                candidate = await self._candidate(Identifier("id", pending.user_id, pending.user_id))
             if candidate is None or not candidate.allowed or candidate.user.token_version != pending.version:
                 await self._failed("log_in", candidate, client)
                 raise Unauthenticated(factor.refusal)
-            try:
+            async with self._keeping(handle, pending):
                 proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
-            except Exception:
-                await self._pending.give_back(handle, pending)
-                raise
             if proof.method not in pending.wanted:
                 raise RuntimeError(f"{proof.method} is none of the second factors that were asked for")
             amr = (pending.method, proof.method, "mfa")
-            return self._opened(
-                proven, await self._open(proven, proof, amr, client, client_id, replacing), factor, attempt
-            )
+            async with self._keeping(handle, pending), self._counted(proven, attempt, client):
+                live = await self._open(proven, proof, amr, client, client_id, replacing)
+            return self._opened(proven, live, factor, attempt)
 
-        takes = takes_of("login", client.address, found.user_id)
+        occasions = ("login", "second_factor")
+        takes = [take for each in occasions for take in takes_of(each, client.address, found.user_id)]
         return await self._throttle.run(work, *takes, client=client, user=found.user_id)
+
+    @asynccontextmanager
+    async def _keeping(self, handle: str, pending: Pending) -> AsyncIterator[None]:
+        """Keep the handle for another try where this fails."""
+        try:
+            yield
+        except Exception as error:
+            await self._pending.give_back(handle, pending, used=isinstance(error, Unauthenticated))
+            raise
 
     def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
         if live is None:

@@ -65,10 +65,11 @@ class PendingLogIns:
         """Take what a handle keeps: of several requests one gets it."""
         return _read(await self._ephemeral.take(_name(handle), self._clock.now()))
 
-    async def give_back(self, handle: str, pending: Pending) -> None:
-        """Keep it again with one try less and the same expiry; not after the last try."""
-        if pending.tries > 1:
-            await self._keep(handle, msgspec.structs.replace(pending, tries=pending.tries - 1))
+    async def give_back(self, handle: str, pending: Pending, *, used: bool) -> None:
+        """Keep it again with the same expiry; with one try less if that was `used`, and not after the last one."""
+        left = pending.tries - used
+        if left:
+            await self._keep(handle, msgspec.structs.replace(pending, tries=left))
 
     async def _keep(self, handle: str, pending: Pending) -> None:
         now = self._clock.now()

@@ -55,6 +55,7 @@ class Settings(Frozen):
     change_limit: Limited = Limited("60/1h", "Changes of an account by its owner,", Whose.ACCOUNT)
     change_address_limit: Limited = Limited("600/1h", "Changes of an account by its owner,", Whose.ADDRESS)
     conflict_limit: Limited = Limited("20/1h", "Answers that a username or an e-mail address is taken,", Whose.ADDRESS, Whose.ACCOUNT)
+    second_factor_limit: Limited = Limited("10/1h", "Wrong second factors, where a factor asks for one,", Whose.ACCOUNT)
     private_email: Setting[bool] = Setting("off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost.")
     audit_retention: Setting[timedelta | None] = Setting("365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever.")
     registration: Setting[Literal["open", "closed"]] = Setting("open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed.")
