@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.postgres import Databases
 
 settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
 settings.load_profile("any machine")
@@ -32,3 +39,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def in_ci(value: str) -> bool:
     """Whether `CI` says so."""
     return value.lower() in {"1", "true"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[int], Databases]]:
+    """PostgreSQL servers by version, each started when a test first asks for it."""
+    from tests.postgres import Databases, running  # here: other packages' tests are run with this file alone
+
+    with ExitStack() as stack:
+
+        @cache
+        def databases(version: int) -> Databases:
+            return Databases(stack.enter_context(running(version)))
+
+        yield databases

@@ -36,7 +36,7 @@ from watchword.storage.ephemeral import SWEEP_ROWS
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
-from watchword.storage.sqlite import SQLite
+from watchword.storage.opening import open_database
 from watchword.tally import Faults, Log
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.known_secrets import check_shared_secret
@@ -209,10 +209,11 @@ async def opened(
     """
     clock = clock or SystemClock()
     _check_jwt_secret(settings)
-    path = path or settings.database_path
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_private(settings, path)
-    database = await SQLite.open(path, processes=settings.workers, reserve=serves)
+    file = path or settings.database_path
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_private(settings, file)
+    database = await open_database(settings, path=path, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
         secret = await _master_of(settings, database)  # first: with another one, nothing at all is changed
@@ -273,7 +274,8 @@ async def _assembled(
     issuer = TokenIssuer(keys, settings)
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
     follower = Follower(database, clock, feed.announce)
-    ephemeral = MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database)
+    alone = settings.workers == 1 and settings.database_path is not None
+    ephemeral = MemoryEphemeral() if alone else SQLEphemeral(database)
     limits = {
         "login": settings.login_limit,
         "login_address": settings.login_address_limit,

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": frozenset({"errors"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
-    "storage": frozenset({"errors", "clock", "ids", "platforms", "threads"}),
+    "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
         {"errors", "clock", "ids", "opaque", "platforms", "settings", "threads", "tally", "tokens", "storage", "mail"}
@@ -78,6 +78,7 @@ FACE = frozenset({"app", "settings"})
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("identity.hashing",),
     "asgiref": ("guard.django",),
+    "asyncpg": ("storage.postgres", "storage.postgres_connection"),
     "bcrypt": ("identity.hashing",),
     "cryptography": ("tokens", "identity.keys.master"),  # sealing is the one use outside tokens
     "dotenv": ("settings",),

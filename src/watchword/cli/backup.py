@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from watchword.cli.exits import FAULT, USAGE, CommandError
-from watchword.cli.people import print_json, require_database
+from watchword.cli.people import print_json, require_database, require_file
 from watchword.errors import SettingsError, StorageError
 from watchword.identity.keys import master
 from watchword.identity.keys.master import SECRET_FILE, Master
@@ -33,11 +33,12 @@ def backup(settings: Settings, name: str, *, as_json: bool) -> None:
 
     It needs no secret, and changes nothing: the database keeps its schema, also under a newer version of this command.
     """
+    source = require_file(settings, "pg_dump")
     require_database(settings)
     file = _place(name)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        copied = asyncio.run(_copied(settings.database_path, file))
+        copied = asyncio.run(_copied(source, file))
     except FileExistsError as error:
         raise CommandError(
             f"{file} exists already", "give a name that is free: no backup is replaced", FAULT

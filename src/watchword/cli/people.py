@@ -21,6 +21,7 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
 from watchword.identity.users import User
 from watchword.settings import Settings
+from watchword.storage.opening import is_new, place_of
 
 T = TypeVar("T")  # Python 3.11 has no `def f[T]`
 
@@ -35,7 +36,7 @@ def migrate(settings: Settings) -> None:
     async def nothing(_: Kernel) -> None:
         return None
 
-    made = not settings.database_path.exists()
+    made = _is_new(settings)
     with_kernel(settings, nothing, makes=True)
     if made:
         _tell_that_it_is_new(settings)
@@ -58,7 +59,7 @@ def create(
     """
     if username is None and email is None:
         raise CommandError("give a username, --email, or both", "watchword users create --help", USAGE)
-    made = not settings.database_path.exists()
+    made = _is_new(settings)
     if made and not makes:
         _miss_database(settings, "; --new-database makes one for this user")
     password = _password_from_stdin() if password_stdin else _password_asked_for()
@@ -73,7 +74,7 @@ def create(
 
 
 def _tell_that_it_is_new(settings: Settings) -> None:
-    sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
+    sys.stderr.write(f"hint: the database is a new one, at {place_of(settings)}\n")
 
 
 def show_list(settings: Settings, *, limit: str, after: str, search: str, as_json: bool) -> None:
@@ -172,13 +173,29 @@ def require_database(settings: Settings) -> None:
 
     :raises CommandError: there is no database where the settings say.
     """
-    if not settings.database_path.exists():
+    if _is_new(settings):
         _miss_database(settings)
+
+
+def require_file(settings: Settings, program: str) -> Path:
+    """The SQLite file that the settings name.
+
+    :param program: the one of PostgreSQL's own that does this there.
+    :raises CommandError: they name PostgreSQL.
+    """
+    if settings.database_path is None:
+        hint = f"use {program}, and keep the master secret in another place: docs/guides/postgres.md"
+        raise CommandError("this command is for SQLite; the settings name PostgreSQL", hint, USAGE)
+    return settings.database_path
+
+
+def _is_new(settings: Settings) -> bool:
+    return asyncio.run(is_new(settings))
 
 
 def _miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
     hint = "run this where the service runs, or name the place with --data-dir or --database-url"
-    raise CommandError(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
+    raise CommandError(f"there is no database at {place_of(settings)}", hint + otherwise, MISSING)
 
 
 async def _find(kernel: Kernel, who: str) -> User:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchword.cli.asking import confirm
 from watchword.cli.exits import FAULT, MISSING, CommandError
-from watchword.cli.people import print_json
+from watchword.cli.people import print_json, require_file
 from watchword.cli.restored_backup import plain, print_done, refuse_what_was_issued
 from watchword.clock import SystemClock, rfc3339
 from watchword.identity.restoring import Restored
@@ -23,7 +23,7 @@ _NOTHING = "nothing was changed"
 
 def restore(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
     """Put the backup in place of the database that the settings name, which no process may have open."""
-    path = Path(os.path.realpath(settings.database_path))
+    path = Path(os.path.realpath(require_file(settings, "pg_restore, then watchword db restored")))
     file = _backup(name, path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(path):

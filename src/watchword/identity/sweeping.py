@@ -54,8 +54,11 @@ async def sweep(database: Database, now: int, *, audit_retention: timedelta | No
     :param audit_retention: how long audit records stay; None keeps them for ever.
     """
 
+    async def unit(tx: Tx) -> int:
+        return await tx.run(_FORGET_REVOCATIONS, now=now, rows=ROWS)
+
     async def revocations() -> int:
-        return await database.run(_FORGET_REVOCATIONS, now=now, rows=ROWS)
+        return await database.transact(unit, upkeep=True)
 
     deleted = await in_batches(revocations, ROWS) + await _forget_sessions(database, now)
     if audit_retention is not None:
@@ -131,4 +134,4 @@ async def _delete(database: Database, sql: str, rows: list[Row], **values: int) 
             deleted += await tx.run(sql, id=row["id"], **values)
         return deleted
 
-    return await database.transact(unit) if rows else 0
+    return await database.transact(unit, upkeep=True) if rows else 0

@@ -87,7 +87,7 @@ class Settings:
     path_prefix: str
     data_dir: Path
     database_url: str = field(repr=False)  # may hold a password
-    database_path: Path = field(repr=False, init=False)  # the SQLite file that `database_url` names
+    database_path: Path | None = field(repr=False, init=False)  # the SQLite file that `database_url` names; else None
     redis_url: str | None = field(repr=False)
     secret: tuple[bytes, ...] | None = field(repr=False)
     jwt_secret: bytes | None = field(repr=False)

@@ -48,7 +48,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("public_url", "", read.unless_off(read.public_url), "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix"),
     Setting("path_prefix", "", read.url_path, "Path before every route, such as /api.", "the path of the public URL"),
     Setting("data_dir", "./watchword-data", read.folder, "Directory for the database and the secret made on first start."),
-    Setting("database_url", "", read.unless_off(read.words), "The database; a bare DATABASE_URL that names an SQLite file is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db"),
+    Setting("database_url", "", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db"),
     Setting("redis_url", "", read.unless_off(read.words), "Redis or Valkey, not in this version yet; off says nothing of a bare REDIS_URL.", "none"),
     Setting("secret", "", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True),
     Setting("jwt_secret", "", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True),

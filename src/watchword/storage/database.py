@@ -1,4 +1,4 @@
-"""The contract of a database. `sqlite.py` keeps it now; `postgres.py` will keep the same.
+"""The contract of a database, which `sqlite.py` and `postgres.py` keep.
 
 SQL is the common subset of SQLite 3.37 and PostgreSQL 14, with `:name` parameters; an optional parameter is written
 `CAST(:x AS TEXT)` or `CAST(:x AS BIGINT)`. Values are `str`, `int` or None. NUL characters are refused at the edge.
@@ -14,6 +14,14 @@ from typing import Any, Protocol, TypeVar
 
 Value = str | int | None
 T = TypeVar("T")
+
+INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.all and tx.run see what it has written"
+# Another value each time: SQLite does not write what is there already.
+PROBE = (
+    "INSERT INTO ww_meta (name, value) VALUES ('probe', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+PROBE_SECONDS = 1.0
+"""Between two probes, once a write was lost."""
 
 
 class Row(Protocol):
@@ -60,10 +68,11 @@ class Database(Protocol):
         """Execute one writing statement as a unit of its own; how many rows were changed, once it is durable."""
         ...
 
-    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
+    async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:
         """Run a unit and answer with its result once it is durable.
 
         :param ends: it takes rights away (a log-out): stored also when the disk is so full that nothing else is.
+        :param upkeep: a migration or a sweep: may take longer than a request may; one at a time over all processes.
 
         What the unit raises is raised here; nothing of it is stored then.
         """

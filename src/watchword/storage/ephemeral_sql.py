@@ -108,7 +108,11 @@ class SQLEphemeral:
 
     async def sweep(self, now: int) -> int:
         """Delete at most `SWEEP_ROWS` rows that are gone anyway."""
-        return await self._database.run(_SWEEP, now=now, most=SWEEP_ROWS)
+
+        async def unit(tx: Tx) -> int:
+            return await tx.run(_SWEEP, now=now, most=SWEEP_ROWS)
+
+        return await self._database.transact(unit, upkeep=True)
 
 
 class _Passed(Exception):

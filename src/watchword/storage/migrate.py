@@ -164,4 +164,4 @@ async def _apply(database: Database, migration: Migration, now: int) -> bool:
             await tx.run(statement)
         return True
 
-    return await database.transact(unit)
+    return await database.transact(unit, upkeep=True)
