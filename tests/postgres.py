@@ -95,7 +95,7 @@ class Server:
         command = [str(self._bin / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port)]
         self._process = subprocess.Popen([*command, "-k", "", *options], cwd="/", **self._as_whom())
         give_up_at = time.monotonic() + _START_SECONDS
-        while self._ask("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)).returncode:
+        while self._ask("pg_isready", "-q", "-U", "postgres", "-h", "127.0.0.1", "-p", str(self.port)).returncode:
             assert self._process.poll() is None, "the server has ended"
             assert time.monotonic() < give_up_at, "the server does not answer"
             time.sleep(0.02)
@@ -166,34 +166,53 @@ def free_port() -> int:
 
 
 class Databases:
-    """Makes databases in a server: a new one for each test."""
+    """Makes databases in a server: a new one for each test, or one that another test has left, emptied."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._made = 0
+        self._free: list[str] = []
 
     async def make(self) -> str:
         """An empty database; its URL."""
-        import asyncpg
-
         self._made += 1
         name = f"test_{os.getpid()}_{self._made}"
-        connection = await asyncpg.connect(self.server.url())
-        try:
-            await connection.execute(f"CREATE DATABASE {name}")
-        finally:
-            await connection.close()
+        await self._do(self.server.url(), f"CREATE DATABASE {name}")
         return self.server.url(name)
 
     async def drop(self, url: str) -> None:
         """Drop one, whoever is still connected to it."""
+        await self._do(self.server.url(), f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """A database with tables or without, and no rows but those of `ww_schema`. For tests that change no schema."""
+        url = self._free.pop() if self._free else asyncio.run(self.make())
+        yield url
+        asyncio.run(self._do(url, _EMPTY))
+        self._free.append(url)
+
+    @staticmethod
+    async def _do(url: str, sql: str) -> None:
         import asyncpg
 
-        connection = await asyncpg.connect(self.server.url())
+        connection = await asyncpg.connect(url)
         try:
-            await connection.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+            await connection.execute(sql)
         finally:
             await connection.close()
+
+
+# DELETE and not TRUNCATE, which makes new files for each table.
+_EMPTY = """
+DO $$ DECLARE each text; BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    FOR each IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'ww_schema' LOOP
+        EXECUTE format('DELETE FROM %I', each);
+    END LOOP;
+END $$
+"""
 
 
 if __name__ == "__main__":  # a server to try things with

@@ -13,7 +13,7 @@
     ├── TooManyAttempts         a limit is used up; try again after `retry_after` seconds
     ├── Overloaded              no capacity right now; try again after `retry_after` seconds
     └── StorageError
-        ├── StorageUnavailable  the database did not do what it should have; nothing was stored
+        ├── StorageUnavailable  the database did not do what it should have; nothing was stored, as far as it said
         ├── UniqueViolation     a unique index refused the row
         └── SchemaMismatch      the database belongs to another version of Watchword
 
@@ -165,7 +165,9 @@ class StorageError(WatchwordError):
 
 
 class StorageUnavailable(StorageError):
-    """The database did not do what it should have: nothing of the unit was stored."""
+    """The database did not do what it should have. Nothing of the unit was stored; only where the connection to
+    PostgreSQL was lost during the commit itself, that is not known.
+    """
 
 
 class UniqueViolation(StorageError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests import pgbouncer
 from tests.postgres import Databases
 from tests.storage.conftest import NOW
 from watchword.errors import StorageUnavailable, UniqueViolation
@@ -32,19 +33,36 @@ USER = (
 HIGHEST = 2**63 - 1
 
 
-@pytest.fixture(params=["sqlite", "postgres-16", "postgres-18"])
+@pytest.fixture(params=["sqlite", "postgres-16", "postgres-18", "pgbouncer-18"])
 async def database(
     request: pytest.FixtureRequest, path: Path, postgres: Callable[[int], Databases]
 ) -> AsyncIterator[Database]:
     """Open and migrated, on each engine."""
     engine, _, version = str(request.param).partition("-")
     url = await postgres(int(version)).make() if version else ""
-    database: Database = await SQLite.open(path) if engine == "sqlite" else await Postgres.open(url)
-    await migrate(database, now=NOW)
-    yield database
-    await database.close()
+    opened: Database
+    if engine == "sqlite":
+        opened = await SQLite.open(path)
+    elif engine == "postgres":
+        opened = await Postgres.open(url)
+    else:
+        port = request.getfixturevalue("pgbouncer_port")
+        opened = await Postgres.open(f"postgresql://postgres@127.0.0.1:{port}/{url.rpartition('/')[2]}")
+        assert opened._frame.always, "PgBouncer was not recognised"
+    await migrate(opened, now=NOW)
+    yield opened
+    await opened.close()
     if version:
         await postgres(int(version)).drop(url)
+
+
+@pytest.fixture(scope="module")
+def pgbouncer_port(postgres: Callable[[int], Databases]) -> Iterator[int]:
+    """PgBouncer in transaction mode before PostgreSQL 18."""
+    if pgbouncer.PROGRAM is None:
+        pytest.skip("pgbouncer is not installed")
+    with pgbouncer.in_front_of(postgres(18).server) as port:
+        yield port
 
 
 def value(row: Row | None) -> object:

@@ -31,11 +31,11 @@ _DEAD = "access_until + :retention <= :now AND {} + :retention <= :now"
 # Each walks an index and visits what it finds: rows that live are not looked at, however many there are.
 _FIND_ENDED = """
 SELECT id, ended_at AS at FROM ww_sessions WHERE ended_at IS NOT NULL AND (ended_at, id) > (:at, :after)
-    AND ended_at <= :now - :retention ORDER BY ended_at, id LIMIT :rows
+    AND ended_at <= CAST(:now AS BIGINT) - :retention ORDER BY ended_at, id LIMIT :rows
 """
 _FIND_EXPIRED = """
 SELECT id, expires_at AS at FROM ww_sessions WHERE ended_at IS NULL AND (expires_at, id) > (:at, :after)
-    AND expires_at <= :now - :retention ORDER BY expires_at, id LIMIT :rows
+    AND expires_at <= CAST(:now AS BIGINT) - :retention ORDER BY expires_at, id LIMIT :rows
 """
 _FORGET_ENDED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('ended_at')}"
 _FORGET_EXPIRED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('expires_at')}"

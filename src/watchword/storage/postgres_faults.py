@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from watchword.errors import Fault, SettingsError, StorageError, StorageUnavailable, UniqueViolation
 from watchword.settings.postgres_url import PostgresUrl
 
@@ -107,10 +109,10 @@ def advice(error: BaseException | None) -> str:
     """What those who run the service can do about it; empty where the error is not of this engine."""
     if error is None or not is_of_driver(error):
         return ""
-    state = state_of(error)
-    if not state:
-        return _REACH if is_unavailable(error) and type(error).__module__ != "builtins" else ""
-    return _ADVICE.get(state) or _ADVICE.get(state[:2], "")
+    if state := state_of(error):
+        return _ADVICE.get(state) or _ADVICE.get(state[:2], "")
+    of_network = isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or not isinstance(error, OSError)
+    return _REACH if of_network else ""  # another OSError may be about a file
 
 
 def refused_at_start(error: Exception, url: PostgresUrl) -> SettingsError | StorageError:
@@ -123,6 +125,8 @@ def refused_at_start(error: Exception, url: PostgresUrl) -> SettingsError | Stor
     if "SSL" in text or type(error).__module__ == "ssl":
         hint = "write the sslmode that the server offers, and its authority as sslrootcert=/path/to/ca.pem"
         return _fault(f"is refused for its TLS ({_line(text)})", hint)
+    if isinstance(error, FileNotFoundError | PermissionError) and "ssl" in url.dsn:
+        return _fault("names a certificate or key that cannot be read", "look at its sslrootcert, sslcert and sslkey")
     if isinstance(error, ValueError):  # of the driver: it may quote what the URL holds
         return _fault("cannot be used by the driver", "look at its sslmode, sslrootcert and hosts")
     return _unreachable(error, url)

@@ -67,8 +67,8 @@ class PostgresTx:
             status: str = await self._connection.execute(text.sql, *text.values(values))
         except Exception as error:
             raise self._failed(error) from error
-        word, *_, count = status.split() or ("", "")
-        return int(count) if word in _CHANGES else 0
+        words = status.split()  # INSERT 0 1, UPDATE 3, CREATE TABLE
+        return int(words[-1]) if words and words[0] in _CHANGES else 0
 
     def end(self) -> None:
         """Refuse whatever comes now."""

@@ -26,11 +26,12 @@ class Health:
         `writes`: the last one was stored, as far as is known. `keys`: what this process signs is accepted, and its
         master secrets are those of the database. `revocations`: this process knows what was revoked.
         """
+        answers = await self._database_answers()  # where it does not, each further question would wait as long
         return {
             "accepting": not self._stopping.is_set(),
-            "database": await self._database_answers(),
-            "writes": await self._database.writable(),
-            "migrations": await self._is_migrated(),
+            "database": answers,
+            "writes": answers and await self._database.writable(),
+            "migrations": answers and await self._is_migrated(),
             "keys": self._keys.usable,
             "revocations": self._follower.silence <= _LONGEST_SILENCE,
         }
