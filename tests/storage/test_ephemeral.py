@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import Databases
 from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
+from watchword.storage.migrate import migrate
+from watchword.storage.postgres import Postgres
 from watchword.storage.sqlite import SQLite
 
 pytestmark = pytest.mark.anyio
@@ -19,10 +23,20 @@ pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 
 
-@pytest.fixture(params=["memory", "sql"])
-def store(request: pytest.FixtureRequest, database: SQLite) -> Ephemeral:
+@pytest.fixture(params=["memory", "sql", "sql-postgres"])
+async def store(
+    request: pytest.FixtureRequest, database: SQLite, postgres: Callable[[int], Databases]
+) -> AsyncIterator[Ephemeral]:
     """Each of them, empty."""
-    return MemoryEphemeral() if request.param == "memory" else SQLEphemeral(database)
+    if request.param != "sql-postgres":
+        yield MemoryEphemeral() if request.param == "memory" else SQLEphemeral(database)
+        return
+    url = await postgres(18).make()
+    shared = await Postgres.open(url)
+    await migrate(shared, now=NOW)
+    yield SQLEphemeral(shared)
+    await shared.close()
+    await postgres(18).drop(url)
 
 
 async def test_a_value_is_there_until_its_second(store: Ephemeral) -> None:
@@ -282,7 +296,7 @@ async def test_sql_gives_back_in_one_unit(database: SQLite, monkeypatch: pytest.
     taken = held(await store.reserve([Quota(name, 60, 9) for name in ("a", "b", "c")], NOW))
     units = []
     transact = database.transact
-    monkeypatch.setattr(database, "transact", lambda unit: units.append(unit) or transact(unit))
+    monkeypatch.setattr(database, "transact", lambda unit, **more: units.append(unit) or transact(unit, **more))
     await store.give_back(taken, NOW)
     assert len(units) == 1
     assert await store.sweep(NOW + 99) == 0
