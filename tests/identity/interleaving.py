@@ -49,6 +49,10 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
 
+    async def change(self, sql: str, /, **values: Any) -> Any:
+        """Run the statement as a unit, and wait inside it."""
+        return await self.transact(lambda tx: tx.one(sql, **values))
+
     async def transact(self, unit: Unit[Any], **given: Any) -> Any:
         """Run the unit, and wait inside it."""
 

@@ -119,6 +119,16 @@ async def test_returning_gives_the_row_as_written(database: Database) -> None:
     assert none is None
 
 
+async def test_a_change_is_a_unit_of_its_own(database: Database) -> None:
+    """Its row comes back once it is stored; None where there was nothing to change; of 64 at once one gets it."""
+    await database.run(PUT, name="a", value="1")
+    take = "UPDATE ww_meta SET value = :mine WHERE name = :name AND value = '1' RETURNING value"
+    won = await asyncio.gather(*[database.change(take, mine=f"by {n}", name="a") for n in range(64)])
+    (row,) = [each for each in won if each is not None]
+    assert value(await database.one(GET, name="a")) == row["value"]
+    assert await database.change(take, mine="2", name="absent") is None
+
+
 async def test_run_says_how_many_rows_changed(database: Database) -> None:
     """The row count decides races, so it must be right for none, one, several, and with RETURNING."""
     for name in "abc":

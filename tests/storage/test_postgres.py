@@ -238,7 +238,7 @@ async def test_a_server_that_only_reads(exposed: Postgres, server: Server) -> No
     """Reads go on; writes are not available until it writes again."""
     name = (await exposed.all("SELECT current_database() AS name"))[0]["name"]
     server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    await exposed._pool.expire_connections()
+    exposed._pool.expire()
     with pytest.raises(StorageUnavailable) as refused:
         await exposed.run(PUT, name="a", value="1")
     assert "standby" in postgres_faults.advice(refused.value.__cause__)
@@ -249,7 +249,7 @@ async def test_a_server_that_only_reads(exposed: Postgres, server: Server) -> No
 
 async def test_a_server_without_a_free_connection(exposed: Postgres, server: Server) -> None:
     """It is full, says so, and is used again when others have gone."""
-    await exposed._pool.expire_connections()
+    exposed._pool.expire()
     held = []
     with suppress(asyncpg.TooManyConnectionsError):
         while True:

@@ -68,6 +68,10 @@ class Database(Protocol):
         """Execute one writing statement as a unit of its own; how many rows were changed, once it is durable."""
         ...
 
+    async def change(self, sql: str, /, **values: Value) -> Row | None:
+        """Execute one `… RETURNING` as a unit of its own; its first row, or None, once it is durable."""
+        ...
+
     async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:
         """Run a unit and answer with its result once it is durable.
 

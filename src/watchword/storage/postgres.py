@@ -1,6 +1,6 @@
-"""PostgreSQL behind the `Database` contract: a pool of connections, READ COMMITTED, a deadline for every call.
+"""PostgreSQL behind the `Database` contract: several connections, READ COMMITTED, a deadline for every call.
 
-* Work belongs to a task of this database. A request that is cancelled only stops waiting, as on SQLite.
+* A request that is cancelled ends its connection: what it asked for has happened as a whole or not at all.
 * A deadline ends a connection instead of cancelling what it does: a server that stands still answers nothing, a cancel
   request neither.
 * A unit is run again when others were faster, when a migration made a plan stale, and when the connection was lost
@@ -14,10 +14,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any, TypeVar
-
-import asyncpg
+from typing import TypeVar
 
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
@@ -27,6 +24,7 @@ from watchword.storage import postgres_connection
 from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Row, Tx, Unit, Value
 from watchword.storage.postgres_connection import Frame
 from watchword.storage.postgres_faults import is_elsewhere, is_lost, is_overtaken, state_of, translated
+from watchword.storage.postgres_pool import Connection, Pool
 from watchword.storage.postgres_units import Failed, PostgresTx, run_unit
 
 DEADLINE = 2.5
@@ -42,19 +40,17 @@ _HAS_NO_LOCKS = frozenset({"0A000", "42883", "42501"})  # not supported, no such
 _inside_unit: contextvars.ContextVar[bool] = contextvars.ContextVar("watchword_inside_unit", default=False)
 
 T = TypeVar("T")
-Connection = Any  # asyncpg's, behind the proxy of its pool
 Attempt = Callable[[Connection], Awaitable[T]]
 
 
 class Postgres:
     """A PostgreSQL database. Make one with `await Postgres.open(url)`; it belongs to the event loop that opened it."""
 
-    def __init__(self, pool: asyncpg.Pool, frame: Frame, deadline: float) -> None:
+    def __init__(self, pool: Pool, frame: Frame, deadline: float) -> None:
         """Use `open`."""
         self._pool = pool
         self._frame = frame
         self._deadline = deadline
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._has_locks = True
         self._failed = False  # a write was not stored; stays so until the probe of `writable` was
         self._probe_at = float("-inf")
@@ -70,7 +66,8 @@ class Postgres:
         """
         found = postgres_url.read(url)
         frame = await postgres_connection.examine(found)
-        return cls(await postgres_connection.pool(found, frame, patience=deadline), frame, deadline)
+        pool = Pool(lambda: postgres_connection.connect(found, frame), found.connections)
+        return cls(pool, frame, deadline)
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
         """Read the first row by a key; sees everything acknowledged so far."""
@@ -90,14 +87,11 @@ class Postgres:
 
     async def run(self, sql: str, /, **values: Value) -> int:
         """Execute one statement as a unit of its own; how many rows were changed, once it is durable."""
+        return await self._written(self._single(lambda tx: tx.run(sql, **values), committing=True), self._deadline)
 
-        async def attempt(connection: Connection) -> int:
-            if self._frame.always:
-                return await run_unit(connection, lambda tx: tx.run(sql, **values), self._frame.begin)
-            # The server commits by itself. If the connection is lost, it may have done so: never again by itself.
-            return await _alone(connection, lambda tx: tx.run(sql, **values), committing=True)
-
-        return await self._written(attempt, self._deadline)
+    async def change(self, sql: str, /, **values: Value) -> Row | None:
+        """Execute one `… RETURNING` as a unit of its own; its first row, once it is durable."""
+        return await self._written(self._single(lambda tx: tx.one(sql, **values), committing=True), self._deadline)
 
     async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:  # noqa: ARG002 - SQLite's
         """Run a unit, again where it may be, and return once it is durable.
@@ -141,21 +135,23 @@ class Postgres:
         if self._closed:
             return
         self._closed = True
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        try:
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
+        await self._pool.close(_CLOSING_SECONDS)
 
     async def _read(self, ask: Unit[T]) -> T:
+        return await self._owned(self._single(ask), self._deadline)
+
+    def _single(self, ask: Unit[T], *, committing: bool = False) -> Attempt[T]:
+        """One statement, which is a transaction by itself.
+
+        :param committing: the server may have stored it where the connection is lost, so that it is not run again.
+        """
+
         async def attempt(connection: Connection) -> T:
             if self._frame.always:
                 return await run_unit(connection, ask, self._frame.begin)
-            return await _alone(connection, ask)
+            return await _alone(connection, ask, committing=committing)
 
-        return await self._owned(attempt, self._deadline)
+        return attempt
 
     async def _written(self, attempt: Attempt[T], seconds: float) -> T:
         try:
@@ -165,15 +161,12 @@ class Postgres:
             raise
 
     async def _owned(self, attempt: Attempt[T], seconds: float) -> T:
-        """Work in a task of this database, and wait for it."""
+        """Work within so many seconds, unless called from inside a unit or after the end."""
         if _inside_unit.get():
             raise RuntimeError(INSIDE)
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
-        task = asyncio.create_task(self._attempts(attempt, monotonic() + seconds))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return await self._attempts(attempt, monotonic() + seconds)
 
     async def _attempts(self, attempt: Attempt[T], give_up_at: float) -> T:
         for number in range(ATTEMPTS):
@@ -182,7 +175,7 @@ class Postgres:
             except Failed as failed:
                 error = failed.error
                 if is_elsewhere(error):
-                    await self._pool.expire_connections()  # the next ones are made to whichever server is right now
+                    self._pool.expire()  # the next ones are made to whichever server is right now
                 if failed.first and state_of(error) in _HAS_NO_LOCKS:
                     raise _NoLocks from error
                 if number == ATTEMPTS - 1 or not _again(failed) or monotonic() >= give_up_at:
@@ -193,17 +186,19 @@ class Postgres:
     async def _once(self, attempt: Attempt[T], give_up_at: float) -> T:
         left = max(give_up_at - monotonic(), 0.001)
         try:
-            connection = await self._pool.acquire(timeout=left)
+            connection = await self._pool.acquire(left)
         except Exception as error:
             raise Failed(error, connecting=True) from error
         # Not by cancelling: the driver would then wait until the server has agreed.
         alarm = asyncio.get_running_loop().call_later(give_up_at - monotonic(), connection.terminate)
         try:
             return await attempt(connection)
+        except asyncio.CancelledError:
+            connection.terminate()  # in the middle of something: the server rolls back
+            raise
         finally:
             alarm.cancel()
-            with suppress(Exception):  # a connection that cannot be given back has been closed
-                await self._pool.release(connection)
+            self._pool.release(connection)
 
 
 class _NoLocks(Exception):
@@ -221,16 +216,16 @@ def _marked(unit: Unit[T]) -> Unit[T]:
     """The unit, inside which the database itself refuses to be called."""
 
     async def marked(tx: Tx) -> T:
-        _inside_unit.set(True)  # of the task of this unit
+        before = _inside_unit.set(True)
         try:
             return await unit(tx)
         finally:
-            _inside_unit.set(False)
+            _inside_unit.reset(before)
 
     return marked
 
 
-async def _alone(connection: Connection, ask: Unit[T], *, committing: bool = False) -> T:
+async def _alone(connection: Connection, ask: Unit[T], *, committing: bool) -> T:
     """One statement without a transaction around it."""
     tx = PostgresTx(connection)
     try:

@@ -46,16 +46,6 @@ class Frame(NamedTuple):
     settings: dict[str, str]
 
 
-class Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection without session state, so that nothing has to be reset between two users of it."""
-
-    __slots__ = ()
-
-    def get_reset_query(self) -> str:
-        """Nothing: it would cost a round trip each time."""
-        return ""
-
-
 def direct(*, durable: bool) -> Frame:
     """Frame statements for a server that is talked to directly.
 
@@ -119,17 +109,11 @@ async def examine(url: PostgresUrl) -> Frame:
     return through_pgbouncer(durable=durable) if pooled else direct(durable=durable)
 
 
-async def pool(url: PostgresUrl, frame: Frame, *, patience: float) -> asyncpg.Pool:
-    """Connections for one process, opened when they are needed.
-
-    :param patience: seconds that making a connection may take.
-    """
-    return await asyncpg.create_pool(
+async def connect(url: PostgresUrl, frame: Frame) -> Any:
+    """Open a connection."""
+    return await asyncpg.connect(
         **_given(url),
-        min_size=0,
-        max_size=url.connections,
-        timeout=patience,
-        connection_class=Connection,
+        timeout=_CONNECT_SECONDS,
         statement_cache_size=0 if frame.always else _STATEMENTS,
         max_cached_statement_lifetime=0,
         server_settings={"application_name": url.application, **frame.settings},

@@ -86,6 +86,10 @@ class SQLite:
 
         return await self.transact(unit)
 
+    async def change(self, sql: str, /, **values: Value) -> Row | None:
+        """Execute one `… RETURNING` as a unit of its own; its first row, once it is durable."""
+        return await self.transact(lambda tx: tx.one(sql, **values))
+
     async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:  # noqa: ARG002 - one writer
         """Run a unit together with those that wait, and return once it is durable.
 

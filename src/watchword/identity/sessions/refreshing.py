@@ -95,20 +95,21 @@ class Refresher:
         handle = opaque.fingerprint(token.handle)
         now = self._clock.now()
 
+        row = await self._database.change(
+            ROTATE,
+            now=now,
+            idle=now + self._idle,
+            until=now + self._issuer.lifetime,
+            handle=handle,
+            generation=token.generation,
+            client=client_id,
+            address=client.address,
+            agent=client.agent,
+        )
+        if row is not None:
+            return live_of(row, token.handle, key)
+
         async def unit(tx: Tx) -> Live | _Grace | _Refused:
-            row = await tx.one(
-                ROTATE,
-                now=now,
-                idle=now + self._idle,
-                until=now + self._issuer.lifetime,
-                handle=handle,
-                generation=token.generation,
-                client=client_id,
-                address=client.address,
-                agent=client.agent,
-            )
-            if row is not None:
-                return live_of(row, token.handle, key)
             return await self._not_rotated(tx, token, handle, client_id, client, now, key)
 
         outcome = await self._database.transact(unit)
@@ -175,7 +176,7 @@ class Refresher:
             case Verdict.ENDED:
                 return _refused(_ENDED, row)
             case Verdict.ROTATE:
-                # The UPDATE and the rule read the same conditions; only a database that breaks its promises gets here.
+                # What the UPDATE has refused became so between the two: another try will find it so.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(
