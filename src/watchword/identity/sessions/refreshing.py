@@ -20,6 +20,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
 from watchword.identity.revocation import Follower
+from watchword.identity.roles import MOST_ROLES
 from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
 from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
@@ -105,6 +106,7 @@ class Refresher:
             client=client_id,
             address=client.address,
             agent=client.agent,
+            most=MOST_ROLES,
         )
         if row is not None:
             return live_of(row, token.handle, key)
@@ -176,7 +178,8 @@ class Refresher:
             case Verdict.ENDED:
                 return _refused(_ENDED, row)
             case Verdict.ROTATE:
-                # What the UPDATE has refused became so between the two: another try will find it so.
+                live_of(row, token.handle, key)  # raises `Forbidden` for more roles than fit, which the UPDATE refused
+                # Else what it refused is so no more: another try will find it so.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(
