@@ -7,6 +7,7 @@ wheel's files if that user cannot reach them.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import signal
@@ -49,6 +50,7 @@ def binaries(version: int) -> Path:
     package = Path(spec.origin).parent
     if os.geteuid() == 0 and not _open_to_all(package):
         copy = Path(tempfile.mkdtemp(prefix="watchword-pg-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
         copy.chmod(0o755)
         for name in (_WHEEL, f"{_WHEEL}.libs"):
             shutil.copytree(package.parent / name, copy / name, symlinks=True)
