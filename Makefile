@@ -3,7 +3,7 @@
 #   make serve ARGS="--port 4100 --data-dir DIR"      run the service
 #   make test  ARGS="tests/settings -k duration"      run the tests (all without ARGS)
 #   make check                                        format, lint, types, fence, documents
-#   make bench | reliability | fmt | docs | clean
+#   make bench | reliability | dist | fmt | docs | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -19,7 +19,7 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 
-.PHONY: help install serve test check bench reliability fmt docs clean
+.PHONY: help install serve test check bench reliability dist fmt docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -56,7 +56,7 @@ serve: $(SERVER)
 
 # One process per core and file. No test asserts a time that a busy or slow machine could miss: `make bench` measures.
 test: $(DEV)
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
@@ -72,6 +72,13 @@ reliability: $(DEV)
 	@if [ -d tests/reliability ]; then $(BIN)/python -m pytest -q --timeout 900 tests/reliability $(ARGS); \
 	else echo "There are no reliability tests yet."; fi
 
+# The wheel is built from the source archive, so that the archive is known to be complete.
+dist: $(DEV)
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist >/dev/null
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python -m tests.packaging.try_dist dist
+
 fmt: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -79,6 +86,7 @@ fmt: $(DEV)
 docs: $(SERVER)
 	@mkdir -p docs/reference
 	$(BIN)/python -m watchword.cli.settings_page > docs/reference/settings.md
+	$(BIN)/python -m watchword.cli.audit_page > docs/reference/audit.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

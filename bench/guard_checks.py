@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from watchword import base64url
 from watchword.clock import SystemClock, elapsed
 from watchword.guard import Guard
-from watchword.tokens import base64url
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access
@@ -97,7 +97,7 @@ def seen() -> dict[str, float]:
         clock=SystemClock(),
     )
     # As of a guard that follows a service; one that is offline is settled for ever.
-    guard._standing.settle(elapsed() + 3600, SystemClock().now() + 3600)  # noqa: SLF001
+    guard._judge.standing.settle(elapsed() + 3600, SystemClock().now() + 3600)  # noqa: SLF001
     tokens = [token(key).encode() for _ in range(TOKENS)]
     headers = [bytearray(b"Bearer " + each) for each in tokens]
     for each in tokens:

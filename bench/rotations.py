@@ -25,12 +25,12 @@ import uvloop
 
 from bench.load import Used
 from watchword import opaque
-from watchword.cli import garbage
+from watchword.cli.serving import garbage
 from watchword.clock import SystemClock
-from watchword.identity.audit import Peer
+from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY, TokenIssuer
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Revocations
 from watchword.identity.roles import MOST_ROLES
 from watchword.identity.sessions.row import ROTATE
 from watchword.identity.sessions.sessions import Sessions
@@ -42,7 +42,7 @@ from watchword.storage.sqlite import SQLite
 IN_FLIGHT = 32
 SESSIONS = 32 * IN_FLIGHT
 MASTER = Master((b"bench" * 8,))
-PEER = Peer(address="127.0.0.1", agent="bench", request_id="bench")
+CLIENT = Client(address="127.0.0.1", agent="bench", request_id="bench")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def plain(path: Path, spec: Spec) -> dict[str, float]:
 def _group(cursor: sqlite3.Cursor, turns: Iterator[tuple[str, int]]) -> int:
     """Rotate 32 sessions in one transaction."""
     now = int(time.time())
-    same: dict[str, str | int] = {"client": FIRST_PARTY, "address": PEER.address, "agent": PEER.agent}
+    same: dict[str, str | int] = {"client": FIRST_PARTY, "address": CLIENT.address, "agent": CLIENT.agent}
     same |= {"now": now, "idle": now + 604_800, "until": now + 900, "most": MOST_ROLES}
     cursor.execute("BEGIN IMMEDIATE")
     for fingerprint, generation in islice(turns, IN_FLIGHT):
@@ -174,7 +174,7 @@ class Ours:
             if self.stopping:
                 return
             presented = opaque.encode_refresh(held[place], key)
-            held[place] = (await self.sessions.rotate(presented, client_id=FIRST_PARTY, peer=PEER)).refresh
+            held[place] = (await self.sessions.rotate(presented, client_id=FIRST_PARTY, client=CLIENT)).refresh
             self.done += 1
 
 
@@ -184,8 +184,8 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     settings, clock = Settings(data_dir=path.parent), SystemClock()
     ring = SimpleNamespace(to_sign_with=lambda: None)  # nothing is signed here
     issuer = TokenIssuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
-    follower = Follower(database, clock, lambda: None)  # nobody follows
-    callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, follower, settings, clock))
+    revocations = Revocations(database, clock, lambda: None)  # nobody follows
+    callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, revocations, settings, clock))
     garbage.settle()  # as the service does when it has started
     tasks = [asyncio.create_task(callers.call(first)) for first in range(IN_FLIGHT)]
     await asyncio.sleep(spec.warmup)

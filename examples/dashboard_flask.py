@@ -43,7 +43,7 @@ load_dotenv(".env")
 AUTH_URL = os.environ.get("AUTH_URL", "http://127.0.0.1:4000")
 PORT = int(os.environ.get("PORT", "8000"))
 
-auth = FlaskGuard(Guard(AUTH_URL, audience=AUTH_URL))
+auth = FlaskGuard(Guard(AUTH_URL))
 app = Flask(__name__)
 
 

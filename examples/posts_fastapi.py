@@ -58,7 +58,7 @@ AUTH_URL = os.environ.get("AUTH_URL", "http://127.0.0.1:4000")
 PORT = int(os.environ.get("PORT", "8000"))
 NEWEST = 50
 
-auth = FastAPIGuard(Guard(AUTH_URL, audience=AUTH_URL))
+auth = FastAPIGuard(Guard(AUTH_URL))
 app = FastAPI(title="Posts", lifespan=auth.lifespan)
 
 

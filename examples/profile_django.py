@@ -50,7 +50,7 @@ settings.configure(
     SECRET_KEY=secrets.token_urlsafe(),  # of this run: nothing here is signed with it
     ROOT_URLCONF=__name__,
     MIDDLEWARE=["watchword.guard.django.GuardMiddleware"],
-    WATCHWORD_GUARD={"issuer": AUTH_URL, "audience": AUTH_URL, "protect": ["/api"]},
+    WATCHWORD_GUARD={"issuer": AUTH_URL, "protect": ["/api"]},
 )
 
 from watchword.guard.django import get_guard, guarded  # noqa: E402  the settings had to be there first

@@ -15,10 +15,11 @@ import structlog
 
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
-from watchword import app
+from watchword import background
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 
 
@@ -26,7 +27,7 @@ from watchword.settings import Settings
 async def running(folder: Path, **given: Any) -> AsyncIterator[Kernel]:
     """A kernel with what goes on beside requests."""
     settings = Settings(data_dir=folder, **given)
-    async with app.opened(settings, clock=FixedClock()) as kernel, app._in_background(kernel):
+    async with opened(settings, clock=FixedClock()) as kernel, background.in_background(kernel):
         yield kernel
 
 
@@ -62,7 +63,7 @@ async def test_M2_following_goes_on_whatever_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """⚑ One error that was no `StorageError` ended it for good, unseen: no log-out elsewhere was heard of again."""
-    monkeypatch.setattr(app, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(background, "FOLLOW_SECONDS", 0.01)
     with structlog.testing.capture_logs() as lines:
         async with running(tmp_path, workers=2) as kernel:
             failing = Failing(kernel.database.changed, error)
@@ -72,7 +73,7 @@ async def test_M2_following_goes_on_whatever_happens(
                 return failing.calls > 20
 
             await until(often)
-            assert kernel.follower.silence < 5
+            assert kernel.revocations.silence < 5
     told = [line for line in lines if line["event"] == "following_failed"]
     assert [line["exc_info"] for line in told] == [error], "once a minute, with its traceback"
 
@@ -82,9 +83,9 @@ async def test_M2_sweeping_goes_on_whatever_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """What fails is tried again at the next turn, and holds up none of the other sweeps."""
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
-    failing = Failing(app.sweeping.sweep, error)
-    monkeypatch.setattr(app.sweeping, "sweep", lambda *arguments, **_: failing(*arguments))
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0.01)
+    failing = Failing(background.sweeping.sweep, error)
+    monkeypatch.setattr(background.sweeping, "sweep", lambda *arguments, **_: failing(*arguments))
     async with running(tmp_path) as kernel:
         await kernel.ephemeral.count("a", lifetime=1, now=0)
 
@@ -96,13 +97,13 @@ async def test_M2_sweeping_goes_on_whatever_happens(
 
 async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows, short-lived state and the list in memory; old audit records as the settings say. More than one batch."""
-    assert app.SWEEP_SECONDS <= 60
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr(app, "FOLLOW_SECONDS", 60)
+    assert background.SWEEP_SECONDS <= 60
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "FOLLOW_SECONDS", 60)
     async with running(tmp_path, workers=2, audit_retention="1d") as kernel:
         for number in range(1, 4):
             await kernel.database.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=number)
-        kernel.follower.revocations.add("session", "old", 0, 1)
+        kernel.revocations.refused.add("session", "old", 0, 1)
         for number in range(1100):
             await kernel.ephemeral.count(str(number), lifetime=1, now=0)
         await kernel.database.run("UPDATE ww_audit SET at = 1")
@@ -110,7 +111,7 @@ async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeyp
 
         async def swept() -> bool:
             rows = [await kernel.database.one(f"SELECT COUNT(*) AS n FROM {table}") for table in tables]
-            return sum(row["n"] for row in rows if row is not None) + len(kernel.follower.revocations) == 0
+            return sum(row["n"] for row in rows if row is not None) + len(kernel.revocations.refused) == 0
 
         await until(swept)
 
@@ -122,7 +123,7 @@ def test_one_worker_of_several_hashes_on_its_share_of_the_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
 
     async def width(workers: int) -> int:
-        async with app.opened(Settings(data_dir=tmp_path, workers=workers)) as kernel:
+        async with opened(Settings(data_dir=tmp_path, workers=workers)) as kernel:
             return kernel.hasher._width
 
     assert [asyncio.run(width(workers)) for workers in (1, 4)] == [8, 2]
@@ -153,3 +154,14 @@ async def tried(api: Api, address: str) -> int:
     """Fail to log in from there."""
     body = {"username": "nobody", "password": PASSWORD}
     return (await api.post("/login", json=body, headers={"X-Forwarded-For": address})).status_code
+
+
+async def test_every_heading_of_the_documentation_says_what_is_under_it(tmp_path: Path) -> None:
+    """The document and each of its tags are described in a sentence or more."""
+    async with served(tmp_path, docs="on") as api:
+        document = (await api.get("/openapi.json")).json()
+    used = {tag for methods in document["paths"].values() for one in methods.values() for tag in one["tags"]}
+    described = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert set(described) == used
+    for text in (document["info"]["description"], *described.values()):
+        assert text.endswith(".")

@@ -52,6 +52,7 @@ async def the_whole_way(client: httpx2.AsyncClient, at: str) -> str:
     name = f"u{secrets.token_hex(6)}"
     body = {"username": name, "password": PASSWORD}
     assert (await client.post(f"{at}/register", json=body)).status_code == 201
+    assert (await client.get(f"{at}/")).json()["name"] == "Watchword"
     logged_in = await client.post(f"{at}/login", json=body)
     assert logged_in.status_code == 200, logged_in.text
     assert "Path=/;" in logged_in.headers["set-cookie"] + ";"
@@ -323,7 +324,7 @@ async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
     """The flag of the first does not stay up."""
     auth = auth_at(tmp_path / "file" / "data")
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(SettingsError, match="WATCHWORD_DATA_DIR"):
         async with auth.lifespan():
             pass
     (tmp_path / "file").unlink()

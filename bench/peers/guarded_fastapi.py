@@ -27,7 +27,7 @@ from watchword.guard.fastapi import FastAPIGuard
 SECRET = secrets.token_hex(32)
 LIFE = 900
 ISSUER = os.environ["ISSUER"]
-guard = Guard(ISSUER, audience=ISSUER)
+guard = Guard(ISSUER)
 auth = FastAPIGuard(guard)
 app = FastAPI()
 

@@ -14,7 +14,7 @@ from watchword.guard import Guard
 from watchword.guard.flask import FlaskGuard, current_caller
 
 ISSUER = os.environ["ISSUER"]
-auth = FlaskGuard(Guard(ISSUER, audience=ISSUER))
+auth = FlaskGuard(Guard(ISSUER))
 app = Flask(__name__)
 app.config["JWT_SECRET_KEY"] = secrets.token_hex(32)
 JWTManager(app)

@@ -35,7 +35,7 @@ async def profile(request: Request) -> JSONResponse:
 async def serve(ports: list[int]) -> None:
     """Serve the three until the process is told to end."""
     issuer = os.environ["ISSUER"]
-    guard = Guard(issuer, audience=issuer)
+    guard = Guard(issuer)
     applications: list[Callable[..., Any]] = [
         Starlette(routes=[Route("/profile", profile)]),
         Starlette(routes=[Route("/profile", profile, middleware=[guarded(guard)])]),

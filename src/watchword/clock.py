@@ -1,7 +1,6 @@
-"""The time. Nothing else in the package reads it.
+"""The time: nothing else in the package reads it.
 
-Times are whole seconds since 1970 UTC (NumericDate, RFC 7519 section 2). What needs a `Clock` is given one;
-tests pass a `FixedClock`, which stands still until it is told to move.
+Times are whole seconds since 1970 UTC (NumericDate, RFC 7519 section 2).
 """
 
 from __future__ import annotations
@@ -14,32 +13,31 @@ from functools import partial
 from typing import Final, Protocol
 
 STEP_BACK: Final = 10
-"""Seconds by which the machine's clock may be set back without being followed."""
+"""Seconds by which a step back is not followed."""
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A source of the time."""
 
     def now(self) -> int:
-        """Whole seconds since 1970 UTC."""
+        """Return seconds since 1970 UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's clock, which stands still while it is set back by a little.
+    """The machine's clock, which stands still while it is set back a little.
 
-    Time servers set clocks back by a second or two now and then. A token issued just before would be "not valid yet",
-    and one that has expired would come back to life; so within ten seconds the latest time counts. A larger step means
-    that the time before was wrong, and is followed.
+    Time servers step back a second or two: new tokens would be "not valid yet", expired ones valid again. A larger step
+    is followed.
     """
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self.read = read
-        """The clock as it is, with its fraction: it does not stand still."""
+        """The clock as it is, with its fraction."""
         self._latest = 0
 
     def now(self) -> int:
-        """Whole seconds since 1970 UTC."""
+        """Return seconds since 1970 UTC."""
         now, latest = int(self.read()), self._latest
         if now == latest or 0 < latest - now <= STEP_BACK:
             return latest
@@ -48,32 +46,32 @@ class SystemClock:
 
 
 class FixedClock:
-    """A clock that stands still until it is told to move."""
+    """A clock that only `advance` moves."""
 
     def __init__(self, at: int = 1_800_000_000) -> None:
         self._at = at
 
     def now(self) -> int:
-        """Whole seconds since 1970 UTC."""
+        """Return seconds since 1970 UTC."""
         return self._at
 
     def advance(self, seconds: int) -> None:
-        """Move on by that many seconds (back, if negative)."""
+        """Move by seconds, also negative."""
         self._at += seconds
 
 
 def monotonic() -> float:
-    """Seconds on a clock that never goes back: for measuring, never for a date."""
+    """Return seconds of a clock that never goes back."""
     return time.monotonic()
 
 
 def elapsed() -> float:
-    """Seconds on a clock that never goes back, and goes on while the machine sleeps or a test stops the time."""
+    """Return seconds, also of sleep and of tests that stop the time."""
     return _ELAPSED[0]()
 
 
 def _sleepless() -> Callable[[], float]:
-    # Linux has CLOCK_BOOTTIME; macOS's CLOCK_MONOTONIC goes on in sleep, unlike `time.monotonic`; on Windows that does.
+    # `time.monotonic` counts sleep on Windows only.
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
         number = getattr(time, name, None)
         if number is None or not hasattr(time, "clock_gettime"):
@@ -85,9 +83,9 @@ def _sleepless() -> Callable[[], float]:
 
 
 _ELAPSED: Final = (_sleepless(),)
-# In a tuple, because tools that stop the time for tests exchange the functions that they find in modules.
+# In a tuple: tests that stop the time replace modules' functions.
 
 
 def rfc3339(seconds: int) -> str:
-    """A time as RFC 3339 UTC text: `2026-11-20T06:00:00Z`."""
+    """Return RFC 3339 UTC text: `2026-11-20T06:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

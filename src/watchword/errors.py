@@ -1,25 +1,24 @@
-"""Every error Watchword raises on purpose.
+"""Every error that Watchword raises on purpose.
 
     WatchwordError
-    ├── SettingsError           settings that cannot be used; carries every fault found, each with a hint
-    ├── InvalidKey              key material that cannot be used, or may not be used as asked
-    ├── TokenError              an access token (or any JWT) that is not accepted
-    ├── InvalidInput            a request of the right shape with values that are not acceptable; one entry per field
-    ├── Refused                 a request understood and turned down
-    │   ├── Unauthenticated     the caller is not, or no longer, who the request needs
-    │   ├── Forbidden           the caller is known and may not
-    │   ├── NotFound            what was named does not exist for this caller
-    │   └── Conflict            what was asked for clashes with what is stored
-    ├── TooManyAttempts         a limit is used up; try again after `retry_after` seconds
-    ├── Overloaded              no capacity right now; try again after `retry_after` seconds
+    ├── SettingsError
+    ├── InvalidKey
+    ├── TokenError
+    ├── InvalidInput
+    ├── Refused
+    │   ├── Unauthenticated
+    │   ├── Forbidden
+    │   ├── NotFound
+    │   └── Conflict
+    ├── TooManyAttempts
+    ├── Overloaded
     └── StorageError
-        ├── StorageUnavailable  the database did not do what it should have; nothing was stored, as far as it said
-        ├── UniqueViolation     a unique index refused the row
-        └── SchemaMismatch      the database belongs to another version of Watchword
+        ├── StorageUnavailable
+        ├── UniqueViolation
+        └── SchemaMismatch
 
-Each has a stable snake_case `code` and a `message` that is safe to show to anyone. The cause for the log travels as
-`__cause__` or in `cause`, never in the message. This module knows no HTTP: which status a code becomes is written
-in `watchword.web.problem_table`.
+Anyone may see an error's stable `code` and its `message`; `__cause__` is for the log. `watchword.problem_table`
+maps codes to HTTP.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from dataclasses import dataclass
 class WatchwordError(Exception):
     """The root of the tree.
 
-    :param message: one sentence that may be shown to anyone.
-    :param code: stable snake_case name of what happened; a class has a default.
+    :param message: one sentence that anyone may see.
+    :param code: instead of the class's own.
     """
 
     code: str = "internal_error"
@@ -45,7 +44,7 @@ class WatchwordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with the settings: which setting, what, and what to do about it."""
+    """A faulty setting, what is wrong, what to do."""
 
     setting: str
     message: str
@@ -53,7 +52,7 @@ class Fault:
 
 
 class SettingsError(WatchwordError):
-    """Settings that cannot be used. `faults` holds all that were found, not just the first."""
+    """Settings that cannot be used, with all their `faults`."""
 
     code = "invalid_settings"
 
@@ -63,13 +62,13 @@ class SettingsError(WatchwordError):
 
 
 class InvalidKey(WatchwordError):
-    """Key material that cannot be used, or may not be used as asked (too short, wrong curve, mixed kinds)."""
+    """Key material that is unfit (too short, wrong curve, mixed kinds)."""
 
     code = "invalid_key"
 
 
 class TokenError(WatchwordError):
-    """A token that is not accepted. No claims travel with it.
+    """A token that is not accepted. It carries no claims.
 
     `code` is one of `token_missing, token_malformed, token_invalid, token_expired, token_not_yet_valid,
     token_revoked, scope_missing, role_missing, reauthentication_required`.
@@ -77,12 +76,12 @@ class TokenError(WatchwordError):
 
     code = "token_invalid"
     early_by: int = 0
-    """Of `token_not_yet_valid`: in how many seconds it will be."""
+    """Seconds until a `token_not_yet_valid` is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field: where (`password`, `items.0.name`), a stable code, a sentence."""
+    """A faulty field (`items.0.name`), a stable code, a sentence."""
 
     field: str
     code: str
@@ -90,7 +89,7 @@ class FieldError:
 
 
 class InvalidInput(WatchwordError):
-    """A request of the right shape with values that are not acceptable; one entry per field."""
+    """Unacceptable values in a well-formed request."""
 
     code = "invalid_input"
 
@@ -100,31 +99,31 @@ class InvalidInput(WatchwordError):
 
 
 class Refused(WatchwordError):
-    """A request understood and turned down."""
+    """A request that is turned down."""
 
     code = "refused"
 
 
 class Unauthenticated(Refused):
-    """The caller is not, or no longer, who the request needs (`invalid_credentials`, `session_ended`, …)."""
+    """The caller is not, or no longer, known."""
 
     code = "invalid_credentials"
 
 
 class Forbidden(Refused):
-    """The caller is known and may not do this."""
+    """The caller is known and may not."""
 
     code = "forbidden"
 
 
 class NotFound(Refused):
-    """What was named does not exist, or not for this caller."""
+    """There is nothing of this name for this caller."""
 
     code = "not_found"
 
 
 class Conflict(Refused):
-    """What was asked for clashes with what is stored (`username_taken`, `email_taken`)."""
+    """The request clashes with what is stored."""
 
     code = "conflict"
 
@@ -132,10 +131,9 @@ class Conflict(Refused):
 class TooManyAttempts(WatchwordError):
     """A limit is used up.
 
-    :param limit: name of the limit, as in the `RateLimit` header.
-    :param quota: how many were allowed.
-    :param window: per how many seconds.
-    :param retry_after: seconds until the next attempt is counted afresh.
+    :param limit: name in the `RateLimit` header.
+    :param quota: attempts per `window` seconds.
+    :param retry_after: seconds.
     """
 
     code = "too_many_attempts"
@@ -149,7 +147,10 @@ class TooManyAttempts(WatchwordError):
 
 
 class Overloaded(WatchwordError):
-    """No capacity right now; the request had no effect. Try again after `retry_after` seconds."""
+    """No capacity now; the request had no effect.
+
+    :param retry_after: seconds.
+    """
 
     code = "overloaded"
 
@@ -165,13 +166,11 @@ class StorageError(WatchwordError):
 
 
 class StorageUnavailable(StorageError):
-    """The database did not do what it should have. Nothing of the unit was stored; only where the connection to
-    PostgreSQL was lost during the commit itself, that is not known.
-    """
+    """Nothing of the unit was stored. Unknown only if PostgreSQL's connection was lost during the commit."""
 
 
 class UniqueViolation(StorageError):
-    """A unique index refused the row. `index` names it (`ww_users_username`)."""
+    """A unique `index` refused the row (`ww_users_username`)."""
 
     code = "unique_violation"
 
@@ -181,6 +180,6 @@ class UniqueViolation(StorageError):
 
 
 class SchemaMismatch(StorageError):
-    """The database was written by another version of Watchword, or has not been migrated."""
+    """The database's schema is another version's, or missing."""
 
     code = "schema_mismatch"

@@ -1,6 +1,6 @@
-"""Events that come in storms, in the log: a line now and then, with how many there were.
+"""Log lines for storms of events: a line now and then, with their count.
 
-A line for each would make the log a part of the storm: it costs more than the refusal that it tells of.
+A line for each would cost more than the refusal that it reports.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOST_CAUSES = 64
 
 
 class Log:
-    """A structlog logger that is made when a line is written: a command writes none, and need not import structlog."""
+    """A structlog logger that imports structlog only to write: commands need not."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -29,9 +29,7 @@ class Log:
 class Tally:
     """Counts one kind of event.
 
-    :param log: a structlog logger.
-    :param event: the event's name in the log.
-    :param every: seconds between two lines, at least.
+    :param every: least seconds between two lines.
     """
 
     def __init__(
@@ -45,9 +43,9 @@ class Tally:
         self._told_at = float("-inf")
 
     def add(self, **latest: object) -> bool:
-        """One more; whether a line told of it. A line has `count`, and `latest` of the event that it came with.
+        """Count an event; return whether a line was logged, with `count` and `latest`.
 
-        What comes within a second of a line waits for the next, if hours: `within` says in how many seconds they came.
+        Others wait for the next line; `within` is their time in seconds.
         """
         self._count += 1
         now = monotonic()
@@ -61,10 +59,9 @@ class Tally:
 
 
 class Sample:
-    """A line for each event, for programs that read the log, as long as there are few.
+    """Logs each event while there are few.
 
-    :param log: a structlog logger.
-    :param most: lines within `every` seconds. How many were left out after that, the next line says (`left_out`).
+    :param most: lines within `every` seconds; the next line counts the others (`left_out`).
     """
 
     def __init__(self, log: Any, event: str, *, most: int = 20, every: float = _SECONDS) -> None:
@@ -77,7 +74,7 @@ class Sample:
         self._left_out = 0
 
     def add(self, **about: object) -> None:
-        """One more."""
+        """Log or count an event."""
         now = monotonic()
         if now - self._began >= self._every:
             self._began, self._told = now, 0
@@ -91,9 +88,9 @@ class Sample:
 
 
 class Faults:
-    """Counts errors by their cause. The line of each cause has its traceback once a minute, not each time.
+    """Counts errors by cause, with a traceback once a minute each.
 
-    :param every: seconds between two lines about the same cause, at least.
+    :param every: least seconds between two lines about a cause.
     """
 
     def __init__(self, log: Any, *, every: float = _SECONDS) -> None:
@@ -102,12 +99,12 @@ class Faults:
         self._causes: dict[str, _Cause] = {}
 
     def add(self, event: str, error: BaseException, **latest: object) -> None:
-        """One more."""
+        """Count an error."""
         name = f"{event} {error!r} {error.__cause__!r}"[:300]
         cause = self._causes.get(name)
         if cause is None:
             if len(self._causes) >= _MOST_CAUSES:
-                self._causes.clear()  # errors that name something different each time are as good as new
+                self._causes.clear()  # different each time
             cause = self._causes[name] = _Cause(Tally(self._log, event, level="error", every=self._every))
         cause.add(error, latest)
 

@@ -1,12 +1,11 @@
-"""For the tests of APIs behind a guard: an issuer in memory, with a clock that can be moved. No network, no service.
+"""For tests of guarded APIs: an issuer in memory with a movable clock.
 
     def test_admins_may_delete(watchword_issuer):
         app = make_app(guard=watchword_issuer.guard())
         token = watchword_issuer.token(roles=["admin"])
         assert delete(app, "/posts/1", headers={"Authorization": f"Bearer {token}"}) == 204
 
-The tokens are real ones, and so is the guard: signatures, times, revocations, roles and scopes are checked as in
-production. Only where keys and revocations come from is different.
+Tokens and guard are real; only the source of keys and revocations differs.
 """
 
 from __future__ import annotations
@@ -40,16 +39,15 @@ class HasGuard(Protocol):
 
     @property
     def guard(self) -> Guard:
-        """The guard that it asks."""
+        """The adapter's guard."""
 
 
 class Issuer:
-    """Mints access tokens, and revokes them.
+    """Mints and revokes access tokens.
 
-    :param issuer: what it is called in `iss`.
-    :param audience: the audience of tokens and guards that name none.
-    :param algorithm: what it signs with.
-    :param clock: stands still until it is moved (`issuer.clock.advance(seconds)`).
+    :param issuer: the `iss` claim.
+    :param audience: default for tokens and guards.
+    :param clock: moved by `issuer.clock.advance(seconds)`.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class Issuer:
         self._guards: WeakSet[Guard] = WeakSet()
 
     def guard(self, audience: str | None = None, *, leeway: int = LEEWAY) -> Guard:
-        """A guard that is ready, trusts this issuer, and knows at once what it revokes."""
+        """Return a guard that trusts this issuer."""
         made = Guard.offline(
             self.issuer,
             audience=audience or self.audience,
@@ -96,13 +94,12 @@ class Issuer:
         auth_time: int | None = None,
         **claims: Any,
     ) -> str:
-        """A genuine access token.
+        """Return a genuine access token.
 
-        :param user_id: a new one if not given; so is `session_id`.
-        :param expires_in: seconds from now; negative: expired that long ago.
-        :param auth_time: when the user logged in, seconds since 1970; now if not given.
-        :param claims: further claims, or other values for the usual ones; `...` leaves a claim out, also one that no
-            genuine token is without (`exp=...`).
+        :param user_id: random if None, as is `session_id`.
+        :param expires_in: seconds from now; negative for an expired token.
+        :param auth_time: of the log-in, seconds since 1970; now if None.
+        :param claims: more claims, or other values; `...` omits a claim (`exp=...`).
         """
         now = self.clock.now()
         user_id = user_id or str(uuid.uuid4())
@@ -123,57 +120,56 @@ class Issuer:
         }
         payload.update(claims)
         kept = {name: value for name, value in payload.items() if value is not ...}
-        # What every token has to have may be missing here: that, too, is to be tested.
+        # Tests need tokens without required claims.
         return sign_access_unchecked(kept, self._signing)
 
     def expired_token(self, user_id: str | None = None, **given: Any) -> str:
-        """A token that was good once and expired a second ago; takes what `token` takes."""
+        """Return a token that expired a second ago; see `token`."""
         return self.token(user_id, **({"expires_in": -1} | given))
 
     def forged_token(self, user_id: str | None = None, **given: Any) -> str:
-        """A token with the right claims and key id that another signed."""
+        """Return a token with another key's signature; see `token`."""
         parts = self.token(user_id, **given).split(".")
         other = Issuer(self.issuer, audience=self.audience, algorithm=self._algorithm, clock=self.clock)
         return ".".join([*parts[:2], other.token(user_id, **given).split(".")[2]])
 
     def headers(self, user_id: str | None = None, **given: Any) -> dict[str, str]:
-        """The header that a client sends, with a new token; takes what `token` takes."""
+        """Return the request header with a new token; see `token`."""
         return {"Authorization": f"Bearer {self.token(user_id, **given)}"}
 
     def caller(self, user_id: str | None = None, **given: Any) -> Caller:
-        """What a guard yields for such a token: for code that is given a caller; takes what `token` takes."""
+        """Return the guard's caller for a new token; see `token`."""
         return self.guard().verify(self.token(user_id, **given))
 
     @contextmanager
     def trusted_by(self, guard: Guard | HasGuard) -> Iterator[Guard]:
-        """For a while, let a guard that the application already has trust this issuer, and nothing else.
+        """Let an application's guard trust only this issuer for a while.
 
-        So a test needs no application of its own: `with watchword_issuer.trusted_by(auth): client.get(…)`.
-
-        :param guard: or an adapter that has one as `guard`.
+        with watchword_issuer.trusted_by(auth):
+            client.get(…)
         """
         changed = guard if isinstance(guard, Guard) else guard.guard
         with changed.standing_in(self.guard()):
             yield changed
 
     def revoke_session(self, session_id: str) -> None:
-        """As a log-out does: the session's tokens are refused from now on."""
+        """Refuse the session's tokens, as a log-out does."""
         self._revocations.add("session", session_id, 0, self.clock.now() + LIFE)
 
     def revoke_user(self, user_id: str) -> None:
-        """As a password reset does: every token that the user has is refused; one that is minted later is good."""
+        """Refuse the user's tokens, as a password reset does. Later ones are good."""
         self._versions[user_id] = version = self._versions.get(user_id, 1) + 1
         self._revocations.add("user", user_id, version, NEVER)
 
     def revoke_key(self) -> None:
-        """As in an emergency: everything signed with the current key is refused, and a new one signs from now on."""
+        """Refuse what the current key signed, as in an emergency; sign with a new one."""
         revoked = self._signing.kid
         self._revocations.add("key", revoked, 0, NEVER)
         self._keys = [key for key in self._keys if key.kid != revoked]
         self.rotate_key()
 
     def rotate_key(self) -> None:
-        """A new key signs from now on; what the old ones signed stays good."""
+        """Sign with a new key; what the old ones signed stays good."""
         self._signing = SigningKey.generate(self._algorithm)
         self._keys.append(self._signing.verification_key)
         for made in list(self._guards):
@@ -181,7 +177,7 @@ class Issuer:
 
 
 def _fixture() -> Callable[..., Any]:
-    """The pytest fixture, where there is pytest: these may be the tests of any project."""
+    """Return a pytest fixture, or without pytest a generator."""
     try:
         import pytest
     except ImportError:
@@ -191,7 +187,7 @@ def _fixture() -> Callable[..., Any]:
 
 
 def _provide() -> Iterator[Issuer]:
-    """An `Issuer` of this test's own."""
+    """Yield an `Issuer` for this test."""
     yield Issuer()
 
 

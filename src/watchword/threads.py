@@ -1,12 +1,10 @@
-"""A few threads that do one thing after another for event loops: waiting for the disk, computing hashes.
+"""Threads that work for event loops in order: disk waits, hashes.
 
-`loop.run_in_executor` with a `ThreadPoolExecutor` is two futures, two locks and a dozen calls for each piece of work,
-which is more than the rest of a commit costs on the loop. Here a piece of work is one entry of a queue and one
+`ThreadPoolExecutor` costs more than the rest of a commit; here work costs one queue entry and one
 `call_soon_threadsafe`.
 
-Threads begin when there is work, and end when they are closed or no one holds the `Threads` any more. They are daemons,
-so that no work can keep the interpreter from ending for ever; at its exit what has been asked for is waited for, up to
-`EXIT_PATIENCE`, so that a COMMIT is not cut off half-way without need.
+Threads end when closed or collected, and as daemons with the interpreter. At its exit queued work gets `EXIT_PATIENCE`,
+so that no COMMIT is cut off.
 """
 
 from __future__ import annotations
@@ -23,43 +21,34 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 from watchword.clock import monotonic
 
 EXIT_PATIENCE = 10.0  # seconds, for all threads together
-CROWD = 2
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# The future that waits and the loop it belongs to, both None where no one does; what to do, and with what.
+# None, None: no one waits
 _Job = tuple["asyncio.Future[Any] | None", asyncio.AbstractEventLoop | None, Callable[..., Any], tuple[Any, ...]]
 _Jobs = SimpleQueue[_Job | None]
-# Who waits where, and what came of it.
-_Result = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, "BaseException | None"]
 
 _started: weakref.WeakKeyDictionary[threading.Thread, _Jobs] = weakref.WeakKeyDictionary()
 
 
 class Threads:
-    """At most `count` threads, which share one queue in the order of asking.
+    """At most `count` threads with one queue, for one event loop.
 
     Its methods are for one thread at a time: that of an event loop.
-
-    :param hold: seconds for which a result may wait to be handed over together with those that follow, while at least
-        `CROWD` pieces of work are queued. For work that empties the processor's caches: what the loop does with a
-        result is several times as dear right after it, and is paid once for all that come together.
     """
 
-    def __init__(self, count: int, name: str, *, hold: float = 0.0) -> None:
+    def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        self._hold = hold
         self._jobs: _Jobs = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
         weakref.finalize(self, _end, self._jobs, self._threads).atexit = False
 
     def run(self, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> asyncio.Future[T]:
-        """Ask for work, from a running event loop; the future has its result, or what it raised.
+        """Queue work; return a future of its result. Raises `RuntimeError` when closed.
 
-        Cancelling the future keeps work that has not begun from ever beginning; what has begun goes on to its end.
-        Raises `RuntimeError` when closed.
+        Cancelling it stops only work that has not begun.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -67,13 +56,13 @@ class Threads:
         return future
 
     def post(self, work: Callable[[Unpack[Ts]], object], *arguments: *Ts) -> None:
-        """Ask for work whose end no one waits for, with or without an event loop. What it raises is lost."""
+        """Queue work that no one waits for; its errors are lost."""
         self._put((None, None, work, arguments))
 
     def close(self, *, drop: bool = False) -> None:
-        """Let the threads end after what they have been asked for; with `drop`, after what they are doing.
+        """End the threads after what is queued; with `drop`, after what they are doing.
 
-        Waits for no one. Who waits for work that is dropped gets `CancelledError`.
+        Returns at once. Dropped futures are cancelled.
         """
         if self._closed:
             return
@@ -90,41 +79,19 @@ class Threads:
         self._jobs.put(job)
 
     def _start(self) -> None:
-        # Given the queue and not this object, which could otherwise never be let go of.
+        # The queue, not this object, which must be collectable.
         name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=_work, args=(self._jobs, self._hold), name=name, daemon=True)
+        thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
         _started[thread] = self._jobs
 
 
-def _work(jobs: _Jobs, hold: float) -> None:
+def _work(jobs: _Jobs) -> None:
     """What a thread does all its life."""
-    held: list[_Result] = []
-    held_since = 0.0
-    while (job := _next(jobs, held)) is not None:
-        began = monotonic()
-        result = _do(*job)
+    while (job := jobs.get()) is not None:
+        _do(*job)
         del job  # neither arguments nor results live on while the thread waits for more
-        if result is None:
-            continue
-        held_since = held_since if held else monotonic()
-        held.append(result)
-        del result
-        # The next piece of work will take about as long as this one: results wait for it only if there is time.
-        ends_at = 2 * monotonic() - began
-        if not hold or ends_at - held_since > hold or jobs.qsize() < CROWD:
-            _hand_over(held)
-    _hand_over(held)
-
-
-def _next(jobs: _Jobs, held: list[_Result]) -> _Job | None:
-    """The next piece of work; nothing is held while there is none."""
-    if held:
-        with suppress(Empty):  # another thread may have taken what was queued a moment ago
-            return jobs.get_nowait()
-        _hand_over(held)
-    return jobs.get()
 
 
 def _do(
@@ -132,46 +99,30 @@ def _do(
     loop: asyncio.AbstractEventLoop | None,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
-) -> _Result | None:
-    """The result for who waits, if anyone does."""
+) -> None:
     if loop is None or future is None:
-        with suppress(BaseException):  # no one waits, and the thread has more to do
+        with suppress(BaseException):  # no one waits
             work(*arguments)
-        return None
-    if future.cancelled():
-        return None
-    return (loop, future, *_outcome(work, arguments))
-
-
-def _hand_over(held: list[_Result]) -> None:
-    """Results to the loops that wait for them, in one turn of each."""
-    for loop in {result[0] for result in held}:
-        own = [result for result in held if result[0] is loop]
+    elif not future.cancelled():
+        result, failure = _outcome(work, arguments)
         with suppress(RuntimeError):  # the loop has been closed meanwhile: no one is left to hear of it
-            loop.call_soon_threadsafe(_settle_all, own)
-    held.clear()
-
-
-def _settle_all(results: list[_Result]) -> None:
-    for _, future, result, failure in results:
-        _settle(future, result, failure)
+            loop.call_soon_threadsafe(_settle, future, result, failure)
 
 
 def _outcome(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
-    """In a frame of its own, which the traceback keeps: one that knew the error would keep that, and itself, alive."""
+    """Run in a frame of its own: a frame that holds `error` would keep itself alive."""
     try:
         return work(*arguments), None
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
+    except BaseException as error:  # noqa: BLE001 - it belongs to the caller
         return None, error
 
 
 def _settle(future: asyncio.Future[Any], result: object, failure: BaseException | None) -> None:
-    """On the loop: tell the one who waits, unless they have given up."""
     if future.done():
         return
     if failure is None:
         future.set_result(result)
-    elif isinstance(failure, StopIteration):  # which no future can hold, as little as a coroutine may raise it
+    elif isinstance(failure, StopIteration):  # no future holds it
         future.set_exception(RuntimeError("StopIteration was raised in a thread"))
     else:
         future.set_exception(failure)
@@ -192,7 +143,7 @@ def _end(jobs: _Jobs, threads: list[threading.Thread]) -> None:
 
 
 def _finish() -> None:
-    """At the interpreter's exit: threads still run now, and stand still for ever as soon as this has returned."""
+    """Wait at the interpreter's exit, after which threads stand still."""
     give_up_at = monotonic() + EXIT_PATIENCE
     threads = [(thread, jobs) for thread, jobs in _started.items() if thread.is_alive()]
     for _, jobs in threads:

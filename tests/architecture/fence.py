@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,43 +19,67 @@ PACKAGE = "watchword"
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "watchword": frozenset(),
     "errors": frozenset(),
+    "problem_table": frozenset(),
+    "base64url": frozenset(),
+    "strict_json": frozenset(),
+    "authorization": frozenset({"errors"}),
     "clock": frozenset(),
     "ids": frozenset(),
-    "opaque": frozenset(),
+    "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
-    "settings": frozenset({"errors", "platforms"}),
-    "tokens": frozenset({"errors"}),
+    "known_secrets": frozenset({"errors"}),
+    "settings": frozenset({"base64url", "errors", "platforms", "known_secrets"}),
+    "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
     "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
-        {"errors", "clock", "ids", "opaque", "platforms", "settings", "threads", "tally", "tokens", "storage", "mail"}
-    ),
-    "web": frozenset({"watchword", "errors", "clock", "ids", "opaque", "settings", "tally", "tokens", "identity"}),
-    "features": frozenset({"errors", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}),
-    "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
-    "app": frozenset(
         {
-            "watchword",
             "errors",
+            "base64url",
             "clock",
+            "ids",
+            "opaque",
             "platforms",
             "settings",
+            "threads",
             "tally",
             "tokens",
             "storage",
             "mail",
-            "identity",
-            "web",
-            "features",
-            "pages",
         }
+    ),
+    "web": frozenset(
+        {
+            "watchword",
+            "errors",
+            "problem_table",
+            "authorization",
+            "strict_json",
+            "clock",
+            "ids",
+            "opaque",
+            "settings",
+            "tally",
+            "tokens",
+            "identity",
+        }
+    ),
+    "features": frozenset(
+        {"errors", "authorization", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}
+    ),
+    "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
+    "opening": frozenset({"errors", "clock", "settings", "tokens", "storage", "mail", "identity"}),
+    "background": frozenset({"tally", "storage", "identity"}),
+    "app": frozenset(
+        {"watchword", "clock", "settings", "tokens", "identity", "web", "features", "pages", "opening", "background"}
     ),
     "cli": frozenset(
         {
             "watchword",
             "errors",
+            "base64url",
             "clock",
             "platforms",
             "settings",
@@ -63,11 +88,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "identity",
             "web",
             "features",
+            "opening",
             "app",
         }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
-    "guard": frozenset({"watchword", "errors", "clock", "platforms", "tokens"}),
+    "guard": frozenset(
+        {"watchword", "errors", "problem_table", "authorization", "strict_json", "clock", "platforms", "tokens"}
+    ),
     "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
 }
 
@@ -89,17 +117,17 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "msgspec": ("tokens", "identity", "web", "features", "cli", "guard"),
+    "msgspec": ("strict_json", "tokens", "identity", "web", "features", "cli", "guard"),
     "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
     "rest_framework": ("guard.drf",),
     "rich": ("cli",),
     "sqlite3": ("storage",),
-    "starlette": ("web", "app", "cli.serve", "guard.asgi", "guard.fastapi", "guard.starlette"),
-    "structlog": ("tally", "identity", "web", "features", "app", "cli.serve", "cli.workers"),
+    "starlette": ("web", "app", "cli.serving", "guard.asgi", "guard.fastapi", "guard.starlette"),
+    "structlog": ("tally", "identity", "web", "features", "app", "cli.serving"),
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
-    "uvicorn": ("web.protocol", "web.together", "cli.serve", "cli.workers"),
+    "uvicorn": ("web.protocol", "web.together", "cli.serving"),
     "werkzeug": ("guard.flask",),
 }
 
@@ -148,7 +176,8 @@ _ABOUT_MODES = ("settings/private_files.py", "settings/secret_files.py")
 _STATUS = frozenset(
     {400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 422, 423, 425, 428, 429, 431, 500, 503}
 )
-_STATUS_FILES = re.compile(r"web/problem_table\.py|features/[a-z_]+/routes\.py")
+_STATUS_FILES = re.compile(r"problem_table\.py|features/[a-z_]+/routes\.py")
+_PUBLISHES = re.compile(r"INSERT\s+INTO\s+ww_revocations|UPDATE\s+ww_feed\s+SET\s+head", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(mac|macs|hmac|digest|signature|password|secret|refresh_token)$")
 
 
@@ -205,6 +234,25 @@ def one_way(tree: Path) -> Iterator[str]:
             target = _part(found.target)
             if found.ours and target != part and target not in allowed:
                 yield f"{path}:{found.line} {part} may not import {found.target}"
+
+
+def no_circles(tree: Path) -> Iterator[str]:
+    """No module imports itself by way of others, late imports and those for types included."""
+    found = {name: (path, list(imports(name, path, syntax))) for name, path, syntax in modules(tree)}
+    graph = {
+        name: {_module(each.target, found) for each in all_of if each.ours and name != PACKAGE} - {name}
+        for name, (_, all_of) in found.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        yield f"{found[circle[0]][0]}:1 imports run in a circle: {' → '.join(reversed(circle))}"
+
+
+def _module(target: str, known: Container[str]) -> str:
+    """Return the module that an import reads: `a.b` for the name `c` in `from watchword.a.b import c`."""
+    return target if target in known else target.rpartition(".")[0] or target
 
 
 def features_apart(tree: Path) -> Iterator[str]:
@@ -319,13 +367,15 @@ def _not_everywhere(node: ast.AST) -> Iterator[str]:
 
 
 def statuses_in_tables(tree: Path) -> Iterator[str]:
-    """Which status an error becomes is written in `web/problem_table.py` and in route tables only."""
+    """Which status an error becomes is written in `problem_table.py` and in route tables only."""
     for _, path, syntax in modules(tree):
         if _STATUS_FILES.fullmatch(path.relative_to(tree).as_posix()):
             continue
         for node in ast.walk(syntax):
             for value in _status_literals(node):
                 yield f"{path}:{node.lineno} status {value}"
+            if _is_status_table(node):
+                yield f"{path}:{node.lineno} a second table of statuses"
 
 
 def _status_literals(node: ast.AST) -> Iterator[int]:
@@ -345,6 +395,33 @@ def _status_literals(node: ast.AST) -> Iterator[int]:
                 yield each.value
 
 
+def _is_status_table(node: ast.AST) -> bool:
+    """A dict that gives statuses to names, or whose values are calls or tuples of a status and a text."""
+    if not isinstance(node, ast.Dict) or not node.keys:
+        return False
+    return all(_is_text(key) for key in node.keys) and any(_holds_status(value) for value in node.values)
+
+
+def _holds_status(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        parts = value.args
+    elif isinstance(value, ast.Tuple | ast.List):
+        parts = value.elts
+    else:
+        return _is_status(value)
+    return any(_is_status(part) for part in parts) and any(_is_text(part) for part in parts)
+
+
+def _is_status(node: ast.expr) -> bool:
+    if ast.unparse(node).startswith("HTTPStatus."):
+        return True
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value in _STATUS
+
+
+def _is_text(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def constant_time(tree: Path) -> Iterator[str]:
     """What must not leak through timing is not compared with `==` (checklist A16; by name, so best effort)."""
     for _, path, syntax in modules(tree):
@@ -356,6 +433,23 @@ def constant_time(tree: Path) -> Iterator[str]:
                 continue  # compared with a literal: no secret on the other side
             if any(_SECRET_NAME.search(_last_name(side)) for side in sides):
                 yield f"{path}:{node.lineno} use hmac.compare_digest: {ast.unparse(node)}"
+
+
+def published_by_the_commit(tree: Path) -> Iterator[str]:
+    """Only `Revocations.commit` writes the list of revocations: as the last statement, and followed at once.
+
+    Sweeping deletes from the list, a restored backup renames it, and what reads it reads it anywhere.
+    """
+    for _, path, syntax in modules(tree):
+        if path.relative_to(tree).as_posix() == "identity/revocation.py":
+            continue
+        for node in ast.walk(syntax):
+            named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if isinstance(node, ast.ImportFrom):
+                named = next((alias.name for alias in node.names if alias.name == "_publish"), "")
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if named == "_publish" or _PUBLISHES.search(text):
+                yield f"{path}:{node.lineno} publishes by itself: give the unit to Revocations.commit"  # type: ignore[attr-defined]
 
 
 def three_trees(root: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ Check = Callable[[Path], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
     fence.one_way,
+    fence.no_circles,
     fence.features_apart,
     fence.rules_without_http,
     fence.libraries_in_their_place,
@@ -25,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     fence.systems_in_one_place,
     fence.statuses_in_tables,
     fence.constant_time,
+    fence.published_by_the_commit,
 )
 
 # Check, a file that breaks it, what is said about it.
@@ -54,6 +56,15 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (fence.no_drawers, "web/utils.py", "", "says nothing"),
     (fence.no_drawers, "web/helpers/cookies.py", "", "says nothing"),
     (fence.no_drawers, "web/a.py", "class SessionManager: ...", "class SessionManager says nothing"),
+    (
+        fence.published_by_the_commit,
+        "features/a/service.py",
+        "from watchword.identity import revocation\nasync def unit(tx): await revocation._publish(tx, [])",
+        "publishes by itself",
+    ),
+    (fence.published_by_the_commit, "identity/a.py", "from watchword.identity.revocation import _publish", "by itself"),
+    (fence.published_by_the_commit, "identity/a.py", "x = 'INSERT INTO ww_revocations (seq)'", "publishes by itself"),
+    (fence.published_by_the_commit, "identity/a.py", "x = 'update ww_feed set head = 0'", "publishes by itself"),
     (fence.short_files, "web/a.py", "\n" * 401, "longer than 400"),
     (fence.one_clock, "web/a.py", "import time\nx = time.time()", "reads the time: time.time"),
     (fence.one_clock, "web/a.py", "from time import monotonic", "reads the time: monotonic"),
@@ -66,6 +77,11 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (fence.systems_in_one_place, "web/a.py", "import sys\nx = sys.platform == 'linux'", "sys.platform"),
     (fence.statuses_in_tables, "web/a.py", "x = Reply(None, status=404)", "status 404"),
     (fence.statuses_in_tables, "features/a/service.py", "x = error.status == 409", "status 409"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'token_missing': Row(401, 'Missing')}", "second table of statuses"),
+    (fence.statuses_in_tables, "web/a.py", "T: D = {'not_found': (404, 'Not found')}", "second table of statuses"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'overloaded': 503, 'other': x}", "second table of statuses"),
+    (fence.statuses_in_tables, "guard/a.py", "T = {'forbidden': HTTPStatus.FORBIDDEN}", "second table of statuses"),
+    (fence.statuses_in_tables, "web/problem_table.py", "T = {'forbidden': Row(403, 'No')}", "second table of statuses"),
     (fence.constant_time, "opaque.py", "x = mac == expected", "use hmac.compare_digest: mac == expected"),
     (fence.constant_time, "opaque.py", "x = a.digest != b", "use hmac.compare_digest"),
 )
@@ -86,6 +102,17 @@ def test_every_rule_can_fail(tmp_path: Path, check: Check, name: str, text: str,
     assert said in found
 
 
+def test_a_circle_is_reported(tmp_path: Path) -> None:
+    """Also where one of its imports is late."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/a.py").write_text("from watchword.web.b import f")
+    (tmp_path / "web/b.py").write_text("from watchword.web import c")
+    assert list(fence.no_circles(tmp_path)) == []
+    (tmp_path / "web/c.py").write_text("def f():\n    from watchword.web.a import f")
+    (found,) = fence.no_circles(tmp_path)
+    assert "web.a → web.b → web.c" in found or "web.b → web.c → web.a" in found or "web.c → web.a → web.b" in found
+
+
 def test_a_clean_tree_breaks_nothing(tmp_path: Path) -> None:
     """What is allowed is not reported: imports downward, one's own feature, statuses in tables."""
     clean = {
@@ -95,6 +122,7 @@ def test_a_clean_tree_breaks_nothing(tmp_path: Path) -> None:
         "features/a/routes.py": "from watchword.features.a import service\nx = Reply(None, status=404)",
         "web/a.py": "from watchword import __version__\nimport hmac\nx = hmac.compare_digest(mac, b)",
         "opaque.py": "x = len(mac) == 3",
+        "problem_table.py": "PROBLEMS = {'token_missing': Problem(401, 'Access token missing')}",
     }
     for name, text in clean.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

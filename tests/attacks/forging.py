@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from watchword.base64url import encode
 from watchword.errors import TokenError
 from watchword.tokens import AccessClaims, KeySet, Policy, SigningKey, Verifier, sign_access
-from watchword.tokens.base64url import encode
 
 NOW = 1_800_000_000
 ISSUER = "https://auth.example.com"

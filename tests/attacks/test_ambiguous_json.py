@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.attacks.forging import claims, forge, header, key, refuse
-from tests.tokens.test_strict_json import REFUSED
+from tests.test_strict_json import REFUSED
 from watchword.errors import TokenError
 from watchword.tokens import verify_compact
 

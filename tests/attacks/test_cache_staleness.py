@@ -13,9 +13,11 @@ import pytest
 
 from tests.attacks.forging import AUDIENCE, ISSUER, NOW, accept, claims, honest, key, refuse, verifier
 from watchword.errors import TokenError
-from watchword.tokens import KeySet, Policy, RevocationSet, SigningKey, Verifier, sign_access
+from watchword.tokens import KeySet, Needs, Policy, RevocationSet, SigningKey, Verifier, sign_access
 from watchword.tokens import verify as verify_module
 from watchword.tokens.revocations import Kind
+
+DELETE, OWNER = Needs(scopes=frozenset({"delete"})), Needs(roles=frozenset({"owner"}))
 
 
 def code(chosen: Verifier, token: str, **how: Any) -> str:
@@ -74,8 +76,8 @@ def test_A25_a_hit_rechecks_time_scope_role_and_audience() -> None:
     accept(token, chosen)
     assert code(chosen, token, now=NOW + 900) == "token_expired"
     assert code(chosen, token, now=NOW - 1) == "token_not_yet_valid"
-    assert code(chosen, token, scopes=("delete",)) == "scope_missing"
-    assert code(chosen, token, roles=("owner",)) == "role_missing"
+    assert code(chosen, token, needs=DELETE) == "scope_missing"
+    assert code(chosen, token, needs=OWNER) == "role_missing"
     chosen._audience = "https://other.example.com"
     assert code(chosen, token) == "token_invalid"
 
@@ -85,8 +87,8 @@ def test_expiry_is_told_before_revocation_and_revocation_before_scope() -> None:
     revoked.add("user", claims()["sub"], 4, NOW + 900)
     for _ in range(2):
         assert code(chosen, honest(), now=NOW + 900, revocations=revoked) == "token_expired"
-        assert code(chosen, honest(), revocations=revoked, scopes=("delete",)) == "token_revoked"
-        assert code(chosen, honest(), scopes=("delete",), roles=("owner",)) == "scope_missing"
+        assert code(chosen, honest(), revocations=revoked, needs=DELETE) == "token_revoked"
+        assert code(chosen, honest(), needs=Needs(OWNER.roles, DELETE.scopes)) == "scope_missing"
 
 
 class TwoReferences:

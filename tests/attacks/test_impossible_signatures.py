@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from tests.attacks.forging import claims, forge, header, key, refuse, verifier
+from watchword.base64url import encode
 from watchword.errors import InvalidKey
 from watchword.tokens import VerificationKey, verify_compact
 from watchword.tokens.algorithms import ALGORITHMS
-from watchword.tokens.base64url import encode
 from watchword.tokens.material import CURVE_ORDERS, ED25519_SMALL_ORDER
 from watchword.tokens.signatures import _ecdsa_checker
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.attacks.forging import claims, forge, header, key, refuse, segment
+from watchword import base64url
+from watchword.base64url import decode, encode
 from watchword.errors import TokenError
-from watchword.tokens import base64url, sign_compact, verify_compact
-from watchword.tokens.base64url import decode, encode
+from watchword.tokens import sign_compact, verify_compact
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.attacks.forging import key
 from tests.tokens.rfc_vectors import A3_KEY
+from watchword.base64url import encode
 from watchword.errors import InvalidKey
 from watchword.tokens import SigningKey, VerificationKey
-from watchword.tokens.base64url import encode
 from watchword.tokens.material import _ROCA_PRIMES, is_roca
 
 

@@ -81,6 +81,7 @@ BOUNDS: tuple[Bound, ...] = (
     _reads("GET /livez", do.get("/livez")),
     _reads("GET /readyz", do.get("/readyz")),
     _reads("GET /healthz", do.get("/healthz")),
+    _reads("GET /", do.get("/")),
 )  # fmt: skip
 
 _HEAD = """# Bounds

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from tests.bounds import tries
 from tests.bounds.table import BOUNDS, Bound, Try, page
 from tests.features.api import Api, served
 from watchword.app import features
-from watchword.settings.table import SETTINGS
+from watchword.identity.throttle import OCCASIONS
+from watchword.settings.table import LIMITS
+from watchword.storage.ephemeral import Exhausted, Quota, Reservation
+from watchword.web.route import Route
 
-LIMITS = {setting.name: "3/1h" for setting in SETTINGS if setting.name.endswith("_limit")}
+LOW = {row.name: "3/1h" for row in LIMITS}
 TIMES = 12
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +61,7 @@ class Counts:
 )
 async def test_whatever_is_done_over_and_over_comes_to_an_end(tmp_path: Path, bound: Bound, attempt: Try) -> None:
     """Every limit is three; after a dozen attempts another dozen stores, hashes and tells nothing more."""
-    async with served(tmp_path, **LIMITS) as api:
+    async with served(tmp_path, **LOW) as api:
         for number in range(2 * TIMES if attempt.__name__.endswith("_many") else 0):
             await tries.person(api, f"one-of-many-{number}")
         counts = Counts(api)
@@ -66,23 +73,83 @@ async def test_whatever_is_done_over_and_over_comes_to_an_end(tmp_path: Path, bo
         assert await counts.now() == before
 
 
+def _named(bound: Bound) -> set[str]:
+    """The limits in the cells of a route."""
+    cells = " ".join((*bound.writes, *bound.hashes, *bound.tells))
+    return {f"{word}_limit" for word in cells.split("`")[1::2]}
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.route)
+async def test_C6_a_route_answers_429_for_the_limits_that_it_names(
+    tmp_path: Path, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one limit used up for everyone, a try meets it exactly where `Route.limits` and the table say so."""
+    async with served(tmp_path, **dict.fromkeys(LOW, "1000/1h")) as api:
+        used_up = UsedUp(api, monkeypatch)
+        for number, row in enumerate(LIMITS):
+            met = [await used_up.meets(row.limit, attempt, number) for attempt in bound.tries]
+            route = next(each for each in _routes(api) if f"{each.method} {each.path}" == bound.route)
+            assert any(met) == (row.occasion in route.limits), row.limit
+            assert (row.name in _named(bound)) == (row.occasion in route.limits), row.limit
+        assert set(route.limits) <= OCCASIONS.keys()
+
+
+class UsedUp:
+    """One limit is used up, for everyone; what the tries themselves prepare meets none."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._api = api
+        self._limit: str | None = None
+        reserve = api.kernel.ephemeral.reserve
+
+        async def reserving(quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
+            kinds = [quota.name.partition(":")[0] for quota in quotas]
+            return Exhausted(kinds.index(self._limit), now + 60) if self._limit in kinds else await reserve(quotas, now)
+
+        monkeypatch.setattr(api.kernel.ephemeral, "reserve", reserving)
+        for preparing in (tries.person, tries.fresh_token, tries.cookie):
+            monkeypatch.setattr(tries, preparing.__name__, self._sparing(preparing))
+
+    def _sparing(self, prepare: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+        async def preparing(*given: Any) -> str:
+            limit, self._limit = self._limit, None
+            try:
+                return await prepare(*given)
+            finally:
+                self._limit = limit
+
+        return preparing
+
+    async def meets(self, limit: str, attempt: Try, number: int) -> bool:
+        """Whether a try is answered 429, which then names this limit."""
+        self._limit = limit
+        for left in ("cookie", "old"):
+            self._api.__dict__.pop(left, None)  # of a session that an earlier try ended
+        try:
+            answer = await attempt(self._api, number)
+        finally:
+            self._limit = None
+        if getattr(answer, "status_code", 0) != HTTPStatus.TOO_MANY_REQUESTS:
+            return False
+        assert isinstance(answer, httpx2.Response)
+        assert answer.headers["ratelimit"].startswith(f'"{limit}";r=0')
+        return True
+
+
+def _routes(api: Api) -> list[Route]:
+    return [route for each in features(api.kernel) for route in each.routes if route.method != "*"]
+
+
 async def test_every_route_stands_in_the_table(tmp_path: Path) -> None:
     """A new route says what ends it."""
     async with served(tmp_path) as api:
-        routes = [
-            f"{route.method} {route.path}"
-            for each in features(api.kernel)
-            for route in each.routes
-            if route.method != "*"
-        ]
+        routes = [f"{route.method} {route.path}" for route in _routes(api)]
     assert sorted(routes) == sorted(bound.route for bound in BOUNDS)
 
 
 def test_every_limit_that_is_named_is_a_setting() -> None:
     """And every limit that there is stands somewhere."""
-    cells = " ".join(cell for bound in BOUNDS for cell in (*bound.writes, *bound.hashes, *bound.tells))
-    named = {f"{word}_limit" for word in cells.split("`")[1::2]}
-    assert named == set(LIMITS)
+    assert set().union(*map(_named, BOUNDS)) == set(LOW)
 
 
 def test_the_page_is_the_table() -> None:

@@ -11,7 +11,7 @@ from tests.e2e.client import COOKIE, PASSWORD, bearer
 from tests.features.api import Api
 from tests.identity.scenes import HOME
 from watchword.errors import TooManyAttempts
-from watchword.identity.login import Candidate, Proof
+from watchword.identity.login import Candidate, Factor, Proof
 
 WRONG = "wrong-wrong-wrong"
 
@@ -41,7 +41,7 @@ async def fresh_token(api: Api, name: str, address: str) -> str:
     """A token of a new session, "" at a limit."""
     try:
         done = await api.kernel.login.attempt(
-            name, _proven, client=HOME._replace(address=address), client_id="watchword"
+            name, Factor(_proven), client=HOME._replace(address=address), client_id="watchword"
         )
     except TooManyAttempts:
         return ""
@@ -181,7 +181,7 @@ async def cookie(api: Api) -> str:
     if "cookie" not in api.__dict__:
         await person(api, "ada")
         done = await api.kernel.login.attempt(
-            "ada", _proven, client=HOME._replace(address="10.6.0.1", agent="laptop"), client_id="watchword"
+            "ada", Factor(_proven), client=HOME._replace(address="10.6.0.1", agent="laptop"), client_id="watchword"
         )
         api.__dict__["cookie"] = done.tokens.refresh_token
     return str(api.__dict__["cookie"])

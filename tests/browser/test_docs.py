@@ -117,16 +117,19 @@ def test_how_it_looks(chromium: Browser, serve: Serve) -> None:
             assert visitor.faint() == []
 
 
-def test_a_problems_page(chromium: Browser, serve: Serve) -> None:
-    """It can be read on a phone and in the dark, and its links lead somewhere."""
+def test_the_front_page_and_the_problem_pages(chromium: Browser, serve: Serve) -> None:
+    """They can be read on a phone and in the dark, and their links lead somewhere."""
     server = serve(**UNLIMITED)
     for screen in ALL_SCREENS:
         with visiting(chromium, screen) as visitor:
-            for path in ("/problems/token_expired", "/problems/too_many_attempts", "/problems"):
+            for path in ("/", "/problems/token_expired", "/problems/too_many_attempts", "/problems"):
                 visitor.page.goto(server.url + path)
                 assert visitor.wide() == []
                 assert visitor.faint() == []
     with visiting(chromium) as visitor:
+        visitor.page.goto(server.url)
+        visitor.page.get_by_role("link", name="Every route, to read and to try").click()
+        expect(visitor.page.locator(".opblock").first).to_be_visible(timeout=PATIENCE)
         visitor.page.goto(f"{server.url}/problems/token_expired")
         visitor.page.get_by_role("link", name="GET /profile", exact=True).click()
         expect(visitor.page.locator(".opblock.is-open[id$='-get_profile']")).to_be_visible(timeout=PATIENCE)

@@ -31,7 +31,7 @@ from watchword.guard import Caller, Guard
 from watchword.guard.fastapi import FastAPIGuard
 
 issuer, port = sys.argv[1], int(sys.argv[2])
-auth = FastAPIGuard(Guard(issuer, audience=issuer))
+auth = FastAPIGuard(Guard(issuer))
 app = FastAPI(lifespan=auth.lifespan)
 
 

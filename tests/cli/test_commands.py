@@ -30,8 +30,10 @@ def made(run: Run, name: str, *arguments: str) -> dict[str, object]:
 
 
 def test_version(run: Run) -> None:
-    """The package's."""
-    assert run("version").out.strip() == __version__
+    """The package's, however it is asked for."""
+    for asked in ("version", "--version", "-V"):
+        ended = run(asked)
+        assert (ended.code, ended.out, ended.err) == (0, f"{__version__}\n", "")
 
 
 def test_secret(run: Run) -> None:
@@ -271,7 +273,7 @@ def test_without_the_server_extra(tmp_path: Path, port: int, module: str, argume
     assert done.returncode == 1, done
     assert done.stderr.endswith(
         f"error: the watchword command needs the server's packages ({module} is not installed)\n"
-        "hint: pip install 'watchword[server]'\n"
+        "hint: in your clone of watchword, pip install '.[server]'\n"
     )
     assert "Traceback" not in done.stderr
 

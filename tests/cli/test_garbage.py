@@ -7,7 +7,7 @@ import sys
 
 _CODE = """
 import gc, weakref
-from watchword.cli import garbage
+from watchword.cli.serving import garbage
 
 class Knot:
     def __init__(self):

@@ -61,7 +61,7 @@ def test_a_name_that_nobody_has(run: Run) -> None:
     ended = run("guards", "revoke", "nobody", "--yes")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err == (
-        "error: there is no guard key 'nobody' in use\nhint: watchword guards list shows which there are\n"
+        "error: there is no guard key 'nobody' in use\nhint: `watchword guards list` shows which there are\n"
     )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Run, Serve, environment
-from watchword.cli.stopping import port_kept
+from watchword.cli.serving.stopping import port_kept
 from watchword.storage.sqlite_lock import alone
 
 PASSWORD = "plum-orbit-canvas"

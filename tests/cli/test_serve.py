@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Serve
-from watchword.cli.banner import banner, program
+from watchword.cli.serving.banner import banner, program
 from watchword.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -152,9 +152,9 @@ def test_an_unwritable_data_directory(run: Run, port: int, tmp_path: Path) -> No
     (tmp_path / "file").touch()
     for place in ("file", "file/below"):
         ended = run("serve", "--port", str(port), "--data-dir", place)
-        assert ended.code == 1
-        assert ended.err.startswith("error: cannot write to the data directory ")
-        assert "hint: choose another with --data-dir" in ended.err
+        assert ended.code == 78
+        assert ended.err.startswith(f"error: WATCHWORD_DATA_DIR {tmp_path / place} cannot be written to: ")
+        assert "hint: choose another directory" in ended.err
         assert "Traceback" not in ended.err
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.identity.scenes import join, meddle
-from watchword.app import opened
-from watchword.cli import people
 from watchword.cli.exits import CommandError
+from watchword.cli.users import find_user
+from watchword.opening import opened
 from watchword.settings import Settings
 
 
@@ -22,9 +22,9 @@ async def test_a_name_that_is_somebody_elses_id_disables_nobody(tmp_path: Path) 
             f"UPDATE ww_users SET username = '{victim.id}', username_key = '{victim.id}' WHERE id = '{mallory.id}'",
         )
         with pytest.raises(CommandError, match="id of one user and the username of another") as refused:
-            await people._find(kernel, victim.id)
+            await find_user(kernel, victim.id)
         assert f"id:{victim.id}" in refused.value.hint
-        assert (await people._find(kernel, f"username:{victim.id}")).id == mallory.id
+        assert (await find_user(kernel, f"username:{victim.id}")).id == mallory.id
         for who in (
             f"id:{victim.id}",
             " victim ",
@@ -32,8 +32,8 @@ async def test_a_name_that_is_somebody_elses_id_disables_nobody(tmp_path: Path) 
             "email:victim@example.org",
             "username:victim",
         ):
-            assert (await people._find(kernel, who)).id == victim.id
-        assert (await people._find(kernel, mallory.id)).id == mallory.id
+            assert (await find_user(kernel, who)).id == victim.id
+        assert (await find_user(kernel, mallory.id)).id == mallory.id
         for nobody in ("id:victim", "username:nobody", "", "id:"):
             with pytest.raises(CommandError, match="there is no user"):
-                await people._find(kernel, nobody)
+                await find_user(kernel, nobody)

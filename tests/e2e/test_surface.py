@@ -39,7 +39,7 @@ def test_the_document_says_who_may_call_what(document: dict[str, Any]) -> None:
         ids.append(operation["operationId"])
         assert operation["summary"], (path, method)
         assert operation["tags"][0] in {
-            *("start", "accounts", "passwords", "sessions", "oauth", "revocations", "proxy", "health")
+            *("start", "accounts", "passwords", "sessions", "oauth", "revocations", "proxy", "health", "front")
         }
         assert "security" in operation
         if path.startswith(("/profile", "/sessions")):
@@ -66,7 +66,15 @@ def test_C3_C11_headers_on_every_route(client: Client, document: dict[str, Any])
     for path, method, _ in _operations(document):
         answer = client.request(method.upper(), path.replace("{id}", "x"))
         assert answer.headers["x-content-type-options"] == "nosniff"
-    for page in ("/docs", "/problems", "/problems/token_expired", "/docs/swagger-ui.css", "/docs/docs.js", "/nowhere"):
+    for page in (
+        "/",
+        "/docs",
+        "/problems",
+        "/problems/token_expired",
+        "/docs/swagger-ui.css",
+        "/docs/docs.js",
+        "/nowhere",
+    ):
         answer = client.get(page)
         assert "unsafe" not in answer.headers["content-security-policy"]
         if answer.headers["content-type"].startswith("text/html"):
@@ -127,6 +135,16 @@ def test_every_problem_has_its_page(client: Client) -> None:
     refused(client.get("/problems/nothing_of_this_name"), 404, "not_found")
 
 
+def test_the_front_page_leads_everywhere(client: Client) -> None:
+    """Every link on it answers, for people and for programs."""
+    found = client.get("/").json()
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    assert f"Watchword {found['version']}" in page
+    for name in ("metadata", "health", "problems", "docs", "openapi"):
+        assert f'href="{found[name]}"' in page
+        assert client.get(found[name]).status_code == 200
+
+
 def test_everything_moves_under_a_prefix(serve: Serve) -> None:
     """`WATCHWORD_PATH_PREFIX=/api`: routes, pages, document and links; nothing is left behind at the root."""
     server = serve(WATCHWORD_PATH_PREFIX="/api")
@@ -142,9 +160,11 @@ def test_everything_moves_under_a_prefix(serve: Serve) -> None:
         assert problem["type"] == f"{server.origin}/api/problems/token_missing"
         assert client.get(problem["type"]).status_code == 200
         assert client.get("/docs").status_code == 200
+        assert client.get("/").json()["docs"] == f"{server.origin}/api/docs"
         issuer = client.get("/.well-known/openid-configuration").json()["issuer"]
         assert issuer == f"{server.origin}/api"
-        for path in ("/profile", "/livez", "/docs", "/openapi.json"):
+        assert client.get(f"{server.origin}/api").status_code == 200
+        for path in ("/", "/profile", "/livez", "/docs", "/openapi.json"):
             assert client.get(f"{server.origin}{path}").status_code == 404, path
         for name in ("oauth-authorization-server", "openid-configuration"):
             inserted = client.get(f"{server.origin}/.well-known/{name}/api")

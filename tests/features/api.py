@@ -11,9 +11,10 @@ import httpx2
 
 from tests.e2e.client import COOKIE, PASSWORD, bearer, fresh_name
 from tests.e2e.contract import Contract
-from watchword.app import dispatcher, opened
+from watchword.app import dispatcher
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 from watchword.settings.table import SETTINGS
 

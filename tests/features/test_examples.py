@@ -76,6 +76,8 @@ async def test_every_answer_has_an_example_that_fits_its_schema(api: Api) -> Non
     for method, path, operation in operations(document):
         for status, answer in operation["responses"].items():
             for kind, content in answer.get("content", {}).items():
+                if kind == "text/html":
+                    continue  # a page for people
                 shown = [one["value"] for one in content.get("examples", {}).values()] or [content.get("example")]
                 assert shown != [None], (method, path, status, kind)
                 validator = Draft202012Validator({**content["schema"], "components": document["components"]})

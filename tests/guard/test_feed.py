@@ -47,7 +47,7 @@ def take(feed: FeedReader, *pages: dict[str, Any], **how: Any) -> PageNews:
 
 def sessions(feed: FeedReader) -> set[str]:
     known = {mark_of(name): name for name in "abcdefghij"}
-    return {known[mark] for mark in feed.held.revocations._sessions}
+    return {known[mark] for mark in feed.in_force.revocations._sessions}
 
 
 def s(*names: str) -> list[tuple[str, str]]:
@@ -145,14 +145,14 @@ def test_what_was_refused_is_refused_as_long_under_another_feed() -> None:
     feed = FeedReader(SERVICE)
     take(feed, page(2, ("user", "u", 7), ("session", "a", None, NOW + 60), reset=True))
     take(feed, page(1, ("session", "a", None, NOW + 30), feed="b", reset=True))
-    assert feed.held.revocations._users == {mark_of("u"): (7, NOW + 900)}
-    assert feed.held.revocations._sessions[mark_of("a")] == (0, NOW + 60)
+    assert feed.in_force.revocations._users == {mark_of("u"): (7, NOW + 900)}
+    assert feed.in_force.revocations._sessions[mark_of("a")] == (0, NOW + 60)
     feed.sweep(NOW + 61)
     take(feed, page(2, feed="b") | {"as_of": NOW + 61})
     feed.sweep(NOW + 61)
     assert not sessions(feed)
     take(feed, page(3, ("user", "u", 9), feed="b"))
-    assert feed.held.revocations._users == {mark_of("u"): (9, NOW + 900)}
+    assert feed.in_force.revocations._users == {mark_of("u"): (9, NOW + 900)}
 
 
 def test_a_long_list_is_kept_in_chunks() -> None:
@@ -160,7 +160,7 @@ def test_a_long_list_is_kept_in_chunks() -> None:
     take(feed, page(2, *(("session", str(number)) for number in range(3 * CHUNK)), reset=True))
     pauses = list(feed.digest(answer(page(1, feed="b", reset=True)), wall=NOW))
     assert len(pauses) == 3
-    assert len(feed.held.revocations) == 3 * CHUNK
+    assert len(feed.in_force.revocations) == 3 * CHUNK
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -204,11 +204,11 @@ def test_keys_outlive_every_list_and_count_at_once() -> None:
     feed = FeedReader(SERVICE)
     take(feed, FIRST, page(3, ("key", "k1")))
     take(feed, page(1, ("key", "k2"), feed="b", reset=True, more=True))
-    assert set(feed.held.revocations._keys) == {mark_of("k1"), mark_of("k2")}
+    assert set(feed.in_force.revocations._keys) == {mark_of("k1"), mark_of("k2")}
     take(feed, page(2, feed="b"))
-    assert set(feed.held.revocations._keys) == {mark_of("k1"), mark_of("k2")}
+    assert set(feed.in_force.revocations._keys) == {mark_of("k1"), mark_of("k2")}
     feed.sweep(2**40)
-    assert set(feed.held.revocations._keys) == {mark_of("k1"), mark_of("k2")}
+    assert set(feed.in_force.revocations._keys) == {mark_of("k1"), mark_of("k2")}
 
 
 NEWS: dict[str, tuple[list[dict[str, Any]], bool]] = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.guard.conftest import MakeGuard
 from tests.guard.service import FEED, KEYS, METADATA, Service, serving, until
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import Guard, Unready, standing
+from watchword.guard import Guard, Unready, following, standing
 
 
 def code(guard: Guard, token: str) -> str:
@@ -23,6 +25,12 @@ def code(guard: Guard, token: str) -> str:
     except WatchwordError as error:
         return error.code
     return "ok"
+
+
+def test_the_package_says_what_each_of_its_files_is() -> None:
+    (folder,) = following.__path__
+    files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"^    (\w+)  +\S", following.__doc__ or "", re.MULTILINE)) == files
 
 
 def test_the_first_check_starts_everything_and_waits(service: Service) -> None:
@@ -162,14 +170,14 @@ def test_an_hour_without_news(service: Service, policy: Any, after: str, monkeyp
     clock = lambda: time.monotonic() + ahead  # noqa: E731
     guard._follower._now = clock
     monkeypatch.setattr(standing, "elapsed", clock)
-    open_client = guard._follower._open_client
+    open_client = guard._follower._workers.open_client
 
     def open_with_clock() -> Any:
         client = open_client()
         client._now = clock
         return client
 
-    guard._follower._open_client = open_with_clock
+    guard._follower._workers.open_client = open_with_clock
     assert guard.wait_until_ready(5)
     token = service.token()
     service.stop()
@@ -227,7 +235,7 @@ def test_a_restored_database_replaces_the_list(service: Service, guarded: MakeGu
     after = service.token(session_id="after")
     assert until(lambda: code(guard, after) == "token_revoked")
     assert code(guard, ended) == code(guard, older) == "token_revoked"
-    assert len(guard._standing.revocations) == 4  # two sessions, the user and the key
+    assert len(guard._judge.standing.revocations) == 4  # two sessions, the user and the key
 
 
 class _Raises(logging.Filter):
@@ -251,7 +259,7 @@ def test_a_log_that_fails_does_not_end_the_following(service: Service, guarded: 
         service.misbehave.clear()
         service.revoke("session", "gone")
         assert until(lambda: code(guard, token) == "token_revoked")
-        assert all(worker.alive for worker in guard._follower._workers.values())
+        assert all(worker.alive for worker in guard._follower._workers.by_name.values())
     finally:
         log.removeFilter(broken)
         log.setLevel(logging.NOTSET)
@@ -265,18 +273,18 @@ def test_a_thread_that_died_is_started_again_by_the_next_check(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     guard = guarded()
     follower = guard._follower
-    worker = follower._workers[name]
+    worker = follower._workers.by_name[name]
 
     def fatal(_: Any) -> float:
         raise SystemExit
 
-    worker._step = fatal
+    worker._turn = fatal
     worker.wake()
     worker._client.abort()
     assert until(lambda: not worker.alive)
     token = service.token(session_id="gone")
-    assert code(guard, token) == "ok"
-    assert follower._workers[name] is not worker
+    # A thread counts as dead a moment before it says so, and until then checks go on without it.
+    assert until(lambda: code(guard, token) == "ok" and follower._workers.by_name[name] is not worker)
     service.revoke("session", "gone")
     assert until(lambda: code(guard, token) == "token_revoked")
 

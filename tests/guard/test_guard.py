@@ -103,6 +103,46 @@ def test_a_hit_is_judged_again(issuer: Issuer) -> None:
     assert code(guard, other) == "token_expired"
 
 
+AUDIENCES: list[tuple[dict[str, Any], str]] = [
+    ({}, "https://auth.test"),
+    ({"audience": "https://auth.test"}, "https://auth.test"),
+    ({"audience": "orders"}, "orders"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), AUDIENCES)
+def test_A22_the_audience_is_the_issuer_unless_another_is_given(given: dict[str, Any], expected: str) -> None:
+    """Whichever way the guard is made, a token for another API is refused."""
+    secret = sha256(b"a secret of this test").digest()
+    issuer = Issuer("https://auth.test", algorithm="HS256", audience=expected)
+    issuer._signing = SigningKey.shared_secret(secret)
+    issuer.clock.advance(int(time.time()) - issuer.clock.now())
+    keys = KeySet([issuer._signing.verification_key])
+    for guard in (
+        Guard.shared_secret("https://auth.test", secret=secret, revocations=False, **given),
+        Guard.offline("https://auth.test", keys=keys, algorithms=("HS256",), **given),
+    ):
+        assert guard.audience == expected
+        assert code(guard, issuer.token()) == "ok"
+        assert code(guard, issuer.token(aud=["another", expected])) == "ok"
+        for other in (
+            "another",
+            "https://auth.test/",
+            "https://AUTH.test",
+            f"{expected} ",
+            ["another"],
+            "https://auth",
+        ):
+            assert code(guard, issuer.token(aud=other)) == "token_invalid", other
+    assert Guard("https://auth.test", **given).audience == expected
+
+
+@pytest.mark.parametrize("missing", [None, "", " "])
+def test_an_audience_that_a_setting_lacks_is_not_the_default(missing: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="audience"):
+        Guard("https://auth.example", audience=missing)
+
+
 def test_local_services() -> None:
     """Mounted in the same process: the service judges the token, the guard what the route needs."""
     issuer = Issuer()
@@ -289,12 +329,12 @@ def test_a_long_list_does_not_hold_up_requests(service: Service, guarded: MakeGu
         service.news.notify_all()
     slow: list[float] = []
     end = time.monotonic() + 60
-    while len(guard._standing.revocations) < 50_000 and time.monotonic() < end:
+    while len(guard._judge.standing.revocations) < 50_000 and time.monotonic() < end:
         began = time.perf_counter()
         guard.verify(token)
         slow.append(time.perf_counter() - began)
         time.sleep(0)
-    assert len(guard._standing.revocations) == 50_000
+    assert len(guard._judge.standing.revocations) == 50_000
     slow.sort()
     assert slow[int(len(slow) * 0.99)] < 2
     assert until(lambda: guard.feed_age() < 5)

@@ -182,7 +182,7 @@ def test_B12_a_bad_key_set_leaves_the_last_good_one(service: Service, guarded: M
     with guard._follower._lock:
         guard._follower._schedule._last -= 5
         guard._follower._schedule.announce(time.monotonic())
-    guard._follower._wake("keys")
+    guard._follower._workers.wake("keys")
     assert failed.wait(5)
     assert service.asked["/elsewhere"] == 0
     assert guard.verify(service.token())

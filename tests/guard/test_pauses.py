@@ -45,14 +45,14 @@ class Ahead:
         self.wall = guard._follower._clock
         guard._follower._now = self.read
         monkeypatch.setattr(standing, "elapsed", self.read)
-        open_client = guard._follower._open_client
+        open_client = guard._follower._workers.open_client
 
         def open_with_clock() -> Any:
             client = open_client()
             client._now = self.read
             return client
 
-        guard._follower._open_client = open_with_clock
+        guard._follower._workers.open_client = open_with_clock
 
     def read(self) -> float:
         return clocks.elapsed() + self.seconds
@@ -230,12 +230,12 @@ def test_only_an_attempt_without_a_pause_counts() -> None:
         began = rule.moment()
         times[0] += elapsed
         times[1] += wall
-        rule.heard(began)
+        rule.attempt_ended(began)
         assert rule.asleep()
         began = rule.moment()
         times[0] += 10
         times[1] += 10
-        rule.heard(began)
+        rule.attempt_ended(began)
         assert not rule.asleep()
 
 
@@ -247,9 +247,9 @@ def test_what_was_asked_before_is_no_answer_to_what_is_asked_now() -> None:
     assert first
     assert pending is not None
     assert rule.want(give_up=False) == (False, pending)
-    rule.heard(before)
+    rule.attempt_ended(before)
     assert rule.asleep()
-    rule.heard(rule.moment())
+    rule.attempt_ended(rule.moment())
     assert not rule.asleep()
     assert rule.want(give_up=False) == (False, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import ssl
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.guard import Guard
 from watchword.guard.following import follow as following
+from watchword.guard.options import AllOptions
 from watchword.testing import Issuer
 from watchword.tokens.issuers import compared
 from watchword.tokens.keys import KeySet
@@ -45,7 +47,7 @@ def unchecked_tls() -> ssl.SSLContext:
         *(("algorithms", value) for value in ("ES256", None, (), ["none"], [b"ES256"], {"ES256": 1})),
         *(("leeway", value) for value in ("5", 5.0, True, None, -1, 61)),
         *(("revocations", value) for value in (None, "off", "false", 0, 1)),
-        *(("max_stale", value) for value in ("30", None, True, 0, -1, 14.9, float("nan"))),
+        *(("max_stale", value) for value in ("30", None, True, 0, -1, 14.9, 86_401, float("inf"), float("nan"))),
         *(("stale", value) for value in (None, "close", True, "")),
         *(("allow_private_networks", value) for value in (None, "no", 0)),
         *(("plain_http", value) for value in (None, "no", 1)),
@@ -71,6 +73,19 @@ def test_a_value_that_cannot_be_meant_is_refused_when_the_guard_is_made(name: st
 def test_a_misspelt_option_is_named(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         Guard("https://auth.example", audience="orders", **{name: "x"})
+    if name != "secret":
+        with pytest.raises(TypeError, match=name):
+            Guard.shared_secret("https://auth.example", secret=SECRET, **{name: "x"})
+
+
+def test_a_shared_secret_leaves_no_choice_of_algorithm() -> None:
+    with pytest.raises(TypeError, match="algorithms"):
+        Guard.shared_secret("https://auth.example", secret=SECRET, algorithms=("ES256",))  # type: ignore[call-arg]
+
+
+def test_each_parameter_is_an_option_whose_kind_is_checked() -> None:
+    parameters = inspect.signature(Guard).parameters
+    assert set(parameters) == set(AllOptions.__annotations__)
 
 
 # Clocks --------------------------------------------------------------------------------------------------------------

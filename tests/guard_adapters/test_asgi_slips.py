@@ -219,7 +219,7 @@ async def test_other_options_are_no_preflight(missing: int, caplog: pytest.LogCa
 
 
 # As the guide has it: the application is there when the module is imported, and the service is somewhere else.
-module_guard = Guard("http://127.0.0.1:4000", audience="http://127.0.0.1:4000")
+module_guard = Guard("http://127.0.0.1:4000")
 module_apps = [
     Starlette(routes=[Route("/x", endpoint, middleware=[guarded(module_guard)])]),
     GuardMiddleware(app, module_guard),

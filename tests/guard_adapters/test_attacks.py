@@ -34,8 +34,8 @@ def _through_the_adapters(self: Verifier, token: Any, *, now: int, **how: Any) -
     global calls  # noqa: PLW0603  counts, so that the last test can tell that anything was tested
     if type(token) is str and not how.get("roles") and not how.get("scopes"):
         calls += 1
-        _guard._standing.verifier = Alone.with_all_of(self)
-        _guard._standing.revocations = how.get("revocations") or RevocationSet()
+        _guard._judge.standing.verifier = Alone.with_all_of(self)
+        _guard._judge.standing.revocations = how.get("revocations") or RevocationSet()
         _clock.advance(now - _clock.now())
         header = b"Bearer " + token.encode("utf-8", "surrogatepass")
         expected = _expected(header)

@@ -179,7 +179,7 @@ def test_a_guard_by_its_name_and_one_with_a_shared_secret() -> None:
     [
         (None, "must be a dict"),
         ([], "must be a dict"),
-        ({"issuer": "https://a"}, "audience"),
+        ({"issuer": "https://a", "audience": None}, "audience"),
         ({"issuer": "ftp://a", "audience": "x"}, "https"),
         ({"issuer": "https://a", "audience": "x", "auidence": "y"}, "auidence"),
         ({"issuer": "https://a", "audience": "x", "secret": b"short"}, "WATCHWORD_GUARD"),
@@ -209,7 +209,7 @@ HALF = {"issuer": "https://a", "audience": "x"}
         ({"guard": object(), "protect": ["/x"]}, "dotted name"),
         ({"guard": "tests.guard_adapters.django_site.configure", "protect": ["/x"]}, "dotted name"),
         ({"issuer": "nonsense", "audience": "x"}, "nonsense|http"),
-        ({"issuer": "https://a"}, "audience"),
+        ({"issuer": "https://a", "audience": None}, "audience"),
         ({"protect": ["/x"]}, "issuer"),
         ({}, "issuer"),
     ],

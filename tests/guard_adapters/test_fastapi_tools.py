@@ -17,7 +17,7 @@ from watchword.guard.fastapi import FastAPIGuard
 from watchword.testing import Issuer
 
 # As the README has it: everything is there when the module is imported, and the service is somewhere else.
-auth = FastAPIGuard(Guard("http://127.0.0.1:4000", audience="http://127.0.0.1:4000"))
+auth = FastAPIGuard(Guard("http://127.0.0.1:4000"))
 app = FastAPI(lifespan=auth.lifespan)
 LoggedIn = Annotated[Caller, auth.required()]
 

@@ -43,15 +43,15 @@ def snippet(name: str) -> str:
     return str(found[0])
 
 
-def placed(code: str, issuer: str, audience: str) -> str:
-    """The code with another service's address, first as the issuer and then as the audience."""
-    assert code.count(SHOWN) == 2
-    return code.replace(SHOWN, issuer, 1).replace(SHOWN, audience, 1)
+def placed(code: str, issuer: str) -> str:
+    """The code with another service's address, which stands in it once."""
+    assert code.count(SHOWN) == 1
+    return code.replace(SHOWN, issuer)
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path, *, issuer: str, audience: str) -> Iterator[Api]:
-    code = placed(snippet(name), issuer, audience)
+def running(name: str, folder: Path, *, issuer: str) -> Iterator[Api]:
+    code = placed(snippet(name), issuer)
     if name == "django":
         with django_site(code, folder) as api:
             yield api
@@ -69,7 +69,7 @@ def running(name: str, folder: Path, *, issuer: str, audience: str) -> Iterator[
 def django_site(code: str, folder: Path) -> Iterator[Api]:
     (folder / "site_one.py").write_text(code, "utf-8")
     command = (*GUNICORN, "--pythonpath", str(folder), "site_one:application")
-    with as_process(folder, *command, issuer="", audience="") as api:  # the code says both
+    with as_process(folder, *command, issuer="", audience="") as api:  # the code says it
         yield api
 
 
@@ -78,12 +78,14 @@ def test_the_snippet(name: str, issuer: Service, tmp_path: Path) -> None:
     admin = ("/admin/orders/7", "DELETE") if name == "fastapi" else ("/admin/stock", "GET")
 
     def ask(api: Api, path: str, method: str = "GET", **token: object) -> tuple[int, str | None, bytes]:
-        headers = [("Authorization", f"Bearer {issuer.token(user_id='ada', **token)}")] if token else []
+        given = {"user_id": "ada", "audience": issuer.url} | token
+        headers = [("Authorization", f"Bearer {issuer.token(**given)}")] if token else []
         answer = api.ask(path, headers, method)
         return answer.status, answer.code, answer.body.replace(b" ", b"").strip()
 
-    with running(name, tmp_path, issuer=issuer.url, audience="orders") as api:
+    with running(name, tmp_path, issuer=issuer.url) as api:
         assert ask(api, "/orders")[:2] == (401, "token_missing")
+        assert ask(api, "/orders", audience="another API")[:2] == (401, "token_invalid")
         assert ask(api, "/orders", roles=[]) == (200, None, b'{"ordersof":"ada"}')
         assert ask(api, "/prices") == (200, None, b'{"discount":false}')
         assert ask(api, "/prices", roles=[]) == (200, None, b'{"discount":true}')
@@ -97,7 +99,7 @@ def test_the_snippet_with_the_service(name: str, server: Server, tmp_path: Path)
     """The tokens that the service itself gives open each route: a log-in the first, the role the one for admins."""
     admin = ("/admin/orders/7", "DELETE") if name == "fastapi" else ("/admin/stock", "GET")
     user, boss = log_in(server), log_in(server, role="admin")
-    with running(name, tmp_path, issuer=server.url, audience=server.url) as api:
+    with running(name, tmp_path, issuer=server.url) as api:
         for person, status in ((user, 403), (boss, 200)):
             headers = list(bearer(person.token).items())
             answer = api.ask("/orders", headers)
@@ -124,7 +126,7 @@ def test_rest_framework_as_printed(issuer: Service, tmp_path: Path) -> None:
     settings, views = re.findall(r"```\n(.*?)```", section, re.DOTALL)
     names: dict[str, object] = {}
     exec(compile(settings, "protect-django.md", "exec"), names)
-    code = placed(snippet("django"), issuer.url, "orders")
+    code = placed(snippet("django"), issuer.url)
     first, last = "settings.configure(\n", "application = get_wsgi_application()\n"
     assert code.count(first) == code.count(last) == 1
     code = code.replace(first, f"{first}    REST_FRAMEWORK={names['REST_FRAMEWORK']!r},\n")
@@ -133,7 +135,9 @@ def test_rest_framework_as_printed(issuer: Service, tmp_path: Path) -> None:
             assert api.ask("/orders", [("Accept", accept)]).code == "token_missing"
 
         def ask(path: str, **token: object) -> Answer:
-            return api.ask(path, [("Authorization", f"Bearer {issuer.token(user_id='ada', **token)}")])
+            return api.ask(
+                path, [("Authorization", f"Bearer {issuer.token(user_id='ada', audience=issuer.url, **token)}")]
+            )
 
         assert (ask("/orders").status, json.loads(ask("/orders").body)) == (200, {"orders of": "ada"})
         assert ask("/admin/stock").code == "role_missing"
@@ -154,8 +158,8 @@ def test_the_snippet_of_the_readme(issuer: Service) -> None:
     """Runs as it stands, but for the address: what the first page promises about three lines."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     module = ModuleType("readme")
-    exec(compile(placed(code, issuer.url, "orders"), "README.md", "exec", dont_inherit=True), vars(module))
+    exec(compile(placed(code, issuer.url), "README.md", "exec", dont_inherit=True), vars(module))
     with on_uvicorn(module.app) as api:
         assert (api.ask("/posts").status, api.ask("/posts").code) == (401, "token_missing")
-        answer = api.ask("/posts", [("Authorization", f"Bearer {issuer.token(user_id='ada')}")])
+        answer = api.ask("/posts", [("Authorization", f"Bearer {issuer.token(user_id='ada', audience=issuer.url)}")])
         assert (answer.status, json.loads(answer.body)) == (200, ["a post for ada"])

@@ -163,7 +163,7 @@ def test_what_is_no_guard(given: Any) -> None:
 
 
 # As the guide has it: the application is there when the module is imported, and the service is somewhere else.
-auth = LitestarGuard(Guard("http://127.0.0.1:4000", audience="http://127.0.0.1:4000"))
+auth = LitestarGuard(Guard("http://127.0.0.1:4000"))
 
 
 @get("/needs", guards=[auth.required()])

@@ -166,7 +166,7 @@ def test_without_the_shortcut_status_and_challenge_are_right_all_the_same() -> N
 
 
 def RequestError() -> Any:
-    from watchword.guard.bearer import missing
+    from watchword.authorization import missing
 
     return missing()
 

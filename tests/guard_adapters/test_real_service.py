@@ -20,7 +20,7 @@ __all__ = ["server"]
 
 @pytest.fixture(scope="module")
 def real(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Api]]:
-    guard = Guard(server.url, audience=server.url)
+    guard = Guard(server.url)
     assert guard.wait_until_ready(10)
     where = {"issuer": server.url, "audience": server.url}
     with contextlib.ExitStack() as stack:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.identity.scenes import Opener
 from tests.postgres import Databases
-from watchword.app import opened
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"

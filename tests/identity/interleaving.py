@@ -78,7 +78,7 @@ async def race(open_kernel: Opener, clock: FixedClock, change: Change, *, rounds
         for kernel in (here, there):
             slow = Slow(kernel.database, chance)
             kernel.sessions._refresher._database = slow
-            kernel.users._database = slow
+            kernel.revocations._database = slow
         for turn in range(rounds):
             refreshing = _after(chance, here.sessions.refresh(tokens.refresh_token, client_id=FIRST_PARTY, client=HOME))
             changing = _after(chance, change(there, user, turn))
@@ -101,14 +101,14 @@ async def _refused_for_ever(kernels: tuple[Kernel, ...], clock: FixedClock, toke
         clock.advance(seconds)
         await sweeping.sweep(kernels[0].database, clock.now())
         for kernel in kernels:
-            kernel.follower.sweep()
+            kernel.revocations.sweep()
             assert await _version(kernel, tokens) in ({None} if is_older else {None, user.token_version})
     return is_older
 
 
 async def _version(kernel: Kernel, tokens: Tokens) -> int | None:
     """The version in the token, or None for one that is refused."""
-    await kernel.follower.poll()
+    await kernel.revocations.poll()
     try:
         return kernel.verifier.verify(tokens.access_token).ver
     except TokenError as refused:

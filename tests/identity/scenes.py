@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
-from watchword.identity import revocation
+from watchword.identity import password_factor
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, LoggedIn, Proof, Prove
+from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, Proof, Prove
+from watchword.identity.revocation import Published
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 from watchword.storage.database import Tx
@@ -28,14 +29,28 @@ Opener = Callable[..., AbstractAsyncContextManager[Kernel]]
 Recorded = dict[str, Any]
 
 
-async def proven(_: Candidate | None) -> Proof | None:
-    """A factor that is satisfied by anybody, so that a log-in costs no hash."""
+async def _yes(_: Candidate | None) -> Proof | None:
     return Proof("pwd")
 
 
-async def unproven(_: Candidate | None) -> Proof | None:
-    """A factor that nobody satisfies."""
+async def _no(_: Candidate | None) -> Proof | None:
     return None
+
+
+proven = Factor(_yes)
+"""A factor that anyone satisfies, so that a log-in costs no hash."""
+
+unproven = Factor(_no)
+"""A factor that no one satisfies."""
+
+
+async def change_password(
+    kernel: Kernel, caller: AccessClaims, confirmed: Confirmed, password_hash: str, *, client: Client, client_id: str
+) -> LoggedIn:
+    """Change a password as its feature does, with a hash that is ready."""
+    return await password_factor.change_password(
+        kernel.login, kernel.users, caller, confirmed, password_hash, client=client, client_id=client_id
+    )
 
 
 async def join(kernel: Kernel, username: str = "alice", *, password: str | None = None, **given: Any) -> User:
@@ -45,11 +60,24 @@ async def join(kernel: Kernel, username: str = "alice", *, password: str | None 
     )
 
 
+async def stored(kernel: Kernel, user: User) -> User:
+    """The user as the database has them now."""
+    found = await kernel.users.find(user.id)
+    assert found is not None
+    return found
+
+
 async def log_in(
-    kernel: Kernel, who: str = "alice", *, prove: Prove = proven, client: Client = HOME, replacing: str | None = None
+    kernel: Kernel,
+    who: str = "alice",
+    *,
+    prove: Prove | Factor = proven,
+    client: Client = HOME,
+    replacing: str | None = None,
 ) -> LoggedIn:
     """Log in through the pipeline."""
-    return await kernel.login.attempt(who, prove, client=client, client_id=FIRST_PARTY, replacing=replacing)
+    factor = prove if isinstance(prove, Factor) else Factor(prove)
+    return await kernel.login.attempt(who, factor, client=client, client_id=FIRST_PARTY, replacing=replacing)
 
 
 async def refresh(kernel: Kernel, token: str, *, client: Client = HOME, client_id: str = FIRST_PARTY) -> Tokens:
@@ -66,12 +94,11 @@ def claims_of(kernel: Kernel, of: Tokens | LoggedIn) -> AccessClaims:
 async def reset_password(kernel: Kernel, user_id: str, password_hash: str = "$argon2id$new") -> None:
     """Set a password as a reset does: one unit, published last."""
 
-    async def unit(tx: Tx) -> None:
-        entries = await kernel.users.set_password(tx, user_id, password_hash, now=kernel.clock.now(), reason="reset")
-        await revocation.publish(tx, *entries)
+    async def unit(tx: Tx) -> tuple[None, Published]:
+        now = kernel.clock.now()
+        return None, await kernel.users.set_password(tx, user_id, password_hash, now=now, reason="reset")
 
-    await kernel.database.transact(unit)
-    await kernel.follower.catch_up()
+    await kernel.revocations.commit(unit)
 
 
 async def recorded(kernel: Kernel, table: str, order: str = "rowid") -> list[Recorded]:

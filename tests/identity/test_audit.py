@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import structlog
 
+import watchword
 from tests.identity.scenes import (
     AWAY,
     HOME,
     OTHER_PASSWORD,
     PASSWORD,
+    change_password,
     claims_of,
     everything,
     join,
@@ -28,11 +31,13 @@ from watchword.clock import FixedClock
 from watchword.errors import Conflict, InvalidInput, NotFound, Refused, Unauthenticated
 from watchword.features.accounts.service import Accounts
 from watchword.features.passwords.service import Passwords
+from watchword.identity import audit
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
+from watchword.storage.database import Tx
 
 
 class Story:
@@ -113,7 +118,7 @@ async def _end_others(story: Story) -> None:
 async def _change_password(story: Story) -> None:
     candidate = await story.kernel.login.confirm(story.user.id, proven, client=AWAY)
     caller = claims_of(story.kernel, story.session)
-    await story.kernel.login.change_password(caller, candidate, "$argon2id$x", client=AWAY, client_id=FIRST_PARTY)
+    await change_password(story.kernel, caller, candidate, "$argon2id$x", client=AWAY, client_id=FIRST_PARTY)
 
 
 async def _change_name(story: Story) -> None:
@@ -277,6 +282,39 @@ async def test_what_failed_before_it_was_decided_leaves_no_record(kernel: Kernel
     assert await recorded(kernel, "ww_audit") == before
 
 
+@pytest.mark.parametrize(
+    ("event", "outcome", "detail"),
+    [
+        ("log_inn", "ok", {}),
+        ("", "ok", {}),
+        ("log_in", "ok", {"password": "x"}),
+        ("key_retired", "ok", {"kid": "k", "status": "retired"}),
+        ("log_in", "maybe", {}),
+        ("refresh", "ok", {}),
+    ],
+)
+async def test_J9_what_the_table_does_not_have_is_not_written(
+    kernel: Kernel, event: str, outcome: str, detail: dict[str, str]
+) -> None:
+    """An event, an outcome or a field that no reader of the trail was told of; nor is what it came with stored."""
+    before = await everything(kernel)
+
+    async def unit(tx: Tx) -> None:
+        await tx.run("INSERT INTO ww_meta (name, value) VALUES ('with_it', '')")
+        await audit.record(tx, event, at=1, client=HOME, outcome=outcome, detail=detail)
+
+    with pytest.raises(ValueError, match=r"watchword\.identity\.audit\.EVENTS"):
+        await kernel.database.transact(unit)
+    assert await everything(kernel) == before
+
+
+def test_J9_every_event_of_the_table_is_written_somewhere() -> None:
+    """The code has the name of each: the table tells of none that is not there any more."""
+    sources = Path(watchword.__file__).parent
+    written = "".join(path.read_text("utf-8") for path in sources.rglob("*.py") if path.name != "audit.py")
+    assert [event.name for event in audit.EVENTS if f'"{event.name}"' not in written] == []
+
+
 async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) -> None:
     """Passwords, hashes, tokens, handles, names and addresses of mail: a whole life later none is in the trail."""
     accounts, passwords = Accounts(kernel), Passwords(kernel)
@@ -302,3 +340,17 @@ async def test_J8_no_secret_is_in_any_record(kernel: Kernel, clock: FixedClock) 
         secrets += [tokens.access_token, tokens.refresh_token, tokens.refresh_token[4:30]]
     assert [secret for secret in secrets if secret in trail] == []
     assert len(json.loads(trail)) == before + 7
+
+
+@pytest.mark.parametrize("event", audit.EVENTS, ids=lambda event: event.name)
+async def test_each_event_of_the_table_is_written_with_its_detail(kernel: Kernel, event: audit.Event) -> None:
+    """All fields of its detail are stored."""
+    detail, outcome = dict.fromkeys(event.detail, "x"), next(iter(event.outcomes))
+
+    async def unit(tx: Tx) -> None:
+        await audit.record(tx, event.name, at=1, client=HOME, outcome=outcome, detail=detail)
+
+    await kernel.database.transact(unit)
+    record = (await recorded(kernel, "ww_audit"))[-1]
+    assert (record["event"], record["outcome"]) == (event.name, outcome)
+    assert json.loads(record["detail"] or "{}") == detail

@@ -13,7 +13,7 @@ from watchword.clock import FixedClock
 from watchword.errors import InvalidInput, Unauthenticated
 from watchword.identity import hashing, identifiers, password_policy
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof
+from watchword.identity.login import Candidate, Factor, Proof
 from watchword.identity.sessions import sessions
 
 # Combining marks in the wrong order: sorting them takes time that grows with the square of their number.
@@ -60,7 +60,7 @@ async def _log_in(kernel: Kernel, name: str) -> str:
     async def prove(candidate: Candidate | None) -> Proof | None:
         return None if candidate is None else Proof("pwd")
 
-    logged_in = await kernel.login.attempt(name, prove, client=HOME, client_id="watchword")
+    logged_in = await kernel.login.attempt(name, Factor(prove), client=HOME, client_id="watchword")
     return logged_in.tokens.refresh_token
 
 

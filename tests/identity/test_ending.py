@@ -15,6 +15,7 @@ from tests.identity.scenes import (
     HOUR,
     MINUTE,
     Opener,
+    change_password,
     claims_of,
     entries,
     everything,
@@ -34,7 +35,7 @@ from watchword.errors import NotFound, TokenError, Unauthenticated
 from watchword.identity import sweeping
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, LoggedIn
+from watchword.identity.login import Confirmed, LoggedIn
 from watchword.identity.revocation import SKEW
 from watchword.identity.sessions.sessions import require_live
 from watchword.identity.users import User
@@ -102,8 +103,8 @@ async def _reuse(scene: Scene) -> None:
 
 async def _change_password(scene: Scene) -> None:
     candidate = await scene.kernel.login.confirm(scene.user.id, proven, client=HOME)
-    again = await scene.kernel.login.change_password(
-        scene.caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY
+    again = await change_password(
+        scene.kernel, scene.caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY
     )
     fresh = claims_of(scene.kernel, again)
     assert fresh.sid not in {scene.caller.sid, claims_sid(scene, scene.there)}
@@ -282,7 +283,7 @@ async def test_an_entry_outlives_the_latest_token_whatever_the_life_setting_is_n
     clock.advance(long_lived.exp - 1 - clock.now())
     async with open_kernel(access_lifetime="5m") as kernel:
         await sweeping.sweep(kernel.database, clock.now())
-        kernel.follower.sweep()
+        kernel.revocations.sweep()
         with pytest.raises(TokenError) as caught:
             claims_of(kernel, scene.here)
         assert caught.value.code == "token_revoked"
@@ -393,10 +394,10 @@ async def test_a_caller_whose_session_is_over_changes_nothing_though_the_list_do
         assert await everything(kernel) == before
 
 
-async def _act(scene: Scene, caller: AccessClaims, candidate: Candidate, act: str) -> None:
+async def _act(scene: Scene, caller: AccessClaims, candidate: Confirmed, act: str) -> None:
     kernel = scene.kernel
     if act == "password":
-        await kernel.login.change_password(caller, candidate, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
+        await change_password(kernel, caller, candidate, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
     elif act == "end":
         await kernel.sessions.end(caller, str(claims_sid(scene, scene.there)), client=HOME)
     elif act == "end_others":

@@ -20,20 +20,19 @@ from watchword.identity import feed as feed_module
 from watchword.identity import revocation, sweeping
 from watchword.identity.feed import Cursor, FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
-from watchword.identity.revocation import Entry
+from watchword.identity.revocation import Entry, Published
 from watchword.storage.database import Database, Row, Tx, Value
 
 FAR = 2**40
 
 
 async def publish(kernel: Kernel, *subjects: str, until: int = FAR) -> None:
-    """As every unit does: publish, commit, tell this process's followers."""
+    """A unit that does nothing but publish."""
 
-    async def unit(tx: Tx) -> None:
-        await revocation.publish(tx, *(Entry("session", subject, None, until) for subject in subjects))
+    async def unit(_: Tx) -> tuple[None, Published]:
+        return None, [Entry("session", subject, None, until) for subject in subjects]
 
-    await kernel.database.transact(unit)
-    await kernel.follower.catch_up()
+    await kernel.revocations.commit(unit)
 
 
 async def start(kernel: Kernel) -> Cursor:
@@ -122,10 +121,10 @@ async def test_an_entry_says_all_that_a_guard_needs(kernel: Kernel) -> None:
     claims = claims_of(kernel, await log_in(kernel))
     await kernel.users.disable(user.id, client=HOME)
 
-    async def unit(tx: Tx) -> None:
-        await revocation.publish(tx, Entry("key", claims.kid, None, None))
+    async def unit(_: Tx) -> tuple[None, Published]:
+        return None, [Entry("key", claims.kid, None, None)]
 
-    await kernel.database.transact(unit)
+    await kernel.revocations.commit(unit)
     of_user, key = (await kernel.feed.page(None)).entries
     await publish(kernel, "s")
     session = (await kernel.feed.page(None)).entries[-1]
@@ -247,21 +246,21 @@ async def test_E7_a_log_out_in_another_process_reaches_a_reader_here(open_kernel
         asking = asyncio.create_task(there.feed.page(cursor))
         await waiting(there, 1)
         await publish(here, "logged-out")
-        await there.follower.poll()
+        await there.revocations.poll()
         assert subjects(await asyncio.wait_for(asking, MOMENT)) == ["logged-out"]
 
 
 @pytest.mark.sqlite  # elsewhere there is news whenever the reader looks
-async def test_readers_are_woken_every_half_second_at_most(kernel: Kernel) -> None:
-    """A storm of log-outs costs each reader two answers a second, and loses nothing."""
-    cursor, times, got = await start(kernel), [], []
-    done, began = asyncio.Event(), time.monotonic()
+async def test_a_storm_of_log_outs_loses_nothing(kernel: Kernel) -> None:
+    """A reader that comes back hears of each once, in order, in fewer answers than there are log-outs."""
+    cursor, answers, got = await start(kernel), 0, []
+    done = asyncio.Event()
 
     async def read() -> None:
-        nonlocal cursor
+        nonlocal cursor, answers
         while len(got) < 100:
             page = await kernel.feed.page(cursor)
-            times.append(time.monotonic())
+            answers += 1
             got.extend(subjects(page))
             cursor = cursor_of(page)
             # As a guard does: what has come since the last wake is read in one piece with what comes until the next.
@@ -276,7 +275,7 @@ async def test_readers_are_woken_every_half_second_at_most(kernel: Kernel) -> No
     await asyncio.wait_for(done.wait(), 60)
     await reading
     assert got == [f"{number}" for number in range(100)]
-    assert len(times) <= 3 + (times[-1] - began) / 0.5
+    assert answers < 100
 
 
 async def test_wakes_are_half_a_second_apart(kernel: Kernel) -> None:
@@ -532,6 +531,6 @@ for number in range(150):
 
 
 def test_a_feed_belongs_to_no_settings() -> None:
-    """Its numbers, as designed."""
+    """The numbers that `docs/features/revocations.md` states."""
     assert (feed_module.PAGE, feed_module.WAKE_SECONDS, feed_module.MAX_WAITING) == (10_000, 0.5, 1_000)
     assert feed_module.RevocationLog.__init__.__kwdefaults__ == {"max_waiting": 1_000}

@@ -24,6 +24,7 @@ from tests.identity.scenes import (
     statements,
 )
 from tests.identity.starting import at_once
+from watchword import base64url
 from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.identity.audit import LOCAL
@@ -37,7 +38,7 @@ OLD, NEW = (sha256(name).digest() for name in (b"old", b"new"))
 
 _START = """
 import asyncio
-from watchword.app import opened
+from watchword.opening import opened
 from watchword.settings import Settings
 settings = Settings(data_dir=sys.argv[1], workers=8)
 async def main():
@@ -91,7 +92,7 @@ async def test_B8_the_private_key_is_nowhere_in_clear(open_kernel: Opener, algor
         assert str(private["d"]) not in repr(kernel.keys.ring.published)
         # Nor behind one more base64: the sealed value is encrypted, not just spelled otherwise.
         (row,) = await recorded(kernel, "ww_signing_keys")
-        assert str(private["d"]).encode() not in urlsafe_b64decode(row["sealed_private"].partition(".")[2])
+        assert str(private["d"]).encode() not in base64url.decode(row["sealed_private"].partition(".")[2])
         await join(kernel)
         claims_of(kernel, await log_in(kernel))
 

@@ -33,7 +33,7 @@ from watchword.tokens.rotation import KeyState, Promote, Remove, Retire, Schedul
 
 _PROMOTE = """
 import asyncio
-from watchword.app import opened
+from watchword.opening import opened
 from watchword.clock import FixedClock
 from watchword.settings import Settings
 async def main():
@@ -209,7 +209,7 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
         assert len(done.signing) == 1
         assert not with_next or list(done.signing) == upcoming
         for kernel in (there, here):
-            await kernel.follower.poll()
+            await kernel.revocations.poll()
             with pytest.raises(TokenError) as caught:  # before the key set is followed: the list alone suffices
                 claims_of(kernel, tokens)
             assert caught.value.code == "token_revoked"
@@ -230,11 +230,11 @@ async def test_e7_the_entry_of_a_key_never_expires(kernel: Kernel, clock: FixedC
     await kernel.keys.store.revoke((revoked,), client=LOCAL)
     (entry,) = await entries(kernel)
     assert (entry["kind"], entry["subject"], entry["expires_at"]) == ("key", revoked, None)
-    await kernel.follower.catch_up()
-    assert kernel.follower.revocations._keys[next(iter(kernel.follower.revocations._keys))][1] == NEVER
+    await kernel.revocations.catch_up()
+    assert kernel.revocations.refused._keys[next(iter(kernel.revocations.refused._keys))][1] == NEVER
     clock.advance(36_500 * DAY)
-    kernel.follower.sweep()
-    assert len(kernel.follower.revocations) == 1
+    kernel.revocations.sweep()
+    assert len(kernel.revocations.refused) == 1
     assert len(await entries(kernel)) == 1
 
 
@@ -287,7 +287,7 @@ async def test_every_key_can_be_revoked_at_once(open_kernel: Opener, clock: Fixe
         done = await kernel.keys.store.revoke(None, client=LOCAL)
         assert set(done.kids) == everything
         assert not everything & set(done.signing)
-        await kernel.follower.poll()
+        await kernel.revocations.poll()
         await kernel.keys.reload()
         assert [key.kid for key in kernel.keys.ring.key_set] == list(done.signing)
         assert all(not row["sealed_private"] for row in await recorded(kernel, "ww_signing_keys") if row["revoked_at"])
@@ -308,7 +308,7 @@ async def test_a_next_or_a_retired_key_is_revoked_without_another_in_its_place(
         for status in ("retired", "next"):
             (key,) = (await ring(kernel))[status]
             assert await kernel.keys.store.revoke((key.kid,), client=LOCAL) == ((key.kid,), ())
-        await kernel.follower.poll()
+        await kernel.revocations.poll()
         await kernel.keys.reload()
         assert kernel.keys.ring.signing.kid == signing
         with pytest.raises(TokenError):

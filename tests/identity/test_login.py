@@ -15,6 +15,7 @@ from tests.identity.scenes import (
     OTHER_PASSWORD,
     PASSWORD,
     Opener,
+    change_password,
     claims_of,
     entries,
     everything,
@@ -26,6 +27,7 @@ from tests.identity.scenes import (
     refuse_inserts,
     reset_password,
     statements,
+    stored,
     unproven,
 )
 from watchword.clock import FixedClock
@@ -34,9 +36,10 @@ from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof
-from watchword.identity.password_factor import PasswordFactor
+from watchword.identity.login import Candidate, Factor, Proof
+from watchword.identity.password_factor import PasswordFactor, keep_better
 from watchword.identity.users import User
+from watchword.storage.database import Tx
 
 EVENTS = ("reset", "disabled", "disabled_by_hand", "roles", "deleted", "disabled_and_enabled")
 FAILURES = ("unknown", "unknown_address", "wrong", "disabled", "no_password")
@@ -63,9 +66,12 @@ async def test_a_proof_of_yesterday_opens_nothing(kernel: Kernel, event: str) ->
     """⚑ The user changed while the proof was made: no session, no trace of a log-in but the record of its refusal."""
     user = await join(kernel)
 
+    async def always(tx: Tx) -> None:
+        await tx.run("UPDATE ww_users SET password_hash = '$argon2id$upgraded'")
+
     async def prove(candidate: Candidate | None) -> Proof | None:
         await change_user(kernel, user, event)
-        return Proof("pwd", upgrade="$argon2id$upgraded")
+        return Proof("pwd", always)
 
     with pytest.raises(Unauthenticated) as caught:
         await log_in(kernel, prove=prove)
@@ -102,7 +108,7 @@ async def test_a_password_change_whose_user_changed_meanwhile_changes_nothing(ke
     await change_user(kernel, user, event)
     users, sessions = await recorded(kernel, "ww_users"), await recorded(kernel, "ww_sessions")
     with pytest.raises(Unauthenticated):
-        await kernel.login.change_password(caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
+        await change_password(kernel, caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
     assert await recorded(kernel, "ww_users") == users
     assert await recorded(kernel, "ww_sessions") == sessions
 
@@ -115,7 +121,7 @@ async def test_a_password_change_by_a_session_that_ended_meanwhile_changes_nothi
     await kernel.sessions.log_out(claims=caller, presented=None, client=HOME)
     before = await everything(kernel)
     with pytest.raises(Unauthenticated) as caught:
-        await kernel.login.change_password(caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
+        await change_password(kernel, caller, candidate, "$argon2id$new", client=HOME, client_id=FIRST_PARTY)
     assert caught.value.code == "token_revoked"
     assert await everything(kernel) == before
 
@@ -127,7 +133,7 @@ async def test_a_password_change_counts_the_version_that_was_proven(kernel: Kern
     await reset_password(kernel, user.id)
     caller = claims_of(kernel, await log_in(kernel))
     with pytest.raises(Unauthenticated):
-        await kernel.login.change_password(caller, stale, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
+        await change_password(kernel, caller, stale, "$argon2id$x", client=HOME, client_id=FIRST_PARTY)
     assert (await recorded(kernel, "ww_users"))[0]["password_hash"] == "$argon2id$new"
 
 
@@ -135,11 +141,15 @@ async def test_a_password_change_counts_the_version_that_was_proven(kernel: Kern
 async def test_a_log_in_is_written_with_its_session_or_not_at_all(kernel: Kernel) -> None:
     """When the session cannot be stored, `last_login_at`, the upgrade and the record are not stored either."""
     await join(kernel)
+
+    async def always(tx: Tx) -> None:
+        await tx.run("UPDATE ww_users SET password_hash = '$argon2id$upgraded'")
+
     refuse_inserts(kernel, "ww_sessions")
     before = await recorded(kernel, "ww_users"), await recorded(kernel, "ww_audit")
 
     async def prove(candidate: Candidate | None) -> Proof | None:
-        return Proof("pwd", upgrade="$argon2id$upgraded")
+        return Proof("pwd", always)
 
     with pytest.raises(sqlite3.IntegrityError, match="injected"):
         await log_in(kernel, prove=prove)
@@ -155,7 +165,7 @@ async def test_a_log_in_leaves_its_time(kernel: Kernel, clock: FixedClock) -> No
     clock.advance(60)
     with pytest.raises(Unauthenticated):
         await log_in(kernel, prove=unproven)
-    assert (await kernel.users.get(user.id)).last_login_at == logged_in_at
+    assert (await stored(kernel, user)).last_login_at == logged_in_at
 
 
 async def test_the_access_token_says_who_and_how(kernel: Kernel) -> None:
@@ -218,7 +228,7 @@ async def test_d7_every_failure_looks_the_same(population: Kernel) -> None:
         shapes.add(tuple(statement[:20] for statement in seen.of_the_product))
         assert len(await recorded(population, "ww_audit")) == records + 1
     assert len(answers) == 1
-    assert shapes == {("SELECT id, username,", "INSERT INTO ww_audit")}
+    assert shapes == {("SELECT id, username,", "SELECT password_hash", "INSERT INTO ww_audit")}
 
 
 async def test_d7_an_empty_password_is_a_wrong_one(population: Kernel) -> None:
@@ -314,10 +324,9 @@ async def test_d3_of_two_upgrades_at_once_the_first_stays(kernel: Kernel) -> Non
     async def attempt(new: str, after: float) -> None:
         async def prove(candidate: Candidate | None) -> Proof | None:
             assert candidate is not None
-            assert candidate.password_hash == "old"
             await both.wait()
             await asyncio.sleep(after)
-            return Proof("pwd", upgrade=new)
+            return Proof("pwd", keep_better(user.id, "old", new))
 
         await log_in(kernel, prove=prove)
 
@@ -354,8 +363,8 @@ async def test_d2_a_password_that_bcrypt_cannot_hold_keeps_its_argon2_hash(
 async def test_a_hash_that_cannot_be_read_matches_nothing(kernel: Kernel) -> None:
     """A marker or a damaged hash in the column is a failed log-in, not a fault (never 5xx)."""
     user = await join(kernel)
-    for stored in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
-        await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=stored, id=user.id)
+    for damaged in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
+        await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=damaged, id=user.id)
         with pytest.raises(Unauthenticated):
             await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
 
@@ -372,5 +381,5 @@ async def test_no_capacity_is_no_attempt(open_kernel: Opener) -> None:
             with pytest.raises(Overloaded):
                 await log_in(kernel, prove=overloaded)
             with pytest.raises(Overloaded):
-                await kernel.login.confirm("nobody", overloaded, client=HOME)
+                await kernel.login.confirm("nobody", Factor(overloaded), client=HOME)
         await log_in(kernel)

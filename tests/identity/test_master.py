@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.identity.scenes import Opener, join, log_in, meddle, recorded, refresh
 from tests.identity.starting import at_once
+from watchword import base64url
 from watchword.errors import SettingsError
 from watchword.identity.keys import master
 from watchword.identity.keys.master import SECRET_FILE, Master
@@ -61,7 +61,7 @@ def test_the_file_is_whole_before_it_has_its_name(tmp_path: Path, monkeypatch: p
 
     def link(source: Path, target: Path) -> None:
         steps.append("link")
-        assert len(urlsafe_b64decode(source.read_text().strip() + "=")) == 32
+        assert len(base64url.decode(source.read_text().strip())) == 32
         assert stat.S_IMODE(source.stat().st_mode) == 0o600
         assert not target.exists()
         real_link(source, target)
@@ -242,7 +242,7 @@ def test_what_is_sealed_says_nothing_and_never_twice_the_same() -> None:
     keeper = Master((OLD,))
     texts = {keeper.seal(b"private", about="x") for _ in range(50)}
     assert len(texts) == 50
-    raw = urlsafe_b64decode(texts.pop().partition(".")[2])
+    raw = base64url.decode(texts.pop().partition(".")[2])
     assert b"private" not in raw
     assert OLD not in raw
 
@@ -252,10 +252,17 @@ def test_a_sealed_value_that_was_changed_does_not_open(place: int) -> None:
     """Nonce, ciphertext and tag are all covered."""
     keeper = Master((OLD,))
     secret_id, _, text = keeper.seal(b"private" * 4, about="x").partition(".")
-    raw = bytearray(urlsafe_b64decode(text))
+    raw = bytearray(base64url.decode(text))
     raw[place] ^= 1
     with pytest.raises(SettingsError):
-        keeper.unseal(f"{secret_id}.{urlsafe_b64encode(raw).decode()}", about="x")
+        keeper.unseal(f"{secret_id}.{base64url.encode_text(raw)}", about="x")
+
+
+def test_a_sealed_value_that_is_no_base64url_does_not_open() -> None:
+    """It is the same error as for another secret, and no crash."""
+    keeper = Master((OLD,))
+    with pytest.raises(SettingsError):
+        keeper.unseal(keeper.seal(b"private", about="x") + "!", about="x")
 
 
 def test_a_listed_older_secret_still_opens_and_a_dropped_one_does_not() -> None:

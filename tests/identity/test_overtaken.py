@@ -37,7 +37,7 @@ async def overtaken(stale: Kernel, fresh: Kernel) -> None:
     """What an operator does whose service runs with the old secret alone."""
     await resealing.rotate(fresh.master, fresh.database, fresh.clock)
     await fresh.keys.store.revoke(None, client=LOCAL)
-    await stale.follower.poll()
+    await stale.revocations.poll()
     assert await stale.keys.reload() is True
 
 

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.identity.scenes import DAY, HOME, claims_of, join, log_in, meddle, proven, refresh, reset_password
+from tests.identity.scenes import (
+    DAY,
+    HOME,
+    change_password,
+    claims_of,
+    join,
+    log_in,
+    meddle,
+    proven,
+    refresh,
+    reset_password,
+)
 from watchword.clock import FixedClock
 from watchword.identity import revocation, sweeping
 from watchword.identity.kernel import Kernel
@@ -72,7 +83,7 @@ async def _close(kernel: Kernel, user: User, held: LoggedIn) -> None:
 async def _change_password(kernel: Kernel, user: User, held: LoggedIn) -> None:
     candidate = await kernel.login.confirm(user.id, proven, client=HOME)
     caller = claims_of(kernel, held)
-    await kernel.login.change_password(caller, candidate, "$argon2id$x", client=HOME, client_id="watchword")
+    await change_password(kernel, caller, candidate, "$argon2id$x", client=HOME, client_id="watchword")
 
 
 DEEDS: dict[str, Do] = {

@@ -20,6 +20,7 @@ from tests.identity.scenes import (
     DAY,
     HOME,
     HOUR,
+    change_password,
     claims_of,
     join,
     log_in,
@@ -38,7 +39,8 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys import resealing
 from watchword.identity.keys.master import Master
-from watchword.identity.login import Candidate, Proof
+from watchword.identity.login import Candidate, Factor, LogIn, Proof, SecondFactor, SecondFactorNeeded
+from watchword.identity.password_factor import keep_better
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import bundled
 
@@ -77,17 +79,32 @@ async def _accounts(kernel: Kernel) -> None:
     await kernel.users.disable(user.id, client=HOME)
     await kernel.users.enable(user.id, client=HOME)
     await kernel.users.page(search="a")
-    await kernel.users.get(user.id)
+    await kernel.users.find(user.id)
     await reset_password(kernel, user.id)
 
     async def upgraded(candidate: Candidate | None) -> Proof | None:
-        return Proof("pwd", "$argon2id$stronger")
+        return Proof("pwd", keep_better(user.id, "$argon2id$weaker", "$argon2id$stronger"))
 
     held = claims_of(kernel, await log_in(kernel, "alicia", prove=upgraded))
     candidate = await kernel.login.confirm(user.id, proven, client=HOME)
-    again = await kernel.login.change_password(held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
+    again = await change_password(kernel, held, candidate, "$argon2id$x", client=HOME, client_id="watchword")
     guard = _nothing
     await kernel.users.delete(again.user, client=HOME, check=guard)
+
+
+async def _second_factor(kernel: Kernel) -> None:
+    async def needed(_: object) -> bool:
+        return True
+
+    async def prove(_: Candidate | None) -> Proof | None:
+        return Proof("otp")
+
+    await join(kernel, "carol")
+    parts = (kernel.database, kernel.sessions, kernel.throttle, kernel.revocations, kernel.ephemeral, kernel.clock)
+    login = LogIn(*parts, second_factors=(SecondFactor("otp", needed),))
+    with pytest.raises(SecondFactorNeeded) as waiting:
+        await login.attempt("carol", proven, client=HOME, client_id="watchword")
+    await login.complete(waiting.value.handle, Factor(prove), client=HOME, client_id="watchword")
 
 
 async def _nothing(_: object) -> None:
@@ -156,7 +173,7 @@ async def _the_rest(kernel: Kernel) -> None:
     await resealing.rotate(Master((NEW, OLD)), kernel.database, kernel.clock)
     await resealing.rotate(Master((OLD, NEW)), kernel.database, kernel.clock, go_back=True)
     await resealing.start(kernel.master, kernel.database, SystemClock())
-    await restoring.note_restored(kernel.database, kernel.keys.store, kernel.clock, shared_secret=True)
+    await restoring.note_restored(kernel.revocations, kernel.keys.store, kernel.clock, shared_secret=True)
 
 
 async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +199,7 @@ async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch
     assert faults == []
 
 
-PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (_accounts, _sessions, _the_rest)
+PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (_accounts, _sessions, _second_factor, _the_rest)
 
 
 async def _over_http(api: Api) -> None:

@@ -29,7 +29,7 @@ SECRET = "q7Zs0e1Yk2Vb9Xc4Nf6Tj8Hm3Lp5Rw-Ud"
 
 
 async def note(kernel: Kernel, *, shared_secret: bool = False) -> Restored:
-    return await note_restored(kernel.database, kernel.keys.store, kernel.clock, shared_secret=shared_secret)
+    return await note_restored(kernel.revocations, kernel.keys.store, kernel.clock, shared_secret=shared_secret)
 
 
 def put_back(backup: Path, data: Path) -> None:
@@ -60,7 +60,7 @@ async def test_what_the_backup_forgot_does_not_come_back(open_kernel: Opener, tm
         assert kernel.keys.ring.signing.kid == leaked, "the backup brings it back as if nothing had happened"
         done = await note(kernel)
         assert (done.sessions, done.users, len(done.keys.kids), done.entries) == (1, 1, 2, 0)
-        await kernel.follower.poll()
+        await kernel.revocations.poll()
         await kernel.keys.reload()
         assert kernel.keys.ring.signing.kid not in {leaked, *done.keys.kids}
         for tokens in (stolen, later, of_the_lost):
@@ -89,7 +89,7 @@ async def test_followers_read_the_new_list_from_the_beginning(open_kernel: Opene
         page = await feed.page(Cursor(before.feed_id, int(before.cursor.rpartition(".")[2])), wait=False)
         assert (page.reset, page.feed_id) == (True, done.feed_id)
         assert {entry.subject for entry in page.entries if entry.kind == "key"} == set(done.keys.kids)
-        await there.follower.poll()
+        await there.revocations.poll()
         with pytest.raises(TokenError) as caught:
             claims_of(there, tokens)
         assert caught.value.code == "token_revoked"
@@ -106,7 +106,7 @@ async def test_under_a_shared_secret_every_users_tokens_are_listed(open_kernel: 
         assert {row["subject"] for row in rows} == {person.id for person in people}
         assert [row["seq"] for row in rows] == [1, 2, 3]
         assert {row["expires_at"] for row in rows} == {clock.now() + DAY + 120}
-        await kernel.follower.poll()
+        await kernel.revocations.poll()
         with pytest.raises(TokenError) as caught:
             claims_of(kernel, tokens)
         assert caught.value.code == "token_revoked"

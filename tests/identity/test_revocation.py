@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from typing import TypeVar
 
 import pytest
 
@@ -25,19 +26,22 @@ from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable, TokenError, Unauthenticated
 from watchword.identity import revocation
 from watchword.identity.kernel import Kernel
-from watchword.identity.revocation import Entry, Follower
-from watchword.storage.database import Database, Row, Tx, Value
+from watchword.identity.revocation import Entry, Published, Revocations
+from watchword.storage.database import Database, Row, Tx, Unit, Value
+
+T = TypeVar("T")
 
 
 async def publish(kernel: Kernel, *published: Entry, fail: bool = False) -> None:
-    """A unit that does nothing but publish, and perhaps fail afterwards."""
+    """A unit that does nothing but publish; or one that fails after its number was drawn, as a full disk would."""
 
-    async def unit(tx: Tx) -> None:
-        await revocation.publish(tx, *published)
+    async def unit(tx: Tx) -> tuple[None, Published]:
         if fail:
+            await revocation._publish(tx, published)
             raise LookupError("the unit fails after it drew its number")
+        return None, published
 
-    await kernel.database.transact(unit)
+    await kernel.revocations.commit(unit)
 
 
 @pytest.mark.sqlite
@@ -101,9 +105,9 @@ async def test_e7_another_process_sees_a_revocation_at_its_next_poll(open_kernel
         await join(here)
         tokens = (await log_in(here)).tokens
         claims = claims_of(there, tokens)
-        await there.follower.poll()
+        await there.revocations.poll()
         await here.sessions.log_out(claims=claims, presented=None, client=HOME)
-        await there.follower.poll()
+        await there.revocations.poll()
         with pytest.raises(TokenError) as caught:
             claims_of(there, tokens)
         assert caught.value.code == "token_revoked"
@@ -118,7 +122,7 @@ async def test_e7_a_follower_misses_none(open_kernel: Opener, clock: FixedClock)
 
         async def poll() -> None:
             while not done.is_set():
-                await there.follower.poll()
+                await there.revocations.poll()
                 await asyncio.sleep(0)
 
         polling = asyncio.create_task(poll())
@@ -126,8 +130,8 @@ async def test_e7_a_follower_misses_none(open_kernel: Opener, clock: FixedClock)
             await here.sessions.log_out(claims=claims, presented=None, client=HOME)
         done.set()
         await polling
-        await there.follower.poll()
-        assert [there.follower.revocations.refuses(claims) for claims in sessions] == [True] * 40
+        await there.revocations.poll()
+        assert [there.revocations.refused.refuses(claims) for claims in sessions] == [True] * 40
 
 
 async def test_a_follower_that_starts_late_reads_the_whole_list_in_pages(
@@ -138,7 +142,7 @@ async def test_a_follower_that_starts_late_reads_the_whole_list_in_pages(
     async with open_kernel() as kernel:
         await publish(kernel, *(Entry("session", f"s{number}", None, 2**40) for number in range(10)))
     async with open_kernel() as kernel:
-        assert len(kernel.follower.revocations) == 10
+        assert len(kernel.revocations.refused) == 10
 
 
 class Failing:
@@ -160,27 +164,70 @@ class Failing:
     async def changed(self) -> bool:
         return await self._database.changed()
 
+    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
+        return await self._database.transact(unit, ends=ends)
+
+
+async def test_a_commit_publishes_and_refuses_at_once(kernel: Kernel) -> None:
+    """The entries are written by the last statements of the unit; what is committed is answered and refused here,
+    also when the list cannot be read just then, and the next poll reads it."""
+    failing = Failing(kernel.database)
+    revocations = Revocations(failing, kernel.clock, lambda: None)  # type: ignore[arg-type]
+    await revocations.poll()
+
+    async def unit(tx: Tx) -> tuple[str, Published]:
+        await tx.run("UPDATE ww_users SET updated_at = 1")
+        return "done", [Entry("session", "gone", None, 2**40)]
+
+    failing.failures = 1
+    with statements(kernel) as seen:
+        assert await revocations.commit(unit) == "done"
+    (unit_seen,) = seen.units
+    assert [statement.split(" SET ")[0].split(" (")[0] for statement in unit_seen] == [
+        "UPDATE ww_users",
+        "UPDATE ww_feed",
+        "INSERT INTO ww_revocations",
+    ]
+    assert len(revocations.refused) == 1
+    assert revocations._behind
+    await revocations.poll()
+    assert not revocations._behind
+
+
+async def test_a_unit_that_raises_publishes_nothing(kernel: Kernel) -> None:
+    """Neither the list nor this process's memory holds what was undone."""
+
+    async def unit(tx: Tx) -> tuple[None, Published]:
+        await tx.run("UPDATE ww_meta SET value = value")
+        raise LookupError("found out inside the unit")
+
+    before = await entries(kernel)
+    with pytest.raises(LookupError):
+        await kernel.revocations.commit(unit)
+    assert await entries(kernel) == before
+    assert len(kernel.revocations.refused) == 0
+
 
 async def test_e7_a_poll_that_failed_is_made_up_for_by_the_next(open_kernel: Opener) -> None:
     """The database gives its hint once; if reading then fails, the entry is still read at the next turn."""
     async with open_kernel() as here, open_kernel() as there:
         failing = Failing(there.database)
-        follower = Follower(failing, there.clock, lambda: None)  # type: ignore[arg-type]
+        follower = Revocations(failing, there.clock, lambda: None)  # type: ignore[arg-type]
         await follower.poll()
         await publish(here, Entry("session", "gone", None, 2**40))
         failing.failures = 1
         with pytest.raises(StorageUnavailable):
             await follower.poll()
         await follower.poll()
-        assert len(follower.revocations) == 1
+        assert len(follower.refused) == 1
 
 
 @pytest.mark.sqlite
 async def test_a_quiet_poll_reads_no_table(kernel: Kernel) -> None:
     """Nobody has written since: only the file's version is asked for."""
-    await kernel.follower.poll()
+    await kernel.revocations.poll()
     with statements(kernel) as seen:
-        await kernel.follower.poll()
+        await kernel.revocations.poll()
     assert seen.of_the_product == []
 
 
@@ -189,7 +236,7 @@ async def test_an_unknown_kind_is_not_swallowed(kernel: Kernel) -> None:
     """An entry that this version does not understand must not look as if nothing had been revoked."""
     meddle(kernel, "INSERT INTO ww_revocations VALUES (1, 'planet', 'x', NULL, NULL)")
     with pytest.raises(ValueError, match="planet"):
-        await kernel.follower.catch_up()
+        await kernel.revocations.catch_up()
 
 
 async def test_a_key_entry_never_ends(kernel: Kernel, clock: FixedClock) -> None:
@@ -198,9 +245,9 @@ async def test_a_key_entry_never_ends(kernel: Kernel, clock: FixedClock) -> None
     tokens = (await log_in(kernel)).tokens
     claims = claims_of(kernel, tokens)
     await publish(kernel, Entry("key", claims.kid, None, None))
-    await kernel.follower.catch_up()
+    await kernel.revocations.catch_up()
     clock.advance(10)
-    kernel.follower.revocations.sweep(2**60)
+    kernel.revocations.refused.sweep(2**60)
     with pytest.raises(TokenError) as caught:
         claims_of(kernel, tokens)
     assert caught.value.code == "token_revoked"
@@ -221,8 +268,8 @@ async def test_the_list_forgets_what_no_token_can_need(kernel: Kernel, clock: Fi
     claims = claims_of(kernel, await log_in(kernel))
     await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
     clock.advance(3600)
-    kernel.follower.sweep()
-    assert len(kernel.follower.revocations) == 0
+    kernel.revocations.sweep()
+    assert len(kernel.revocations.refused) == 0
 
 
 async def test_e7_log_out_against_refresh(kernel: Kernel, clock: FixedClock) -> None:
@@ -252,16 +299,16 @@ async def test_a_follower_begins_again_when_the_database_was_restored(open_kerne
     """The list has another name, or is shorter than what was read: entries come with numbers that were passed."""
     async with open_kernel() as here, open_kernel() as there:
         await publish(here, *(Entry("session", f"s{number}", None, 2**40) for number in range(5)))
-        await there.follower.poll()
+        await there.revocations.poll()
         told: list[int] = []
-        there.follower._announce = lambda: told.append(1)
+        there.revocations._announce = lambda: told.append(1)
         meddle(
             here,
             f"DELETE FROM ww_revocations; {script};"
             "INSERT INTO ww_revocations VALUES (1, 'session', 'after the restore', NULL, 1099511627776)",
         )
-        await there.follower.poll()
-        assert len(there.follower.revocations) == 6, "the new one, and none of those before is forgotten"
+        await there.revocations.poll()
+        assert len(there.revocations.refused) == 6, "the new one, and none of those before is forgotten"
         assert told, "those who wait for the feed hear of it at once"
-        await there.follower.catch_up()
-        assert there.follower._cursor == 1
+        await there.revocations.catch_up()
+        assert there.revocations._cursor == 1

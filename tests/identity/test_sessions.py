@@ -169,7 +169,7 @@ async def test_e3_reuse_ends_the_session_and_that_is_stored_although_the_request
         "refresh", "refresh_token_reused", {"class": kind},
     )  # fmt: skip
     assert (record["user_id"], record["session_id"], record["address"]) == (claims.sub, claims.sid, AWAY.address)
-    assert kernel.follower.revocations.refuses(claims)
+    assert kernel.revocations.refused.refuses(claims)
     assert await refusal(kernel, newest.refresh_token) == "session_ended"
 
 
@@ -473,7 +473,7 @@ async def test_e9_each_log_in_makes_a_new_session_and_ends_the_one_that_came_wit
     assert (row["ended_at"], row["end_reason"]) == (clock.now(), "replaced")
     (entry,) = await entries(kernel)
     assert (entry["kind"], entry["subject"], entry["expires_at"]) == ("session", old.sid, old.exp + SKEW)
-    assert kernel.follower.revocations.refuses(old)
+    assert kernel.revocations.refused.refuses(old)
     assert await refusal(kernel, planted.tokens.refresh_token) == "session_ended"
     await refresh(kernel, fresh.tokens.refresh_token)
 

@@ -29,7 +29,8 @@ from watchword.identity import throttle
 from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
-from watchword.identity.throttle import Take, Throttle, log_in_takes
+from watchword.identity.throttle import OCCASIONS, Take, Throttle, takes_of
+from watchword.settings.table import LIMITS
 from watchword.storage.ephemeral_memory import CAPACITY, MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 
@@ -236,14 +237,14 @@ async def test_a_hundred_thousand_names_stay_within_bounds(kernel: Kernel, clock
     limits = {"login": kernel.settings.login_limit, "login_address": None, "login_account": None}
     throttled = Throttle(kernel.database, store, limits, clock)
     for number in range(100_000):
-        await throttled.take(*log_in_takes("192.0.2.1", f"name{number}"), client=HOME)
+        await throttled.take(*takes_of("login", "192.0.2.1", f"name{number}"), client=HOME)
     assert len(store) <= CAPACITY
     assert not any("name99999" in name for name in store._entries)
     # The latest ones are still counted.
     for _ in range(9):
-        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), client=HOME)
+        await throttled.take(*takes_of("login", "192.0.2.1", "name99999"), client=HOME)
     with pytest.raises(TooManyAttempts):
-        await throttled.take(*log_in_takes("192.0.2.1", "name99999"), client=HOME)
+        await throttled.take(*takes_of("login", "192.0.2.1", "name99999"), client=HOME)
 
 
 async def test_what_was_typed_is_stored_with_a_fixed_size(open_kernel: Opener) -> None:
@@ -263,26 +264,46 @@ async def test_what_was_typed_is_stored_with_a_fixed_size(open_kernel: Opener) -
 async def test_a_cancelled_attempt_stays_counted(limited: Kernel) -> None:
     """Hanging up before the answer does not give the guess back."""
 
-    began = asyncio.Event()
+    counted = asyncio.Event()
 
     async def hangs(_: Candidate | None) -> Proof | None:
-        began.set()
+        counted.set()
         await asyncio.sleep(60)
         return None
 
     for _ in range(3):
-        began.clear()
+        counted.clear()
         task = asyncio.create_task(log_in(limited, prove=hangs))
-        await began.wait()
+        await counted.wait()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
     await refused(limited)
 
 
+def test_what_an_attempt_counts_against_follows_from_the_table() -> None:
+    """Every limit of the occasion and no other, addresses first; `whose` of its row says for whom."""
+    taken = [(take.limit, take.subject) for take in takes_of("login", "192.0.2.7", "ada")]
+    pair, place = "login", "login_address"
+    assert taken == [(place, "192.0.2.7"), (pair, "192.0.2.7 ada"), ("login_account", "ada")]
+    everything = [take.limit for occasion in OCCASIONS for take in takes_of(occasion, "192.0.2.7", "ada")]
+    assert sorted(set(everything)) == sorted(row.limit for row in LIMITS)
+    assert [take.subject for take in takes_of("conflict", "192.0.2.7", "ada")] == ["192.0.2.7", "account ada"]
+    assert [take.subject for take in takes_of("conflict", "192.0.2.7", None)] == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("occasion", "account"), [("login", None), ("session", None), ("change", None), ("lgin", "ada")]
+)
+def test_an_attempt_that_would_count_nothing_is_refused(occasion: str, account: str | None) -> None:
+    """Without an account, or for an occasion that has no limits, it would be open."""
+    with pytest.raises((ValueError, KeyError)):
+        takes_of(occasion, "192.0.2.7", account)
+
+
 def test_the_counters_of_different_limits_never_meet() -> None:
     """The limit's name is part of the counter's: an account named like an address does not share its counter."""
-    takes = log_in_takes("192.0.2.1", "192.0.2.1")
+    takes = takes_of("login", "192.0.2.1", "192.0.2.1")
     assert takes == (
         Take("login_address", "192.0.2.1"),
         Take("login", "192.0.2.1 192.0.2.1"),
@@ -345,18 +366,18 @@ async def test_H2_only_failures_push_out_a_victims_counter(kernel: Kernel, clock
         for _ in range(count):
             number += 1
             with contextlib.suppress(Overloaded, TooManyAttempts):
-                takes = log_in_takes(address.format(f"{number:x}"), f"name{number}")
+                takes = takes_of("login", address.format(f"{number:x}"), f"name{number}")
                 async with throttled.attempt(*takes, client=HOME) as attempt:
                     if isinstance(outcome, BaseException):
                         raise outcome
                     attempt.succeeded = outcome
 
     async def tried() -> list[int]:
-        quotas = [f"{take.limit}:{_hash(take.subject)}" for take in log_in_takes(HOME.address, "victim")]
+        quotas = [f"{take.limit}:{_hash(take.subject)}" for take in takes_of("login", HOME.address, "victim")]
         return [(await store.count(name, by=0, lifetime=900, now=clock.now())).amount for name in quotas]
 
     for _ in range(10):
-        await throttled.take(*log_in_takes(HOME.address, "victim"), client=HOME)
+        await throttled.take(*takes_of("login", HOME.address, "victim"), client=HOME)
     await attempts(500, True)
     await attempts(500, Overloaded("full"))
     await attempts(500, False, address="203.0.113.1")

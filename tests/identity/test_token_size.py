@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.identity.scenes import HOME, Opener, claims_of, everything, join, log_in, meddle, proven, recorded, refresh
+from tests.identity.scenes import (
+    HOME,
+    Opener,
+    change_password,
+    claims_of,
+    everything,
+    join,
+    log_in,
+    meddle,
+    proven,
+    recorded,
+    refresh,
+)
 from watchword.clock import FixedClock
 from watchword.errors import Forbidden, InvalidInput, SettingsError, StorageUnavailable, TokenError
 from watchword.identity import roles
@@ -139,14 +151,12 @@ async def test_a_list_that_cannot_be_read_after_the_commit_does_not_lose_the_ans
             raise StorageUnavailable("The disk does not answer.")
 
         monkeypatch.setattr(kernel.database, "_reopened", no_reader)
-        again = await kernel.login.change_password(
-            caller, candidate, "$argon2id$new", client=HOME, client_id="watchword"
-        )
+        again = await change_password(kernel, caller, candidate, "$argon2id$new", client=HOME, client_id="watchword")
         claims_of(kernel, again)
         with pytest.raises(TokenError):
             claims_of(kernel, old)
         monkeypatch.undo()
         kernel.database._reader = broken  # type: ignore[attr-defined]
-        assert await kernel.follower.poll() is True
+        assert await kernel.revocations.poll() is True
         (entry,) = await recorded(kernel, "ww_revocations")
         assert (entry["kind"], entry["subject"]) == ("user", user.id)

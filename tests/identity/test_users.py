@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.identity.scenes import DAY, HOME, PASSWORD, Opener, claims_of, join, log_in, recorded
+from tests.identity.scenes import DAY, HOME, PASSWORD, Opener, claims_of, join, log_in, recorded, stored
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyAttempts, Unauthenticated
 from watchword.features.accounts.service import Accounts
@@ -87,12 +87,11 @@ async def test_roles_are_plain_words(kernel: Kernel, role: str) -> None:
 
 
 async def test_what_is_not_there_is_not_found(kernel: Kernel) -> None:
-    """`find` says None, `get` and every change say `NotFound`; nothing is recorded."""
+    """`find` says None, every change says `NotFound`; nothing is recorded."""
     before = await recorded(kernel, "ww_audit")
     assert await kernel.users.find("nobody") is None
     assert await kernel.users.find_by(typed("nobody")) is None
     for attempt in (
-        kernel.users.get("nobody"),
         kernel.users.disable("nobody", client=HOME),
         kernel.users.enable("nobody", client=HOME),
         kernel.users.set_roles("nobody", ("a",), client=HOME),
@@ -180,7 +179,7 @@ async def test_d12_changing_the_password_end_to_end(kernel: Kernel) -> None:
     assert {error.field for error in caught.value.errors} == {"new_password"}
     again = await passwords.change(caller, current=PASSWORD, new="velvet-anchor-ripple", client=HOME)
     assert claims_of(kernel, again).ver == 2
-    assert (await kernel.users.get(user.id)).token_version == 2
+    assert (await stored(kernel, user)).token_version == 2
     with pytest.raises(Unauthenticated):
         await passwords.log_in("alice", PASSWORD, client=HOME, replacing=None)
     await passwords.log_in("alice", "velvet-anchor-ripple", client=HOME, replacing=None)

@@ -17,7 +17,7 @@ from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing, throttle
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
-from watchword.identity.throttle import Take, Throttle, address_takes, log_in_takes
+from watchword.identity.throttle import Take, Throttle, address_takes, takes_of
 
 # Every error that a factor may end in → whether the attempt counts as a failure.
 COUNTS: dict[type[BaseException], bool] = {
@@ -78,7 +78,7 @@ async def counted(kernel: Kernel, takes: tuple[Take, ...]) -> list[int]:
 async def of_alice(kernel: Kernel) -> set[int]:
     row = await kernel.database.one("SELECT id FROM ww_users WHERE username = 'alice'")
     assert row is not None
-    return set(await counted(kernel, log_in_takes(HOME.address, row["id"])))
+    return set(await counted(kernel, takes_of("login", HOME.address, row["id"])))
 
 
 def classes(root: type[BaseException]) -> set[type[BaseException]]:
@@ -107,7 +107,7 @@ async def test_an_error_after_a_decision_changes_nothing(
     limited: Kernel, kind: type[BaseException], *, wrong: bool
 ) -> None:
     """A wrong proof stays counted and a right one is given back, whatever goes wrong afterwards."""
-    takes = log_in_takes(HOME.address, "one")
+    takes = takes_of("login", HOME.address, "one")
     with suppress(kind):
         async with limited.throttle.attempt(*takes, client=HOME) as attempt:
             attempt.succeeded = not wrong
@@ -117,7 +117,7 @@ async def test_an_error_after_a_decision_changes_nothing(
 
 async def test_a_forgotten_decision_counts(limited: Kernel) -> None:
     """Code that does not say what came of an attempt makes no guess free."""
-    takes = log_in_takes(HOME.address, "one")
+    takes = takes_of("login", HOME.address, "one")
     async with limited.throttle.attempt(*takes, client=HOME):
         pass
     assert set(await counted(limited, takes)) == {1}

@@ -24,7 +24,7 @@ CLAIMS = {
     "aud": AUDIENCE,
     "sub": "ada",
     "iat": NOW,
-    "exp": NOW + 600,
+    "exp": NOW + 7200,  # made when this file is read, used when all others have run
     "jti": "one-of-theirs",
     "client_id": "theirs",
     "roles": ["editor"],

@@ -8,7 +8,7 @@ from watchword.errors import TokenError
 from watchword.guard import Guard
 
 issuer, token = sys.argv[1:]
-guard = Guard(issuer, audience=issuer)
+guard = Guard(issuer)
 assert guard.wait_until_ready(30)
 print("accepted" if guard.check(f"Bearer {token}").session_id else "?")
 head, claims, signature = token.split(".")

@@ -18,7 +18,7 @@ def serve_fastapi(port: int, issuer: str, url: str) -> None:
 
     from watchword.guard.fastapi import FastAPIGuard
 
-    auth = FastAPIGuard(Guard(issuer, url=url, audience=issuer))
+    auth = FastAPIGuard(Guard(issuer, url=url))
     app = FastAPI(lifespan=auth.lifespan)
 
     @app.get("/")
@@ -35,7 +35,7 @@ def serve_flask(port: int, issuer: str, url: str) -> None:
     from watchword.guard.flask import FlaskGuard, current_caller
 
     app = Flask(__name__)
-    auth = FlaskGuard(Guard(issuer, url=url, audience=issuer))
+    auth = FlaskGuard(Guard(issuer, url=url))
 
     @app.get("/")
     @auth.required()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.identity.scenes import HOME, claims_of, join, log_in
-from watchword.app import opened
 from watchword.errors import StorageUnavailable, TokenError
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 from watchword.settings.table import SETTINGS
 from watchword.storage.reserve import RESERVE_BYTES

@@ -23,9 +23,8 @@ from tests.e2e.client import bearer
 from tests.e2e.fixtures import Serve
 from tests.e2e.server import UNLIMITED, Server, free_port
 from tests.identity.scenes import HOME
-from watchword.app import opened
-from watchword.identity import revocation
-from watchword.identity.revocation import Entry
+from watchword.identity.revocation import Entry, Published
+from watchword.opening import opened
 from watchword.settings import Settings
 from watchword.storage.database import Tx
 
@@ -227,10 +226,10 @@ class Beside:
         """Entries as log-outs make them, 500 to a unit."""
         until = int(time.time()) + 3_600
 
-        async def unit(tx: Tx) -> None:
-            await revocation.publish(tx, *(Entry("session", name, None, until) for name in names))
+        async def unit(_: Tx) -> tuple[None, Published]:
+            return None, [Entry("session", name, None, until) for name in names]
 
-        self._loop.run_until_complete(self.kernel.database.transact(unit))
+        self._loop.run_until_complete(self.kernel.revocations.commit(unit))
 
 
 class Wire:

@@ -12,12 +12,12 @@ from time import perf_counter
 import bcrypt
 import pytest
 
-from watchword.app import opened
 from watchword.errors import Unauthenticated
 from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing
 from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
+from watchword.opening import opened
 from watchword.settings import Settings
 
 SAMPLES = 2000

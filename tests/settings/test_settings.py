@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.settings.test_environment import VALUES
 from watchword.errors import SettingsError
 from watchword.settings import Limit, Settings
 from watchword.settings.table import SETTINGS
@@ -185,6 +189,8 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"algorithm": "HS256"}, "ALGORITHM", "watchword secret"),
         ({"algorithm": "ES256", "jwt_secret": JWT_SECRET}, "ALGORITHM", "HS256 only"),
         ({"jwt_secret": "secret"}, "JWT_SECRET", "watchword secret"),
+        ({"jwt_secret": "your-256-bit-secret-your-256-bit-secret"}, "JWT_SECRET", "is made of what tutorials use"),
+        ({"jwt_secret": b"ab" * 16}, "JWT_SECRET", "repeats itself"),
         ({"access_lifetime": "25h"}, "ACCESS_LIFETIME", "1s to 1d"),
         ({"access_lifetime": "0"}, "ACCESS_LIFETIME", "1s to 1d"),
         ({"access_lifetime": timedelta(seconds=1.5)}, "ACCESS_LIFETIME", "not a duration"),
@@ -291,17 +297,12 @@ def test_frozen() -> None:
 
 
 def test_every_setting_is_an_attribute() -> None:
-    """The table, the attributes and what the constructor takes have the same names."""
-    names = {setting.name for setting in SETTINGS}
-    assert {each.name for each in dataclasses.fields(Settings)} == names | {"database_path"}
-    assert set(Settings().shown()) == names
-
-
-def test_a_copy_with_a_change() -> None:
-    """`dataclasses.replace` goes through the same checks."""
-    assert dataclasses.replace(Settings(), workers=2).workers == 2
-    with pytest.raises(SettingsError):
-        dataclasses.replace(Settings(), workers=0)
+    """The table is the class: each row has its name from the attribute, and its value there."""
+    settings = Settings()
+    assert [(name, row.name) for name, row in Settings.rows.items()] == [(row.name, row.name) for row in SETTINGS]
+    assert list(settings.shown()) == [row.name for row in SETTINGS]
+    assert all(getattr(settings, row.name) == settings.value(row.name) for row in SETTINGS)
+    assert Settings.port is Settings.rows["port"]
 
 
 @pytest.mark.parametrize("shared", [SECRET_TEXT, SECRET_TEXT + "=", SECRET])
@@ -355,15 +356,50 @@ def test_an_argument_that_is_no_setting_names_the_right_one(name: str, instead: 
     assert "WATCHWORD_WORKERS" in found
 
 
+def test_type_checkers_know_the_arguments_and_the_attributes(tmp_path: Path) -> None:
+    """From the rows alone: an unknown name, a value of another kind, an attribute read as another, and one set."""
+    faulty = {
+        "Settings(prot=1)": "call-arg",
+        "Settings(port=timedelta(1))": "arg-type",
+        "port: str = Settings().port": "assignment",
+        "Settings().port = 1": "misc",
+    }
+    fine = "lifetime: timedelta = Settings(access_lifetime='5m', login_limit=None).access_lifetime"
+    imports = "from datetime import timedelta\nfrom watchword.settings import Settings\n"
+    (tmp_path / "given.py").write_text(imports + "\n".join([*faulty, fine]))
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", str(tmp_path / "given.py")],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.findall(r"given\.py:(\d+): error: .*\[(.+)\]", done.stdout)
+    assert found == [(str(line), code) for line, code in enumerate(faulty.values(), 3)], done.stdout + done.stderr
+
+
 def test_every_argument_counts() -> None:
-    """Each field that can be given changes the settings; the only other follows from them."""
-    names = {each.name for each in dataclasses.fields(Settings) if each.init}
-    assert names == {setting.name for setting in SETTINGS}
-    changed = dataclasses.replace(Settings(), database_url="sqlite:///watchword-data/other.db")
-    assert changed.database_path == Path("watchword-data/other.db")
+    """Each row can be given, and changes the settings."""
+    for name, text in VALUES.items():
+        other = {"secret": SECRET_TEXT} if name == "database_url" else {}
+        if text:
+            assert Settings(**{name: text, **other}) != Settings(**other), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("empty", ["", b"", (), []])
+@pytest.mark.parametrize("name", ["secret", "jwt_secret"])
+def test_an_empty_secret_is_not_taken_for_none(name: str, empty: Any) -> None:
+    """`os.environ.get("SECRET", "")` would start the service with a secret of its own, or tokens of another kind."""
+    assert "leave it out" in faults(**{name: empty})[f"WATCHWORD_{name.upper()}"]
 
 
 def test_bytes_of_a_key_are_taken_as_they_are() -> None:
     """Of random bytes none is there by accident, even where they look like quotes or a line break."""
     for raw in (b'"' + bytes(range(200, 232)) + b'"', b"\n" + bytes(range(200, 232)) + b" "):
         assert Settings(jwt_secret=raw).jwt_secret == raw
+
+
+@pytest.mark.parametrize("secret", [b"x" * 40, "x" * 40, b"your-256-bit-secret-your-256-bit-secret"])
+def test_a_shared_secret_that_can_be_guessed_is_no_setting(secret: bytes | str) -> None:
+    """It is told beside all other faults, and before anything is opened."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(jwt_secret=secret, workers=0)
+    assert {fault.setting for fault in caught.value.faults} == {"WATCHWORD_JWT_SECRET", "WATCHWORD_WORKERS"}
+    assert "can be guessed" in " ".join(fault.message for fault in caught.value.faults)

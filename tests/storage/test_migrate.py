@@ -14,7 +14,7 @@ import pytest
 
 from watchword.errors import SchemaMismatch
 from watchword.storage.database import Database
-from watchword.storage.migrate import bundled, migrate, pending, read, split, status
+from watchword.storage.migrate import bundled, migrate, read, split, status
 from watchword.storage.postgres import Postgres
 from watchword.storage.sqlite import SQLite
 
@@ -42,10 +42,10 @@ async def tables(database: Database) -> list[object]:
 async def test_the_bundled_migrations_apply_once(empty: Database) -> None:
     """From nothing to ready; a second run finds nothing to do; the record says when."""
     assert (await status(empty)).version == 0
-    assert await pending(empty) == bundled()
+    assert (await status(empty)).pending == bundled()
     assert await migrate(empty, now=1_800_000_000) == bundled()
     assert await migrate(empty, now=1_900_000_000) == ()
-    assert await pending(empty) == ()
+    assert (await status(empty)).pending == ()
     row = await empty.one("SELECT version, name, applied_at FROM ww_schema WHERE version = 1")
     assert row is not None
     assert tuple(row[n] for n in range(3)) == (1, "foundation", 1_800_000_000)

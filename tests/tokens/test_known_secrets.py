@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from watchword.errors import InvalidKey
-from watchword.tokens import SigningKey, VerificationKey, check_shared_secret
+from watchword.known_secrets import check_shared_secret
+from watchword.tokens import SigningKey, VerificationKey
 
 KNOWN = [
     "your-256-bit-secret-your-256-bit-secret",

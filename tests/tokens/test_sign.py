@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tests.attacks.forging import NOW, accept, claims, honest, key, verifier
+from watchword.base64url import decode
 from watchword.tokens import SigningKey, sign_access, sign_compact
 from watchword.tokens.algorithms import ALGORITHMS
-from watchword.tokens.base64url import decode
 from watchword.tokens.claims import REQUIRED_CLAIMS, RESERVED_CLAIMS
 
 
@@ -56,7 +56,7 @@ def test_A27_rfc_6979_test_vector() -> None:
     d = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721
     x = 0x60FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6
     y = 0x7903FE1008B8BC99A41AE9E95628BC64F2F1B20C2D7E9F5177A3C294D4462299
-    from watchword.tokens.base64url import encode
+    from watchword.base64url import encode
 
     jwk = {"kty": "EC", "crv": "P-256"} | {
         name: encode(value.to_bytes(32, "big")).decode() for name, value in (("x", x), ("y", y), ("d", d))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.attacks.forging import AUDIENCE, ISSUER, NOW, accept, claims, forge, header, honest, key, verifier
 from watchword.errors import TokenError
-from watchword.tokens import KeySet, Policy, RevocationSet, Verifier
+from watchword.tokens import KeySet, Needs, Policy, RevocationSet, Verifier
 from watchword.tokens.algorithms import ALGORITHMS
 from watchword.tokens.revocations import mark_of
 
@@ -93,7 +93,12 @@ def test_the_order_of_the_claim_checks() -> None:
     ):
         changes |= change
         with pytest.raises(TokenError, match=message):
-            chosen.verify(forge(header(), claims(**changes)), now=NOW, revocations=revoked, scopes=("delete",))
+            chosen.verify(
+                forge(header(), claims(**changes)),
+                now=NOW,
+                revocations=revoked,
+                needs=Needs(scopes=frozenset({"delete"})),
+            )
     with pytest.raises(TokenError, match="signature"):
         accept(forge(header(), claims(**changes), lambda _: b"x" * 64), chosen)
     with pytest.raises(TokenError, match="signature"):

@@ -206,7 +206,7 @@ ROUTES = (
     route("POST", "/login", read_cookie, Browser(), body=LogIn),
     route("POST", "/refresh", read_cookie, Browser()),
     route("GET", "/glance", read_cookie, Browser()),
-    route("POST", "/register", body=LogIn, limit="register"),
+    route("POST", "/register", body=LogIn, limits=("register",)),
     route("POST", "/token", form=TokenForm, speech=Speech.OAUTH),
     route("POST", "/introspect", access=AccessToken(), form=TokenForm, speech=Speech.OAUTH),
     route("GET", "/sessions/{id}"),

@@ -19,7 +19,7 @@ from watchword.web.route import AccessToken, Browser, Credential, Route
 EXTRA = (
     route("GET", "/typed/{id}", access=AccessToken(roles=("admin",), scopes=("x",)), answers={200: Shown},
           problems=("not_found",)),
-    route("POST", "/made", body=LogIn, access=Browser(), answers={201: Shown, 204: None}, limit="login", step=1,
+    route("POST", "/made", body=LogIn, access=Browser(), answers={201: Shown, 204: None}, limits=("login",), step=1,
           problems=("username_taken", "not_found")),
     route("POST", "/out", access=Browser(), answers={204: None}, credential=Credential.ACCESS_TOKEN, step=2),
     route("GET", "/list", answers={200: list[Shown]}),

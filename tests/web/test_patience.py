@@ -479,3 +479,28 @@ def test_while_draining_answers_end_their_connection(loop: HandLoop) -> None:
     assert connection.wire.lost
     places.closed = True
     assert Connection(loop, app, places=places).wire.sent.startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_connection_that_is_new_when_the_server_stops_is_answered(loop: HandLoop) -> None:
+    """Its request may lie in the kernel already: closing at once would answer it with a reset."""
+    new = Connection(loop, app)
+    new.protocol.shutdown()
+    new.pass_time(new.protocol.first_seconds / 2)
+    new.send(b"GET /early HTTP/1.1\r\nhost: x\r\n\r\n")
+    new.pass_time(0)
+    assert new.wire.sent.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in new.wire.sent
+    assert new.wire.lost
+
+
+def test_a_connection_that_stays_silent_does_not_hold_up_the_stop(loop: HandLoop) -> None:
+    silent, used = Connection(loop, app), Connection(loop, app)
+    used.send(b"GET /early HTTP/1.1\r\nhost: x\r\n\r\n")
+    used.pass_time(0)
+    for each in (silent, used):
+        each.protocol.shutdown()
+    assert used.wire.closing
+    assert not silent.wire.closing
+    silent.pass_time(silent.protocol.first_seconds)
+    assert silent.wire.lost
+    assert silent.wire.sent == b""

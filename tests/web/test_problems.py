@@ -28,9 +28,9 @@ from watchword.errors import (
     UniqueViolation,
     WatchwordError,
 )
+from watchword.problem_table import PROBLEMS
 from watchword.web.feature import Feature
 from watchword.web.problem_pages import ProblemPages, problem_routes
-from watchword.web.problem_table import PROBLEMS
 from watchword.web.route import Speech
 
 LIMIT = TooManyAttempts(limit="login", quota=10, window=900, retry_after=42)
@@ -98,6 +98,7 @@ def test_the_table_is_well_formed() -> None:
         assert 400 <= problem.status < 600
         assert problem.title[0].isupper()
         assert problem.about.endswith(".")
+        assert not set(problem.challenge) & set('"\\')
 
 
 @pytest.mark.parametrize(

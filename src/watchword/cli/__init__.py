@@ -1,4 +1,4 @@
-"""The `watchword` command. This module is all that is imported before it is known which command runs."""
+"""Runs the `watchword` command. Only this module is imported first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 _NO_SERVER = 1
-# What the extra `server` installs, by the names that are imported; a test compares them with pyproject.toml.
+# The modules of the extra `server`; a test compares them with pyproject.toml.
 SERVER_MODULES: Final = frozenset(
     {
         "argon2",
@@ -26,13 +26,13 @@ SERVER_MODULES: Final = frozenset(
 
 
 def main() -> None:
-    """The console script: runs the command line and exits with its code."""
+    """Run the command line and exit with its code."""
     try:
         from watchword.cli.program import run
 
         code = run(sys.argv[1:])
     except ModuleNotFoundError as error:
-        # Beside a framework some of them are there and others are not, so any command may find one missing.
+        # A framework may have installed some of them, so any command may find one missing.
         missing = (error.name or "").partition(".")[0]
         if missing not in SERVER_MODULES:
             raise
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _explain_missing(module: str) -> int:
-    """The guard is installed without the service: say which command adds it."""
+    """Say how to add the service where only the guard is installed."""
     sys.stderr.write(f"error: the watchword command needs the server's packages ({module} is not installed)\n")
-    sys.stderr.write("hint: pip install 'watchword[server]'\n")
+    sys.stderr.write("hint: in your clone of watchword, pip install '.[server]'\n")
     return _NO_SERVER

@@ -1,4 +1,4 @@
-"""`python -m watchword.cli`: the same as `watchword`."""
+"""Runs `watchword` as `python -m watchword.cli`."""
 
 from watchword.cli import main
 

@@ -1,24 +1,27 @@
-"""Asking before something is done that cannot be undone."""
+"""Asks before something that cannot be undone."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from watchword.cli.exits import USAGE, CommandError
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
 
 def at_terminal() -> bool:
-    """Whether there is a person to ask."""
+    """Return whether there is a person to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if the person at the terminal agrees, or has said `--yes`.
+    """Return if the operator agrees, or gave `--yes`.
 
-    :raises CommandError: there is no one to ask.
-    :raises typer.Abort: anything but yes.
+    :raises CommandError: there is no terminal.
+    :raises typer.Abort: any other answer.
     """
     if yes:
         return

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and errors as `error:` and `hint:` lines, never as a traceback."""
+"""Ends a command: exit codes, and errors as `error:` and `hint:` lines without a traceback."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from watchword.errors import (
     StorageError,
     WatchwordError,
 )
-from watchword.storage import postgres_faults, sqlite_faults
-from watchword.storage.sqlite_lock import BeingReplaced
 
 OK = 0
 FAULT = 1
@@ -27,15 +25,14 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
-    (BeingReplaced, "wait until that has ended, then try again"),
-    (SchemaMismatch, "use the version of Watchword that wrote this database, or run: watchword migrate"),
+    (SchemaMismatch, "use the version of Watchword that wrote this database, or run `watchword migrate`"),
     (StorageError, "check that the data directory can be written to and is not full, then try again"),
-    (NotFound, "watchword users list shows who there is"),
+    (NotFound, "`watchword users list` shows who there is"),
 )
 
 
 class CommandError(Exception):
-    """A fault that the command line itself found: one sentence, what to do about it, the exit code."""
+    """Says what the command line found wrong: a sentence, a hint, an exit code."""
 
     def __init__(self, message: str, hint: str, code: int = FAULT) -> None:
         super().__init__(message)
@@ -45,19 +42,19 @@ class CommandError(Exception):
 
 
 def complain(message: str, hint: str = "") -> None:
-    """One fault on stderr."""
+    """Print a fault to stderr."""
     sys.stderr.write(f"error: {message}\n")
     if hint:
         sys.stderr.write(f"hint: {hint}\n")
 
 
 def warn(message: str, hint: str) -> None:
-    """Something that does not stop the command."""
+    """Print a warning to stderr."""
     sys.stderr.write(f"warning: {message}\nhint: {hint}\n")
 
 
 def explain(error: Exception) -> int:
-    """Say what went wrong; answers the exit code. Raises what is no one's expected fault: a bug keeps its traceback."""
+    """Print what went wrong and return the exit code. An unexpected error is raised: a bug keeps its traceback."""
     if isinstance(error, CommandError):
         complain(error.message, error.hint)
         return error.code
@@ -80,12 +77,17 @@ def explain(error: Exception) -> int:
 
 
 def _hint(error: WatchwordError) -> str:
+    from watchword.storage import postgres_faults, sqlite_faults
+    from watchword.storage.sqlite_lock import BeingReplaced
+
+    if isinstance(error, BeingReplaced):
+        return "wait until that has ended, then try again"
     cause = error.__cause__ if isinstance(error, StorageError) else None
     found = sqlite_faults.advice(cause) or postgres_faults.advice(cause)
     return found or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 
 def _sentence(error: WatchwordError) -> str:
-    """The message, with the driver's reason for those who run the service; clients never see that part."""
+    """Return the message with the driver's reason, which clients never get."""
     reason = f" ({error.__cause__})" if isinstance(error, StorageError) and error.__cause__ is not None else ""
     return error.message.rstrip(".") + reason

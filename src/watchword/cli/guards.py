@@ -1,44 +1,58 @@
-"""The commands about guard keys."""
+"""Makes, lists and revokes keys of APIs: `watchword guards`."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
+import typer
 
-from watchword.cli.asking import confirm
-from watchword.cli.exits import MISSING, CommandError
-from watchword.cli.people import print_json, require_database, with_kernel
-from watchword.cli.show import print_table
-from watchword.clock import rfc3339
+from watchword.cli.asking import Yes, confirm
+from watchword.cli.exits import CODES_HELP, MISSING, CommandError
+from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.opening import require_database, with_kernel
+from watchword.cli.printing import Json, fields, print_json, print_table
 from watchword.errors import NotFound
-from watchword.identity.audit import LOCAL
-from watchword.identity.guard_keys import GuardKey
-from watchword.identity.kernel import Kernel
-from watchword.settings import Settings
+
+if TYPE_CHECKING:
+    from watchword.identity.guard_keys import GuardKey
+    from watchword.identity.kernel import Kernel
+
+group = typer.Typer(help="Keys of the APIs that verify tokens.", epilog=CODES_HELP, no_args_is_help=True)
 
 
-def create(settings: Settings, name: str, *, as_json: bool) -> None:
-    """Make a guard key and print it, once: alone on standard output, so that it can be piped into a file."""
+@group.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def create(
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the API that will hold the key.")],
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Make a guard key and print it, once. The API sends it to follow revocations and to introspect."""
 
     async def work(kernel: Kernel) -> tuple[GuardKey, str]:
+        from watchword.identity.audit import LOCAL
+
         return await kernel.guard_keys.create(name, client=LOCAL)
 
-    key, secret = with_kernel(settings, work)
+    key, secret = with_kernel(load_settings(flags).settings, work)
     if as_json:
-        print_json({**_plain(key), "key": secret})
+        print_json({**fields(key), "key": secret})
         return
-    print(secret)
+    print(secret)  # alone on stdout, for a pipe
     sys.stderr.write(f"hint: this is the key of {name}; it is not shown again\n")
 
 
-def show_list(settings: Settings, *, as_json: bool) -> None:
-    """Print every guard key, without the keys themselves."""
+@group.command("list", epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def list_guards(*, as_json: Json = False, flags: dict[str, object]) -> None:
+    """List guard keys: names and times, never the keys."""
 
     async def work(kernel: Kernel) -> list[GuardKey]:
         return await kernel.guard_keys.all()
 
-    keys = [_plain(key) for key in with_kernel(settings, work)]
+    keys = [fields(key) for key in with_kernel(load_settings(flags).settings, work)]
     if as_json:
         print_json({"items": keys})
         return
@@ -48,28 +62,31 @@ def show_list(settings: Settings, *, as_json: bool) -> None:
     )
 
 
-def revoke(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
+@group.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def revoke(
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the API whose key is refused from now on.")],
+    yes: Yes = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
     """Refuse a guard key from now on."""
+    settings = load_settings(flags).settings
     require_database(settings)
     confirm(f"This refuses the guard key of {name!a} for ever. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> GuardKey:
+        from watchword.identity.audit import LOCAL
+
         try:
             return await kernel.guard_keys.revoke(name, client=LOCAL)
         except NotFound as error:
-            trouble = f"there is no guard key {name!a} in use"
-            raise CommandError(trouble, "watchword guards list shows which there are", MISSING) from error
+            missing = f"there is no guard key {name!a} in use"
+            raise CommandError(missing, "`watchword guards list` shows which there are", MISSING) from error
 
     key = with_kernel(settings, work)
     if as_json:
-        print_json(_plain(key))
+        print_json(fields(key))
         return
     print(f"The guard key of {key.name} is refused from now on.")
-
-
-def _plain(key: GuardKey) -> dict[str, object]:
-    fields: dict[str, object] = msgspec.to_builtins(key)
-    return {
-        name: rfc3339(value) if name.endswith("_at") and isinstance(value, int) else value
-        for name, value in fields.items()
-    }

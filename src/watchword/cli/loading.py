@@ -1,4 +1,4 @@
-"""Settings for a command: flags, environment and files, checked, warnings said."""
+"""Loads settings for a command from flags, environment and files."""
 
 from __future__ import annotations
 
@@ -11,46 +11,27 @@ from typing import Annotated, Any
 import typer
 
 from watchword.cli.exits import warn
-from watchword.errors import Fault, InvalidKey, SettingsError
-from watchword.settings import Loaded, Settings, load
+from watchword.settings import Loaded, load
 from watchword.settings.sources import SECRET_FILES
 from watchword.settings.table import BY_NAME, SETTINGS
 
-# What a command that only opens the database needs to know.
+# Enough to open the database.
 STORAGE = ("data_dir", "database_url", "secret")
 _PANEL = "Settings (also WATCHWORD_…, .env, watchword.toml)"
 
 
 def load_settings(flags: Mapping[str, object]) -> Loaded:
-    """The settings, or every fault at once.
-
-    :raises SettingsError: with all of them.
-    """
+    """Return the settings, and print warnings. :raises SettingsError: with every fault."""
     loaded = load(flags, os.environ, Path.cwd())
-    check_known_secrets(loaded.settings)
     for warning in loaded.warnings:
         warn(f"{warning.setting} {warning.message}", warning.hint)
     return loaded
 
 
-def check_known_secrets(settings: Settings) -> None:
-    """Refuse a JWT secret that tutorials print. Settings cannot ask `tokens` themselves: imports run the other way."""
-    if settings.jwt_secret is None:
-        return
-    from watchword.tokens import check_shared_secret
-
-    try:
-        check_shared_secret(settings.jwt_secret)
-    except InvalidKey as error:
-        fault = Fault(BY_NAME["jwt_secret"].variable, error.message, "make one with: watchword secret")
-        raise SettingsError((fault,)) from error
-
-
 def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one flag per setting, so that the names on the command line are those of the table.
+    """Give a command one flag for each of these settings, or for all. It receives them as `flags`.
 
-    The command receives them as `flags`. Secrets have no flag, since a command line is visible to every user of the
-    machine; they have one for the file that holds them. Without names: every setting.
+    A secret has a flag for its file only: every user of the machine can read command lines.
     """
     chosen = [setting for setting in SETTINGS if not names or setting.name in names]
     parameters = []
@@ -92,13 +73,13 @@ def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
 
 
 def export_flags(flags: Mapping[str, object], environ: dict[str, str] | os._Environ[str]) -> None:
-    """Put flags into the environment, for worker processes, which read the settings anew. No flag holds a secret."""
+    """Put flags into the environment for worker processes. No flag holds a secret."""
     for name, value in flags.items():
         if value is None:
             continue
         setting = BY_NAME[SECRET_FILES.get(name, name)]
         if setting.secret:
-            environ.pop(setting.variable, None)  # the file given as a flag replaces a secret given as a variable
+            environ.pop(setting.variable, None)  # the flag replaces it
             environ[setting.variable + "_FILE"] = os.path.abspath(str(value))
         else:
             environ[setting.variable] = str(value)

@@ -1,4 +1,4 @@
-"""`watchword restore`: a backup takes the database's place, and everything issued since it was made is refused."""
+"""Replaces the database by a backup and refuses everything issued: `watchword restore`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,54 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from watchword.cli.asking import confirm
+import typer
+
+from watchword.cli.asking import Yes, confirm
+from watchword.cli.db import plain, print_done, refuse_what_was_issued
 from watchword.cli.exits import FAULT, MISSING, CommandError
-from watchword.cli.people import print_json, require_file
-from watchword.cli.restored_backup import plain, print_done, refuse_what_was_issued
-from watchword.clock import SystemClock, rfc3339
-from watchword.identity.restoring import Restored
-from watchword.settings import Settings
-from watchword.storage.sqlite_lock import InUse, alone, held_by_sqlite
-from watchword.storage.sqlite_restore import Unusable, prepared, put_in_place
+from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.opening import require_file
+from watchword.cli.printing import Json, print_json
+
+if TYPE_CHECKING:
+    from watchword.identity.restoring import Restored
 
 _NOTHING = "nothing was changed"
 
 
-def restore(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
-    """Put the backup in place of the database that the settings name, which no process may have open."""
+@takes_settings(*STORAGE, "jwt_secret")
+def restore(
+    *,
+    file: Annotated[str, typer.Argument(help="A backup, as `watchword backup` makes it.", metavar="FILE")],
+    yes: Yes = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """Put a backup in the database's place and keep the former one. Stop the service first. All users log in again."""
+    from watchword.clock import SystemClock, rfc3339
+    from watchword.settings.private_files import make_folder
+    from watchword.storage.sqlite_restore import put_in_place
+
+    settings = load_settings(flags).settings
     path = Path(os.path.realpath(require_file(settings, "pg_restore, then watchword db restored")))
-    file = _backup(name, path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source = _backup(file, path)
+    make_folder(path.parent, "WATCHWORD_DATABASE_URL", tries_writing=True)
     with _alone(path):
-        pass  # ask only where it can be done
-    confirm(_question(file, path), yes=yes)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as Ctrl-C does, which removes the copy
-    with _alone(path), _usable(file, path) as copy:
-        done = refuse_what_was_issued(settings, copy)  # before it is in place: no service ever starts without
+        pass  # ask only where it is possible
+    confirm(_question(source, path), yes=yes)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which removes the copy
+    with _alone(path), _usable(source, path) as copy:
+        done = refuse_what_was_issued(settings, copy)  # before a service can start with it
         _uninterrupted()
         former = put_in_place(copy, path, f"{path.name}.{rfc3339(SystemClock().now()).replace(':', '')}")
     _say(done, path, former, as_json=as_json)
 
 
 def _backup(name: str, path: Path) -> Path:
+    from watchword.storage.sqlite_lock import held_by_sqlite
+
     file = Path(name)
     if not name or not file.exists():
         raise CommandError(f"there is no file {name!a}", "give the file that `watchword backup` made", MISSING)
@@ -46,7 +63,7 @@ def _backup(name: str, path: Path) -> Path:
     if path.exists() and file.samefile(path):
         raise CommandError(f"{file} is the database itself", "give the file that `watchword backup` made", FAULT)
     with file.open("rb"):
-        pass  # raises what `explain` says, before anything is asked
+        pass  # raises before anything is asked
     if held_by_sqlite(file):
         hint = "copy it with `watchword backup`, or end the program that uses it"
         raise CommandError(f"{file} is in use as a database; {_NOTHING}", hint, FAULT)
@@ -60,6 +77,8 @@ def _question(file: Path, path: Path) -> str:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
+    from watchword.storage.sqlite_lock import InUse, alone
+
     try:
         with alone(path):
             yield
@@ -70,6 +89,8 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _usable(file: Path, path: Path) -> Iterator[Path]:
+    from watchword.storage.sqlite_restore import Unusable, prepared
+
     try:
         with prepared(file, path) as copy:
             yield copy
@@ -79,7 +100,7 @@ def _usable(file: Path, path: Path) -> Iterator[Path]:
 
 
 def _uninterrupted() -> None:
-    """What comes now takes a moment, and its outcome is to be told."""
+    """Ignore signals for the last moment: its outcome must be printed."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
 

@@ -1,9 +1,12 @@
-"""`python -m watchword.cli.settings_page`: prints `docs/reference/settings.md`, made from the table of settings."""
+"""Prints `docs/reference/settings.md` from the table of settings."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from watchword.cli.exits import CODES_HELP
-from watchword.settings.table import SETTINGS, Setting
+from watchword.settings.row import Setting
+from watchword.settings.table import SETTINGS
 
 _INTRODUCTION = """\
 # Settings
@@ -45,11 +48,11 @@ _END = f"""
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     return _INTRODUCTION + "".join(_row(setting) for setting in SETTINGS) + _END
 
 
-def _row(setting: Setting) -> str:
+def _row(setting: Setting[Any]) -> str:
     name = f"`{setting.variable}`" + (" (`_FILE`)" if setting.secret else "")
     default = f"`{setting.default}`" if setting.default else setting.otherwise
     return f"| {name} | {default} | {setting.purpose} |\n"

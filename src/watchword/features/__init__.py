@@ -1,1 +1,1 @@
-"""What the product does, one folder per capability. Features do not know each other."""
+"""What the product does, one folder each. Features do not know each other."""

@@ -1,9 +1,9 @@
-"""The guard: protect any Python API with the tokens of a Watchword service, offline, revocable within a second.
+"""Protects any Python API with the tokens of a Watchword service: offline, revoked within a second.
 
-    guard = Guard("https://auth.example", audience="orders")
+    guard = Guard("https://auth.example")
     caller = guard.check(request.headers.get("Authorization"), scopes={"orders:read"})
 
-An adapter for a framework is a file of its name in this package, imported only by those who use it.
+An adapter is a file of its framework's name.
 """
 
 from watchword.guard.bearer import Authorization

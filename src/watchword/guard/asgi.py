@@ -1,8 +1,8 @@
-"""The guard as ASGI middleware: for a whole application, a path prefix or one route, of any framework.
+"""Checks requests as ASGI middleware: for an application, a path prefix or one route.
 
     app = GuardMiddleware(app, guard, prefix="/api", except_paths=["/api/health"])
 
-Behind it `scope["caller"]` and `scope["state"]["caller"]` (Starlette's `request.state.caller`) hold the caller.
+The caller is in `scope["caller"]` and `scope["state"]["caller"]` (`request.state.caller`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import misuse, slips
+from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement
-from watchword.guard.slips import EVERYONE
+from watchword.guard.requirement import Requirement
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,7 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY_VIOLATION: Final = 1008
-"""How a WebSocket is closed where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
+"""Closes a WebSocket where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
 
 _PREFLIGHT: Final = (
     "guard: refused a CORS preflight for %r, which carries no token: the guard stands outside of the CORS middleware, "
@@ -52,16 +53,14 @@ _CORS_LINES: Final = {
 
 
 class GuardMiddleware:
-    """Lets a request through to `app` with its caller, or answers it.
+    """Lets a request through to `app` with its caller, or refuses it.
 
-    Put it inside of CORS middleware: a preflight carries no token, and a page reads a refusal only with CORS headers.
+    Put it inside CORS middleware: a preflight has no token, and a page reads a refusal only with CORS headers.
 
-    :param prefix: only paths under it are guarded, relative to where `app` is mounted; `guard.paths` says how safely.
-    :param except_paths: paths that are not; one that ends in `/*` stands for all below it.
-    :param scopes: each of which the token must have.
-    :param roles: each of which the user must have.
-    :param max_age: seconds that may have passed since the user logged in.
-    :param optional: whether a request without a token passes, with None for a caller. A bad token is still refused.
+    :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`).
+    :param except_paths: paths that need none; `/*` at the end means all below.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
+    :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class GuardMiddleware:
         self._guard = guard
         self._optional = misuse.a_switch(optional, "optional")
         self._preflight_seen = False
-        # What each request needs, one look-up away.
         self._recall = self._needs.recall
         paths = Paths([prefix], except_paths)
         self._paths = None if paths.everything else paths
@@ -91,11 +89,11 @@ class GuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if kind != "http" and kind != "websocket":  # noqa: PLR1714  sooner done than a set is looked up
+        if kind != "http" and kind != "websocket":  # noqa: PLR1714  faster than a set
             await self._live(scope, receive, send)
             return
         if self._paths is None or guards(self._paths, scope):
-            # As `authorization_of` does it: a call less is a hundredth of what a small route takes.
+            # As `authorization_of`, inlined for speed.
             header: Any = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
@@ -119,11 +117,11 @@ class GuardMiddleware:
         await self.app(scope, receive, send)
 
     def _notice_preflight(self, scope: Scope) -> None:
-        """Say once in the log which line to move, where browsers are refused what they ask before they send a token."""
+        """Log once which line to move where a preflight is refused."""
         if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
             return
         self._preflight_seen = True
-        # Its own middleware has an application in the scope; what is wrapped around Litestar is better put inside.
+        # A framework puts its application into the scope.
         line = _CORS_LINES.get(_framework(scope["app"]), _AROUND) if "app" in scope else _AROUND
         if _framework(self.app) == "litestar":
             line = _IN_LITESTAR
@@ -133,12 +131,12 @@ class GuardMiddleware:
         if scope["type"] != "lifespan":
             raise RuntimeError(f"a guard knows nothing of connections of the type {scope['type']!r}")
         self._guard.start()
-        await self.app(scope, receive, send)  # an application without a lifespan raises here and goes on being served
+        await self.app(scope, receive, send)  # raises without a lifespan, and is still served
         await asyncio.to_thread(self._guard.stop)
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks what it may send (CORS), for which it shows no token."""
+    """Return whether a request is a CORS preflight."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 
@@ -148,14 +146,14 @@ def _framework(thing: object) -> str:
 
 
 async def check(needs: Requirement, scope: Scope) -> Caller:
-    """The caller of a request, or an error as in `Guard.check`; for adapters of other frameworks on ASGI."""
+    """Return the caller of a request. :raises WatchwordError: as `Guard.check`."""
     header = authorization_of(scope)
     caller = needs.recall(header)
     return caller if caller is not None else await needs.check_async(header)
 
 
 async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
-    """As `check`, but None where no token is shown. A token that is shown and is not good is still refused."""
+    """Return the caller, or None without a token. A bad token is still refused."""
     try:
         return await check(needs, scope)
     except TokenError as error:
@@ -165,7 +163,7 @@ async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
 
 
 def authorization_of(scope: Scope) -> Authorization:
-    """The Authorization header of a request: its value, or all values if there are several."""
+    """Return the Authorization header: its value, or all values if several."""
     found: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -176,15 +174,14 @@ def authorization_of(scope: Scope) -> Authorization:
 
 
 def guards(paths: Paths, scope: Scope) -> bool:
-    """Whether a request needs a check, whichever way the application behind takes off what it is mounted under.
+    """Return whether a request needs a check, however the application removes its mount point.
 
-    An exception counts only if it is one in every reading. A prefix counts also where it was written as the whole path,
-    with what the application is mounted under: that guards more than was meant, never less.
+    An exception counts only in every reading, a prefix in any: rather too many requests are checked than too few.
     """
     path, root = scope["path"], scope.get("root_path", "")
     if not root:
         return paths.guards(path or "/")
-    if path.startswith(f"{root}/") and root[-1] != "/":  # mostly so, and then there is but one reading
+    if path.startswith(f"{root}/") and root[-1] != "/":  # only one reading
         below = path[len(root) :]
         return paths.guards(below) or (paths.guards(path) and not paths.excepts(below))
     readings = routed_paths(path, root)
@@ -194,9 +191,9 @@ def guards(paths: Paths, scope: Scope) -> bool:
 
 
 def routed_paths(path: str, root: str) -> set[str]:
-    """What an application could route by: one path, unless `root` ends in `/` or is not what `path` begins with.
+    """Return every path that an application could route by.
 
-    Starlette takes off `root` as it is, others without the slash at its end, Litestar all up to where it first stands.
+    Starlette removes `root` as it is, others without its last slash, Litestar all up to its first occurrence.
     """
     anywhere = path.partition(root)[2] if root in path else path
     return {_below(root, path), _below(root.rstrip("/"), path), f"/{anywhere.lstrip('/')}"}
@@ -209,7 +206,7 @@ def _below(root: str, path: str) -> str:
 
 
 def remember(scope: Scope, caller: Caller | None) -> None:
-    """Put the caller where the application finds it."""
+    """Put the caller into the scope."""
     scope["caller"] = caller
     state = scope.get("state")
     if state is None:
@@ -219,7 +216,7 @@ def remember(scope: Scope, caller: Caller | None) -> None:
 
 
 async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer a request with a refusal; a WebSocket's handshake too, where the server can, else it is closed."""
+    """Answer with a refusal, or close a WebSocket if its handshake cannot be answered."""
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"
@@ -231,5 +228,5 @@ async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
 
 
 def raw_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
-    """The headers of a refusal as ASGI wants them."""
+    """Return a refusal's headers for ASGI."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers]

@@ -1,4 +1,4 @@
-"""Who a request comes from: what a guard yields."""
+"""Describes who sends a request."""
 
 from __future__ import annotations
 
@@ -30,14 +30,10 @@ _SCHEMA: Final[dict[str, Any]] = {
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The holder of a verified access token. Deeply immutable, and shared by all requests with the same token.
+    """Describes the user of a verified access token. Immutable; requests with the same token share it.
 
-    To hold one is to hold the outcome of a check, never a token that was merely read. Two are equal when all that they
-    say is; they can be hashed, copied and pickled.
-
-    `user_id` is the token's `sub`, never given to another user; `session_id` its `sid`, None where it was issued to no
-    session; `roles` are the user's when it was issued; `scopes` what it may be used for; `expires_at` its end, in
-    seconds since 1970 UTC; `claims` all that it says.
+    `user_id` is the token's `sub`, never reused; `session_id` its `sid`, or None; `roles` those at issue;
+    `expires_at` seconds since 1970 UTC; `claims` all claims. Callers can be compared, hashed, copied and pickled.
     """
 
     user_id: str
@@ -49,7 +45,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def of(cls, claims: AccessClaims) -> Caller:
-        """The caller that a token's claims tell of."""
+        """Return the caller for a token's claims."""
         return cls(
             user_id=claims.sub,
             session_id=claims.sid,
@@ -60,15 +56,15 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def has_role(self, role: str) -> bool:
-        """Whether the user has this role."""
+        """Return whether the user has a role."""
         return role in self.roles
 
     def has_scope(self, scope: str) -> bool:
-        """Whether the token has this scope."""
+        """Return whether the token has a scope."""
         return scope in self.scopes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it ready for JSON: names in order, claims as the token has them."""
+        """Return everything for JSON, with sorted names."""
         return {
             "user_id": self.user_id,
             "session_id": self.session_id,
@@ -78,13 +74,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "claims": self.claims.to_dict(),
         }
 
-    # Pydantic's protocol, which needs nothing of it imported: FastAPI may answer with a caller, and never read one.
+    # Pydantic's protocol: FastAPI may write a caller, never read one.
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
         _refuse_as_parameter()
-        shown = {"type": "function-plain", "function": cls.to_dict}
-        return {"type": "is-instance", "cls": cls, "serialization": shown}
+        as_dict = {"type": "function-plain", "function": cls.to_dict}
+        return {"type": "is-instance", "cls": cls, "serialization": as_dict}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: object, _handler: object) -> dict[str, Any]:
@@ -92,10 +88,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def _refuse_as_parameter() -> None:
-    """Refuse where FastAPI would take a route's parameter from the request: with a default it would be open to all.
+    """Refuse to be a route's parameter in FastAPI: with a default the route would be open to all.
 
-    Pydantic does not say what a schema is for, so this asks who is asking. Were FastAPI to rename that function, such
-    a route would answer 422 to everything that a client sends in place of a caller.
+    Only the stack says what a schema is for. If FastAPI renames that function, such a route answers 422.
     """
     frame = sys._getframe(2)  # noqa: SLF001
     while frame.f_back is not None:

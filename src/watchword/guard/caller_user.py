@@ -1,4 +1,4 @@
-"""A caller as Django, REST framework and their extensions expect a user: all that they ask, without a database."""
+"""Makes a caller the user that Django and REST framework expect, without a database."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from watchword.guard.caller import Caller
 
 
 class CallerUser:
-    """A caller as `request.user`: it has an id, and no permissions and groups of Django's own.
+    """Stands for a caller as `request.user`, without Django's permissions and groups.
 
-    A subclass may say otherwise, by `has_perm` for one; `CallerAuthentication.user_of` gives it out. Two of them are
-    equal if they are the same user.
+    A subclass may add them (`has_perm`); let `CallerAuthentication.user_of` return it. Equal means the same user.
     """
 
     USERNAME_FIELD = "username"
@@ -33,72 +32,72 @@ class CallerUser:
 
     @property
     def pk(self) -> str:
-        """The user's id; throttles count by it."""
+        """Return the user's id."""
         return self.caller.user_id
 
     id = username = pk
 
     @property
     def groups(self) -> _Nothing:
-        """Django's groups: there are none."""
+        """Return no groups."""
         return _Nothing()
 
     user_permissions = groups
 
     def get_username(self) -> str:
-        """Return the user's id, which is the only name that a token has."""
+        """Return the user's id: a token has no name."""
         return self.pk
 
     natural_key = get_full_name = get_short_name = get_username
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:  # noqa: ARG002  Django's signature
-        """Whether the user has a permission of Django's."""
+        """Return False; a subclass may override it."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: Any = None) -> bool:
-        """Whether the user has each of these. :raises ValueError: one text in place of several, as Django says it."""
+        """Return whether the user has each. :raises ValueError: one text in place of several."""
         if isinstance(perm_list, str) or not isinstance(perm_list, Iterable):
             raise ValueError("perm_list must be an iterable of permissions.")  # noqa: TRY004  Django's error
         return all(self.has_perm(perm, obj) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002  Django's signature
-        """Whether the user has any permission for an application."""
+        """Return False."""
         return False
 
     def get_all_permissions(self, obj: Any = None) -> set[str]:  # noqa: ARG002  Django's signature
-        """Return the user's permissions."""
+        """Return no permissions."""
         return set()
 
     get_user_permissions = get_group_permissions = get_all_permissions
 
     async def ahas_perm(self, perm: str, obj: Any = None) -> bool:
-        """As `has_perm`."""
+        """Do as `has_perm`."""
         return self.has_perm(perm, obj)
 
     async def ahas_perms(self, perm_list: Iterable[str], obj: Any = None) -> bool:
-        """As `has_perms`."""
+        """Do as `has_perms`."""
         return self.has_perms(perm_list, obj)
 
     async def ahas_module_perms(self, app_label: str) -> bool:
-        """As `has_module_perms`."""
+        """Do as `has_module_perms`."""
         return self.has_module_perms(app_label)
 
     async def aget_all_permissions(self, obj: Any = None) -> set[str]:
-        """As `get_all_permissions`."""
+        """Do as `get_all_permissions`."""
         return self.get_all_permissions(obj)
 
     aget_user_permissions = aget_group_permissions = aget_all_permissions
 
     def check_password(self, raw_password: str) -> bool:  # noqa: ARG002  Django's signature
-        """Say no: passwords are the service's."""
+        """Return False: only the service knows passwords."""
         return False
 
     def has_usable_password(self) -> bool:
-        """Say no: passwords are the service's."""
+        """Return False."""
         return False
 
     def set_password(self, *_: Any, **__: Any) -> Never:
-        """Refuse. :raises NotImplementedError: always; a caller is not kept here."""
+        """Refuse. :raises NotImplementedError: always."""
         raise NotImplementedError("A caller is a user of the Watchword service and is not kept in Django's database.")
 
     save = delete = set_password
@@ -114,7 +113,7 @@ class CallerUser:
 
 
 class _Nothing:
-    """What is asked like a manager or a query of Django's and is empty."""
+    """Answers like a Django query that finds nothing."""
 
     def all(self, *_: Any, **__: Any) -> _Nothing:
         """Return nothing."""
@@ -123,11 +122,11 @@ class _Nothing:
     filter = exclude = none = order_by = values = values_list = only = distinct = select_related = all
 
     def exists(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
     def count(self) -> int:
-        """Count none."""
+        """Return 0."""
         return 0
 
     __len__ = count
@@ -138,7 +137,7 @@ class _Nothing:
     last = first
 
     def get(self, *_: Any, **__: Any) -> Never:
-        """Find nothing. :raises ObjectDoesNotExist: always."""
+        """Refuse. :raises ObjectDoesNotExist: always."""
         raise ObjectDoesNotExist("A caller has no groups and no permissions of Django's own.")
 
     def __iter__(self) -> Iterator[Never]:

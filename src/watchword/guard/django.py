@@ -1,14 +1,14 @@
-"""The guard in Django: one for each process, made from the settings when it is first needed.
+"""Protects Django views. Each process makes one guard from the settings.
 
-    WATCHWORD_GUARD = {"issuer": "https://auth.example", "audience": "shop", "protect": ["/api"]}
+    WATCHWORD_GUARD = {"issuer": "https://auth.example", "protect": ["/api"]}
     MIDDLEWARE = [..., "watchword.guard.django.GuardMiddleware"]
 
-    @guarded(scopes="orders:read")          sync and async views; classes by method_decorator(…, name="dispatch")
+    @guarded(scopes="orders:read")          classes by method_decorator(…, name="dispatch")
     def orders(request):
         return JsonResponse({"for": request.caller.user_id})
 
-The settings: what `Guard` takes, by name; `secret` for a shared secret; or `guard`, a Guard or the dotted name of one.
-For the middleware `protect`, `optional` and `except`: lists of paths, or texts with spaces between them.
+WATCHWORD_GUARD takes the options of `Guard`; `secret`, a shared secret; or `guard`, a Guard or its dotted name. The
+middleware takes `protect`, `optional` and `except`: lists of paths, or texts with spaces.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FunctionType
 from typing import Any, Final, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings  # type: ignore[import-untyped]  # Django publishes no types
+from django.conf import settings  # type: ignore[import-untyped]
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
 from django.core.signals import setting_changed  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
@@ -31,12 +31,13 @@ from django.utils.module_loading import import_string  # type: ignore[import-unt
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse
+from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
-from watchword.guard.slips import EVERYONE
+from watchword.guard.requirement import Requirement
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
 
@@ -46,14 +47,11 @@ _FOR_MIDDLEWARE: Final = frozenset({"protect", "optional", "except"})
 _made: list[Guard] = []
 _making = threading.Lock()
 _in_place: list[bool] = []
-"""Not empty where a middleware was made: it may be listed in MIDDLEWARE under another name."""
+"""Not empty once a middleware was made, perhaps under another name."""
 
 
 def get_guard() -> Guard:
-    """The guard of this process. It is made once, before a fork or after it: the guard itself starts anew in a child.
-
-    :raises ImproperlyConfigured: WATCHWORD_GUARD is missing or not usable.
-    """
+    """Return the guard of this process. :raises ImproperlyConfigured: WATCHWORD_GUARD is missing or not usable."""
     if not _made:
         with _making:
             if not _made:
@@ -65,7 +63,7 @@ def get_guard() -> Guard:
 
 @contextmanager
 def use_guard(guard: Guard) -> Iterator[Guard]:
-    """For tests: every view, permission and middleware of this process asks this guard instead, until the end."""
+    """Let all of this process ask this guard for a while: for tests."""
     before = _made.copy()
     _made[:] = [misuse.a_guard(guard, "use_guard")]
     try:
@@ -75,7 +73,7 @@ def use_guard(guard: Guard) -> Iterator[Guard]:
 
 
 def authorization_of(request: HttpRequest) -> Authorization:
-    """The Authorization header of a request; under ASGI and under WSGI Django has joined two of them with a comma."""
+    """Return the Authorization header. Django joins two with a comma."""
     return from_wsgi(request.META.get("HTTP_AUTHORIZATION"))
 
 
@@ -94,17 +92,13 @@ def guarded(
     max_age: int | None = None,
     optional: bool = False,
 ) -> Any:
-    """Decorates a view, sync or async, which is then called for good callers only, with `request.caller`.
+    """Decorate a view, sync or async, to run for good callers only, with `request.caller`.
 
-    A view that needs a caller needs no CSRF token: every request that reaches it has shown a bearer token, which no
-    other site can make a browser send.
+    A view that needs a caller needs no CSRF token: no other site can make a browser send a bearer token.
 
-    :param scopes: each of which the token must have.
-    :param roles: each of which the user must have.
-    :param max_age: seconds that may have passed since the user logged in.
-    :param optional: whether a request without a token passes, with None for a caller. A bad token is still refused.
-    :raises TypeError: something that cannot be meant, with what to write.
-    :raises ValueError: roles or scopes are empty.
+    :param scopes: like `roles` and `max_age` as in `Guard.check`.
+    :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
+    :raises TypeError, ValueError: a slip; the message says what to write.
     """
     if view is not None:
         _check_view(view)
@@ -134,9 +128,8 @@ _FOR_METHOD: Final = (
 
 
 def _check_view(view: Any) -> None:
-    """Refuse what is no view. :raises TypeError: with what to write."""
     misuse.a_view((view,), "guarded", for_class=_FOR_CLASS)
-    if isinstance(view, FunctionType):  # as it is written in a class; a bound method is none
+    if isinstance(view, FunctionType):  # not a bound method
         owner = view.__qualname__.rpartition(".")[0]
         if owner and not owner.endswith("<locals>") and view.__code__.co_varnames[:1] == ("self",):
             raise TypeError(_FOR_METHOD)
@@ -171,7 +164,7 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
 
 
 def _of_caller(request: HttpRequest, answer: Any) -> Any:
-    """Keep caches, such as `cache_page` above the guard, from giving one caller's answer to others."""
+    """Keep caches from giving one caller's answer to others."""
     if isinstance(answer, HttpResponseBase):
         patch_vary_headers(answer, ["Authorization"])
         if request.caller is not None and not answer.has_header("Cache-Control"):
@@ -180,12 +173,12 @@ def _of_caller(request: HttpRequest, answer: Any) -> Any:
 
 
 def _is_async(view: Any) -> bool:
-    """Whether what a view returns is awaited. A class's `dispatch` hands on coroutines and is no coroutine function."""
+    # A class's `dispatch` is no coroutine function.
     return iscoroutinefunction(view) or getattr(_owner(view), "view_is_async", False) is True
 
 
 def _owner(view: Any) -> Any:
-    """The object whose method this is, or None. `method_decorator` binds it in a partial, others may be around that."""
+    """Return a method's object, or None. `method_decorator` binds it in partials."""
     while view is not None:
         view = getattr(view, "func", view)
         owner = getattr(view, "__self__", None)
@@ -196,10 +189,10 @@ def _owner(view: Any) -> Any:
 
 
 class GuardMiddleware:
-    """Guards what lies under the settings' `protect`; every request has a `caller`, which is None elsewhere.
+    """Checks requests for paths under `protect` and sets `request.caller`, None elsewhere.
 
-    Under `optional` a request without a token passes, and a bad token is refused; `except` are paths of either that
-    are left alone. CORS middleware belongs before this one: a preflight carries no token.
+    Under `optional` a request without a token passes, a bad token does not. CORS middleware belongs before this one: a
+    preflight has no token.
     """
 
     sync_capable = True
@@ -215,7 +208,7 @@ class GuardMiddleware:
         self._optional = _paths(options, "optional")
         self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
         _in_place[:] = [True]
-        get_guard()  # a mistake in the settings shows when the site starts; nothing runs or is fetched before a check
+        get_guard()  # raises for wrong settings
         _check_place(options)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -237,13 +230,13 @@ class GuardMiddleware:
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
         if self._protect.guards(request.path_info):
-            request.csrf_processing_done = True  # as for a decorated view: only a bearer of a token gets that far
+            request.csrf_processing_done = True  # the check passes bearer tokens only
             return True
         return self._optional.guards(request.path_info)
 
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """Set `request.caller`, or give the answer that refuses the request."""
+    """Set `request.caller`, or return the refusal."""
     header = authorization_of(request)
     try:
         request.caller = needs.check_optional(header) if optional else needs.check(header)
@@ -253,7 +246,7 @@ def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -
 
 
 async def check_async(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
-    """As `check`, without blocking the event loop."""
+    """Check without blocking the event loop."""
     header = authorization_of(request)
     try:
         request.caller = await (needs.check_optional_async(header) if optional else needs.check_async(header))
@@ -263,14 +256,14 @@ async def check_async(request: HttpRequest, needs: Requirement, *, optional: boo
 
 
 def response(refusal: Refusal) -> HttpResponse:
-    """A refusal as a Django response."""
+    """Return a refusal as a response."""
     return HttpResponse(refusal.body, status=refusal.status, headers=dict(refusal.headers))
 
 
 def _options() -> dict[str, Any]:
     options = getattr(settings, _SETTING, None)
     if not isinstance(options, dict):
-        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …, "audience": …}}')
+        raise ImproperlyConfigured(f'{_SETTING} must be a dict: at least {{"issuer": …}}')
     return dict(options)
 
 
@@ -300,7 +293,7 @@ _STORES: Final = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def _check_place(options: dict[str, Any]) -> None:
-    """Refuse a middleware that guards nothing, or whose answers a cache would keep for all callers alike."""
+    """Refuse a middleware without paths, or behind a cache."""
     if not (options.get("protect") or options.get("optional")):
         raise ImproperlyConfigured(
             f'{_SETTING}: GuardMiddleware guards nothing: name paths, as in "protect": ["/api"], or take it out of '
@@ -314,7 +307,7 @@ def _check_place(options: dict[str, Any]) -> None:
 
 
 def _check_listed(options: dict[str, Any]) -> None:
-    """Refuse paths that no middleware guards: it was forgotten."""
+    """Refuse paths without the middleware that checks them."""
     named = [name for name in ("protect", "optional") if options.get(name)]
     if named and not _in_place and _OURS not in getattr(settings, "MIDDLEWARE", ()):
         raise ImproperlyConfigured(f"{_SETTING}: {named[0]!r} guards nothing: {_OURS} is missing in MIDDLEWARE")
@@ -328,12 +321,12 @@ def _paths(options: dict[str, Any], name: str) -> Paths:
 
 
 def _listed(given: str | Iterable[str]) -> Iterable[str]:
-    """Paths, or one text with spaces in between; an empty text is a path that cannot be, and not no path at all."""
+    # An empty text stays a path, which is refused later.
     return (given.split() or [given]) if isinstance(given, str) else given
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    """In tests: `override_settings(WATCHWORD_GUARD=…)` makes another guard."""
+    """Forget the guard after `override_settings` in tests."""
     if setting == _SETTING:
         for guard in _made:
             guard.stop()

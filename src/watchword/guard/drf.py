@@ -1,4 +1,4 @@
-"""The guard in Django REST framework: an authentication class, and permissions that name scopes and roles.
+"""Protects REST framework views by an authentication class and permissions.
 
     REST_FRAMEWORK = {
         "DEFAULT_AUTHENTICATION_CLASSES": ["watchword.guard.drf.CallerAuthentication"],
@@ -11,8 +11,8 @@
         def get(self, request):
             return Response({"for": request.user.caller.user_id})
 
-The guard is the one of `watchword.guard.django`; its middleware is not needed. Without a token `request.user` is
-Django's AnonymousUser: leave out the permission where the caller is optional.
+The guard is that of `watchword.guard.django`. Without a token `request.user` is Django's AnonymousUser: leave out the
+permission where the caller is optional.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from typing import Any, Final, Never, cast
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
-from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]  # it publishes no types
+from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]
 from rest_framework.exceptions import APIException  # type: ignore[import-untyped]
 from rest_framework.permissions import BasePermission, BasePermissionMetaclass  # type: ignore[import-untyped]
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
 from rest_framework.request import ForcedAuthentication, Request  # type: ignore[import-untyped]
 
+from watchword.authorization import missing
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import bearer
+from watchword.guard.asked import Names, checked_age, checked_names
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import authorization_of, get_guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names, Requirement, checked_age, checked_names
-from watchword.guard.slips import EVERYONE
+from watchword.guard.requirement import Requirement
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
 
@@ -44,17 +45,17 @@ _RETRY: Final = "retry-after"
 _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(permission_classes=[…])"
 
 
-class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an untyped class
-    """`request.user` and `request.auth` from the access token: a user and the `Caller`. No token: someone else's turn.
+class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
+    """Sets `request.user` and `request.auth` (the `Caller`). Without a token the next class is asked.
 
-    To work with users of your own, say which one a caller is by overriding `user_of`.
+    Override `user_of` for your own users.
     """
 
     def __init__(self) -> None:
         _describe()
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
-        """User and caller, or None where no token is shown. :raises RequestRefused: for a token that is not good."""
+        """Return user and caller, or None without a token. :raises RequestRefused: a bad token."""
         needs = get_guard().require()
         _refuse_slips(request)
         _vary(request)
@@ -62,18 +63,18 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]  # an unty
         return None if caller is None else (self.user_of(caller), caller)
 
     def authenticate_header(self, _: Request) -> str:
-        """The challenge where a view wants a user and no token was shown."""
-        return dict(get_guard().refusal(bearer.missing()).headers)[_CHALLENGE]
+        """Return the challenge where a token is missing."""
+        return dict(get_guard().refusal(missing()).headers)[_CHALLENGE]
 
     def user_of(self, caller: Caller) -> Any:
-        """What `request.user` shall be."""
+        """Return the value of `request.user`."""
         return CallerUser(caller)
 
 
-class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped class
-    """The kind of permissions that refuse by themselves, so that REST framework's `~` has nothing to turn round."""
+class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
+    """Makes permissions that raise, so that `~` cannot negate them."""
 
-    def __invert__(cls) -> Any:  # noqa: N805  what REST framework's metaclass makes of permissions is classes
+    def __invert__(cls) -> Any:  # noqa: N805  a metaclass
         raise TypeError(
             f"~{cls.__name__}: a permission of watchword.guard.drf refuses callers who lack something, and would "
             "with `~` refuse all; write one of your own that looks at request.auth.roles or request.auth.scopes"
@@ -83,11 +84,10 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]  # an untyped cl
         raise TypeError(f"permission_classes is a list: [{cls.__name__}]")
 
 
-class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # an untyped class
-    """Only for requests with a good token.
+class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
+    """Permits requests with a good token.
 
-    It answers for itself: what it lacks is said with our codes and challenge. So nothing that stands behind it in
-    `A | B` is asked any more; put it last there. And it cannot be negated: `~HasCaller` is a TypeError.
+    It raises the refusal itself: put it last in `A | B`. `~HasCaller` is a TypeError.
     """
 
     scopes: Names = EVERYONE
@@ -95,7 +95,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
     max_age: int | None = None
 
     def __init_subclass__(cls, **given: Any) -> None:
-        """Look at what a class of the application's asks for. :raises TypeError, ValueError: it cannot be meant."""
+        """Check what a subclass asks for. :raises TypeError, ValueError: a slip."""
         super().__init_subclass__(**given)
         checked_names(cls.scopes, "scopes")
         checked_names(cls.roles, "roles")
@@ -105,7 +105,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
                 raise TypeError(f"guard: {cls.__name__}.{name} asks for nothing; write `{name}s`")
 
     def has_permission(self, request: Request, _: Any) -> bool:
-        """True. :raises RequestRefused: otherwise."""
+        """Return True. :raises RequestRefused: otherwise."""
         needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age)
         _vary(request)
         if isinstance(request.successful_authenticator, ForcedAuthentication):
@@ -117,22 +117,22 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]  # a
         return True
 
     def __call__(self) -> Never:
-        """Refuse to be listed as an object. :raises TypeError: always; REST framework makes the objects itself."""
+        """Refuse to be listed as an object. :raises TypeError: always."""
         raise TypeError(f"permission_classes lists classes: write {type(self).__name__} without parentheses")
 
 
 def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """A permission: a token with each of these scopes (and a log-in not longer ago than `max_age` seconds)."""
+    """Make a permission of scopes, and of the most seconds since log-in."""
     return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """A permission: a user with each of these roles (and a log-in not longer ago than `max_age` seconds)."""
+    """Make a permission of roles, and of the most seconds since log-in."""
     return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
 
 
-class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
-    """A request that the guard turned down; `refusal` is the whole answer, `detail` the problem document."""
+class RequestRefused(APIException):  # type: ignore[misc]
+    """Says that a guard refused a request; `refusal` is the answer, `detail` its problem document."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code, refusal.code)
@@ -141,12 +141,11 @@ class RequestRefused(APIException):  # type: ignore[misc]  # an untyped class
         self.status_code = refusal.status
         self.auth_header = headers.get(_CHALLENGE)
         self.wait = int(headers[_RETRY]) if _RETRY in headers else None
-        # REST framework's exception handler puts a dict into the answer as it is.
         self.detail = msgspec.json.decode(refusal.body)
 
 
-class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
-    """Renders a refusal as it is; what an EXCEPTION_HANDLER of the application made of it, as JSON."""
+class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
+    """Renders a refusal, or what the application's EXCEPTION_HANDLER made of it."""
 
     media_type = "application/problem+json"
 
@@ -154,7 +153,6 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
         self._error = error
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        """The body."""
         if data is not self._error.detail:
             return cast(bytes, super().render(data, accepted_media_type, renderer_context))
         for name, value in self._error.refusal.headers:
@@ -163,7 +161,7 @@ class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]  # an untyped class
 
 
 def _introduce(request: Request, caller: Caller | None) -> None:
-    """Make the caller `request.user` where another authentication class came first, such as that of a session."""
+    """Set the caller where another authentication class came first."""
     for each in request.authenticators:
         if isinstance(each, CallerAuthentication):
             request.user, request.auth = each.user_of(cast(Caller, caller)), caller
@@ -175,7 +173,7 @@ def _introduce(request: Request, caller: Caller | None) -> None:
 
 
 def _check_forced(request: Request, needs: Requirement) -> None:
-    """In tests, after `force_authenticate`: the caller who was given, or a user who has neither scopes nor roles."""
+    """Check the caller of `force_authenticate` in tests. Without one there are no scopes or roles."""
     user, caller = request.user, request.auth
     if not isinstance(caller, Caller):
         caller = getattr(user, "caller", None)
@@ -184,16 +182,22 @@ def _check_forced(request: Request, needs: Requirement) -> None:
             needs.check_needs(caller)
             request.auth = caller
         elif not getattr(user, "is_authenticated", False):
-            raise bearer.missing()
-        elif needs.scopes or needs.roles or needs.max_age is not None:
-            code = "scope_missing" if needs.scopes else "role_missing" if needs.roles else "reauthentication_required"
+            raise missing()
+        elif needs.asked.scopes or needs.asked.roles or needs.asked.max_age is not None:
+            code = (
+                "scope_missing"
+                if needs.asked.scopes
+                else "role_missing"
+                if needs.asked.roles
+                else "reauthentication_required"
+            )
             raise TokenError("force_authenticate was given no caller: user=CallerUser(caller).", code=code)
     except WatchwordError as error:
         raise _refused(request, needs, error) from error
 
 
 def _refuse_slips(request: Request) -> None:
-    """Look for permissions where REST framework does not. :raises ImproperlyConfigured: with the line to write."""
+    """Look for permissions where REST framework does not."""
     view: Any = request.parser_context.get("view")
     handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
     beside = getattr(handler, "permission_classes", None)
@@ -210,7 +214,7 @@ def _shown(handler: Any) -> str:
 
 
 def _vary(request: Request) -> None:
-    """What a view answers is for one caller: caches around it, such as `cache_page`, are told so."""
+    """Keep caches from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
@@ -218,9 +222,8 @@ def _vary(request: Request) -> None:
 
 
 def _describe() -> None:
-    """Tell drf-spectacular of our security scheme, where it has been imported."""
     if "drf_spectacular.extensions" in sys.modules:
-        import watchword.guard.spectacular  # noqa: F401  it is registered by being imported
+        import watchword.guard.spectacular  # noqa: F401  the import registers it
 
 
 def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller | None:
@@ -233,7 +236,7 @@ def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller 
 
 def _refused(request: Request, needs: Requirement, error: WatchwordError) -> RequestRefused:
     refused = RequestRefused(needs.refusal(error))
-    # The negotiated form is for what the view would have answered; a refusal has one form.
+    # A refusal has one form, whatever was negotiated.
     request.accepted_renderer = _ProblemRenderer(refused)
     request.accepted_media_type = _ProblemRenderer.media_type
     return refused

@@ -1,12 +1,12 @@
-"""The guard in FastAPI: security dependencies, which the host's own `/docs` shows with the right token address.
+"""Protects FastAPI routes by security dependencies.
 
 auth = FastAPIGuard(guard)
 
 @app.get("/orders")
 async def orders(caller: Annotated[Caller, auth.required(scopes="orders:read")]): ...
 
-admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group in one line
-caller: Annotated[Caller | None, auth.optional()]                                    None where no token is shown
+admin = APIRouter(prefix="/admin", dependencies=[auth.required(roles="admin")])      a group
+caller: Annotated[Caller | None, auth.optional()]                                    None without a token
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ from starlette.responses import Response
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, raw_headers, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE, FROM_CODE, NO_DEPENDENCY
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
-from watchword.guard.slips import EVERYONE, FROM_CODE
 from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
 
-# So that a route may answer with a caller also where it does not say so: by itself, and inside of something else.
+# So that routes may answer with a caller.
 ENCODERS_BY_TYPE.update({Caller: Caller.to_dict, AccessClaims: AccessClaims.to_dict})
 Caller.__pydantic_serializer__ = TypeAdapter(Caller).serializer  # type: ignore[attr-defined]
 
@@ -67,9 +68,9 @@ _PROBLEM: Final = {
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer.
+    """Says that a guard refused a request; `refusal` is the answer.
 
-    It answers itself as problem document. To answer otherwise, register a handler for this class (or for its status).
+    Register a handler for this class or its status to answer otherwise.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -79,29 +80,26 @@ class RequestRefused(HTTPException):
 
 
 class _NoDependency(Security):
-    """What may be put where a dependency belongs, and is none.
+    """Raises where a route uses it as a dependency.
 
-    FastAPI takes it for one, and asks for what to call or how: that raises where the route is written. Were it not of
-    this class, FastAPI would pass over it in `Annotated[Caller, auth.required]`, and call it with what a stranger's
-    query string holds in `Depends(auth.required)`.
+    It is a `Security`, so that FastAPI reads it. Otherwise FastAPI would ignore it in `Annotated[Caller,
+    auth.required]`, and fill its parameters from a client's query string in `Depends(auth.required)`.
     """
 
     def __init__(self, written: str, right: str) -> None:
         _put(self, slip=f"guard: `{written}` is no dependency{_RIGHT.format(right)}")
 
     @property
-    def dependency(self) -> Any:  # which FastAPI reads first
-        """Nothing. :raises TypeError: with the line to write."""
+    def dependency(self) -> Any:  # FastAPI reads it first
         raise TypeError(self.slip)
 
     __signature__ = dependency
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Nothing. :raises TypeError: with the line to write."""
         raise TypeError(self.slip)
 
     def __get_pydantic_core_schema__(self, *_: Any) -> Any:
-        """For `Annotated[…] | None`, whose inside FastAPI leaves to Pydantic."""
+        """Refuse in `Annotated[…] | None`, which FastAPI leaves to Pydantic."""
         raise TypeError(self.slip)
 
     def __repr__(self) -> str:
@@ -114,7 +112,7 @@ class _NoDependency(Security):
 
 
 class _Maker(_NoDependency):
-    """`auth.required` and `auth.optional`: to be called, and refused by FastAPI without the parentheses."""
+    """Makes dependencies: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
@@ -123,11 +121,9 @@ class _Maker(_NoDependency):
     def __call__(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Any:
-        """Return the dependency, for `Annotated[Caller, …]` and for `dependencies=[…]`.
+        """Return the dependency, for `Annotated[Caller, …]` and `dependencies=[…]`.
 
-        :param scopes: each of which the token must have; `Security(…, scopes=[…])` around it adds more.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`; `Security(…, scopes=[…])` around it adds more.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
@@ -139,9 +135,9 @@ class _Maker(_NoDependency):
 
 
 class _Made(_NoDependency):
-    """What `auth.required()` gives: a dependency as it stands. Around it belongs nothing more.
+    """Is the dependency that `auth.required()` returns, used without `Depends`.
 
-    It is equal to what it calls, so that `app.dependency_overrides[auth.required()]` is found.
+    It equals what it calls, so that `app.dependency_overrides[auth.required()]` works.
     """
 
     def __init__(self, scheme: _Scheme, scopes: list[str], written: str) -> None:
@@ -150,7 +146,6 @@ class _Made(_NoDependency):
 
     @property
     def dependency(self) -> _Scheme:
-        """What FastAPI calls."""
         return self._scheme
 
     def __eq__(self, other: object) -> bool:
@@ -165,14 +160,13 @@ class _Made(_NoDependency):
 class FastAPIGuard(_NoDependency):
     """Makes dependencies of a guard.
 
-    `required(scopes=…, roles=…, max_age=…)` is a dependency that yields the `Caller`, or refuses; `optional(…)` yields
-    None where no token is shown, and refuses a bad one all the same. Called with the same, they give the same.
+    `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None without a token,
+    and still refuses a bad one.
 
-    :param token_url: where `/docs` logs in; the issuer's `/token` if not given.
-    :param scopes: what scopes mean, for `/docs`; those that routes ask for are listed anyway.
-    :param scheme_name: what the security scheme is called in the OpenAPI document.
-    :param paste: whether `/docs` also has a field for a token from elsewhere, for where no one may log in with a
-        password there. FastAPI runs it as a dependency of its own, which costs each request as much as ours does.
+    :param token_url: where `/docs` logs in; by default the issuer's `/token`.
+    :param scopes: what scopes mean, for `/docs`.
+    :param scheme_name: the security scheme's name in the OpenAPI document.
+    :param paste: whether `/docs` also has a field for a token. It costs each request a second dependency.
     """
 
     required: _Maker
@@ -199,7 +193,7 @@ class FastAPIGuard(_NoDependency):
 
     @property
     def guard(self) -> Guard:
-        """The guard that every dependency asks. Tests put another in its place, also when all routes are made."""
+        """Return the guard that all dependencies ask. Tests may replace it."""
         return self._guard
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -211,19 +205,19 @@ class FastAPIGuard(_NoDependency):
 
     @asynccontextmanager
     async def lifespan(self, _: Annotated[Any, FROM_CODE] = None) -> AsyncIterator[None]:
-        """Start the guard with the application, so that not even the first request waits: `FastAPI(lifespan=…)`."""
+        """Run the guard with the application: `FastAPI(lifespan=…)`."""
         self.guard.start()
         yield
         await asyncio.to_thread(self.guard.stop)
 
     def _dependency(self, check_by: _Check, written: str, scopes: Names, roles: Names, max_age: int | None) -> Any:
         needs = slips.needs(self.guard, "FastAPIGuard", scopes, roles, max_age)
-        for scope in sorted(needs.scopes):
+        for scope in sorted(needs.asked.scopes):
             self._flow.scopes.setdefault(scope, "")
-        key = check_by, needs.scopes, needs.roles, needs.max_age
+        key = check_by, needs.asked
         if key not in self._schemes:
             self._schemes[key] = self._kind(needs, check_by, self._oauth2, self._scheme_name)
-        return _Made(self._schemes[key], sorted(needs.scopes), written)
+        return _Made(self._schemes[key], sorted(needs.asked.scopes), written)
 
     _guard: Guard
     _schemes: dict[Any, _Scheme]
@@ -235,14 +229,14 @@ class FastAPIGuard(_NoDependency):
 
 def _put(thing: Security, **attributes: Any) -> None:
     for name, value in attributes.items():
-        object.__setattr__(thing, name, value)  # FastAPI's own class is frozen
+        object.__setattr__(thing, name, value)  # FastAPI's class is frozen
 
 
 _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
 
 
 class _Scheme(SecurityBase):
-    """A requirement that is a security scheme at the same time, so that a request pays for one dependency."""
+    """Is requirement and security scheme in one: a request runs one dependency."""
 
     def __init__(self, needs: Requirement, check_by: _Check, model: OAuth2, scheme_name: str) -> None:
         self.model = model
@@ -252,16 +246,14 @@ class _Scheme(SecurityBase):
 
     @property
     def optional(self) -> bool:
-        """Whether a request without a token passes."""
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        """The caller of a request. :raises RequestRefused: there is none, or not one that may."""
         needs = self.needs
-        if not needs.scopes.issuperset(asked.scopes):
-            # `Security(…, scopes=[…])` around this dependency: what the documentation shows is what is checked.
-            scopes = needs.scopes.union(asked.scopes)
-            needs = replace(needs, scopes=scopes)
+        if not needs.asked.scopes.issuperset(asked.scopes):
+            # `Security(…, scopes=[…])` around this dependency adds scopes.
+            scopes = needs.asked.scopes.union(asked.scopes)
+            needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
         try:
             caller = await self._check(needs, connection.scope)
         except WatchwordError as error:
@@ -271,13 +263,13 @@ class _Scheme(SecurityBase):
 
 
 class _Bearer(SecurityBase):
-    """Shown in `/docs` beside the log-in: a field for a token from elsewhere. Does nothing with requests."""
+    """Adds a field for a token to `/docs`."""
 
     model = HTTPBearer(bearerFormat="JWT", description="An access token of the Watchword service.")
     scheme_name = "AccessToken"
 
     async def __call__(self) -> None:
-        """Nothing: those who depend on this read the header."""
+        """Do nothing: `_SchemeWithField` reads the header."""
 
 
 _BEARER: Final = _Bearer()
@@ -293,7 +285,7 @@ class _SchemeWithField(_Scheme):
         return await super().__call__(connection, asked)
 
 
-# Older releases of FastAPI look for the names in annotations at functions only, and these are called on objects.
+# Older FastAPI resolves annotations of functions only.
 for _each in (_Scheme, _SchemeWithField):
     _each.__call__.__annotations__.update(connection=HTTPConnection, asked=SecurityScopes)
 
@@ -306,17 +298,17 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
 
 
 def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
-    """Add to an operation of the OpenAPI document what FastAPI cannot know: refusals, and that no token is needed."""
-    for status, told in TOLD.items():
-        operation["responses"].setdefault(status, {"description": told, "content": {PROBLEM: {"schema": _PROBLEM}}})
-    shown = operation.get("security", [])
+    """Add refusals, and where no token is needed, to an operation."""
+    for status, text in TOLD.items():
+        operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
+    listed = operation.get("security", [])
     ours = {_Bearer.scheme_name, *(each.scheme_name for each in schemes)}
-    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in shown):
-        shown.insert(0, {})
+    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in listed):
+        listed.insert(0, {})
 
 
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap what describes a route; FastAPI has nothing that a dependency could say such things by."""
+    """Wrap the function that describes a route; no dependency can."""
 
     @wraps(describe)
     def described(*args: Any, **given: Any) -> Any:
@@ -330,7 +322,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`, whose dependencies FastAPI reads with the first request only."""
+    """Wrap `include_router`: FastAPI reads its dependencies late."""
 
     @wraps(include)
     def included(self: APIRouter, *args: Any, **given: Any) -> None:
@@ -346,15 +338,15 @@ def _refuse_slip(given: Any) -> None:
     if isinstance(called, _NoDependency):
         raise TypeError(called.slip)
     if not callable(called):
-        raise TypeError(slips.NO_DEPENDENCY)
+        raise TypeError(NO_DEPENDENCY)
     owner = getattr(called, "__self__", called)
     if owner in _NEVER or isinstance(owner, _NEVER):
-        raise TypeError(slips.NO_DEPENDENCY)
+        raise TypeError(NO_DEPENDENCY)
 
 
 _NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)
 
-# FastAPI offers no place for either.
+# FastAPI has no hook for either.
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
 APIRouter.include_router = _refusing_slips(APIRouter.include_router)  # type: ignore[method-assign]
 
@@ -364,14 +356,13 @@ def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         return WebSocketException(POLICY_VIOLATION, refusal.code)
     if _HANDLERS in scope:
-        # So that no one has to register it. An application's own handler for this class is not replaced; were this
-        # key to go away, FastAPI's handler for HTTPException answers with the same status and headers.
+        # An application's own handler stays. Without this key FastAPI answers with the same status and headers.
         scope[_HANDLERS][0].setdefault(RequestRefused, answer)
     return RequestRefused(refusal)
 
 
 async def answer(connection: HTTPConnection, error: RequestRefused) -> Response:
-    """The refusal as a problem document; `app.add_exception_handler(RequestRefused, answer)` does it by hand."""
+    """Answer with the problem document, in `app.add_exception_handler(RequestRefused, answer)`."""
     refusal = error.refusal
     made = Response(b"" if connection.scope.get("method") == "HEAD" else refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)

@@ -1,16 +1,15 @@
-"""The guard in Flask: on a view, a blueprint or the whole application.
+"""Protects Flask views: one, a blueprint or the whole application.
 
 auth = FlaskGuard(guard)
 
 @app.get("/orders")
-@auth.required(scopes="orders:read")        below the route, so that the guarded view is what gets routed
+@auth.required(scopes="orders:read")        below the route
 def orders():
     return {"for": current_caller.user_id}
 
-auth.protect(blueprint, roles="admin")      a group in one line; `auth.protect(app)` for everything
+auth.protect(blueprint, roles="admin")      a group; `auth.protect(app)` for everything
 
-A refusal is raised, as an HTTPException that carries the answer, so that nothing between the guard and Flask can take
-it for the view's result, and `errorhandler(401)` is asked.
+A refusal is raised as an HTTPException, so that no decorator takes it for a result and `errorhandler(401)` works.
 """
 
 from __future__ import annotations
@@ -40,18 +39,17 @@ from werkzeug.local import LocalProxy
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse
+from watchword.guard.asked import Names
 from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _P = ParamSpec("_P")
-# In the environ and not in `g`, which outlives a request where an application context was pushed by hand. No client
-# can set it: what clients send stands there under `HTTP_…`.
+# In the environ, since `g` can outlive a request. No client can set it: headers begin with `HTTP_`.
 _KEPT: Final = "watchword.caller"
 _OURS: Final = "__watchword_guard__"
 _UNUSED: Final = "watchword.unused"
@@ -61,7 +59,7 @@ _CLASS_LINE: Final = "`decorators = [{}(…)]` inside it (flask-restx: `method_d
 
 
 def find_caller() -> Caller | None:
-    """Who sends this request; None where no token was needed and none was shown."""
+    """Return this request's caller; None where no token was needed or sent."""
     return cast("Caller | None", request.environ.get(_KEPT))
 
 
@@ -73,18 +71,18 @@ def _get_caller() -> Caller:
 
 
 current_caller: Caller = cast(Caller, LocalProxy(_get_caller))
-"""Who sends this request, in a view that needs a caller."""
+"""This request's caller, in a view that needs one."""
 
 
 class FlaskGuard:
-    """Puts a guard before views. Threads and forked workers share nothing but the guard, which is made for it."""
+    """Puts a guard before views. Threads and forked workers may share it."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
 
     @property
     def guard(self) -> Guard:
-        """The guard that every check asks. Tests put another in its place, also when all views have been made."""
+        """Return the guard that all views ask. Tests may replace it."""
         return self._guard
 
     @guard.setter
@@ -94,11 +92,9 @@ class FlaskGuard:
     def required(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """Decorates a view (or an `async` one), which is then called for good callers only.
+        """Decorate a view, sync or async, to run for good callers only.
 
-        :param scopes: each of which the token must have.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`.
         """
         misuse.no_positional(misplaced, "auth.required")
         _made_for_a_request("auth.required")
@@ -107,7 +103,7 @@ class FlaskGuard:
     def optional(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> Callable[[Callable[_P, Any]], Callable[_P, Any]]:
-        """As `required`, but a request without a token passes. A bad token is still refused."""
+        """Decorate likewise, but let a request without a token pass. A bad token is still refused."""
         misuse.no_positional(misplaced, "auth.optional")
         _made_for_a_request("auth.optional")
         return _decorator("auth.optional", _Check(self, optional=True, scopes=scopes, roles=roles, max_age=max_age))
@@ -122,11 +118,11 @@ class FlaskGuard:
         optional: bool = False,
         except_endpoints: Iterable[str] = (),
     ) -> None:
-        """Guard every view of an application or a blueprint, with those that are added later.
+        """Protect every view of an application or a blueprint, also later ones.
 
-        Flask's own answer to OPTIONS passes, for CORS preflights carry no token; no view runs for it.
+        Flask's own answer to OPTIONS passes: CORS preflights have no token.
 
-        :param except_endpoints: endpoints that are left alone, by their whole names (`static`, `shop.prices`).
+        :param except_endpoints: whole names of unprotected endpoints (`static`, `shop.prices`).
         """
         if not isinstance(target, Flask | Blueprint):
             raise TypeError(f"guard: auth.protect(…) takes an application or a blueprint, unlike {target!r}")
@@ -142,16 +138,16 @@ class FlaskGuard:
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer, `data` its problem document.
+    """Says that a guard refused a request; `refusal` is the answer, `data` its problem document.
 
-    It is of werkzeug's class for its status as well (`Unauthorized`, `Forbidden`, …), for which handlers are found.
+    It is also of werkzeug's class for its status, so that Flask finds those handlers.
     """
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
-        self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # what flask-restx answers in its own form
+        self.data: dict[str, Any] = msgspec.json.decode(refusal.body)  # flask-restx answers with it
         super().__init__(self.data["detail"], Response(refusal.body, refusal.status, list(refusal.headers)))
-        # What Flask-SocketIO tells a client whose connection is refused.
+        # For Flask-SocketIO's clients.
         self.error_args = {"message": self.data["detail"], "data": self.data}
 
 
@@ -161,23 +157,21 @@ def _kind(status: int, *more: type[Exception]) -> type[RequestRefused]:
 
 
 def _refused(refusal: Refusal) -> RequestRefused:
-    # To Flask-SocketIO only an error of its own means that a connection is refused; any other is a defect of a handler,
-    # after which the client may be in the rooms already. It is there only where its package has been imported.
+    # Flask-SocketIO refuses a connection only for its own error. After another the client may be in rooms already.
     socketio = sys.modules.get("socketio.exceptions")
     more = (socketio.ConnectionRefusedError,) if socketio is not None else ()
     return _kind(refusal.status, *more)(refusal)
 
 
 class _Check:
-    """What a view needs, asked of the guard that its FlaskGuard has at that moment."""
+    """Checks what a view needs."""
 
     def __init__(self, auth: FlaskGuard, *, optional: bool, **asked: Any) -> None:
         self._auth = auth
         self._optional = optional
-        self._needs = auth.guard.require(**asked)  # a mistake shows where the view is written
+        self._needs = auth.guard.require(**asked)
 
     def __call__(self) -> None:
-        """Keep the caller of this request. :raises RequestRefused: it is not let in."""
         needs, guard = self._needs, self._auth.guard
         if needs.guard is not guard:
             self._needs = needs = replace(needs, guard=guard)
@@ -193,7 +187,7 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
     def decorate(*given: Any) -> Callable[_P, Any]:
         view = misuse.a_view(given, written, for_class=_CLASS_LINE.format(written))
         _made_for_a_request(None)
-        frame = sys._getframe(1)  # noqa: SLF001  here stands the application that may have the bare view already
+        frame = sys._getframe(1)  # noqa: SLF001  the application's
         if misuse.routed_already(view, frame):
             raise _above_the_route(view, written)
 
@@ -202,9 +196,9 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
             check()
             return current_app.ensure_sync(view)(*args, **kwargs)
 
-        # A decorator above copies it with the name, so that it is found on what is routed.
+        # Decorators above copy it.
         setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
-        with suppress(TypeError):  # what no weak reference can be made of
+        with suppress(TypeError):  # not weakly referable
             _bare[view] = written
         return guarded
 
@@ -213,20 +207,17 @@ def _decorator(written: str, check: _Check) -> Callable[[Callable[_P, Any]], Cal
 
 
 _bare: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-"""The functions that a guard was put before, and by which decorator: none of them is to be routed itself."""
+"""The protected functions, each with its decorator. None may be routed."""
 
 
 def _made_for_a_request(written: str | None) -> None:
-    """Keep in mind which decorator was made while a request is answered, until it is put above something."""
+    """Note a decorator made during a request, until it decorates something."""
     if has_request_context():
         request.environ[_UNUSED] = written
 
 
 def _check_last(_: Flask, **__: Any) -> None:
-    """Refuse the answer of a view, or what was asked before it, that made a decorator in place of a check.
-
-    :raises RuntimeError: with what to write.
-    """
+    """Refuse the answer of code that called a decorator in place of a check."""
     if written := request.environ.pop(_UNUSED, None):
         raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
 
@@ -235,13 +226,9 @@ request_finished.connect(_check_last)
 
 
 def _check_first(app: Flask, **_: Any) -> None:
-    """Ask a view's guard before what stands above it, such as a cache that answers in the view's place.
-
-    :raises RequestRefused: as the guard itself would.
-    :raises RuntimeError: what is routed is a view from which its guard was left out.
-    """
+    """Check a view before the decorators above its guard, such as a cache. Refuse a routed bare view."""
     view = app.view_functions.get(request.endpoint or "")
-    # What stands above the guard may answer a preflight: without the view, and without a token.
+    # A decorator above may answer a preflight, which has no token.
     if view is None or request.method == "OPTIONS":
         return
     view_class = getattr(view, "view_class", None)
@@ -259,7 +246,7 @@ request_started.connect(_check_first)
 
 
 def _refuse_beside(view_class: Any) -> None:
-    """Look for decorators of ours where Flask does not. :raises RuntimeError: with the name that it knows."""
+    """Look for our decorators where Flask does not."""
     for name in ("decorator", "method_decorators"):
         given = getattr(view_class, name, ())
         given = (given.values() if isinstance(given, dict) else given) if isinstance(given, Iterable) else (given,)
@@ -268,7 +255,7 @@ def _refuse_beside(view_class: Any) -> None:
 
 
 def _reads(view_class: Any, name: str) -> bool:
-    """Whether what calls a class's methods looks for this name, as flask-restx's does."""
+    """Return whether a class reads this name, as flask-restx's does."""
     calls = getattr(unwrap(view_class.dispatch_request), "__code__", None)
     return calls is None or name in calls.co_names
 
@@ -279,7 +266,7 @@ def _method_of(view_class: Any) -> Any:
 
 
 def _leads_to(other: Any, view: Any) -> bool:
-    """Whether `other` is made of `view`, which is then routed twice: guarded, and on purpose without."""
+    """Return whether `other` wraps `view`, which is then routed twice on purpose."""
     while (other := getattr(other, "__wrapped__", None)) is not None:
         if other is view:
             return True
@@ -294,5 +281,4 @@ def _above_the_route(view: Any, written: str) -> RuntimeError:
 
 
 def _flask_answers() -> bool:
-    """Whether Flask answers by itself, without any view: then there is nothing to guard."""
     return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False) is True

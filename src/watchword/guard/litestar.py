@@ -1,4 +1,4 @@
-"""The guard in Litestar: a plugin, and what Litestar itself calls guards.
+"""Protects Litestar routes by a plugin and Litestar's own guards.
 
 auth = LitestarGuard(guard)
 
@@ -35,12 +35,13 @@ from litestar.routes import BaseRoute
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
-from watchword.guard.requirement import Names, Requirement
+from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["LitestarGuard", "RequestRefused", "answer"]
 
@@ -57,13 +58,13 @@ _HINT: Final = (
 _NO_GUARD: Final = "what stands in `guards` lets all in or none; write guards=[auth.required()]"
 _NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
 _RESPONSES: Final = {
-    int(status): ResponseSpec(Problem, generate_examples=False, description=told, media_type=PROBLEM)
-    for status, told in TOLD.items()
+    int(status): ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM)
+    for status, text in TOLD.items()
 }
 
 
 class RequestRefused(HTTPException):
-    """A request that the guard turned down; `refusal` is the whole answer."""
+    """Says that a guard refused a request; `refusal` is the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
@@ -72,7 +73,7 @@ class RequestRefused(HTTPException):
 
 
 class Required:
-    """A Litestar guard: for `guards=[…]` of a handler, a controller, a router or the application."""
+    """Checks connections, in `guards=[…]` of a handler, controller, router or application."""
 
     optional = False
 
@@ -80,7 +81,7 @@ class Required:
         self.needs = needs
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        """Let the connection pass, with its caller. :raises RequestRefused: there is none, or not one that may."""
+        """Let a connection pass with its caller. :raises RequestRefused: there is no good one."""
         scope = cast(Scope, connection.scope)
         try:
             caller = await self._check(scope)
@@ -93,14 +94,14 @@ class Required:
         scope["user"] = scope["auth"] = caller
 
     def __deepcopy__(self, _: object) -> Required:
-        return self  # Litestar copies handlers with all that they hold; this never changes, and a guard is one
+        return self  # Litestar copies handlers; a replaced guard must reach this object
 
     async def _check(self, scope: Scope) -> Caller | None:
         return await check(self.needs, scope)
 
 
 class Optional(Required):
-    """As `Required`, but a request without a token passes. A bad token is still refused."""
+    """Checks likewise, but lets a request without a token pass. A bad token is still refused."""
 
     optional = True
 
@@ -112,7 +113,7 @@ _R = TypeVar("_R", bound=Required)
 
 
 class _Maker(slips.ToCall, Generic[_R]):
-    """`auth.required` and `auth.optional`: to be called; what they give goes into `guards=[…]`."""
+    """Makes guards for `guards=[…]`: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., _R], name: str) -> None:
         super().__init__(f"guard: `auth.{name}` has to be called: write guards=[auth.{name}()]")
@@ -122,11 +123,9 @@ class _Maker(slips.ToCall, Generic[_R]):
     def __call__(
         self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
     ) -> _R:
-        """Return what to put into `guards=[…]`.
+        """Return a guard for `guards=[…]`.
 
-        :param scopes: each of which the token must have.
-        :param roles: each of which the user must have.
-        :param max_age: seconds that may have passed since the user logged in.
+        :param scopes: like `roles` and `max_age` as in `Guard.check`.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
         if _judging.get():
@@ -135,12 +134,12 @@ class _Maker(slips.ToCall, Generic[_R]):
 
 
 class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
-    """The plugin: starts and stops the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
+    """Runs the guard, answers refusals, provides `caller`, and completes the OpenAPI document.
 
-    `guards=[auth.required(scopes=…, roles=…, max_age=…)]` lets a connection pass with its caller, or refuses it;
-    `auth.optional(…)` lets one without a token pass, with None for a caller.
+    `guards=[auth.required(scopes=…, roles=…, max_age=…)]` passes a connection with its caller, or refuses it;
+    `auth.optional(…)` also passes one without a token, with caller None.
 
-    :param token_url: where the API's documentation logs in; the issuer's `/token` if not given.
+    :param token_url: where the OpenAPI pages log in; by default the issuer's `/token`.
     """
 
     def __init__(self, guard: Guard, *, token_url: str | None = None) -> None:
@@ -153,7 +152,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     @property
     def guard(self) -> Guard:
-        """The guard that every route asks. Tests put another in its place, also when the application is made."""
+        """Return the guard that all routes ask. Tests may replace it."""
         return self._guard
 
     @guard.setter
@@ -163,7 +162,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
             each.needs = replace(each.needs, guard=guard)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Litestar asks while the application is made."""
+        """Add start, stop, answers and `caller` to the application."""
         app_config.on_startup.append(self._start)
         app_config.on_shutdown.append(self._stop)
         handlers = cast("dict[Any, Any]", app_config.exception_handlers)
@@ -174,14 +173,14 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Litestar shows each route: slips are refused, and guarded ones marked so in the OpenAPI document."""
+        """Refuse slips in a route, and mark it in the OpenAPI document."""
         for handler in getattr(route, "route_handlers", None) or [cast(Any, route).route_handler]:
             _refuse_slips(handler)
             if isinstance(handler, HTTPRouteHandler):
                 _mark(handler)
 
     def __deepcopy__(self, _: object) -> LitestarGuard:
-        return self  # as `Required`; where it stands in `guards`, it is refused below
+        return self  # as `Required`
 
     def _start(self) -> None:
         self.guard.start()
@@ -191,7 +190,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
     def _make(self, kind: type[_R], scopes: Names, roles: Names, max_age: int | None) -> _R:
         needs = slips.needs(self.guard, "LitestarGuard", scopes, roles, max_age)
-        for scope in sorted(needs.scopes):
+        for scope in sorted(needs.asked.scopes):
             self._scopes.setdefault(scope, "")
         self._made.append(made := kind(needs))
         return made
@@ -209,10 +208,7 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
 
 
 def _refuse_slips(handler: BaseRouteHandler) -> None:
-    """Look for what was put in place of `auth.required()`.
-
-    :raises ImproperlyConfiguredException: it is there; with what to write.
-    """
+    """Look for slips in place of `auth.required()`."""
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
@@ -224,14 +220,13 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
 
 
 class _Watched:
-    """A guard of the application's own, in which one of ours could be made or called and then never waited for."""
+    """Wraps the application's own Litestar guard: it could make one of ours and never await it."""
 
     def __init__(self, guard: Any) -> None:
         self.func = getattr(guard, "func", guard)
         self._guard = guard
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Call it. :raises ImproperlyConfiguredException: what it gives back had to be waited for, or is ours."""
         mark = _judging.set(True)
         try:
             given = await self._guard(connection, handler)
@@ -260,7 +255,7 @@ def _mark(handler: HTTPRouteHandler) -> None:
     handler.responses = {**_RESPONSES, **(handler.responses or {})}
     if handler.security is not None:
         return
-    scopes = sorted(frozenset[str]().union(*(guard.needs.scopes for guard in guards)))
+    scopes = sorted(frozenset[str]().union(*(guard.needs.asked.scopes for guard in guards)))
     handler.security = [{_SCHEME: scopes}, {_BEARER: []}]
     if all(guard.optional for guard in guards):
         handler.security.insert(0, {})
@@ -270,10 +265,9 @@ _NEVER: Final = (Guard, Requirement, SeenCallers, LitestarGuard, _Maker, GuardMi
 
 
 def provide_caller(request: ASGIConnection[Any, Any, Any, Any]) -> Caller | None:
-    """The caller, as the dependency `caller` of handlers; of a WebSocket's too, which is a `request` to Litestar here.
+    """Return the caller, as the dependency `caller`. Litestar calls a WebSocket `request` here too.
 
-    :raises ImproperlyConfiguredException: there is none, and the handler does not take None. Litestar answers 500, as
-        it would in any case, but without saying why.
+    :raises ImproperlyConfiguredException: there is none, and the handler does not take None.
     """
     caller = cast("Caller | None", request.scope.get("caller"))
     if caller is None and _needs_one(request.route_handler):
@@ -289,7 +283,7 @@ def _needs_one(handler: BaseRouteHandler) -> bool:
 
 
 def answer(request: Request[Any, Any, Any], error: RequestRefused) -> Response[bytes]:
-    """The refusal as a problem document."""
+    """Answer with the problem document."""
     refusal = error.refusal
     headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
     body = b"" if request.method == "HEAD" else refusal.body

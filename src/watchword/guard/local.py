@@ -1,4 +1,4 @@
-"""A service in the same process, as something that judges tokens."""
+"""Verifies tokens by a service in the same process."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from watchword.tokens.revocations import RevocationSet
 
 
 class Local(Protocol):
-    """A service in the same process: it verifies, by its own keys and its own list of revocations."""
+    """Is such a service, with its own keys and revocations."""
 
     def verify(self, token: str) -> AccessClaims:
-        """The claims of a valid access token. :raises TokenError: for any other."""
+        """Return a valid token's claims. :raises TokenError: any other."""
         ...
 
 
 class LocalVerifier:
-    """A service in the same process, as a verifier. It knows the time and what has been revoked by itself."""
+    """Makes a service a verifier."""
 
     __slots__ = ("_verify",)
 
@@ -31,5 +31,5 @@ class LocalVerifier:
         now: int,  # noqa: ARG002  the service has its own clock
         revocations: RevocationSet | None = None,  # noqa: ARG002  and its own list
     ) -> AccessClaims:
-        """The claims of a token that the service accepts. :raises TokenError: for any other."""
+        """Return a valid token's claims. :raises TokenError: any other token."""
         return self._verify(token)

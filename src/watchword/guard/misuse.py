@@ -1,30 +1,24 @@
-"""Slips in writing a guard down, which must be told of where they are written and never leave anything open."""
+"""Finds slips in code that uses a guard. Each raises where it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from inspect import isclass, isroutine, unwrap
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from watchword.guard.guard import Guard
+from watchword.guard.guard import Guard
 
 
 def a_guard(given: object, where: str) -> Guard:
-    """Return the guard that was given. :raises TypeError: it is something else."""
-    from watchword.guard.guard import Guard  # which uses this module itself
-
+    """Return the given guard. :raises TypeError: it is none."""
     if isinstance(given, Guard):
         return given
-    raise TypeError(f"guard: {where} takes a Guard, such as Guard(issuer, audience=…), unlike {_shown(given)}")
+    raise TypeError(f"guard: {where} takes a Guard, such as Guard('https://auth.example'), unlike {_shown(given)}")
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:
-    """Refuse what a decorator was given without a name: a view where parentheses were forgotten, or roles.
-
-    :raises TypeError: with the line to write.
-    """
+    """Refuse arguments without a name: a view without parentheses, or roles. :raises TypeError: there are some."""
     if not given:
         return
     if isroutine(given[0]) or isclass(given[0]):
@@ -36,10 +30,7 @@ def no_positional(given: tuple[object, ...], written: str) -> None:
 
 
 def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callable[..., Any]:
-    """Return the view that is to be guarded.
-
-    :raises TypeError: none, several, a class, or nothing that can be called; with the line to write.
-    """
+    """Return the view to protect. :raises TypeError: it is not one function."""
     if len(given) != 1 or not callable(given[0]):
         raise TypeError(f"guard: {written}(…) decorates a view: write @{written}(…) above `def`")
     if isclass(given[0]):
@@ -50,14 +41,14 @@ def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callab
 
 
 def a_switch(given: object, name: str) -> bool:
-    """Return True or False as it was given. :raises TypeError: for a text such as "no", which would count as True."""
+    """Return a bool. :raises TypeError: another value, such as "no", which counts as True."""
     if not isinstance(given, bool):
         raise TypeError(f"guard: {name} is True or False, unlike {_shown(given)}")
     return given
 
 
 def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
-    """Return several texts. :raises TypeError: for one text, of which every letter would count, or other things."""
+    """Return several texts. :raises TypeError: one text, which would count by letters, or other things."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"guard: {name} is a list of texts, unlike {_shown(given)}")
     listed = frozenset(given)
@@ -68,10 +59,7 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
 
 
 def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
-    """Whether a view that is being decorated in this frame is called by an application or a blueprint there already.
-
-    A view that is guarded later, to be put in the place of the bare one, was written elsewhere.
-    """
+    """Return whether an application or blueprint in this frame routes the view, which is written there, already."""
     code = getattr(unwrap(view), "__code__", None)
     if code is None or code.co_filename != frame.f_code.co_filename:
         return False
@@ -88,7 +76,7 @@ def _routes(place: object, view: object) -> bool:
         return False
     if any(each is view for each in getattr(place, "view_functions", {}).values()):
         return True
-    # A blueprint keeps what is to be done with an application as functions that close over the view.
+    # A blueprint defers its routes as functions that close over the view.
     cells = (
         each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
     )
@@ -96,7 +84,7 @@ def _routes(place: object, view: object) -> bool:
 
 
 def _handlers(socketio: Any) -> Iterator[object]:
-    """What Flask-SocketIO calls: kept in a list until there is a server, and by the server from then on."""
+    """Yield Flask-SocketIO's handlers, before and after there is a server."""
     yield from (each[1] for each in getattr(socketio, "handlers", None) or () if isinstance(each, tuple))
     for events in getattr(getattr(socketio, "server", None), "handlers", {}).values():
         yield from events.values()
@@ -105,7 +93,7 @@ def _handlers(socketio: Any) -> Iterator[object]:
 def _content(cell: Any) -> object:
     try:
         return cell.cell_contents
-    except ValueError:  # it is empty
+    except ValueError:  # empty
         return None
 
 

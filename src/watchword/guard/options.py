@@ -1,17 +1,40 @@
-"""The operator's options of a guard, one row each: what kind of value each takes."""
+"""Lists a guard's options: type, and the message for any other value. `Guard` holds meanings and defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
+
+from watchword.clock import Clock
+from watchword.guard.following.events import OnEvent
+from watchword.guard.standing import StalePolicy
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+else:
+    SSLContext = object  # it is loaded late
+
+
+class _TheIssuer(str):
+    """Says that no audience was written. None or "", as from a missing setting, is an error."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<the issuer>"
+
+
+THE_ISSUER: Final = _TheIssuer()
+"""The default audience. The service's tokens name it too, unless WATCHWORD_AUDIENCE is set."""
+
+
+class _Kind(NamedTuple):
+    fits: Callable[[Any], bool]
+    said: str
 
 
 def _text(value: object) -> bool:
     return isinstance(value, str) and value == value.strip()
-
-
-def _or_none(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or kind(value)
 
 
 def _switch(value: object) -> bool:
@@ -30,27 +53,56 @@ def _checks_certificates(value: Any) -> bool:
     return bool(getattr(value, "verify_mode", 0)) and getattr(value, "check_hostname", False) is True
 
 
-_KINDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "issuer": (_text, "one text without spaces around it: the service's public URL"),
-    "audience": (_text, "one text without spaces around it: what this API is called in `aud`"),
-    "url": (_or_none(_text), "one text without spaces around it, or None"),
-    "guard_key": (_or_none(lambda value: isinstance(value, str)), "a text, or None"),
-    "algorithms": (_texts, 'a list of names, such as ("ES256",)'),
-    "leeway": (lambda value: type(value) is int, "a number of whole seconds"),
-    "revocations": (_switch, "True or False"),
-    "max_stale": (_number, "a number of seconds"),
-    "allow_private_networks": (_switch, "True or False"),
-    "plain_http": (_switch, "True or False"),
-    "tls": (_or_none(_checks_certificates), "an ssl.SSLContext that checks certificates and names, or None"),
-    "clock": (_or_none(lambda value: callable(getattr(value, "now", None))), "an object with now(), or None"),
-    "on_event": (_or_none(callable), "a function of a name and fields, or None"),
+def _or_none(fits: Callable[[Any], bool], said: str) -> _Kind:
+    return _Kind(lambda value: value is None or fits(value), f"{said}, or None")
+
+
+_SWITCH: Final = _Kind(_switch, "True or False")
+_POLICY: Final = _Kind(lambda value: isinstance(value, str), "open or closed")
+
+
+class Options(TypedDict, total=False):
+    """Lists the options of every guard that follows a service."""
+
+    audience: Annotated[str, _Kind(_text, "one text without spaces around it: what this API is called in `aud`")]
+    url: Annotated[str | None, _or_none(_text, "one text without spaces around it")]
+    guard_key: Annotated[str | None, _or_none(lambda value: isinstance(value, str), "a text")]
+    leeway: Annotated[int, _Kind(lambda value: type(value) is int, "a number of whole seconds")]
+    revocations: Annotated[bool, _SWITCH]
+    max_stale: Annotated[float, _Kind(_number, "a number of seconds")]
+    stale: Annotated[StalePolicy, _POLICY]
+    allow_private_networks: Annotated[bool, _SWITCH]
+    plain_http: Annotated[bool, _SWITCH]
+    tls: Annotated[
+        SSLContext | None, _or_none(_checks_certificates, "an ssl.SSLContext that checks certificates and names")
+    ]
+    clock: Annotated[
+        Clock | None, _or_none(lambda value: callable(getattr(value, "now", None)), "an object with now()")
+    ]
+    on_event: Annotated[OnEvent | None, _or_none(callable, "a function of a name and fields")]
+
+
+class AllOptions(Options, total=False):
+    """Adds what each constructor of a guard sets itself."""
+
+    issuer: Annotated[str, _Kind(_text, "one text without spaces around it: the service's public URL")]
+    algorithms: Annotated[Collection[str], _Kind(_texts, 'a list of names, such as ("ES256",)')]
+
+
+_KINDS: Final[dict[str, _Kind]] = {
+    name: row.__metadata__[0] for name, row in get_type_hints(AllOptions, include_extras=True).items()
 }
 
 
-def check_kinds(**given: Any) -> None:
-    """Refuse a value of the wrong kind, which would be noticed late or never. :raises TypeError: it says which."""
+def checked(given: AllOptions) -> AllOptions:
+    """Return the options with the audience filled in. :raises TypeError: a wrong type, or an unknown name."""
+    if given.get("audience") is THE_ISSUER:
+        given = {**given, "audience": given["issuer"]}
     for name, value in given.items():
-        fits, kind = _KINDS[name]
+        if name not in _KINDS:
+            raise TypeError(f"guard: there is no option {name!r}")
+        fits, said = _KINDS[name]
         if not fits(value):
             shown = "" if name == "guard_key" else f", unlike {value!r:.100}"
-            raise TypeError(f"guard: {name} is {kind}{shown}")
+            raise TypeError(f"guard: {name} is {said}{shown}")
+    return given

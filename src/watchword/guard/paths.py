@@ -1,4 +1,4 @@
-"""Which requests a path prefix guards: at least all that the application behind it could take for one of them."""
+"""Decides which paths a prefix covers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# What one application leaves as it is and another decodes, collapses, resolves or cuts off.
+# Some applications decode, collapse, resolve or cut off these.
 _AMBIGUOUS: Final = re.compile(r"//|/\.\.?(?:/|\Z)|[%\\;\x00-\x1f\x7f]")
 _BELOW: Final = "/*"
-# What patterns, addresses and routes are written with, and no path holds.
+# Patterns, addresses and routes have these; no path does.
 _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
 
 class Paths:
-    """Path prefixes, segment by segment: `/api` guards `/api` and `/api/…`, not `/apix`.
+    """Compares paths with prefixes, segment by segment: `/api` covers `/api` and `/api/…`, not `/apix`.
 
-    How the application behind reads a path is not known, so no one gets around a prefix by writing it otherwise:
-    letters are compared without case, and a path that can be read in more than one way (`//`, `/./`, `/../`, `%`
-    after decoding, a backslash, `;`, control characters) is guarded wherever it seems to lead.
+    No other spelling gets around a prefix. Case is ignored. An ambiguous path (`//`, `/./`, `/../`, `%` after
+    decoding, a backslash, `;`, control characters) always needs a token.
 
-    :param prefixes: `/` is everything; none at all is nothing.
-    :param except_paths: paths that need no token, letter by letter; one that ends in `/*` stands for all below it.
-    :raises ValueError: a prefix or exception that is not a plain path, or an exception for the whole of a prefix.
+    :param prefixes: `/` is everything; no prefix is nothing.
+    :param except_paths: exact paths that need no token; `/*` at the end means all below.
+    :raises ValueError: not a plain path, or an exception for a whole prefix.
     """
 
     __slots__ = ("_below", "_everything", "_exact", "_except_below", "_except_exact", "_nothing")
@@ -44,17 +43,17 @@ class Paths:
 
     @property
     def everything(self) -> bool:
-        """Whether every path is guarded, so that none need be looked at."""
+        """Return whether every path needs a token."""
         return self._everything and not self._except_exact and not self._except_below
 
     def excepts(self, path: str) -> bool:
-        """Whether a path is an exception, which is taken letter by letter."""
+        """Return whether a path is an exception."""
         if path in self._except_exact:
             return True
         return bool(self._except_below) and path.startswith(self._except_below) and not _AMBIGUOUS.search(path)
 
     def guards(self, path: str) -> bool:
-        """Whether a request for this path (decoded, without what the application is mounted under) needs a check."""
+        """Return whether a path needs a check. It is decoded, and without the mount point."""
         if self._nothing or path in self._except_exact:
             return False
         if _AMBIGUOUS.search(path):

@@ -1,31 +1,27 @@
-"""Callers that a guard has checked before, by what they showed: most requests are answered from here.
+"""Remembers callers by the header or token that they sent. Most requests are answered from here.
 
-Nothing is taken on trust for a while. An entry names the verifier (policy and keys) that found the token good and the
-state of the list of revocations that did not refuse it. It counts only while that very verifier is in force and only
-in the token's own lifetime; and where the list has changed, the token is looked up in it again.
+An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. A changed list
+of revocations is asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from watchword.clock import STEP_BACK, Clock, SystemClock
-from watchword.errors import TokenError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
-from watchword.guard.requirement import Names, names
 from watchword.guard.standing import Standing
 from watchword.tokens.cache import TokenCache
-from watchword.tokens.verify import Verifier, check_needs, revoked
+from watchword.tokens.needs import NOTHING, Needs
+from watchword.tokens.verify import Verifier, revoked
 
-_NONE: Final[frozenset[str]] = frozenset()
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
-"""What callers are judged by: keys and revocations, the time in two readings, and how early a caller is forgotten."""
+"""What callers are judged by: standing, two readings of the time, and the margin before a token's end."""
 
 
 class SeenCallers:
-    """Tells who shows a token, and remembers it of the good ones. Threads may share it, without a lock."""
+    """Finds the caller of a token, and remembers good ones. Threads share it without a lock."""
 
     __slots__ = ("_cache", "_margin", "_read", "_standing", "now")
 
@@ -34,8 +30,8 @@ class SeenCallers:
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self.now = clock.now
-        # The machine's clock is read as it is, which costs half of what `now` does. It does not stand still where it is
-        # set back a little, so in the last seconds of its life, to which that could lead back, no token is recalled.
+        # `read` is twice as fast as `now`, but may go back a little and revive an expired token. So no token is
+        # recalled in its last seconds.
         self._read, self._margin = clock.now, 0
         if type(clock) is SystemClock:
             self._read, self._margin = clock.read, STEP_BACK
@@ -43,22 +39,16 @@ class SeenCallers:
 
     @property
     def basis(self) -> Basis:
-        """What this judges by."""
+        """Return what callers are judged by."""
         return self._standing, self.now, self._read, self._margin
 
     def judge_by(self, basis: Basis) -> None:
-        """Judge by something else from now on, and forget who was seen."""
+        """Replace the basis, and forget who was seen."""
         self._standing, self.now, self._read, self._margin = basis
         self._cache = TokenCache()
 
-    def recall(
-        self,
-        shown: Authorization,
-        roles: Names = _NONE,
-        scopes: Names = _NONE,
-        max_age: int | None = None,
-    ) -> Caller | None:
-        """Who shows this and may have what is asked for, if that is certain at once; None: see what `verify` says."""
+    def recall(self, shown: Authorization, needs: Needs = NOTHING) -> Caller | None:
+        """Return the caller if that is certain at once, or None: ask `verify`."""
         try:
             seen = self._cache.young.get(shown)  # type: ignore[arg-type]
         except TypeError:  # several headers
@@ -74,22 +64,12 @@ class SeenCallers:
         ):
             return None
         caller = seen.caller
-        if (roles or scopes or max_age is not None) and not _may(caller, roles, scopes, max_age, self.now()):
+        if needs is not NOTHING and needs.lack(caller.claims, now=self.now()) is not None:
             return None
         return caller
 
-    def verify(
-        self,
-        shown: Authorization,
-        token: str,
-        roles: frozenset[str] = _NONE,
-        scopes: frozenset[str] = _NONE,
-        max_age: int | None = None,
-    ) -> Caller:
-        """Who the holder of a token is; if it is good, it is remembered by what was shown.
-
-        :raises TokenError: as `Guard.check`.
-        """
+    def verify(self, shown: Authorization, token: str, needs: Needs) -> Caller:
+        """Return a token's caller, and remember it by what was sent. :raises TokenError: as `Guard.check`."""
         now, standing = self.now(), self._standing
         seen = self._find(shown)
         if seen is None or seen.verifier is not standing.verifier:
@@ -100,12 +80,12 @@ class SeenCallers:
             if not seen.passes(standing):
                 raise revoked()
             caller = seen.caller
-        _check(caller, roles, scopes, max_age, now)
+        needs.check(caller.claims, now=now)
         return caller
 
-    def check_needs(self, caller: Caller, roles: Names, scopes: Names, max_age: int | None) -> None:
-        """Whether a caller who was checked already has what is needed. :raises TokenError: something is missing."""
-        _check(caller, names(roles), names(scopes), max_age, self.now())
+    def check_needs(self, caller: Caller, needs: Needs) -> None:
+        """Check that a known caller has what is needed. :raises TokenError: something is missing."""
+        needs.check(caller.claims, now=self.now())
 
     def _find(self, shown: Authorization) -> _Seen | None:
         try:
@@ -114,7 +94,7 @@ class SeenCallers:
             return None
 
     def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
-        # The state is read before the list is asked: what is added meanwhile makes another, and is looked up next time.
+        # The state before the list: after an addition in between the next request looks again.
         revocations = self._standing.revocations
         state, verifier = revocations.state, self._standing.verifier
         caller = Caller.of(verifier.verify(token, now=now, revocations=revocations))
@@ -124,8 +104,6 @@ class SeenCallers:
 
 
 class _Seen:
-    """A caller, and what it was checked by."""
-
     __slots__ = ("caller", "list_state", "recalled_until", "valid_from", "valid_until", "verifier")
 
     def __init__(self, caller: Caller, verifier: Verifier, list_state: object, margin: int) -> None:
@@ -133,31 +111,14 @@ class _Seen:
         self.verifier = verifier
         self.list_state = list_state
         valid_from, valid_until = verifier.validity(caller.claims)
-        # As the clock's reading is: floats are compared twice as fast with each other as with integers, and are exact.
+        # Floats, as the clock gives: they are exact, and compare faster than with integers.
         self.valid_from, self.valid_until = float(valid_from), float(valid_until)
         self.recalled_until = self.valid_until - margin
 
     def passes(self, standing: Standing) -> bool:
-        """Whether the list of revocations lets it pass."""
         revocations = standing.revocations
-        state = revocations.state  # before the list is asked, as above
+        state = revocations.state  # before the list, as above
         if revocations.refuses(self.caller.claims):
             return False
         self.list_state = state
         return True
-
-
-def _may(caller: Caller, roles: Names, scopes: Names, max_age: int | None, now: int) -> bool:
-    try:
-        _check(caller, names(roles), names(scopes), max_age, now)
-    except TokenError:
-        return False
-    return True
-
-
-def _check(caller: Caller, roles: frozenset[str], scopes: frozenset[str], max_age: int | None, now: int) -> None:
-    check_needs(caller.claims, roles=roles, scopes=scopes)
-    # A token that does not say when its user logged in cannot show that it was recently.
-    auth_time = caller.claims.auth_time
-    if max_age is not None and (auth_time is None or now - auth_time > max_age):
-        raise TokenError("This needs a more recent log-in.", code="reauthentication_required")

@@ -1,55 +1,23 @@
-"""Slips where a guard is handed to a framework that calls what it is given with what it finds in requests."""
+"""Finds slips where a framework would call a guard's methods with data of requests."""
 
 from __future__ import annotations
 
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Never, Self
+from typing import Final, Never, Self
 
 from watchword.guard import misuse
-
-if TYPE_CHECKING:
-    from watchword.guard.guard import Guard
-    from watchword.guard.requirement import Names, Requirement
-
-
-class _FromCode:
-    """Marks parameters that no request may fill, by Pydantic's protocol: FastAPI then refuses the route.
-
-    Without it `Depends(guard.verify)` would take tokens from query strings, and `Depends(guard.require)` let all pass.
-    """
-
-    def __get_pydantic_core_schema__(self, *_: Any) -> Never:
-        raise TypeError(NO_DEPENDENCY)
-
-
-class _Everyone(tuple[str, ...]):
-    """No roles or scopes asked for, because none were written; unlike an empty list that was."""
-
-    __slots__ = ()
-
-
-NO_DEPENDENCY: Final = (
-    "guard: this is no dependency for FastAPI; with auth = FastAPIGuard(guard) write "
-    "`caller: Annotated[Caller, auth.required()]` or `dependencies=[auth.required()]`"
-)
-FROM_CODE: Final = _FromCode()
-EVERYONE: Final = _Everyone()
+from watchword.guard.asked import Names
+from watchword.guard.guard import Guard
+from watchword.guard.requirement import Requirement
 
 
 def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None) -> Requirement:
-    """Return what a route needs, as it was written.
-
-    :raises TypeError: no guard, or names or an age that are none.
-    :raises ValueError: an empty list, as of a setting that is missing: every caller would do.
-    """
+    """Return what a route needs. :raises TypeError: wrong types. :raises ValueError: an empty list of names."""
     return misuse.a_guard(guard, where).require(scopes=scopes, roles=roles, max_age=max_age)
 
 
 def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
-    """Refuse what was given without a name: roles or scopes, or what a framework calls a guard with.
-
-    :raises TypeError: with the line to write.
-    """
+    """Refuse arguments without a name, as from a framework. :raises TypeError: says what to write."""
     if misplaced and isinstance(misplaced[0], str | list | tuple | set | frozenset):
         raise TypeError(f'guard: roles or scopes? Write {written}(roles="…"), unlike {written}({misplaced[0]!r:.100})')
     if misplaced:
@@ -62,25 +30,22 @@ _HANDLING: Final = {
     ("starlette.routing", "Route.handle"),
     ("starlette.routing", "WebSocketRoute.handle"),
     ("starlette.middleware.base", "BaseHTTPMiddleware.__call__"),
-    ("anyio._backends._asyncio", "WorkerThread.run"),  # where they call what is not `async`
+    ("anyio._backends._asyncio", "WorkerThread.run"),  # for what is not `async`
 }
 
 
 def for_a_request(frame: FrameType | None) -> bool:
-    """Whether FastAPI or Starlette runs this frame to answer a request: what is made there is looked at by none.
-
-    A module that is imported by then is not part of it: what stands there is written for all requests.
-    """
+    """Return whether FastAPI or Starlette runs this frame for a request. A module imported meanwhile does not count."""
     while frame is not None and frame.f_code.co_name != "<module>":
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
-            scope = frame.f_locals.get("scope")  # a start passes through some of them too
+            scope = frame.f_locals.get("scope")  # a lifespan passes here too
             return not (isinstance(scope, dict) and scope.get("type") == "lifespan")
         frame = frame.f_back
     return False
 
 
 class ToCall:
-    """A method that a framework must not get without its parentheses; one that asks for its signature is told so."""
+    """Raises where a framework reads its signature: the parentheses are missing."""
 
     def __init__(self, hint: str) -> None:
         self.hint = hint
@@ -90,4 +55,4 @@ class ToCall:
         raise TypeError(self.hint)
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # frameworks copy what they are given, before they look at it
+        return self  # frameworks copy first

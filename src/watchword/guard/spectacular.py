@@ -1,4 +1,4 @@
-"""The security scheme of `CallerAuthentication` for drf-spectacular, registered by being imported."""
+"""Describes `CallerAuthentication` to drf-spectacular. The import registers it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
-class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # it is partly typed
-    """A bearer token, under the name that the FastAPI adapter gives it."""
+class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes a bearer token, by the same name as the FastAPI adapter."""
 
     target_class = "watchword.guard.drf.CallerAuthentication"
     match_subclasses = True
     name = "AccessToken"
 
     def get_security_definition(self, _: Any) -> dict[str, str]:
-        """Describe it for the OpenAPI document."""
+        """Return the scheme."""
         description = "An access token of the Watchword service."
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}

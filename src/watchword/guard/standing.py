@@ -1,7 +1,6 @@
-"""What a guard knows right now: the object that every request reads, and that the follower replaces pieces of.
+"""Holds what a guard knows now. Requests read it without a lock; the follower replaces its parts.
 
-Requests take no lock. Each attribute is one reference, exchanged in one step; what belongs together (policy, keys and
-the tokens verified under them) is inside one object.
+Each attribute is one reference: what belongs together (policy, keys, verified tokens) is replaced together.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NOT_NOW: Final = float("-inf")
 
 
 class TokenVerifier(Protocol):
-    """What judges a token: `watchword.tokens.Verifier`, or a service in the same process."""
+    """Is `watchword.tokens.Verifier`, or a service in the same process."""
 
     def verify(
         self,
@@ -29,16 +28,15 @@ class TokenVerifier(Protocol):
         now: int,
         revocations: RevocationSet | None = None,
     ) -> AccessClaims:
-        """The claims of an acceptable token. :raises TokenError: for any other."""
+        """Return a good token's claims. :raises TokenError: any other token."""
         ...
 
 
 class Standing:
-    """Verifier, list of revocations, and until when both may be relied on without asking anyone.
+    """Holds verifier and revocations, and until when requests may rely on both.
 
-    `settled_until` is a time of `clock.elapsed`, and `recall_until` one of the wall clock, which requests read anyway.
-    `ALWAYS`: nothing can change that. `NOT_NOW`: something has to be seen to first (nothing was started yet, no keys,
-    no list, or this is a new process after a fork). `strict`: both are looked at for each request.
+    `settled_until` is a time of `clock.elapsed`, `recall_until` of the wall clock. `NOT_NOW`: the next request asks the
+    follower first. `strict`: each request checks both clocks.
     """
 
     __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")
@@ -50,25 +48,25 @@ class Standing:
         self.settle(NOT_NOW, NOT_NOW)
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
-        """Set until when both may be relied on, by either clock."""
+        """Set until when requests may rely on both."""
         self.settled_until, self.recall_until = until, wall
 
     def unsettle(self) -> None:
-        """Let the next request see to something first."""
+        """Let the next request ask the follower first."""
         self.settle(NOT_NOW, NOT_NOW)
 
     def settled(self, wall: float) -> bool:
-        """Whether both may be relied on without asking anyone, when the wall clock shows this."""
+        """Return whether requests may rely on both at this wall-clock time."""
         return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 
 def not_ready() -> Unready:
-    """The refusal of a guard that has no keys or no list yet."""
+    """Return the refusal of a guard without keys or list."""
     return Unready("This service cannot check access tokens yet. Try again in a moment.", code="guard_not_ready")
 
 
 def stale() -> Unready:
-    """The refusal of a guard whose list is too old, where it was told to close then."""
+    """Return the refusal for `stale="closed"` and an old list."""
     return Unready(
         "This service cannot find out at present which access tokens have been revoked.",
         code="revocations_stale",

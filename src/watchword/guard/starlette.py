@@ -1,11 +1,11 @@
-"""The guard in Starlette: per route or group of routes, or as a backend of Starlette's own AuthenticationMiddleware.
+"""Protects Starlette routes, or is a backend of Starlette's AuthenticationMiddleware.
 
 Route("/orders", orders, middleware=[guarded(guard, scopes="orders:read")])      one route
 Mount("/admin", routes=[…], middleware=[guarded(guard, roles="admin")])          a group
-request.state.caller                                                             who asks
+request.state.caller
 
-Starlette(middleware=[authentication(guard)])                                    the caller is optional everywhere
-@requires(["orders:read", "role:admin"])                                         Starlette's own decorator
+Starlette(middleware=[authentication(guard)])                                    optional everywhere
+@requires(["orders:read", "role:admin"])
 request.user.caller
 """
 
@@ -23,11 +23,11 @@ from starlette.responses import Response
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, remember
+from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Names
-from watchword.guard.slips import EVERYONE
 
 __all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]
 
@@ -39,15 +39,14 @@ _HINT: Final = (
 
 
 class _Made(Middleware):
-    """Middleware for a list, which someone may take for a decorator."""
+    """Is middleware, and refuses to be a decorator."""
 
     def __call__(self, *_: object) -> Never:
-        """Nothing. :raises TypeError: with the line to write."""
         raise TypeError(_HINT)
 
 
 class _Guarded:
-    """What `guarded` is: to be called, and an error where Starlette finds it as it is in `middleware=[…]`."""
+    """Makes `guarded` callable, and an error in `middleware=[…]` without parentheses."""
 
     def __call__(
         self,
@@ -58,14 +57,14 @@ class _Guarded:
         max_age: int | None = None,
         optional: bool = False,
     ) -> Middleware:
-        """Return what a `Route`, `Mount`, `Router` or `Starlette` takes as `middleware=[…]`; as `GuardMiddleware`."""
+        """Return `GuardMiddleware` for a `Route`, `Mount`, `Router` or `Starlette`."""
         slips.by_name(misplaced, "guarded", _HINT)
-        if callable(guard):  # which it is as a decorator
+        if callable(guard):  # used as a decorator
             raise TypeError(_HINT)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
         asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
-        GuardMiddleware(_no_application, guard, **asked)  # so that a slip shows here; Starlette may make it much later
+        GuardMiddleware(_no_application, guard, **asked)  # a slip must raise here
         return _Made(GuardMiddleware, guard=guard, **asked)
 
     def __iter__(self) -> Never:
@@ -79,34 +78,34 @@ guarded: Final = _Guarded()
 
 
 def authentication(guard: Guard) -> Middleware:
-    """Starlette's AuthenticationMiddleware with a guard behind it: what `Starlette(middleware=[…])` takes."""
+    """Return AuthenticationMiddleware with a guard, for `Starlette(middleware=[…])`."""
     return _Made(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
 
 
 class CallerUser(BaseUser):
-    """A caller as Starlette's `request.user`."""
+    """Stands for a caller as Starlette's `request.user`."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
 
     @property
     def is_authenticated(self) -> bool:
-        """Always: there is a `CallerUser` for verified tokens only."""
+        """Return True: only verified tokens have a `CallerUser`."""
         return True
 
     @property
     def display_name(self) -> str:
-        """The user's id, since a token holds no name."""
+        """Return the user's id: a token has no name."""
         return self.caller.user_id
 
     @property
     def identity(self) -> str:
-        """The user's id."""
+        """Return the user's id."""
         return self.caller.user_id
 
 
 class RequestRefused(AuthenticationError):
-    """A token that is not accepted; `refusal` is the answer."""
+    """Says that a token was refused; `refusal` is the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -114,17 +113,17 @@ class RequestRefused(AuthenticationError):
 
 
 class GuardBackend(AuthenticationBackend):
-    """Who sends a request, for Starlette's AuthenticationMiddleware. No token: Starlette's UnauthenticatedUser.
+    """Authenticates for AuthenticationMiddleware. Without a token the user is an UnauthenticatedUser.
 
-    The credentials are `authenticated`, the token's scopes, and the user's roles as `role:<name>`. A scope of the
-    token that begins with `role:` is left out, so that no client can give itself a role by asking for a scope.
+    The credentials are `authenticated`, the token's scopes, and roles as `role:<name>`. Scopes `role:…` are left out:
+    no client can get a role by asking for a scope.
     """
 
     def __init__(self, guard: Guard) -> None:
         self._needs = misuse.a_guard(guard, "authentication").require()
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """Credentials and user. :raises RequestRefused: for a token that is not accepted."""
+        """Return credentials and user. :raises RequestRefused: for a bad token."""
         try:
             caller = await check_optional(self._needs, conn.scope)
         except WatchwordError as error:
@@ -134,20 +133,20 @@ class GuardBackend(AuthenticationBackend):
 
 
 def credentials(caller: Caller) -> list[str]:
-    """What `requires` compares."""
+    """Return the names for `requires`."""
     scopes = [scope for scope in caller.scopes if not scope.startswith("role:") and scope != "authenticated"]
     return ["authenticated", *scopes, *(f"role:{role}" for role in caller.roles)]
 
 
 def answer(_: HTTPConnection, error: Exception) -> Response:
-    """The `on_error` of AuthenticationMiddleware, for this backend's errors."""
+    """Answer this backend's errors, for `on_error`."""
     if not isinstance(error, RequestRefused):
         raise error
     return response(error.refusal)
 
 
 def response(refusal: Refusal) -> Response:
-    """A refusal as a Starlette response."""
+    """Return a refusal as a response."""
     made = Response(refusal.body, refusal.status)
     made.raw_headers[:] = raw_headers(refusal)
     return made

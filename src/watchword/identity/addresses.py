@@ -1,4 +1,4 @@
-"""Networks: what counts as "the same place" for limits and for telling an elsewhere."""
+"""Networks: what counts as one place for limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 @lru_cache(maxsize=4096)
 def network(address: str) -> str:
-    """The network that one customer usually has: an IPv4 address itself, the /64 of an IPv6 address.
+    """Return an IPv4 address itself, or an IPv6 address's /64.
 
-    IPv4 written as IPv6 (`::ffff:192.0.2.1`) is IPv4. What is no address at all (a Unix socket) stands for itself.
+    IPv4 written as IPv6 (`::ffff:192.0.2.1`) is IPv4. Other text (a Unix socket) is returned as it is.
     """
     try:
         parsed = ip_address(address)
@@ -25,9 +25,9 @@ def network(address: str) -> str:
 
 @lru_cache(maxsize=4096)
 def circles(address: str) -> tuple[str, ...]:
-    """The networks that an address is in, widest first: /48, /56 and /64 for IPv6, /24 and itself for IPv4.
+    """Return an address's networks, widest first: /48, /56, /64 for IPv6; /24 and itself for IPv4.
 
-    One household has a /56, one company a /48, so many networks of the smaller size may be one client's.
+    A household has a /56 and a company a /48, so one client may have many /64s.
     """
     try:
         parsed = ip_address(address)
@@ -41,7 +41,7 @@ def circles(address: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
-    """The wider prefix within which a device may move without being elsewhere: /24 for IPv4, /48 for IPv6."""
+    """Return the prefix within which a device may move: /24 for IPv4, /48 for IPv6."""
     try:
         parsed = ip_address(address)
     except ValueError:

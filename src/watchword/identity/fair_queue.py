@@ -1,4 +1,4 @@
-"""A queue that takes turns: between networks first, then between the smaller ones inside each of them."""
+"""A queue that takes turns between networks, then between the smaller ones in each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Hands out items in turn between the first names of their paths, among those between the second ones, and so on.
+    """Hands out items in turn between the first names of their paths, then between the second ones, and so on.
 
-    However much waits under one name, what waits under another is next but as many as there are other names.
+    An item waits at most one turn of each other name, however much these have queued.
     """
 
     def __init__(self) -> None:
@@ -31,15 +31,15 @@ class FairQueue(Generic[T]):
         branch.items.append(item)
 
     def take(self) -> T:
-        """The next item. Raises `IndexError` when there is none."""
+        """Return the next item. Raises `IndexError` when there is none."""
         return self._root.take()
 
     def longest(self) -> int:
-        """How many items wait under the first name that has the most."""
+        """Return how many items the longest first name has."""
         return max((branch.size for branch in self._root.branches.values()), default=0)
 
     def drop(self) -> T:
-        """Take back the latest item of whichever name has the most, at each level. Raises `IndexError`."""
+        """Remove the latest item of the longest name at each level. Raises `IndexError`."""
         return self._root.drop()
 
 
@@ -47,7 +47,7 @@ class _Branch(Generic[T]):
     __slots__ = ("branches", "items", "size")
 
     def __init__(self) -> None:
-        self.branches: dict[str, _Branch[T]] = {}  # whose turn it is comes first
+        self.branches: dict[str, _Branch[T]] = {}  # next turn first
         self.items: deque[T] = deque()
         self.size = 0
 

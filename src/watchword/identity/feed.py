@@ -1,6 +1,6 @@
-"""The feed: what guards in other processes follow in order to refuse revoked tokens without asking.
+"""The feed, by which guards in other processes refuse revoked tokens without asking.
 
-A cursor is `<feed_id>.<seq>`. Everything up to the head that was read has been committed (see `revocation.publish`), so
+A cursor is `<feed_id>.<seq>`. Everything up to the head that was read has been committed (see `revocation`), so
 a reader that has seen n has seen all up to n. `as_of` is when the database was read: a service that is cut off from its
 database answers late or not at all, but never looks fresh.
 """
@@ -39,9 +39,9 @@ class FeedEntry(msgspec.Struct, frozen=True):
 class FeedPage(msgspec.Struct, frozen=True, dict=True):
     """What came after a cursor.
 
-    :param as_of: NumericDate of the database read behind this answer.
-    :param keys: version of the key set; when it differs from the last one, fetch the key set at once.
-    :param reset: this is the beginning of the whole live list, which replaces what the reader had.
+    :param as_of: NumericDate of the database read.
+    :param keys: version of the key set; fetch the key set at once when it changes.
+    :param reset: this begins the whole live list, which replaces the reader's.
     :param more: there is another page; ask again with this cursor at once.
     """
 
@@ -55,19 +55,19 @@ class FeedPage(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def encoded(self) -> bytes:
-        """The page as JSON: one piece of memory, however many readers are sent it."""
+        """Return the page as JSON, one object for all readers."""
         return msgspec.json.encode(self)
 
 
 class Cursor(NamedTuple):
-    """Where a reader is."""
+    """A reader's place."""
 
     feed_id: str
     seq: int
 
 
 def read_cursor(text: str | None) -> Cursor | None:
-    """Read what an earlier page gave; None for no cursor. Raises `InvalidInput`."""
+    """Read an earlier page's cursor; None for none. Raises `InvalidInput`."""
     if not text:
         return None
     feed_id, dot, digits = text.rpartition(".")
@@ -77,10 +77,10 @@ def read_cursor(text: str | None) -> Cursor | None:
 
 
 class RevocationLog:
-    """Answers readers. Those who wait are woken together and, being at the same place, share one page.
+    """Answers readers. Those waiting at one place are woken together and share one page.
 
-    :param keys_version: tells the version of the key set as it is now.
-    :param max_waiting: how many readers may wait at once; above it they are answered without waiting.
+    :param keys_version: returns the current version of the key set.
+    :param max_waiting: readers that may wait at once; others are answered without waiting.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class RevocationLog:
         self._reading: dict[Cursor | None, asyncio.Task[FeedPage]] = {}
 
     def announce(self) -> None:
-        """Something may have changed: wake those who wait, at most every half second."""
+        """Wake waiting readers, at most every half second: something may have changed."""
         if self._wake_planned is not None:
             return
         delay = max(0.0, self._woken_at + WAKE_SECONDS - monotonic())
         self._wake_planned = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def stop(self) -> None:
-        """Answer everyone now, and no one waits from here on: the process is about to end."""
+        """Answer everyone now; let no one wait again: the process is ending."""
         self._stopping = True
         if self._wake_planned is not None:
             self._wake_planned.cancel()
@@ -119,22 +119,22 @@ class RevocationLog:
     def _wake(self) -> None:
         self._wake_planned = None
         self._woken_at = monotonic()
-        # A read that began before the news is not shared with those who ask after it.
+        # A read from before the news is not shared with later readers.
         self._reading = {}
         news, self._news = self._news, asyncio.Event()
         news.set()
 
     async def page(self, cursor: Cursor | None, *, known_keys: str | None = None, wait: bool = True) -> FeedPage:
-        """What came after the cursor; waits up to ten seconds for something to come.
+        """Return what came after the cursor; wait up to ten seconds for it.
 
-        :param known_keys: the version of the key set that the reader has, if it says so.
-        :param wait: False to be answered at once, also when there is nothing.
-        :raises StorageUnavailable: the database did not answer; never an old page.
+        :param known_keys: the reader's version of the key set, if sent.
+        :param wait: False to be answered at once.
+        :raises StorageUnavailable: the database did not answer; an old page is never sent.
         """
         known_keys = known_keys or self._keys_version()
         give_up_at = monotonic() + WAIT_SECONDS
         while True:
-            news = self._news  # taken before the read: what comes during it is not missed
+            news = self._news  # before the read: what comes during it is not missed
             page = await self._read_shared(cursor)
             if page.entries or page.reset or page.keys != known_keys:
                 return page
@@ -153,7 +153,7 @@ class RevocationLog:
             self._waiting -= 1
 
     async def _read_shared(self, cursor: Cursor | None) -> FeedPage:
-        """One read for all who ask for the same place at the same time."""
+        """Share one read between all who ask for one place."""
         reading = self._reading
         task = reading.get(cursor)
         if task is None:
@@ -191,7 +191,7 @@ class RevocationLog:
 def _let_go(
     reading: dict[Cursor | None, asyncio.Task[FeedPage]], cursor: Cursor | None, done: asyncio.Task[FeedPage]
 ) -> None:
-    """A read is over: the next one who asks reads again. No one may be left to hear of its failure."""
+    """Forget a finished read, and mark its failure as retrieved: no reader may be left."""
     del reading[cursor]
     if not done.cancelled():
         done.exception()

@@ -1,7 +1,7 @@
-"""Guard keys: by which an API that verifies our tokens may follow the feed, introspect and revoke.
+"""Guard keys, by which an API may follow the feed, introspect and revoke.
 
-A key is 256 random bits behind a prefix that secret scanners know; the database holds its SHA-256 (a fast hash is
-enough for what cannot be guessed).
+A key is 256 random bits behind a prefix that secret scanners know. The database holds its SHA-256: a fast hash is
+enough for random bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMNS = "id, name, created_at, last_used_at, revoked_at"
 
 
 class GuardKey(msgspec.Struct, frozen=True):
-    """What is known of a key; never the key itself. Times are seconds since 1970 UTC."""
+    """A key's record, without the key. Times are seconds since 1970 UTC."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class GuardKey(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, row: Row) -> GuardKey:
-        """A row with the columns of this class, in their order."""
+        """Read a row with these columns in order."""
         return cls(row[0], row[1], row[2], row[3], row[4])
 
 
@@ -46,7 +46,7 @@ class GuardKeys:
         self._clock = clock
 
     async def create(self, name: str, *, client: Client) -> tuple[GuardKey, str]:
-        """Make a key for the API of that name; the key itself is in the answer and nowhere else.
+        """Make a key for the named API; return the key itself, which is not stored.
 
         Raises `InvalidInput`, and `Conflict` (`name_taken`) while another key of that name is in use.
         """
@@ -74,7 +74,7 @@ class GuardKeys:
         return key, secret
 
     async def all(self) -> list[GuardKey]:
-        """Every key, also revoked ones, in the order in which they were made."""
+        """Return every key, also revoked ones, oldest first."""
         rows = await self._database.scan(f"SELECT {_COLUMNS} FROM ww_guard_keys ORDER BY id")
         return [GuardKey.of(row) for row in rows]
 
@@ -98,7 +98,7 @@ class GuardKeys:
         return await self._database.transact(unit)
 
     async def find(self, secret: str) -> GuardKey | None:
-        """The key that this is, if it is one in use. Anything that cannot be one is refused without a database call."""
+        """Return the key in use, or None. A malformed one costs no database call."""
         if not opaque.looks_like(secret, opaque.GUARD_PREFIX):
             return None
         row = await self._database.one(
@@ -112,10 +112,10 @@ class GuardKeys:
         return key
 
     async def _note_use(self, key: GuardKey) -> None:
-        """Keep when a key was used last, to the hour: a write for each poll would be waste."""
+        """Store the last use, to the hour: a write for each poll would be waste."""
         now = self._clock.now()
         if key.last_used_at is not None and now - key.last_used_at < _HOUR:
             return
-        # A disk that is full keeps no one from reading what has been revoked.
+        # A full disk must not stop reads of revocations.
         with suppress(StorageUnavailable):
             await self._database.run("UPDATE ww_guard_keys SET last_used_at = :now WHERE id = :id", now=now, id=key.id)

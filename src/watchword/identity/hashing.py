@@ -1,10 +1,10 @@
-"""Password hashes: made and checked in a small pool of threads, at the same cost for everyone.
+"""Password hashes, made and checked in a small pool of threads.
 
-Argon2id with OWASP's first-choice small setting (19 MiB, two passes, one lane; Password Storage Cheat Sheet) or bcrypt
-at cost 12; whichever is preferred, the other still verifies. The pool is as wide as this process's share of the cores
-and its queue is bounded: what does not fit is refused at once, so that a storm of log-ins neither stalls refreshes nor
-fills the memory. Networks take turns, and in a full queue a newcomer has the place of the latest of the network that
-holds the most: one household or company, however many addresses it has, keeps no other out.
+Argon2id has OWASP's smallest recommended setting (19 MiB, two passes, one lane; Password Storage Cheat Sheet); bcrypt
+has cost 12. Both always verify.
+
+The queue is bounded: a storm of log-ins neither stalls refreshes nor fills the memory. Networks take turns. In a full
+queue a newcomer displaces the latest item of the network that has most, so that no network keeps others out.
 """
 
 from __future__ import annotations
@@ -39,15 +39,12 @@ _QUEUE_PER_THREAD = 64
 _PLACES_PER_ADDRESS = 16
 _PLACES = (_PLACES_PER_ADDRESS, 24, 32)  # of a network, of the wider one around it, of the widest
 _AHEAD = 3  # pieces of work given to the threads beyond those that they do, so that none waits for the loop
-# In a crowd a log-in waits behind others anyway; two or three that go on together cost little more than one.
-_HOLD_SECONDS = 0.06
 
 
 def normalise(password: str) -> bytes:
-    """The bytes that are hashed: NFKC, so that a password typed on another keyboard is the same.
+    """Return the NFKC bytes to hash: keyboards differ (SP 800-63B-4 section 3.1.1.2).
 
-    SP 800-63B-4 section 3.1.1.2. What is longer than any password may be is not normalised, because that takes time
-    which grows with the square of the length: such a password was never set, and matches nothing either way.
+    An overlong password is not normalised: that takes quadratic time, and such a password was never set.
     """
     if len(password) > PASSWORD_MAX_BYTES:
         return password.encode()
@@ -55,12 +52,12 @@ def normalise(password: str) -> bytes:
 
 
 def kind_of(password_hash: str) -> str:
-    """Algorithm and parameters, which decide the cost: `$argon2id$v=19$m=19456,t=2,p=1`, `$2b$12`."""
+    """Return algorithm and parameters, which decide the cost: `$argon2id$v=19$m=19456,t=2,p=1`, `$2b$12`."""
     return "$".join(password_hash.split("$")[: 4 if password_hash.startswith("$argon2") else 3])
 
 
 def make_hash(password: str, preferred: str) -> str:
-    """Hash a password. Takes tens of milliseconds: call it in the pool."""
+    """Hash a password. This takes tens of milliseconds: call it in the pool."""
     data = normalise(password)
     if preferred == "bcrypt":
         return bcrypt.hashpw(data, bcrypt.gensalt(BCRYPT_COST)).decode()
@@ -68,7 +65,7 @@ def make_hash(password: str, preferred: str) -> str:
 
 
 def matches(password: str, password_hash: str) -> bool:
-    """Whether the password is the one that was hashed. Always computes the hash; what is no hash matches nothing."""
+    """Return whether the password matches. The hash is always computed; a malformed one matches nothing."""
     data = normalise(password)
     if password_hash.startswith("$argon2"):
         try:
@@ -79,7 +76,7 @@ def matches(password: str, password_hash: str) -> bool:
         matched = bcrypt.checkpw(data[:BCRYPT_MAX_BYTES], password_hash.encode())
     except ValueError:
         return False
-    # bcrypt cannot see past byte 72; such a password was never accepted with it, so it can match nothing.
+    # bcrypt ignores bytes past 72; it never accepted such a password.
     return matched and len(data) <= BCRYPT_MAX_BYTES
 
 
@@ -92,7 +89,7 @@ class _Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outcome of a password check. `upgrade` is a hash of the preferred kind, when the stored one is not."""
+    """The outcome of a check. `upgrade` is a hash of the preferred kind, when the stored one is not."""
 
     ok: bool
     upgrade: str | None = None
@@ -102,13 +99,13 @@ class Hasher:
     """The pool.
 
     :param preferred: `argon2id` or `bcrypt`, for new hashes.
-    :param width: how many threads; by default this process's share of the cores.
+    :param width: threads; by default this process's share of the cores.
     """
 
     def __init__(self, preferred: str, *, width: int | None = None, workers: int = 1) -> None:
         self._preferred = preferred
         self._width = width or max(1, cores() // workers)
-        self._threads = Threads(self._width, "watchword-hash", hold=_HOLD_SECONDS)
+        self._threads = Threads(self._width, "watchword-hash")
         self._queue: FairQueue[_Job] = FairQueue()
         self._in_threads = 0
         self._waiting = 0
@@ -117,21 +114,21 @@ class Hasher:
 
     @property
     def preferred_kind(self) -> str:
-        """The kind that new hashes have."""
+        """Return the kind of new hashes."""
         if self._preferred == "bcrypt":
             return f"$2b${BCRYPT_COST}"
         return f"$argon2id$v=19$m={ARGON2ID.memory_cost},t={ARGON2ID.time_cost},p={ARGON2ID.parallelism}"
 
     def knows(self, kind: str) -> bool:
-        """Whether a failed check already pays for this kind."""
+        """Return whether a failed check already pays for this kind."""
         return kind in self._samples
 
     def learn(self, kind: str, sample: str) -> None:
-        """From now on every failed check pays for this kind too. `sample` is a hash of a password that no one has."""
+        """Make every failed check pay for this kind too. `sample` is the hash of an unknown password."""
         self._samples[kind] = sample
 
     async def sample(self) -> str:
-        """A hash of the preferred kind, of a password that no one has."""
+        """Return a hash, of the preferred kind, of an unknown password."""
         return await self._in_pool(None, make_hash, os.urandom(16).hex(), self._preferred)
 
     async def hash(self, password: str, *, address: str | None) -> str:
@@ -141,12 +138,12 @@ class Hasher:
     async def check(
         self, *, password: str, password_hash: str | None, allowed: bool = True, address: str | None
     ) -> Check:
-        """Check a password against a stored hash, or against no one's when there is none.
+        """Check a password against a stored hash, or a sample when there is none.
 
-        Every failure costs the same, whatever caused it: one hash of each kind present in the database.
+        Every failure costs the same: one hash of each kind in the database.
 
-        :param allowed: False fails the check whatever the password is (a disabled user), at the same cost.
-        :raises Overloaded: the queue, or this address's places in it, are full.
+        :param allowed: False fails the check (a disabled user) at the same cost.
+        :raises Overloaded: the queue, or this address's share of it, is full.
         """
         return await self._in_pool(address, self._check, password, password_hash, allowed)
 
@@ -167,9 +164,9 @@ class Hasher:
         return make_hash(password, self._preferred)
 
     def require_place(self, address: str | None) -> None:
-        """Raise `Overloaded` if there is no place for this address now: before any other work is done for an attempt.
+        """Raise `Overloaded` if this address has no place now.
 
-        A storm costs least where it is refused first. There may still be none later, when the work is asked for.
+        Call it before other work: early refusals are cheapest. The place is not reserved.
         """
         self._require_place(_path(address))
 
@@ -185,7 +182,7 @@ class Hasher:
         return self._waiting >= self._width * _QUEUE_PER_THREAD
 
     def _may_displace(self, path: tuple[str, ...]) -> bool:
-        """Whether some network has so much more in the queue that one of its places is this one's."""
+        """Return whether another network must yield a place."""
         return self._queue.longest() > self._by_network[path[0]] + 1
 
     async def _in_pool(self, address: str | None, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
@@ -197,8 +194,8 @@ class Hasher:
         self._enter(path)
         self._queue.put(path, _Job(future, path, work, arguments))
         self._feed()
-        # The place is given up when the work is done, not when its requester goes away: a client that hangs up and
-        # asks again would otherwise fill the queue past its bound.
+        # The work's end frees the place, not its requester's: a client that hangs up and
+        # asks again would otherwise exceed the bound.
         return await asyncio.shield(future)
 
     def _displace(self) -> None:
@@ -207,7 +204,7 @@ class Hasher:
         _fail(job.future, _overloaded())
 
     def _feed(self) -> None:
-        """Give the threads what is next. They get little at a time, since theirs is a queue without turns."""
+        """Give the threads a little work at a time: their own queue takes no turns."""
         while len(self._queue) and self._in_threads < self._width + _AHEAD:
             job = self._queue.take()
             try:
@@ -242,21 +239,21 @@ class Hasher:
                 del self._by_network[name]
 
     def close(self) -> None:
-        """Let the threads end after what they are doing."""
+        """End the threads after their current work."""
         self._threads.close(drop=True)
-        with suppress(IndexError, RuntimeError):  # nothing left, or a loop that is closed: no one is left to hear of it
+        with suppress(IndexError, RuntimeError):  # nothing left, or a closed loop
             while True:
                 self._queue.take().future.cancel()
 
 
 def _path(address: str | None) -> tuple[str, ...]:
-    """Where in the queue: the service's own work has a turn of its own, and no bound but the queue's."""
+    """Return the place in the queue. The service's own work takes turns, bounded by the queue only."""
     return ("",) if address is None else circles(address)
 
 
 def _fail(future: asyncio.Future[Any], failure: BaseException) -> None:
     future.set_exception(failure)
-    future.exception()  # it counts as heard: its requester may have gone
+    future.exception()  # mark it as retrieved: its requester may have gone
 
 
 def _overloaded() -> Overloaded:

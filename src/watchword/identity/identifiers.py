@@ -1,6 +1,6 @@
-"""Usernames and e-mail addresses: how they are kept, and under which key they are found.
+"""Usernames and e-mail addresses: how they are stored and found.
 
-Two people must never share a key, and one person must not need to remember how they once typed it. Pure functions.
+Two people never share a key. No one needs to remember how they typed an identifier. Functions are pure.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ EMAIL_MAX = 254
 _RAW_MAX = 254
 """Characters that are looked at at all: the time that normalising takes grows with the square of the length."""
 _USERNAME_MARKS = frozenset("._-")
-# Scripts that are written together; any other mixture within one username is how look-alikes are made.
+# Scripts that are written together; other mixtures make look-alikes.
 _TOGETHER = (frozenset({"CJK", "HIRAGANA", "KATAKANA"}), frozenset({"CJK", "HANGUL"}), frozenset({"CJK", "BOPOMOFO"}))
-# What Unicode calls the script of a few characters, and which one they are written with.
+# Unicode's names for the scripts of a few characters → the script they are written with.
 _SCRIPT_OF = {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC"}
-# Letters and marks that show nothing: Unicode's default ignorable ones (RFC 8264 section 9.13).
+# Invisible letters and marks: Unicode's default ignorable ones (RFC 8264 section 9.13).
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
@@ -37,7 +37,7 @@ _RESERVED = frozenset({"me", "self", "null", "undefined", "anonymous", "watchwor
 
 
 class Identifier(NamedTuple):
-    """A username or an e-mail address. `text` is kept and shown, `key` is unique and looked up."""
+    """A username or an e-mail address. `text` is shown, `key` is unique and looked up."""
 
     kind: str
     text: str
@@ -45,10 +45,7 @@ class Identifier(NamedTuple):
 
 
 def username(text: str) -> Identifier:
-    """A username that someone chooses now: not reserved, and nothing that a command would take for an id.
-
-    Raises `InvalidInput`.
-    """
+    """Return a new username, neither reserved nor like an id. Raises `InvalidInput`."""
     chosen = _username(text)
     if chosen.key in _RESERVED:
         raise _invalid("username", "reserved", "This username is reserved.")
@@ -58,9 +55,9 @@ def username(text: str) -> Identifier:
 
 
 def _username(text: str) -> Identifier:
-    """A username: letters and digits of one script, `.`, `_`, `-`; NFKC and case-folded for look-up (RFC 8265).
+    """Check letters and digits of one script, `.`, `_`, `-`; NFKC and case-folded for look-up (RFC 8265).
 
-    No `@`, so that it can never be taken for an address. Raises `InvalidInput`.
+    `@` is refused, so that it is never taken for an address. Raises `InvalidInput`.
     """
     shown = _normal(text)
     if not 1 <= len(shown) <= USERNAME_MAX:
@@ -73,9 +70,9 @@ def _username(text: str) -> Identifier:
 
 
 def email(text: str, *, private: bool = False) -> Identifier:
-    """An e-mail address: normalised first, then checked; look-up is by lower-cased local part and IDNA domain.
+    """Normalise and check an e-mail address. The key is lower-cased local part and IDNA domain.
 
-    Dots and plus signs in the local part are left alone: whether they matter is the provider's business.
+    Dots and plus signs stay: their meaning is the provider's business.
 
     :param private: accept domains of closed networks too: `.local`, `.internal`, `localhost`, any without a dot.
     :raises InvalidInput:
@@ -84,7 +81,7 @@ def email(text: str, *, private: bool = False) -> Identifier:
     if len(normal) > EMAIL_MAX or normal.count("@") != 1:
         raise _invalid("email", "email", "This is not an e-mail address.")
     closed = _is_private(normal.rpartition("@")[2].lower())
-    # The library refuses such domains whatever it is told; below a public one it checks all the rest.
+    # The library always refuses such domains; below a public one it checks the rest.
     below = _PUBLIC if closed else ""
     try:
         checked = validate_email(normal + below, check_deliverability=False, allow_smtputf8=False)
@@ -98,10 +95,9 @@ def email(text: str, *, private: bool = False) -> Identifier:
 
 
 def typed(text: str) -> Identifier:
-    """What someone typed to log in: an address if it has an `@` once normalised, else a username.
+    """Return what a user typed to log in: an address if it has an `@` once normalised, else a username.
 
-    What may no longer be chosen is still found: there may be someone of that name.
-    Never raises: what cannot be either is looked up as it stands and found by no one.
+    Reserved names are found too, since users may have them. Never raises: other text is looked up as it is.
     """
     is_email = "@" in _normal(text)
     try:
@@ -111,18 +107,18 @@ def typed(text: str) -> Identifier:
 
 
 def tidy(text: str) -> str:
-    """The text without what no one sees at its ends, which copying and phones' keyboards add."""
+    """Remove invisible ends, which copying and phones' keyboards add."""
     return text.strip(_AROUND)
 
 
 def _normal(text: str) -> str:
-    """NFKC, and tidy; a text that is too long for anything stays as it is, and too long."""
+    """Return tidy NFKC; overlong text stays as it is, and too long."""
     tidied = tidy(text)
     return tidied if len(tidied) > _RAW_MAX else tidy(unicodedata.normalize("NFKC", tidied))
 
 
 def _is_private(domain: str) -> bool:
-    """Whether a domain means something inside one network only, or nothing anywhere (RFC 6761, 6762, 8375)."""
+    """Return whether a domain is local to a network, or reserved (RFC 6761, 6762, 8375)."""
     return "." not in domain or any(domain == each or domain.endswith(f".{each}") for each in _PRIVATE)
 
 
@@ -133,7 +129,7 @@ def _may_be_in_username(character: str) -> bool:
 
 
 def _one_script(text: str) -> bool:
-    # Digits count as well: the Arabic zero looks like a full stop. ASCII's belong to every script.
+    # Digits count too: the Arabic zero looks like a full stop. ASCII's belong to every script.
     scripts = {
         _script(character)
         for character in text

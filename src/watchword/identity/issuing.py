@@ -17,10 +17,10 @@ FIRST_PARTY = "watchword"
 class AccessGrant(NamedTuple):
     """What an access token says of a session and its user.
 
-    :param issued_at: the session row's `rotated_at`, never the moment of signing: a token that is signed late, or in
-        the grace window, still expires before its revocation entry does.
-    :param not_after: the sooner of the row's `access_until`, from which the end of revocation entries is computed, and
-        the end of the session: no token lives longer, whatever this process's life setting is.
+    :param issued_at: the row's `rotated_at`, never the moment of signing: a token signed late, or in the grace window,
+        still expires before its revocation entry.
+    :param not_after: the sooner of the row's `access_until`, which decides the end of revocation entries, and the
+        session's end. No token lives longer, whatever this process's settings.
     """
 
     user_id: str
@@ -45,25 +45,25 @@ class TokenIssuer:
         self.lifetime = int(settings.access_lifetime.total_seconds())
 
     def require_key(self) -> SigningKey:
-        """Return the key that signs now, and that signs what comes of it, whatever becomes of the ring meanwhile.
+        """Return the key that signs now, to use even if the ring changes.
 
-        Asked before anything is stored: a refresh token that was used up for no answer would later count as stolen.
+        Call it before anything is stored: a refresh token used up without an answer would later count as stolen.
         Raises `StorageUnavailable` when nothing could be signed.
         """
         return self._keys.ring.to_sign_with()
 
     def expires_at(self, grant: AccessGrant) -> int:
-        """When the access token of a grant expires."""
+        """Return when a grant's access token expires."""
         return min(grant.issued_at + self.lifetime, grant.not_after)
 
     def access_token(self, grant: AccessGrant, key: SigningKey | None = None) -> str:
-        """Sign an access token. No e-mail address and no other personal data is in it; `jti` has 128 random bits.
+        """Sign an access token without personal data; `jti` has 128 random bits.
 
-        Without a scope, or without a role, the claim is left out: an empty string is no scope (RFC 6749 section 3.3),
-        and validators of RFC 9068 refuse both. What is put in is bounded where it is set, so that no token is too long
-        to be read: with a key nothing here can fail, since it stands between the commit of a rotation and its answer.
+        Empty scopes and roles are left out: an empty string is no scope (RFC 6749 section 3.3), and validators of RFC
+        9068 refuse both. Values are bounded where they are set. With a key nothing here can fail: it runs between the
+        commit of a rotation and its answer.
 
-        :param key: from `require_key`, asked before the commit; without one it is asked now, and may raise.
+        :param key: from `require_key`, called before the commit; without one the current key signs, and this may raise.
         """
         claims: dict[str, Any] = {
             "iss": self._issuer,

@@ -1,4 +1,4 @@
-"""The kernel put together: one struct literal, no container. `watchword.app` builds it, features take from it."""
+"""The kernel: one struct, no container. `watchword.opening` builds it; features take from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from watchword.identity.issuing import TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
 from watchword.identity.login import LogIn
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Revocations
 from watchword.identity.sessions.sessions import Sessions
 from watchword.identity.throttle import Throttle
 from watchword.identity.users import Users
@@ -25,7 +25,7 @@ from watchword.storage.ephemeral import Ephemeral
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """Everything that knows who someone is and which session they hold."""
+    """Everything that knows users and their sessions."""
 
     settings: Settings
     clock: Clock
@@ -36,11 +36,11 @@ class Kernel:
     keys: Keys
     issuer: TokenIssuer
     verifier: AccessVerifier
-    follower: Follower
+    revocations: Revocations
     feed: RevocationLog
     guard_keys: GuardKeys
     throttle: Throttle
     users: Users
     sessions: Sessions
     login: LogIn
-    stopping: Event = field(default_factory=Event)  # set once the process has been asked to end
+    stopping: Event = field(default_factory=Event)  # set when the process is asked to end

@@ -1,13 +1,19 @@
-"""The password as a factor: what logging in, changing it, and closing an account ask for alike."""
+"""The password as a factor: for logging in, changing it and closing an account."""
 
 from __future__ import annotations
 
+from watchword.identity.audit import Client
 from watchword.identity.hashing import Hasher, kind_of
-from watchword.identity.login import Candidate, Proof, Prove
+from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, LogIn, Proof
+from watchword.identity.revocation import Published
 from watchword.identity.users import Users
+from watchword.storage.database import Tx, Unit
+from watchword.tokens.claims import AccessClaims
 
 METHOD = "pwd"
 """RFC 8176."""
+
+_REFUSAL = "The username, e-mail address or password is wrong."
 
 
 class PasswordFactor:
@@ -17,18 +23,18 @@ class PasswordFactor:
         self._hasher = hasher
         self._users = users
 
-    def prove(self, password: str, address: str) -> Prove:
-        """The factor for one attempt. Does the same work whether there is such a user, and whether they may log in.
+    def prove(self, password: str, address: str) -> Factor:
+        """Return the factor for one attempt. Its work is the same for unknown and disabled users.
 
-        Raises `Overloaded` here and now when the pool has no place: no one has been looked up and nothing counted by
-        then, so a storm that is turned away costs little, and it is the same for every name.
+        Raises `Overloaded` when the pool is full, before any look-up or count: the same for every name.
         """
         self._hasher.require_place(address)
 
         async def prove(candidate: Candidate | None) -> Proof | None:
-            stored = None if candidate is None else candidate.password_hash
+            user_id = "" if candidate is None else candidate.user.id
+            stored = await self._users.password_hash(user_id)  # for an unknown user too: the same queries
             if stored is not None and not self._hasher.knows(kind_of(stored)):
-                # Another process, with other settings, made this one: from now on failures pay for its kind too.
+                # Another process, with other settings, made this hash: failures pay for its kind from now on.
                 await self._users.learn_kinds()
             check = await self._hasher.check(
                 password=password,
@@ -36,6 +42,41 @@ class PasswordFactor:
                 allowed=candidate is not None and candidate.allowed,
                 address=address,
             )
-            return Proof(METHOD, check.upgrade) if check.ok else None
+            if not check.ok:
+                return None
+            better = None if check.upgrade is None else keep_better(user_id, stored, check.upgrade)
+            return Proof(METHOD, better)
 
-        return prove
+        return Factor(prove, refusal=_REFUSAL, wrong="wrong_password")
+
+
+def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
+    """Replace a weaker hash, unless it has changed. The password, and so the credential, is the same."""
+
+    async def unit(tx: Tx) -> None:
+        await tx.run(
+            "UPDATE ww_users SET password_hash = :new WHERE id = :id AND password_hash = :old",
+            id=user_id,
+            new=better,
+            old=checked,
+        )
+
+    return unit
+
+
+async def change_password(
+    login: LogIn,
+    users: Users,
+    caller: AccessClaims,
+    confirmed: Confirmed,
+    password_hash: str,
+    *,
+    client: Client,
+    client_id: str,
+) -> LoggedIn:
+    """Set a new password, end every session, and open a new one. Raises as `LogIn.renew`."""
+
+    async def change(tx: Tx, now: int) -> Published:
+        return await users.set_password(tx, confirmed.user.id, password_hash, now=now, reason="password_changed")
+
+    return await login.renew(caller, confirmed, change, event="password_changed", client=client, client_id=client_id)

@@ -1,6 +1,6 @@
-"""Which passwords may be set. Log-in never asks: a password that was accepted once keeps working.
+"""Which passwords may be set. Log-in never asks: an accepted password keeps working.
 
-SP 800-63B-4 section 3.1.1: length and a list of common passwords, no rules about kinds of characters, no expiry.
+SP 800-63B-4 section 3.1.1: length and a list of common passwords; no kinds of characters, no expiry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SEQUENCES = (
 
 @cache
 def _common() -> frozenset[str]:
-    """Common passwords of at least eight characters, lower-cased. The list's origin is in NOTICE."""
+    """Return common passwords of at least eight characters, lower-cased. NOTICE names the origin."""
     data = files("watchword.identity").joinpath("common_passwords.txt.gz").read_bytes()
     return frozenset(gzip.decompress(data).decode().split("\n"))
 
@@ -36,9 +36,9 @@ def _common() -> frozenset[str]:
 def faults(
     password: str, *, identifiers: tuple[str, ...], policy: str, hash_kind: str, field: str = "password"
 ) -> list[FieldError]:
-    """Every rule that the password breaks, in plain words; an empty list when it may be set.
+    """Return every rule that the password breaks.
 
-    :param identifiers: the username and e-mail address of whose password it is.
+    :param identifiers: its user's username and e-mail address.
     :param policy: `default` (at least 8 characters) or `nist` (at least 15).
     """
     if len(password) > PASSWORD_MAX_BYTES:  # before anything whose time grows with the square of the length
@@ -68,7 +68,7 @@ def _is_common(password: str) -> bool:
 
 
 def _repeated(password: str) -> str:
-    """The piece that the password repeats at least once (`passwordpassword`, `abcabcab`), or an empty string."""
+    """Return the piece that the password repeats (`passwordpassword`, `abcabcab`), or an empty string."""
     for length in range(1, len(password) // 2 + 1):
         if password[length:] == password[:-length]:
             return password[:length]
@@ -80,7 +80,7 @@ def _contains_identifier(password: str, identifiers: tuple[str, ...]) -> bool:
         folded = unicodedata.normalize("NFKC", identifier).casefold()
         if password in {folded, folded.partition("@")[0]}:
             return True
-        # A name of one or two letters is inside most passwords and gives nothing away.
+        # A name of one or two letters is inside most passwords.
         if len(folded) >= _LEAST_IDENTIFIER and folded in password:
             return True
     return False

@@ -1,8 +1,7 @@
-"""After a backup was restored: what the database forgot must not come back to life.
+"""After a restored backup: what the database forgot must stay dead.
 
-It forgot which sessions were ended, which passwords were changed and which keys were revoked since; a stolen token, a
-stolen refresh token or a stolen key of that time would be good again. So everything issued so far is refused, everyone
-logs in again, and guards learn the list of revocations afresh.
+It forgot later ends of sessions, changes of passwords and revocations of keys, so stolen tokens and keys would be good
+again. Everything issued is refused, everyone logs in again, and guards load the revocations afresh.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from watchword.clock import Clock
-from watchword.identity import audit, revocation
+from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.keys import store as key_store
 from watchword.identity.keys.store import KeyStore, Revoked
+from watchword.identity.revocation import SKEW, EveryUser, Published, Revocations
 from watchword.ids import new_id
-from watchword.storage.database import Database, Tx
+from watchword.storage.database import Tx
 from watchword.tokens.rotation import LONGEST_TOKEN
 
 FAR_AHEAD: Final = 1_000_000
@@ -25,8 +25,8 @@ FAR_AHEAD: Final = 1_000_000
 class Restored(NamedTuple):
     """What was done.
 
-    :param feed_id: the new name of the list of revocations.
-    :param entries: how many users' tokens were put on that list; only a shared secret needs that.
+    :param feed_id: the revocation list's new name.
+    :param entries: users put on that list; only a shared secret needs that.
     """
 
     feed_id: str
@@ -36,11 +36,11 @@ class Restored(NamedTuple):
     entries: int
 
 
-async def note_restored(database: Database, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
+async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
     """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
 
-    Each signing key of the backup is revoked: one entry refuses every access token there is, also those of users whom
-    the backup does not know, and a key that was revoked since it was made signs no more.
+    Each signing key of the backup is revoked. One entry refuses every access token, also of users whom the backup
+    lacks, and a key revoked since the backup signs no more.
 
     :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
     """
@@ -48,7 +48,7 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
     now = clock.now()
     feed_id = new_id()
 
-    async def unit(tx: Tx) -> Restored:
+    async def unit(tx: Tx) -> tuple[Restored, Published]:
         users = await tx.run("UPDATE ww_users SET token_version = token_version + :far", far=FAR_AHEAD)
         sessions = await tx.run(
             "UPDATE ww_sessions SET ended_at = :now, end_reason = 'restored' WHERE ended_at IS NULL", now=now
@@ -58,23 +58,9 @@ async def note_restored(database: Database, store: KeyStore, clock: Clock, *, sh
         await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
         await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
         # No key that signs means a shared secret too, whatever this command was told of the service's settings.
-        refused = await _refuse_everybody(tx, now) if shared_secret or not keys.signing else 0
-        await revocation.publish(tx, *entries)
-        return Restored(feed_id, sessions, users, keys, refused)
+        if not shared_secret and keys.signing:
+            return Restored(feed_id, sessions, users, keys, 0), entries
+        # Until the longest-lived token from before has expired.
+        return Restored(feed_id, sessions, users, keys, users), [EveryUser(now + LONGEST_TOKEN + SKEW), *entries]
 
-    return await database.transact(unit)
-
-
-async def _refuse_everybody(tx: Tx, now: int) -> int:
-    """An entry for each user in one statement, until the longest-lived token from before has expired."""
-    row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
-    users = 0 if row is None else int(row["users"])
-    reserved = await tx.one("UPDATE ww_feed SET head = head + :users WHERE id = 1 RETURNING head", users=users)
-    assert reserved is not None, "the feed's row is made with the first start"
-    return await tx.run(
-        "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
-        " SELECT :first + ROW_NUMBER() OVER (ORDER BY id), 'user', id, token_version, CAST(:until AS BIGINT)"
-        " FROM ww_users",
-        first=reserved["head"] - users,
-        until=now + LONGEST_TOKEN + revocation.SKEW,
-    )
+    return await revocations.commit(unit)

@@ -1,35 +1,37 @@
-"""The list of what is refused before it expires: written with the event, held in memory by those who verify.
+"""The list of refusals: written with each event, held in memory by everyone who verifies.
 
-`publish` is the last thing a unit does. The sequence number comes from an `UPDATE` of the feed's single row, whose
-lock makes commit order equal sequence order: a reader that has seen n has seen everything up to n.
+The last statement of a transaction publishes. Its sequence number comes from an `UPDATE` of the feed's single row. That
+lock makes commit order equal sequence order: a reader that has seen n has seen everything before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from watchword.clock import Clock, monotonic
 from watchword.errors import StorageError
 from watchword.ids import new_id
-from watchword.storage.database import Database, Tx
+from watchword.storage.database import Database, Tx, Unit
 from watchword.tokens.revocations import NEVER, RevocationSet
 from watchword.tokens.rotation import LONGEST_TOKEN
 
 SKEW = 120
-"""Seconds an entry outlives the last token that it can hit, for clocks that are behind."""
+"""Seconds an entry outlives the tokens it refuses, for clocks that are behind."""
 
 _PAGE = 10_000
 _ACCESS_LIFE = "access_life"
 
+T = TypeVar("T")
+
 
 class Entry(NamedTuple):
-    """One thing to refuse.
+    """One refusal.
 
     :param kind: `session`, `user` or `key`.
-    :param subject: a session id, a user id or a key id.
-    :param min_version: for a user: tokens whose `ver` is lower are refused.
-    :param expires_at: seconds since 1970 UTC; None for a key, which stays refused for ever.
+    :param subject: the id of one.
+    :param min_version: for a user: lower `ver` are refused.
+    :param expires_at: seconds since 1970 UTC; None for a key: never.
     """
 
     kind: str
@@ -38,13 +40,25 @@ class Entry(NamedTuple):
     expires_at: int | None
 
 
-async def publish(tx: Tx, *entries: Entry) -> None:
-    """Append entries to the feed. Call it last: it takes the lock that all units share."""
+class EveryUser(NamedTuple):
+    """An entry for every user: tokens below their versions are refused."""
+
+    expires_at: int
+
+
+Published = Sequence[Entry | EveryUser]
+"""What a unit publishes. An empty one leaves the shared row alone."""
+
+
+async def _publish(tx: Tx, published: Published) -> None:
+    entries = [each for each in published if isinstance(each, Entry)]
+    for everyone in published:
+        if isinstance(everyone, EveryUser):
+            await _publish_every_user(tx, everyone.expires_at)
     if not entries:
         return
-    row = await tx.one("UPDATE ww_feed SET head = head + :count WHERE id = 1 RETURNING head", count=len(entries))
-    assert row is not None, "the feed's row is made with the first start"
-    for seq, entry in enumerate(entries, start=row["head"] - len(entries) + 1):
+    first = await _numbers(tx, len(entries))
+    for seq, entry in enumerate(entries, start=first):
         await tx.run(
             "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
             " VALUES (:seq, :kind, :subject, CAST(:version AS BIGINT), CAST(:expires AS BIGINT))",
@@ -56,8 +70,27 @@ async def publish(tx: Tx, *entries: Entry) -> None:
         )
 
 
+async def _publish_every_user(tx: Tx, expires_at: int) -> None:
+    row = await tx.one("SELECT COUNT(*) AS users FROM ww_users")
+    first = await _numbers(tx, 0 if row is None else int(row["users"]))
+    await tx.run(
+        "INSERT INTO ww_revocations (seq, kind, subject, min_version, expires_at)"
+        " SELECT :before + ROW_NUMBER() OVER (ORDER BY id), 'user', id, token_version, CAST(:until AS BIGINT)"
+        " FROM ww_users",
+        before=first - 1,
+        until=expires_at,
+    )
+
+
+async def _numbers(tx: Tx, count: int) -> int:
+    """Draw the feed's next numbers, and return the first."""
+    row = await tx.one("UPDATE ww_feed SET head = head + :count WHERE id = 1 RETURNING head", count=count)
+    assert row is not None, "the feed's row is made with the first start"
+    return int(row["head"]) - count + 1
+
+
 async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list[Entry]:
-    """End a session that has not ended; what to publish for it (nothing, when it had)."""
+    """End a session, and return what to publish; nothing when it had ended."""
     row = await tx.one(
         "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason WHERE id = :id AND ended_at IS NULL"
         " RETURNING access_until",
@@ -69,7 +102,7 @@ async def end_session(tx: Tx, session_id: str, *, reason: str, now: int) -> list
 
 
 async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str | None = None) -> list[Entry]:
-    """End all sessions of a user, but for one that may be kept; an entry for each, also where no token is left."""
+    """End a user's sessions, but for one to keep; return an entry for each."""
     rows = await tx.all(
         "UPDATE ww_sessions SET ended_at = :now, end_reason = :reason"
         " WHERE user_id = :user AND ended_at IS NULL AND id <> :keep RETURNING id, access_until",
@@ -82,10 +115,9 @@ async def end_sessions(tx: Tx, user_id: str, *, reason: str, now: int, keep: str
 
 
 async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[Entry]:
-    """What to publish so that every token of the user older than `version` is refused. There always is an entry.
+    """Return what refuses every token of the user older than `version`.
 
-    It lives as long as a token that was issued just now by any process may. The user's sessions are not asked: there
-    may be any number of them.
+    The entry outlives any process's newest token. It does not read sessions: there may be many.
     """
     row = await tx.one("SELECT value FROM ww_meta WHERE name = :name", name=_ACCESS_LIFE)
     life = LONGEST_TOKEN if row is None else int(row["value"])
@@ -93,10 +125,9 @@ async def refuse_user(tx: Tx, user_id: str, version: int, *, now: int) -> list[E
 
 
 async def note_access_life(database: Database, seconds: int) -> None:
-    """Keep the longest life that access tokens were ever given here. Each process does so before it serves.
+    """Keep the longest life that access tokens ever had; called before serving.
 
-    It never falls: shortening the setting does not shorten tokens that are out already, nor those of a process that
-    still runs with the longer one.
+    It never falls: issued tokens, and other processes' settings, may be longer.
     """
     await database.run(
         "INSERT INTO ww_meta (name, value) VALUES (:name, :life) ON CONFLICT (name) DO UPDATE SET value = :life"
@@ -106,11 +137,10 @@ async def note_access_life(database: Database, seconds: int) -> None:
     )
 
 
-class Follower:
-    """Keeps a `RevocationSet` in step with the table, and announces what is new to those who wait for it.
+class Revocations:
+    """Publishes refusals, and keeps the set `refused` up to date.
 
-    `catch_up` is called after each of this process's own units that published, and every quarter of a second for
-    those of other processes.
+    It reads after its own units, and every quarter second (`poll`).
     """
 
     def __init__(self, database: Database, clock: Clock, announce: Callable[[], None]) -> None:
@@ -121,30 +151,48 @@ class Follower:
         self._cursor = 0
         self._behind = False
         self._heard_at = float("-inf")
-        self.revocations = RevocationSet()
+        self.refused = RevocationSet()
 
     @property
     def silence(self) -> float:
-        """Seconds since the list was last known to be complete."""
+        """Return the seconds since the list was last complete."""
         return monotonic() - self._heard_at
 
-    async def take(self, entries: Iterable[Entry]) -> None:
-        """Refuse what this process has just committed, now, and tell those who wait. Raises nothing.
+    async def commit(self, unit: Unit[tuple[T, Published]], *, ends: bool = False) -> T:
+        """Run a unit that may revoke, publish what it returns, and refuse that once it is durable.
 
-        It stands between a commit and its answer: if the list cannot be read at this moment, the next poll does.
+        :param ends: as in `Database.transact`.
         """
-        for entry in entries:
-            self._add(entry.kind, entry.subject, entry.min_version, entry.expires_at)
+
+        async def publishing(tx: Tx) -> tuple[T, Published]:
+            result, published = await unit(tx)
+            if published:
+                await _publish(tx, published)
+            return result, published
+
+        result, published = await self._database.transact(publishing, ends=ends)
+        if published:
+            await self._take(published)
+        return result
+
+    async def _take(self, published: Published) -> None:
+        """Refuse what this process has just committed.
+
+        It raises nothing between a commit and its answer: the next poll repeats a failed read.
+        """
+        for entry in published:
+            if isinstance(entry, Entry):
+                self._add(entry.kind, entry.subject, entry.min_version, entry.expires_at)
         try:
             await self.catch_up()
         except StorageError:
             self._behind = True
 
     def _add(self, kind: Any, subject: str, min_version: int | None, expires_at: int | None) -> None:
-        self.revocations.add(kind, subject, min_version or 0, NEVER if expires_at is None else expires_at)
+        self.refused.add(kind, subject, min_version or 0, NEVER if expires_at is None else expires_at)
 
     async def catch_up(self) -> None:
-        """Read what came after the last entry seen. Raises `StorageUnavailable`."""
+        """Read what follows the last entry seen. Raises `StorageUnavailable`."""
         asked_at = monotonic()
         feed_id = await self._find_place()
         while True:
@@ -155,10 +203,10 @@ class Follower:
                 page=_PAGE,
             )
             if feed_id != self._feed_id:
-                return  # another catch-up, which overlapped with this one at an await, has begun again
+                return  # an overlapping catch-up has begun again
             for row in rows:
                 self._add(row["kind"], row["subject"], row["min_version"], row["expires_at"])
-                # Two catch-ups may overlap at an await; adding twice is harmless, going back is not.
+                # Catch-ups may overlap at an await: adding twice is harmless, going back is not.
                 self._cursor = max(self._cursor, row["seq"])
             if rows:
                 self._announce()
@@ -167,9 +215,9 @@ class Follower:
                 return
 
     async def _find_place(self) -> str:
-        """Begin again when the list is not the one that was followed: the database was restored to an older state.
+        """Begin again after a restore to an older state, where numbers repeat.
 
-        Its entries have numbers that were passed already. What was read before stays: it refuses no good token.
+        What was read before stays: it refuses no good token.
         """
         row = await self._database.one("SELECT feed_id, head FROM ww_feed WHERE id = 1")
         if row is not None and (row["feed_id"] != self._feed_id or row["head"] < self._cursor):
@@ -178,8 +226,8 @@ class Follower:
         return self._feed_id
 
     async def poll(self) -> bool:
-        """Catch up when anyone may have written; whether anyone may have."""
-        # The database gives the hint once. If reading then fails, the next turn must still read.
+        """Catch up when anyone may have written; tell whether anyone may have."""
+        # The database gives the hint once: after a failed read the next turn must still read.
         asked_at = monotonic()
         changed = self._behind = await self._database.changed() or self._behind
         if changed:
@@ -189,12 +237,12 @@ class Follower:
         return changed
 
     def sweep(self) -> None:
-        """Forget what has expired: copies the list, so not at every poll."""
-        self.revocations.sweep(self._clock.now())
+        """Forget what has expired. This copies the list."""
+        self.refused.sweep(self._clock.now())
 
 
 async def create_feed(database: Database) -> None:
-    """Make the feed's row at the first start."""
+    """Insert the feed's row at the first start."""
     await database.run(
         "INSERT INTO ww_feed (id, feed_id, head) VALUES (1, :feed, 0) ON CONFLICT (id) DO NOTHING", feed=new_id()
     )

@@ -1,4 +1,4 @@
-"""Roles: how one is written, and how many a user may have, so that every token that says them can be read."""
+"""Roles: their form, and how many fit a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKS = frozenset("_-.:")
 
 
 def checked(roles: tuple[str, ...]) -> tuple[str, ...]:
-    """Return these roles sorted, each once. Raises `InvalidInput` for one that cannot be, and for too many."""
+    """Return these roles sorted, each once. Raises `InvalidInput` for a malformed one and for too many."""
     if not all(map(_may_be, roles)):
         message = f"A role has letters, digits, '_', '-', '.', ':'; at most {LONGEST_ROLE}."
         raise InvalidInput(FieldError("roles", "characters", message))
@@ -24,11 +24,10 @@ def checked(roles: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def granted(stored: str) -> tuple[str, ...]:
-    """Return the roles that a token is to say, from the user's row.
+    """Return a token's roles from the user's row.
 
-    Raises `Forbidden` (`too_many_roles`) for a row of an older version that holds more than fit: inside the unit that
-    would have used up a refresh token, so that nothing of it is stored. Leaving some out instead could open what a
-    role is there to close.
+    Raises `Forbidden` (`too_many_roles`) for an old row with too many, inside the unit: no refresh token is used up.
+    Leaving some out could open what a role closes.
     """
     roles = tuple(stored.split())
     if len(roles) > MOST_ROLES:

@@ -1,7 +1,7 @@
-"""Sweeping: what can no longer matter is deleted, in small batches, with a pause after each for those who wait.
+"""Deletes in small batches what no longer matters, with pauses for waiting requests.
 
-Nothing is decided by whether it has run. A sweep goes on until nothing is left: a ceiling for each turn would be what
-someone has to exceed for the database to grow without end. No statement visits more rows than a batch has.
+No decision depends on a sweep. A sweep continues until nothing is left: with a ceiling, the database could grow
+without end. No statement visits more rows than a batch has.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _FORGET_REVOCATIONS = """
 DELETE FROM ww_revocations WHERE seq IN
     (SELECT seq FROM ww_revocations WHERE expires_at <= :now ORDER BY expires_at LIMIT :rows)
 """
-# Not before its last access token has expired: until then the row tells how long what refuses it has to stay.
+# Not before its last access token has expired: the row tells how long its revocation stays.
 _DEAD = "access_until + :retention <= :now AND {} + :retention <= :now"
-# Each walks an index and visits what it finds: rows that live are not looked at, however many there are.
+# Each walks an index and visits no live rows.
 _FIND_ENDED = """
 SELECT id, ended_at AS at FROM ww_sessions WHERE ended_at IS NOT NULL AND (ended_at, id) > (:at, :after)
     AND ended_at <= CAST(:now AS BIGINT) - :retention ORDER BY ended_at, id LIMIT :rows
@@ -39,17 +39,17 @@ SELECT id, expires_at AS at FROM ww_sessions WHERE ended_at IS NULL AND (expires
 """
 _FORGET_ENDED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('ended_at')}"
 _FORGET_EXPIRED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('expires_at')}"
-# Every refresh moves the end of idleness, so no index holds it: these are found by going round, some at each turn.
+# Every refresh moves the idle end, so no index holds it: each turn visits some.
 _WALK = """
 SELECT id, idle_expires_at AS at FROM ww_sessions WHERE id > :after ORDER BY id LIMIT :rows
 """
 _FORGET_IDLE = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('idle_expires_at')}"
-# Ids are in the order in which they were made, so the oldest records are the first of them.
+# Ids are in order of creation, so the oldest records come first.
 _FIND_RECORDS = "SELECT id, at FROM ww_audit WHERE id > '' ORDER BY id LIMIT :rows"
 
 
 async def sweep(database: Database, now: int, *, audit_retention: timedelta | None = None) -> int:
-    """Delete all that can no longer matter; how many rows it were. Raises `StorageUnavailable`.
+    """Delete all that no longer matters; return how many rows. Raises `StorageUnavailable`.
 
     :param audit_retention: how long audit records stay; None keeps them for ever.
     """
@@ -67,7 +67,7 @@ async def sweep(database: Database, now: int, *, audit_retention: timedelta | No
 
 
 async def in_batches(batch: Callable[[], Awaitable[int]], rows: int) -> int:
-    """Call `batch` until it deletes fewer than `rows`; how many it were in all."""
+    """Call `batch` until it deletes fewer than `rows`; return the sum."""
     deleted = last = await batch()
     while last >= rows:
         await asyncio.sleep(_PAUSE)
@@ -94,10 +94,9 @@ async def _forget(database: Database, find: str, forget: str, now: int) -> int:
 
 
 class Patrol:
-    """Goes round all sessions and deletes those that no one has refreshed for too long; it remembers its place.
+    """Goes round all sessions, deletes idle ones and remembers its place.
 
-    A user has a hundred that have not ended, at most, and each goes when it expires in any case: so a turn may end
-    before it has seen everything.
+    A turn may end early: a user has at most a hundred live sessions, and each expires in any case.
     """
 
     def __init__(self, database: Database) -> None:
@@ -105,7 +104,7 @@ class Patrol:
         self._after = ""
 
     async def turn(self, now: int) -> int:
-        """Look at the next ten thousand rows or so; how many were deleted. Raises `StorageUnavailable`."""
+        """Look at about ten thousand rows; return how many were deleted. Raises `StorageUnavailable`."""
         deleted = 0
         for _ in range(BATCHES):
             rows = await self._database.scan(_WALK, after=self._after, rows=ROWS)

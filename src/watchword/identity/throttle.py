@@ -1,13 +1,11 @@
-"""Limits on attempts: counted before the work, given back when nothing came of it that the limit is for.
+"""Limit attempts: count each before its work, give it back when it does not matter.
 
-A counter is a window that the first attempt opens and later ones do not extend. Names are hashed to a fixed size, so
-that what a client typed is neither stored nor able to grow the store beyond an entry per counter. Only an attempt that
-goes ahead is counted at all; what is refused leaves nothing behind, however often it comes.
+The first attempt opens a window; later ones do not extend it. Names are hashed to a fixed size: what a client typed is
+not stored, and cannot grow the store. A refused attempt is not counted.
 
-A limit is for attempts that *fail*, and until one is decided it counts as failed: fifty at once get no more guesses
-than fifty in a row. When a limit is used up by attempts of this process that are not decided yet, the next one waits a
-moment for them; so sixteen people behind one address who log in at once all get in. With several processes one may be
-refused instead, who then tries again.
+An undecided attempt counts as a *failure*: fifty at once get no more guesses than fifty in a row. An attempt waits
+briefly for this process's undecided ones: sixteen people behind one address can log in together. With several processes
+one of them may be refused, and try again.
 """
 
 from __future__ import annotations
@@ -25,24 +23,26 @@ from watchword.identity import audit
 from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
 from watchword.settings import Limit
+from watchword.settings.row import Limited, Whose
+from watchword.settings.table import LIMITS
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
 
 PATIENCE = 2.0
-"""Seconds that an attempt waits for others to be decided."""
+"""Seconds to wait for undecided attempts."""
 
 MOST_WAITING = 32
-"""How many wait for one counter."""
+"""Attempts that wait for one counter."""
 
 MOST_OWED = 4096
-"""How many attempts are remembered that could not be given back while the database was away."""
+"""Attempts to give back once the database returns."""
 
 T = TypeVar("T")
 
 
 class Take(NamedTuple):
-    """One attempt counted against one limit: its name, whose attempt it is, and how many times the quota they have."""
+    """One attempt against one limit: its name, the counted subject, and a factor of the quota."""
 
     limit: str
     subject: str
@@ -50,9 +50,9 @@ class Take(NamedTuple):
 
 
 class Attempt:
-    """An attempt that is being made. `counts` says what became of it, as soon as that is decided.
+    """An attempt. Once decided, `counts` stays.
 
-    True: it stays counted, whatever happens then (a proof was wrong). False: it is given back, whatever happens then.
+    True: it is counted (a proof was wrong). False: it is given back.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Attempt:
 
     @property
     def succeeded(self) -> bool:
-        """Whether a limit for failures has nothing to count."""
+        """Tell whether a limit of failures has nothing to count."""
         return self.counts is False
 
     @succeeded.setter
@@ -68,11 +68,10 @@ class Attempt:
         self.counts = not succeeded
 
     def left_by(self, error: BaseException | None) -> bool:
-        """Whether it stays counted, now that it ended with this error.
+        """Tell whether it counts, after ending with this error.
 
-        An error before anything was decided is none of the client's, but `Unauthenticated` is a decision. Without a
-        decision and without an error the decision was forgotten, and after a cancellation it is not known: both stay
-        counted, since the other way a guess might be free.
+        `Unauthenticated` is a decision. Other errors are not the client's fault, and give it back. A cancellation, or
+        no decision, counts: otherwise a guess might be free.
         """
         if self.counts is not None:
             return self.counts
@@ -98,25 +97,25 @@ class Throttle:
         self._refusals = {name: Tally(log, "attempts_refused", level="info") for name in limits}
 
     async def take(self, *takes: Take, client: Client, user: str | None = None) -> None:
-        """Count one attempt against each limit, or none if any is used up, whatever comes of it.
+        """Count one attempt against every limit, or none when one is used up. Nothing gives it back.
 
-        :param user: whose account it is about, for the audit record.
-        :raises TooManyAttempts: the first in this order whose limit is used up.
+        :param user: the account, for the audit record.
+        :raises TooManyAttempts: for the first used-up limit.
         """
         await self._hold(takes, client, user, waits=False)
 
     @asynccontextmanager
     async def attempt(self, *takes: Take, client: Client, user: str | None = None) -> AsyncIterator[Attempt]:
-        """`take`, for an attempt that is given back unless it turns out to be one that `counts`."""
+        """Count as `take`, and give the attempt back unless it `counts`."""
         async with self._settled(await self._hold(takes, client, user, waits=True)) as attempt:
             yield attempt
 
     async def run(
         self, work: Callable[[Attempt], Coroutine[Any, Any, T]], *takes: Take, client: Client, user: str | None = None
     ) -> T:
-        """`attempt` around work that goes on to its end when its requester is cancelled.
+        """Run `attempt` around work that goes on when its requester is cancelled.
 
-        So hanging up neither gives a guess back nor makes a right proof count.
+        Hanging up neither gives a guess back nor makes a right proof count.
         """
         held = await self._hold(takes, client, user, waits=True)
 
@@ -149,7 +148,6 @@ class Throttle:
                 self._undecided.remove(held)
 
     async def _hold(self, takes: Sequence[Take], client: Client, user: str | None, *, waits: bool) -> list[Reservation]:
-        """Count, and with `waits` be among the undecided."""
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
         quotas = [
             Quota(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
@@ -168,7 +166,7 @@ class Throttle:
                 raise await self._refused(*active[outcome.place], outcome.expires_at, client, user)
 
     async def _reserve(self, quotas: Sequence[Quota]) -> list[Reservation] | Exhausted:
-        """Quota; what is granted to a requester who has been cancelled meanwhile is owed."""
+        """Reserve quota; what a cancelled requester was granted is owed."""
         reserving = asyncio.ensure_future(self._ephemeral.reserve(quotas, self._clock.now()))
         try:
             return await asyncio.shield(reserving)
@@ -185,7 +183,7 @@ class Throttle:
     async def _refused(
         self, take: Take, limit: Limit, expires_at: int, client: Client, user: str | None
     ) -> TooManyAttempts:
-        """The refusal. Each is counted in the log; each window of each subject has one record in the audit trail."""
+        """Log each refusal, and audit one per window and subject."""
         now = self._clock.now()
         left = max(1, expires_at - now)
         self._refusals[take.limit].add(limit=take.limit, address=client.address, request_id=client.request_id)
@@ -199,7 +197,7 @@ class Throttle:
         return TooManyAttempts(limit=take.limit, quota=limit.quota * take.times, window=window, retry_after=left)
 
     async def _give_back(self, held: Sequence[Reservation]) -> None:
-        # What cannot be given back just now is owed; that is no reason to fail what has succeeded.
+        # Owed: a failed return must not fail what has succeeded.
         try:
             await self._ephemeral.give_back(held, self._clock.now())
         except StorageUnavailable:
@@ -208,7 +206,7 @@ class Throttle:
             self._undecided.give_way(held)
 
     async def _repay(self) -> None:
-        """Give back what could not be: a database that was away is no reason to refuse those who met it."""
+        """Give back what is owed: no one is refused because the database was away."""
         with suppress(IndexError):
             while True:
                 held = self._owed.popleft()
@@ -219,24 +217,23 @@ class Throttle:
 
 
 def _heard(work: asyncio.Future[Any]) -> None:
-    """Take note of an error that came after its requester had gone, or asyncio reports it as forgotten."""
+    """Read a late error, or asyncio reports it as never retrieved."""
     if not work.cancelled():
         work.exception()
 
 
 class _Undecided:
-    """This process's attempts that are counted and not decided yet, and who waits for them. Of one event loop."""
+    """This process's undecided attempts, and their waiters. Of one event loop."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def add(self, held: Iterable[Reservation]) -> None:
-        """These have been counted and begin."""
         self._counts.update(one.name for one in held)
 
     def remove(self, held: Iterable[Reservation]) -> None:
-        """These are decided. Who waits is told when there is nothing left to wait for."""
+        """Wake waiters when nothing undecided is left."""
         for name, _ in held:
             self._counts[name] -= 1
             if not self._counts[name]:
@@ -244,12 +241,12 @@ class _Undecided:
                 self._wake(name)
 
     def give_way(self, held: Iterable[Reservation]) -> None:
-        """These have been given back: there is a place again."""
+        """Wake waiters: a place was given back."""
         for name, _ in held:
             self._wake(name)
 
     async def wait(self, name: str, seconds: float) -> bool:
-        """Wait until it may be worth asking again; False when it is not."""
+        """Wait until asking again may help; False when it will not."""
         waiting = self._waiting.get(name, ())
         if seconds <= 0 or not self._counts[name] or len(waiting) >= MOST_WAITING:
             return False
@@ -265,7 +262,7 @@ class _Undecided:
         return True
 
     def _wake(self, name: str) -> None:
-        # All of them, since one that is woken may have gone away. Those who are too late wait again.
+        # Wake all: one may have gone away. Late ones wait again.
         for waiting in self._waiting.pop(name, ()):
             if not waiting.done():
                 waiting.set_result(None)
@@ -278,36 +275,42 @@ class _Undecided:
                 del self._waiting[name]
 
 
-def log_in_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What one attempt to log in counts against: the address, address and account, the account."""
-    login = Take("login", f"{network(address)} {account}")
-    return (*address_takes("login_address", address), login, Take("login_account", account))
+OCCASIONS = {
+    occasion: tuple(
+        (whose, row) for whose in Whose for row in LIMITS if row.occasion == occasion and whose in row.whose
+    )
+    for occasion in dict.fromkeys(row.occasion for row in LIMITS)
+}
+"""Occasion → its limits, in the order of counting."""
 
 
-def session_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a proof that was right counts against: the address, the account. Each may open a session, or change one."""
-    return (*address_takes("session_address", address), Take("session", account))
+def takes_of(occasion: str, address: str, account: str | None) -> tuple[Take, ...]:
+    """Return every limit of an occasion, for one attempt.
+
+    The address comes first: a flood from one place uses that up before it closes an account.
+
+    :param account: None counts nothing by account.
+    :raises ValueError: for a limit of accounts only, without an account.
+    """
+    return tuple(take for whose, row in OCCASIONS[occasion] for take in _takes(whose, row, address, account))
 
 
-def change_takes(address: str, account: str) -> tuple[Take, ...]:
-    """What a change of one's own account counts against: the address, the account."""
-    return (*address_takes("change_address", address), Take("change", account))
-
-
-def conflict_takes(address: str, account: str | None) -> tuple[Take, ...]:
-    """What being told that a name is taken counts against: the address, and the account if one asks."""
-    places = address_takes("conflict", address)
-    return places if account is None else (*places, Take("conflict", f"account {account}"))
-
-
-def register_takes(address: str) -> tuple[Take, ...]:
-    """What one attempt to register counts against: the address."""
-    return address_takes("register", address)
+def _takes(whose: Whose, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
+    if whose is Whose.ADDRESS:
+        return address_takes(row.limit, address)
+    if account is None:
+        if Whose.ADDRESS not in row.whose:
+            raise ValueError(f"{row.name} counts by account, and there is none")
+        return ()
+    if whose is Whose.ADDRESS_AND_ACCOUNT:
+        return (Take(row.limit, f"{network(address)} {account}"),)
+    # A limit that also counts addresses: an account must not be named like one.
+    return (Take(row.limit, account if row.whose == (Whose.ACCOUNT,) else f"account {account}"),)
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:
-    """One attempt against a limit of addresses: the /64 of IPv6 once, its /56 with twice the quota, its /48 with four
-    times, since all of them may be one client's. An IPv4 address counts alone.
+    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all.
+    An IPv4 address counts alone.
     """
     own, *wider = reversed(circles(address))
     around = wider if ":" in own else ()
@@ -315,6 +318,6 @@ def address_takes(limit: str, address: str) -> tuple[Take, ...]:
 
 
 def _name(take: Take) -> str:
-    """The limit's name is the kind of the counter: those of one limit are out of reach of a flood of another's."""
+    """Put the limit first: a flood of one limit cannot evict another's counters."""
     kind = take.limit if take.times == 1 else f"{take.limit}_{take.times}"
     return f"{kind}:{sha256(take.subject.encode()).hexdigest()[:40]}"

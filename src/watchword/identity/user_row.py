@@ -1,4 +1,4 @@
-"""A user's row: its columns, what the product sees of it, how one is inserted."""
+"""A user's row: its columns, its type, its insertion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = (
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user as the product sees one. The password hash is not among the fields, so no answer can carry it."""
+    """A user without the password hash, so no answer can carry it."""
 
     id: str
     username: str | None
@@ -28,17 +28,28 @@ class User(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, row: Row) -> User:
-        """A row of `ww_users` with the columns of this class, in their order."""
-        return cls(row[0], row[1], row[2], row[3], tuple(row[4].split()), row[5], row[6], row[7], row[8], row[9])
+        """Read a row of `ww_users` with `COLUMNS`."""
+        return cls(
+            id=row["id"],
+            username=row["username"],
+            email=row["email"],
+            email_verified_at=row["email_verified_at"],
+            roles=tuple(row["roles"].split()),
+            token_version=row["token_version"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            last_login_at=row["last_login_at"],
+            disabled_at=row["disabled_at"],
+        )
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """Username and e-mail address, as far as there are any."""
+        """Return the username and the e-mail address, where set."""
         return tuple(text for text in (self.username, self.email) if text is not None)
 
 
 async def insert(tx: Tx, user: User, named: dict[str, Identifier], password_hash: str | None) -> None:
-    """Insert a new user, in the caller's unit. Raises `UniqueViolation` for a name that is taken."""
+    """Insert a user, in the caller's unit. Raises `UniqueViolation` for a taken name."""
     await tx.run(
         "INSERT INTO ww_users (id, username, username_key, email, email_key, password_hash, roles, token_version,"
         " created_at, updated_at, password_set_at) VALUES (:id, CAST(:username AS TEXT), CAST(:username_key AS TEXT),"

@@ -1,7 +1,6 @@
-"""Users: found, made, changed, disabled, deleted.
+"""Find, create, change, disable and delete users.
 
-What touches a credential or a right also refuses the tokens that went before it. In every unit the lock order is
-users → sessions → feed.
+A change of a credential or a right refuses older tokens. Every unit locks users, then sessions, then the feed.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from watchword.identity import audit, identifiers, password_policy, revocation
 from watchword.identity.audit import LOCAL, Client
 from watchword.identity.hashing import Hasher, kind_of
 from watchword.identity.identifiers import Identifier
-from watchword.identity.revocation import Entry, Follower
+from watchword.identity.revocation import Entry, Published, Revocations
 from watchword.identity.roles import checked as checked_roles
-from watchword.identity.throttle import Throttle, change_takes, conflict_takes
+from watchword.identity.throttle import Throttle, takes_of
 from watchword.identity.user_row import COLUMNS, insert
-from watchword.identity.user_row import User as User  # noqa: PLC0414 - others take it from here
+from watchword.identity.user_row import User as User  # noqa: PLC0414 - re-exported
 from watchword.ids import new_id
 from watchword.settings import Settings
 from watchword.storage.database import Database, Tx, Unit
@@ -37,7 +36,7 @@ class Users:
         self,
         database: Database,
         hasher: Hasher,
-        follower: Follower,
+        revocations: Revocations,
         throttle: Throttle,
         settings: Settings,
         clock: Clock,
@@ -45,31 +44,29 @@ class Users:
         self._throttle = throttle
         self._database = database
         self._hasher = hasher
-        self._follower = follower
+        self._revocations = revocations
         self._settings = settings
         self._clock = clock
 
     async def find(self, user_id: str) -> User | None:
-        """The user with that id, or None."""
+        """Return the user with that id, or None."""
         row = await self._database.one(f"SELECT {COLUMNS} FROM ww_users WHERE id = :id", id=user_id)
         return None if row is None else User.of(row)
 
     async def find_by(self, identifier: Identifier) -> User | None:
-        """The user with that username or e-mail address, or None."""
+        """Return the user with that username or e-mail address, or None."""
         row = await self._database.one(
             f"SELECT {COLUMNS} FROM ww_users WHERE {identifier.kind}_key = :key", key=identifier.key
         )
         return None if row is None else User.of(row)
 
-    async def get(self, user_id: str) -> User:
-        """The user with that id. Raises `NotFound`."""
-        user = await self.find(user_id)
-        if user is None:
-            raise NotFound("There is no such user.")
-        return user
+    async def password_hash(self, user_id: str) -> str | None:
+        """Return the stored password hash; None without a password or a user."""
+        row = await self._database.one("SELECT password_hash FROM ww_users WHERE id = :id", id=user_id)
+        return None if row is None else row["password_hash"]
 
     async def page(self, *, limit: int = 50, after: str = "", search: str = "") -> list[User]:
-        """At most `limit` users in the order in which they were made: those after an id, whose names hold `search`."""
+        """Return up to `limit` users after an id, oldest first; `search` matches inside their names."""
         rows = await self._database.scan(
             f"SELECT {COLUMNS} FROM ww_users WHERE id > :after AND (:search = ''"
             " OR COALESCE(username_key, '') LIKE :pattern ESCAPE '!'"
@@ -92,12 +89,12 @@ class Users:
         roles: tuple[str, ...] = (),
         actor: str | None = None,
     ) -> User:
-        """Make a user.
+        """Create a user.
 
-        :param password: None makes a user whom no password can log in.
-        :raises InvalidInput: with every field that is not acceptable.
+        :param password: None: no password can log this user in.
+        :raises InvalidInput: with every faulty field.
         :raises Conflict: `username_taken` or `email_taken`.
-        :raises TooManyAttempts: when that was answered too often already, whatever would be answered now.
+        :raises TooManyAttempts: too many such conflicts; then free names are refused too.
         """
         named = self._named(username, email, password)
         now = self._clock.now()
@@ -117,15 +114,15 @@ class Users:
         async with self._may_tell(client, None):
             password_hash = None if password is None else await self._hasher.hash(password, address=client.address)
 
-            async def unit(tx: Tx) -> None:
+            async def unit(tx: Tx) -> tuple[User, Published]:
                 await insert(tx, user, named, password_hash)
                 await audit.record(tx, "user_created", at=now, client=client, actor=actor or user.id, user=user.id)
+                return user, ()
 
-            await self._named_uniquely(unit)
-        return user
+            return await self._named_uniquely(unit)
 
     def _named(self, username: str | None, email: str | None, password: str | None) -> dict[str, Identifier]:
-        """The identifiers, normalised; raises with every fault of any field at once."""
+        """Normalise the identifiers; raise with every fault of every field at once."""
         errors: list[FieldError] = []
         named: dict[str, Identifier] = {}
         for kind, text in (("username", username), ("email", email)):
@@ -165,10 +162,10 @@ class Users:
         return await self._hasher.hash(password, address=address)
 
     async def set_password(self, tx: Tx, user_id: str, password_hash: str, *, now: int, reason: str) -> list[Entry]:
-        """Set a password, in the caller's unit: the one place that does.
+        """Set a password, in the caller's unit; the only place that does.
 
-        Raises the version and ends every session. Answers what the caller publishes as the last thing of its unit.
-        Raises `NotFound` when the user is gone or disabled.
+        Raises the version, ends every session, and returns what to publish.
+        Raises `NotFound` for a missing or disabled user.
         """
         row = await tx.one(
             "UPDATE ww_users SET password_hash = :hash, password_set_at = :now, updated_at = :now,"
@@ -179,30 +176,29 @@ class Users:
         )
         if row is None:
             raise NotFound("There is no such user.")
-        # Ended first, which locks them: no refresh can move `access_until` after it has been read.
+        # Ending the sessions locks them: no refresh can move `access_until` after it is read.
         await revocation.end_sessions(tx, user_id, reason=reason, now=now)
         return await revocation.refuse_user(tx, user_id, row["token_version"], now=now)
 
     async def change_identifiers(
         self, user: User, *, username: str | None, email: str | None, client: Client, check: Unit[None]
     ) -> User:
-        """Change the username, the e-mail address or both; None leaves one as it is.
+        """Change username, e-mail address or both; None keeps one. Without a change nothing is written.
 
-        A new address is unverified and refuses the tokens issued before it; sessions are kept. What is so already is
-        no change, and with nothing to change nothing is written.
+        A new address is unverified, and refuses tokens issued before it; sessions stay.
 
-        :param check: awaited with the unit's `tx` first; raises when the caller's session is no longer live.
+        :param check: awaited first, with the unit's `tx`; raises when the caller's session has ended.
         :raises Conflict: `username_taken` or `email_taken`.
-        :raises TooManyAttempts: too many changes, or too often was something taken.
+        :raises TooManyAttempts: too many changes or conflicts.
         """
         named = self._named_change(user, username, email)
         if not named:
             return user
-        await self._throttle.take(*change_takes(client.address, user.id), client=client, user=user.id)
+        await self._throttle.take(*takes_of("change", client.address, user.id), client=client, user=user.id)
         now = self._clock.now()
         renewed = "email" in named
 
-        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[User, Published]:
             await check(tx)
             changes = ["updated_at = :now"]
             values: dict[str, str | int | None] = {"now": now, "id": user.id}
@@ -224,19 +220,15 @@ class Users:
                 user=user.id,
                 detail={"fields": " ".join(named)},
             )
-            entries: list[Entry] = []
-            if renewed:
-                entries = await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
-                await revocation.publish(tx, *entries)
-            return changed, entries
+            if not renewed:
+                return changed, ()
+            return changed, await revocation.refuse_user(tx, user.id, changed.token_version, now=now)
 
         async with self._may_tell(client, user.id):
-            changed, entries = await self._named_uniquely(unit)
-        await self._follower.take(entries)
-        return changed
+            return await self._named_uniquely(unit)
 
     def _named_change(self, user: User, username: str | None, email: str | None) -> dict[str, Identifier]:
-        """What differs from what is stored, normalised. A name of an older version's rules may be said again."""
+        """Return what differs, normalised. A name stored under an older version's rules may stay."""
         old = {"username": user.username, "email": user.email}
         wanted = {
             kind: text
@@ -247,7 +239,7 @@ class Users:
         return {kind: identifier for kind, identifier in named.items() if identifier.text != old[kind]}
 
     async def disable(self, user_id: str, *, client: Client, actor: str | None = None) -> User:
-        """Disable a user: every session ends, every token is refused. Raises `NotFound`."""
+        """Disable a user: end every session, refuse every token. Raises `NotFound`."""
         return await self._revise(
             user_id, "disabled_at = COALESCE(disabled_at, :now)", "user_disabled", client, actor, end_reason="disabled"
         )
@@ -259,7 +251,7 @@ class Users:
     async def set_roles(
         self, user_id: str, roles: tuple[str, ...], *, client: Client, actor: str | None = None
     ) -> User:
-        """Give a user exactly these roles; sessions are kept and carry them after their next refresh.
+        """Give a user exactly these roles; tokens carry them from the next refresh.
 
         Raises `NotFound`, `InvalidInput`.
         """
@@ -279,7 +271,7 @@ class Users:
     ) -> User:
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> tuple[User, list[Entry]]:
+        async def unit(tx: Tx) -> tuple[User, Published]:
             row = await tx.one(
                 f"UPDATE ww_users SET {change}, updated_at = :now, token_version = token_version + 1"
                 f" WHERE id = :id RETURNING {COLUMNS}",
@@ -294,33 +286,29 @@ class Users:
                 await revocation.end_sessions(tx, user_id, reason=end_reason, now=now)
             entries = await revocation.refuse_user(tx, user_id, user.token_version, now=now)
             await audit.record(tx, event, at=now, client=client, actor=actor, user=user_id)
-            await revocation.publish(tx, *entries)
             return user, entries
 
-        user, entries = await self._database.transact(unit, ends=end_reason is not None)
-        await self._follower.take(entries)
-        return user
+        return await self._revocations.commit(unit, ends=end_reason is not None)
 
     async def delete(self, user: User, *, client: Client, check: Unit[None]) -> None:
         """Delete a user and end all sessions; the id is never used again. `check` as in `change_identifiers`.
 
-        The sessions that ever were are swept as all that have ended: however many, they hold up no one here.
+        The sweep deletes the sessions' rows: many of them must not delay this.
         """
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             await check(tx)
             await revocation.end_sessions(tx, user.id, reason="deleted", now=now)
             entries = await revocation.refuse_user(tx, user.id, user.token_version + 1_000_000, now=now)
             await tx.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
             await audit.record(tx, "user_deleted", at=now, client=client, actor=user.id, user=user.id)
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit))
+        await self._revocations.commit(unit)
 
     async def learn_kinds(self) -> None:
-        """Tell the hasher which kinds of hash the database holds; the preferred kind is always among them."""
+        """Teach the hasher every kind of hash in the database, and the preferred kind."""
         if await self._kind_is_missing(self._hasher.preferred_kind):
             sample = await self._hasher.sample()
             await self._database.run(_KNOW_KIND, kind=kind_of(sample), sample=sample)
@@ -332,27 +320,27 @@ class Users:
 
     @asynccontextmanager
     async def _may_tell(self, client: Client, account: str | None) -> AsyncIterator[None]:
-        """Around what may answer "this is taken": how often that is told has one limit, for every way to ask.
+        """Limit how often anything answers "this is taken", with one limit for all.
 
-        It is asked first: once it is used up free names are refused too, else that would be the answer. Commands on
-        this machine are the operator's, and not limited.
+        The limit is asked first, and refuses free names too: otherwise the refusal would be the answer. Local commands
+        are not limited.
         """
         if client is LOCAL:
             yield
             return
         async with self._throttle.attempt(
-            *conflict_takes(client.address, account), client=client, user=account
+            *takes_of("conflict", client.address, account), client=client, user=account
         ) as attempt:
-            attempt.counts = False  # nothing was told, whatever else becomes of it
+            attempt.counts = False  # nothing was told
             try:
                 yield
             except Conflict:
                 attempt.counts = True
                 raise
 
-    async def _named_uniquely(self, unit: Unit[T]) -> T:
+    async def _named_uniquely(self, unit: Unit[tuple[T, Published]]) -> T:
         try:
-            return await self._database.transact(unit)
+            return await self._revocations.commit(unit)
         except UniqueViolation as error:
             code, what = _TAKEN.get(error.index, ("conflict", "value"))
             raise Conflict(f"This {what} is taken.", code=code) from error

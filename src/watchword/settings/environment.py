@@ -1,4 +1,4 @@
-"""Names in an environment that is shared: ours, those that Kubernetes makes, those of other programs, and slips."""
+"""Tell apart the names in a shared environment: ours, Kubernetes', other programs', slips."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from difflib import SequenceMatcher, get_close_matches
 
 from watchword.errors import Fault
 from watchword.settings.postgres_url import is_postgres
+from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import sqlite_file
-from watchword.settings.table import ENVIRONMENT_PREFIX
 
-# Each pod gets these for a Service called `watchword` or `watchword-…`; `docker run --link` makes two kinds more.
+# Each pod gets these for a Service `watchword…`; `docker run --link` adds two kinds.
 _ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 _MADE = re.compile(
     r"WATCHWORD(_[A-Z0-9_]+)?(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _LINKED = re.compile(r"WATCHWORD(_[A-Z0-9_]+)?(_NAME|_ENV_\w+)")
-_SLIP, _SIMILAR = 0.77, 0.6  # how much alike two names are: a slip of the pen, or perhaps one
+_SLIP, _SIMILAR = 0.77, 0.6  # similarity: a slip; perhaps a slip
 
 
 def is_made_by_platform(variable: str, text: str) -> bool:
-    """Whether Kubernetes or Docker made this variable for a Service or a link of our name."""
+    """Tell whether Kubernetes or Docker made this variable for our name."""
     if _MADE.fullmatch(variable):
         return True
     if variable.endswith("_PORT") and _ADDRESS.fullmatch(text.strip()):
@@ -31,7 +31,7 @@ def is_made_by_platform(variable: str, text: str) -> bool:
 
 
 def made_by_platform(variables: Iterable[str]) -> Fault:
-    """One line about all of them."""
+    """Make one warning of all."""
     names = sorted(variables)
     rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Fault(
@@ -42,14 +42,14 @@ def made_by_platform(variables: Iterable[str]) -> Fault:
 
 
 def is_slip(name: str, known: Iterable[str]) -> bool:
-    """Whether a name that no setting has was most likely meant to be one. Passed over, its setting would stay open."""
+    """Tell whether an unknown name means a setting. Ignored, its setting would stay open."""
     name = name.lower()
     return any(SequenceMatcher(None, name, each).ratio() >= _SLIP or sorted(name) == sorted(each) for each in known)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the setting whose name is most like this one."""
-    # Without the prefix, which all names share and which would make any two look alike.
+    """Hint at the most similar setting."""
+    # The prefix would make any two names look alike.
     close = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX).lower(), list(known), n=1, cutoff=_SIMILAR)
     if not close:
         return "watchword settings lists every name"
@@ -57,7 +57,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def made_up(names: Mapping[str, str]) -> tuple[Fault, ...]:
-    """One line about all names that no setting has; those that are a little like one get a line of their own.
+    """Make one warning of all unknown names; similar ones get their own.
 
     :param names: variable → hint.
     """
@@ -71,7 +71,7 @@ def made_up(names: Mapping[str, str]) -> tuple[Fault, ...]:
 
 
 def belongs_to_others(variable: str, text: str) -> Fault | None:
-    """What to say of a bare PORT, DATABASE_URL or REDIS_URL that is another program's; None when we can use it."""
+    """Warn of another program's PORT, DATABASE_URL or REDIS_URL; None when it is usable."""
     said = {
         "PORT": ("is not a port number", re.fullmatch(r"[0-9]+", text) is not None),
         "DATABASE_URL": (

@@ -1,21 +1,21 @@
-"""The settings as one frozen object."""
+"""Read, check and complete the settings once, as one frozen object."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import FrozenInstanceError
 from datetime import timedelta
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
+from watchword import base64url
 from watchword.errors import Fault, SettingsError
-from watchword.settings.rules import complete
-from watchword.settings.table import BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
-from watchword.settings.values import Limit, Proxies, base64url, duration_text, is_loopback
+from watchword.settings.row import ENVIRONMENT_PREFIX, Setting
+from watchword.settings.rules import Draft, complete
+from watchword.settings.values import duration_text
 
 MASK = "********"
-# What others call a setting, or what follows from one.
+# Names that others use, and derived values.
 _INSTEAD = {
     "database_path": "give database_url='sqlite:///path/to/file.db', or data_dir for the directory",
     "secret_file": "read the file yourself, and give secret",
@@ -26,133 +26,73 @@ _INSTEAD = {
 }
 
 
-class Given(TypedDict, total=False):
-    """What `Settings` takes: each value as itself, or as it would be written in the environment."""
+# Type checkers read the constructor's arguments from the rows.
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Frozen:
+    """What `Settings` does with its rows."""
 
-    host: str
-    port: int | str
-    public_url: str | None
-    path_prefix: str | None
-    data_dir: Path | str
-    database_url: str | None
-    redis_url: str | None
-    secret: tuple[bytes, ...] | str | None
-    jwt_secret: bytes | str | None
-    algorithm: str | None
-    key_rotation: timedelta | int | str | None
-    audience: str | None
-    access_lifetime: timedelta | int | str
-    refresh_idle: timedelta | int | str
-    session_lifetime: timedelta | int | str
-    refresh_grace: timedelta | int | str
-    password_hash: str
-    password_policy: str
-    login_limit: Limit | str | None
-    login_address_limit: Limit | str | None
-    login_account_limit: Limit | str | None
-    register_limit: Limit | str | None
-    session_limit: Limit | str | None
-    session_address_limit: Limit | str | None
-    change_limit: Limit | str | None
-    change_address_limit: Limit | str | None
-    conflict_limit: Limit | str | None
-    private_email: bool | str
-    audit_retention: timedelta | int | str | None
-    registration: str
-    allowed_origins: tuple[str, ...] | list[str] | str
-    allowed_headers: tuple[str, ...] | list[str] | str
-    trusted_proxies: Proxies | list[str] | str
-    password_grant: bool | str
-    docs: bool | str | None
-    drain: timedelta | int | str
-    workers: int | str
-    log_format: str | None
-    log_level: str
+    __slots__ = ("_values",)
+    rows: ClassVar[dict[str, Setting[Any]]] = {}
+    _values: dict[str, Any]
 
+    def __init_subclass__(cls) -> None:
+        cls.rows = cls.rows | {name: row for name, row in vars(cls).items() if isinstance(row, Setting)}
 
-@dataclass(frozen=True, slots=True, init=False)
-class Settings:
-    """All settings, checked and complete.
-
-    Built directly this is the embedded form: it reads no environment and no file. Values are given as themselves or as
-    text (`access_lifetime="5m"`). For a limit, the key rotation and the audit retention None means off, elsewhere not
-    given. Neither `repr` nor `str` shows a secret.
-
-    :raises SettingsError: with every fault found, each with a hint.
-    """
-
-    host: str
-    port: int
-    public_url: str
-    path_prefix: str
-    data_dir: Path
-    database_url: str = field(repr=False)  # may hold a password
-    database_path: Path | None = field(repr=False, init=False)  # the SQLite file that `database_url` names; else None
-    redis_url: str | None = field(repr=False)
-    secret: tuple[bytes, ...] | None = field(repr=False)
-    jwt_secret: bytes | None = field(repr=False)
-    algorithm: str
-    key_rotation: timedelta | None
-    audience: str
-    access_lifetime: timedelta
-    refresh_idle: timedelta
-    session_lifetime: timedelta
-    refresh_grace: timedelta
-    password_hash: Literal["argon2id", "bcrypt"]
-    password_policy: Literal["default", "nist"]
-    login_limit: Limit | None
-    login_address_limit: Limit | None
-    login_account_limit: Limit | None
-    register_limit: Limit | None
-    session_limit: Limit | None
-    session_address_limit: Limit | None
-    change_limit: Limit | None
-    change_address_limit: Limit | None
-    conflict_limit: Limit | None
-    private_email: bool
-    audit_retention: timedelta | None
-    registration: Literal["open", "closed"]
-    allowed_origins: tuple[str, ...]
-    allowed_headers: tuple[str, ...]
-    trusted_proxies: Proxies
-    password_grant: bool
-    docs: bool
-    drain: timedelta
-    workers: int
-    log_format: Literal["console", "json"]
-    log_level: Literal["debug", "info", "warning", "error"]
-
-    def __init__(self, **given: Unpack[Given]) -> None:
-        unknown = [Fault(name, "is not a setting", _instead(name)) for name in given if name not in BY_NAME]
-        texts = {name: _text(name, value) for name, value in given.items() if name in BY_NAME}
-        exact = frozenset(name for name, value in given.items() if isinstance(value, bytes))
+    def __init__(self, **given: Any) -> None:
+        faults = [Fault(name, "is not a setting", _instead(name, self.rows)) for name in given if name not in self.rows]
+        known = {name: value for name, value in given.items() if name in self.rows}
+        for name, value in known.items():
+            if self.rows[name].secret and value is not None and not value:
+                faults.append(Fault(self.rows[name].variable, "is given and is empty", "give one, or leave it out"))
+        texts = {name: _text(self.rows[name], value) for name, value in known.items()}
+        exact = frozenset(name for name, value in known.items() if isinstance(value, bytes))
         try:
-            draft = complete(texts, verbatim=exact)
+            draft = complete(self.rows, texts, verbatim=exact)
         except SettingsError as error:
-            raise SettingsError((*unknown, *error.faults)) from None
-        if unknown:
-            raise SettingsError(tuple(unknown))
-        for each in fields(self):
-            object.__setattr__(self, each.name, draft.values[each.name])
+            raise SettingsError((*faults, *error.faults)) from None
+        if faults:
+            raise SettingsError(tuple(faults))
+        object.__setattr__(self, "_values", draft.values)
 
-    def __reduce__(self) -> str:
-        # A pickled object would carry the secrets to wherever it is written.
-        raise TypeError("settings are not pickled: they hold secrets")
+    @classmethod
+    def of(cls, draft: Draft) -> Self:
+        """Make the settings of a checked draft."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "_values", draft.values)
+        return made
 
-    @property
-    def is_on_loopback(self) -> bool:
-        """Whether the public URL can be reached from this machine only."""
-        return is_loopback(urlsplit(self.public_url).hostname or "")
+    def value(self, name: str) -> Any:
+        """Return the value of a setting, or a derived value."""
+        return self._values[name]
 
     def shown(self) -> dict[str, str]:
-        """Every setting as text, secrets masked: for people and for logs."""
-        return {setting.name: _shown(setting.name, getattr(self, setting.name)) for setting in SETTINGS}
+        """Return every setting as text, secrets masked, for people and logs."""
+        return {name: _shown(row, self._values[name]) for name, row in self.rows.items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={text!r}' for name, text in self.shown().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == other._values if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.values()))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __reduce__(self) -> str:
+        # A pickled object would carry the secrets along.
+        raise TypeError("settings are not pickled: they hold secrets")
 
 
-def _text(name: str, value: Any) -> str:
-    """A value as it would be written in the environment, so that there is one way in and one check."""
+def _text(row: Setting[Any], value: Any) -> str:
+    """Write a value as in the environment: there is one way in, and one check."""
     if value is None:
-        return "off" if _can_be_off(name) else ""
+        return "off" if row.can_be_off else ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, timedelta):
@@ -160,35 +100,31 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, tuple | list):
-        return ",".join(base64url(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
+        return (
+            ",".join(base64url.encode_text(part) if isinstance(part, bytes) else str(part) for part in value) or "off"
+        )
     return str(value)
 
 
-def _instead(name: str) -> str:
-    """What to give in place of an argument that is none."""
+def _instead(name: str, known: Collection[str]) -> str:
+    """Name what to give for an unknown argument."""
     plain = name.lower().removeprefix(ENVIRONMENT_PREFIX.lower())
     if plain in _INSTEAD:
         return _INSTEAD[plain]
-    close = get_close_matches(plain, list(BY_NAME), n=1)
-    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(BY_NAME)}"
+    close = get_close_matches(plain, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
 
 
-def _can_be_off(name: str) -> bool:
-    return name.endswith("_limit") or name in {"key_rotation", "audit_retention"}
-
-
-def _shown(name: str, value: Any) -> str:
-    if value is None and _can_be_off(name):
-        return "off"
-    if value is None or value == ():
+def _shown(row: Setting[Any], value: Any) -> str:
+    if value == ():
         return ""
-    if BY_NAME[name].secret:
+    if row.secret and value is not None:
         return MASK
-    return without_password(_text(name, value)) if name.endswith("_url") else _text(name, value)
+    return without_password(_text(row, value)) if row.name.endswith("_url") else _text(row, value)
 
 
 def without_password(url: str) -> str:
-    """A URL with its password masked."""
+    """Mask the password of a URL."""
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at:

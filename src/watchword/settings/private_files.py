@@ -1,4 +1,4 @@
-"""Who else can reach our files: refused where we made them, warned about where the platform decides."""
+"""Our directory and who else can reach it: refused where we made it, warned about where the platform decides."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ import logging
 import os
 import stat
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import POSIX, user
 from watchword.settings.secret_files import STRANGERS, is_strangers
 
 _GROUP, _OTHERS, _ALL = stat.S_IRWXG, stat.S_IRWXO, stat.S_IRWXG | stat.S_IRWXO
-# The standard library's: commands print no log, and its last resort is the error output.
+# The standard library's log: commands set up none, and its last resort is stderr.
 _log = logging.getLogger("watchword.files")
 
 
+def make_folder(folder: Path, variable: str, *, tries_writing: bool) -> None:
+    """Make a directory for its owner alone, unless it is there.
+
+    :raises SettingsError: `variable` with a hint: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if tries_writing:
+            with NamedTemporaryFile(dir=folder, prefix=".writable-"):
+                pass
+    except OSError as error:
+        message = f"{folder} cannot be written to: {(error.strerror or str(error)).lower()}"
+        raise SettingsError((Fault(variable, message, "choose another directory, or change its owner"),)) from error
+
+
 def check_folder(folder: Path, variable: str) -> None:
-    """Refuse a directory that everyone may write to. With the sticky bit, too: a log planted there is replayed.
+    """Refuse a world-writable directory, sticky or not: a planted SQLite log would be replayed.
 
     :raises SettingsError: `variable` with a hint.
     """
@@ -30,9 +45,9 @@ def check_folder(folder: Path, variable: str) -> None:
 
 
 def check_file(path: Path, variable: str, holds: str) -> None:
-    """Refuse a file of ours that others can reach. Group bits are set right, or left where a group shares the volume.
+    """Refuse a file that others can reach; remove group bits, except on a shared volume.
 
-    :param holds: what is in it, for the message.
+    :param holds: its contents, for the message.
     :raises SettingsError: `variable` with a hint.
     """
     found = path.stat()
@@ -48,14 +63,14 @@ def check_file(path: Path, variable: str, holds: str) -> None:
 
 
 def _close_to_group(path: Path, found: os.stat_result) -> None:
-    """A kubelet gives each file of an `fsGroup` volume to a group, at every start; elsewhere a copy came with it."""
+    """Remove group bits that a copy brought. On an `fsGroup` volume a kubelet sets them at every start."""
     folder = path.parent.stat()
     shared = folder.st_mode & (stat.S_ISGID | stat.S_IWGRP) or folder.st_uid != user()
     if not shared and found.st_uid == user():
         try:
             path.chmod(stat.S_IMODE(found.st_mode) & ~_ALL)
         except OSError:
-            pass  # a volume that keeps its modes
+            pass  # a volume with fixed modes
         else:
             _log.warning("%s was open to group %d, and is closed to it now", path, found.st_gid)
             return
@@ -63,7 +78,7 @@ def _close_to_group(path: Path, found: os.stat_result) -> None:
 
 
 def _refuse_or_warn(folder: Path, fault: Fault) -> None:
-    """Refuse, unless the file system knows no modes: there no one can set it right."""
+    """Refuse; on a file system without modes, where no one can correct them, warn."""
     if _keeps_modes(folder):
         raise SettingsError((fault,))
     _log.warning("%s; the file system of %s knows no modes", fault.message, folder)

@@ -1,10 +1,10 @@
-"""What settings must be true of one another, and what follows for those that were not given."""
+"""The rules between settings, and the values derived from others."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
 from watchword.settings import postgres_url
-from watchword.settings.table import BY_NAME, SETTINGS, Setting
+from watchword.settings.row import Setting, variable
 from watchword.settings.values import Unfit, is_among, is_loopback
 from watchword.settings.written import meant
 
 LONGEST_ISSUER = LONGEST_AUDIENCE = 255
-"""Characters: what the verifiers of tokens accept as `iss` and `aud`."""
+"""Characters that token verifiers accept in `iss` and `aud`."""
 
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
@@ -26,33 +26,38 @@ _REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 @dataclass(slots=True)
 class Draft:
-    """Settings being put together: what was given, what it means, what is wrong with it."""
+    """Settings under construction: texts, values, faults."""
 
     values: dict[str, Any] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
 
     def fault(self, name: str, message: str, hint: str) -> None:
-        """Note one more thing that is wrong."""
-        self.faults.append(Fault(BY_NAME[name].variable, message, hint))
+        """Note one more fault."""
+        self.faults.append(Fault(variable(name), message, hint))
 
     def usable(self, *names: str) -> bool:
-        """Whether all these have values to reason from."""
+        """Tell whether all of these have values."""
         return all(name in self.values for name in names)
 
 
 def complete(
-    texts: Mapping[str, str], unreadable: frozenset[str] = frozenset(), verbatim: frozenset[str] = frozenset()
+    rows: Mapping[str, Setting[Any]],
+    texts: Mapping[str, str],
+    *,
+    unreadable: Collection[str] = (),
+    verbatim: Collection[str] = (),
 ) -> Draft:
-    """Read every setting, apply every rule.
+    """Read every setting, and apply every rule.
 
-    :param texts: name → text; an empty text counts as not given.
-    :param unreadable: settings whose fault is reported already; no rule reasons from them.
-    :param verbatim: settings whose text is bytes of a key, of which none is there by accident.
+    :param rows: name → setting: the table.
+    :param texts: name → text; empty means not given.
+    :param unreadable: settings with a reported fault; no rule reads them.
+    :param verbatim: settings whose text is key bytes, taken as they are.
     :raises SettingsError: with all faults at once.
     """
     draft = Draft()
-    for setting in SETTINGS:
+    for setting in rows.values():
         if setting.name in unreadable:
             continue
         text = texts.get(setting.name, "")
@@ -72,15 +77,15 @@ def complete(
     return draft
 
 
-def _meant(setting: Setting, text: str) -> str:
+def _meant(setting: Setting[Any], text: str) -> str:
     found = meant(text, many=setting.many)
-    if text and not found and setting.secret:  # a slip of a template: taken for not given, another would be made
+    if text and not found and setting.secret:  # a template's slip: taken as not given, a new secret would be made
         raise Unfit("is given and is blank", "make one with: watchword secret, or leave it out")
     return found
 
 
 def _bind(draft: Draft) -> None:
-    """Without a public URL the issuer, the links and the cookie's security would be guessed from a Host header."""
+    """Require a public URL off loopback: otherwise issuer, links and cookie security would follow a Host header."""
     host = draft.values["host"]
     if draft.values["public_url"] is None and not is_loopback(host):
         draft.fault(
@@ -91,7 +96,7 @@ def _bind(draft: Draft) -> None:
 
 
 def _addresses(draft: Draft) -> None:
-    """Public URL and path prefix follow from each other, the audience and the documentation from the public URL."""
+    """Derive public URL and path prefix from each other, audience and documentation from the public URL."""
     values = draft.values
     if values["public_url"] is None:
         host = values["host"].lower()
@@ -106,7 +111,7 @@ def _addresses(draft: Draft) -> None:
 
 
 def _claims(draft: Draft) -> None:
-    """What every token says must be what every verifier reads, and leave room for the roles."""
+    """Limit claims to what every verifier reads, leaving room for roles."""
     for name, longest in (("public_url", LONGEST_ISSUER), ("audience", LONGEST_AUDIENCE)):
         length = len(draft.values[name] or "")
         if length > longest:
@@ -114,8 +119,8 @@ def _claims(draft: Draft) -> None:
 
 
 def _origins(draft: Draft) -> None:
-    """A page that came over http could have been changed on its way, and acts for the signed-in user."""
-    url: str | None = draft.values["public_url"]  # None: it could not be derived, which is reported already
+    """Refuse http origins: their pages could be changed on the way, and act for the user."""
+    url: str | None = draft.values["public_url"]  # None: its fault is reported already
     if url is None or not url.startswith("https:"):
         return
     for each in draft.values["allowed_origins"]:
@@ -125,7 +130,7 @@ def _origins(draft: Draft) -> None:
 
 
 def _trusted_proxies(draft: Draft) -> None:
-    """https means that a proxy stands in front: unnamed, it would be taken for the one client that everyone shares."""
+    """Require the proxies with https, which implies one: unnamed, it would be everyone's one address."""
     values = draft.values
     if values["trusted_proxies"] is not None:
         return
@@ -165,7 +170,7 @@ def _database(draft: Draft) -> None:
 
 
 def sqlite_file(url: str) -> str | None:
-    """The path of the file that a SQLite URL names; None when it names none, or is no SQLite URL."""
+    """Return the path in a SQLite URL; None for any other."""
     scheme, separator, rest = url.partition("://")
     path = unquote(rest.removeprefix("/"))
     if scheme.lower() not in _SQLITE or not separator or not rest.startswith("/"):
@@ -177,7 +182,7 @@ def _sqlite(draft: Draft, path: str) -> None:
     draft.values["database_path"] = Path(path)
     home = os.path.abspath(draft.values["data_dir"])
     if os.path.dirname(os.path.abspath(path)) != home and draft.usable("secret") and not draft.values["secret"]:
-        # Made beside a database elsewhere, a secret would be lost with the machine while the database stays.
+        # A secret made here would be lost with the machine, while the database stays elsewhere.
         _need_secret(draft)
 
 
@@ -230,7 +235,7 @@ def _algorithm(draft: Draft) -> None:
 
 
 def _two_secrets(draft: Draft) -> None:
-    """An API that verifies HS256 holds that secret; were it the master secret, it could open everything."""
+    """Keep the secrets apart: an API that holds the HS256 secret must not hold the master secret."""
     shared, masters = draft.values["jwt_secret"], draft.values["secret"]
     if shared and masters and is_among(shared, masters):
         draft.fault(
@@ -247,7 +252,7 @@ def _lifetimes(draft: Draft) -> None:
     if "refresh_idle" in draft.given:
         draft.fault("refresh_idle", "is longer than the session lifetime", "make it at most WATCHWORD_SESSION_LIFETIME")
     else:
-        # Only the session lifetime was given, and shorter than the idle default: the shorter one is meant.
+        # Only a session lifetime was given, and it is shorter than the default.
         draft.values["refresh_idle"] = session
 
 
@@ -265,7 +270,7 @@ def _absent_headers(draft: Draft) -> None:
     draft.values["allowed_headers"] = draft.values["allowed_headers"] or ()
 
 
-# In this order. A rule is left out when a setting that it needs could not be read: that fault is reported already.
+# In this order. A rule is skipped when its settings have a reported fault.
 RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
     (("allowed_origins",), _absent_origins),
     (("allowed_headers",), _absent_headers),

@@ -1,4 +1,4 @@
-"""Reading a secret from a file: what the platform mounted is taken as it is, what others could replace is refused."""
+"""Read a secret from a file: accept what the platform mounted, refuse what others could replace."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LARGEST = 4096
 
 
 def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
-    """The text of a secret file, without what editors put around it, and what to warn about.
+    """Return the text without what editors add, and a warning.
 
-    :raises Unfit: when it cannot be read, or when another user could replace it.
+    :raises Unfit: when it cannot be read, or another user could replace it.
     """
     try:
         with path.open("rb") as file:
-            # The open file is asked, not the path: no one swaps it between the two.
+            # The open file, not the path: no one can swap it in between.
             warning = _looked_at(path, file.fileno())
             raw = file.read(_LARGEST + 1)
     except OSError as error:
@@ -39,10 +39,10 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
 
 
 def _looked_at(path: Path, descriptor: int) -> Unfit | None:
-    """Mounted secrets are often 0444 or 0644, which only the platform can change: that is warned about."""
+    """Warn of a readable file: only the platform can change a mounted secret's 0444 or 0644."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        return None  # a pipe or a socket, which the shell made for us
+        return None  # a pipe or a socket
     if is_strangers(found):
         if not is_on_read_only_mount(descriptor):
             raise Unfit(f"{path} {STRANGERS}", f"run: chown {user()} {path}")
@@ -61,5 +61,5 @@ STRANGERS = "belongs to another user, neither to root nor to the one who runs th
 
 
 def is_strangers(found: os.stat_result) -> bool:
-    """Whether a file belongs to neither root nor us: its owner can read and replace it at any time."""
+    """Tell whether a third user owns the file, and can so read and replace it."""
     return POSIX and found.st_uid not in {0, user()}

@@ -1,4 +1,4 @@
-"""Where settings come from: flags > WATCHWORD_* > .env > bare PORT and the like > watchword.toml > defaults."""
+"""Read settings from flags > WATCHWORD_* > .env > bare PORT and the like > watchword.toml > defaults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import mode_of
@@ -18,10 +18,10 @@ from watchword.settings.environment import (
     made_by_platform,
     made_up,
 )
-from watchword.settings.frozen import Given, Settings
+from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import complete
 from watchword.settings.secret_files import read_secret_file
-from watchword.settings.table import BARE, BY_NAME, ENVIRONMENT_PREFIX, SETTINGS
+from watchword.settings.table import BARE, BY_NAME, SETTINGS, Settings
 from watchword.settings.values import Unfit, at_home
 from watchword.settings.written import bare, meant
 
@@ -34,7 +34,7 @@ _KNOWN = BY_NAME.keys() | SECRET_FILES.keys()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for each where its value came from (`--port`, `WATCHWORD_PORT`, `watchword.toml`, `default`)."""
+    """Settings, and the source of each (`--port`, `WATCHWORD_PORT`, `watchword.toml`, `default`)."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -43,7 +43,7 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Reading:
-    """What is being collected: texts with where each came from, and what is wrong."""
+    """The texts so far, their sources, and the faults."""
 
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     origins: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class _Reading:
     unreadable: set[str] = field(default_factory=set)
 
     def take(self, source: Mapping[str, str], label: str) -> None:
-        """Add what stronger sources left open. `label` has `{}` where the name goes in its environment form."""
+        """Add what stronger sources left open. `{}` in `label` stands for the variable's name."""
         for name, text in source.items():
             if name in SECRET_FILES or not (text if BY_NAME[name].secret else bare(text)):
                 continue
@@ -83,9 +83,9 @@ class _Reading:
 def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path | None = None) -> Loaded:
     """Read the settings of a program.
 
-    :param flags: name → value; None counts as not given. Names are those of `Settings`, and `secret_file`.
+    :param flags: name → value; None means not given. Names of `Settings`, and `secret_file`.
     :param environ: the process's environment.
-    :param cwd: where `.env` and `watchword.toml` are looked for, and what a relative data directory starts from.
+    :param cwd: the folder of `.env` and `watchword.toml`, and of a relative data directory.
     :raises SettingsError: with every fault of every source.
     """
     home = cwd or Path.cwd()
@@ -101,13 +101,13 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path | No
     reading.take(_toml(home / TOML, reading), TOML)
     if not reading.texts.get("data_dir"):
         reading.texts["data_dir"] = BY_NAME["data_dir"].default
-    with suppress(Unfit):  # which is reported with the rest
+    with suppress(Unfit):  # reported with the rest
         reading.texts["data_dir"] = str(home / at_home(meant(reading.texts["data_dir"])))
     return _finish(reading)
 
 
 def _take_bare(variable: str, name: str, names: Mapping[str, str], label: str, reading: _Reading) -> None:
-    """A variable without our prefix, such as PORT: ours to use, or another program's, which is said in one line."""
+    """Take a variable without our prefix, such as PORT, or report it as another program's."""
     text = bare(names.get(variable, ""))
     if not text or name in reading.texts:
         return
@@ -121,17 +121,17 @@ def _take_bare(variable: str, name: str, names: Mapping[str, str], label: str, r
 def _finish(reading: _Reading) -> Loaded:
     origins = {setting.name: reading.origins.get(setting.name, "default") for setting in SETTINGS}
     try:
-        complete(reading.texts, frozenset(reading.unreadable))
+        draft = complete(BY_NAME, reading.texts, unreadable=reading.unreadable)
     except SettingsError as error:
-        reading.faults.extend(_placed(fault, reading.origins) for fault in error.faults)
+        faults = [*reading.faults, *(_placed(fault, reading.origins) for fault in error.faults)]
+        raise SettingsError(tuple(dict.fromkeys(faults))) from None
     if reading.faults:
         raise SettingsError(tuple(dict.fromkeys(reading.faults)))
-    settings = Settings(**cast(Given, reading.texts))
-    return Loaded(settings, origins, tuple(reading.warnings))
+    return Loaded(Settings.of(draft), origins, tuple(reading.warnings))
 
 
 def _placed(fault: Fault, origins: Mapping[str, str]) -> Fault:
-    """The fault, with where the value came from when that is not the variable itself."""
+    """Add the source to a fault, unless it is the variable itself."""
     origin = origins.get(fault.setting.removeprefix(ENVIRONMENT_PREFIX).lower(), fault.setting)
     if origin == fault.setting:
         return fault
@@ -143,7 +143,7 @@ def _flag(name: str, flags: Mapping[str, object]) -> str:
 
 
 def _prefixed(names: Mapping[str, str], where: str, reading: _Reading) -> dict[str, str]:
-    """The `WATCHWORD_*` among these. Of the others a slip of the pen is refused, and the rest passed over."""
+    """Return the settings among `WATCHWORD_*`. Slips are refused; other names are warned about."""
     found: dict[str, str] = {}
     platforms: list[str] = []
     others: dict[str, str] = {}
@@ -171,12 +171,12 @@ def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
         return {}
     from io import StringIO
 
-    from dotenv.parser import parse_stream  # here: most starts have no .env, and need not pay for it
+    from dotenv.parser import parse_stream  # imported here: most starts have no .env
 
     found: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
         if binding.key is not None and binding.value is None and not _is_ours(binding.key):
-            continue  # a name alone, which docker's --env-file takes from its own environment
+            continue  # a name alone: docker's --env-file takes its value from the environment
         if binding.error or (binding.key is not None and binding.value is None):
             line = binding.original.line
             reading.faults.append(Fault(DOTENV, f"line {line} cannot be read", "write NAME=value on a line of its own"))
@@ -227,7 +227,7 @@ def _read(path: Path, reading: _Reading) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return ""  # `.env` is a directory where a virtual environment was given that name
+        return ""  # `.env` may be a virtual environment
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         hint = f"check {path}, or remove it" if isinstance(error, OSError) else f"save {path} as UTF-8"
@@ -236,7 +236,7 @@ def _read(path: Path, reading: _Reading) -> str:
 
 
 def _warn_if_open(path: Path, holds_secret: bool, reading: _Reading) -> None:
-    """A file made for secrets is refused when others can read it; one made for settings in general is warned about."""
+    """Warn when everyone can read a file that holds a secret."""
     if holds_secret and mode_of(path.stat()) & 0o004:
         message = "holds a secret and can be read by every user of this machine"
         reading.warnings.append(Fault(path.name, message, f"chmod 600 {path}"))

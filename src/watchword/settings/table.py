@@ -1,89 +1,92 @@
-"""Every setting, one row each: its name, its default, how it is read, what it is for."""
+"""The table of settings: each attribute of `Settings` is a row. A new setting is written here only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 from watchword.settings import values as read
-from watchword.settings.values import DAY, Reader
+from watchword.settings.frozen import Frozen
+from watchword.settings.row import Limited, Setting, Whose
+from watchword.settings.values import DAY, Limit, Proxies, is_loopback
 
-ENVIRONMENT_PREFIX = "WATCHWORD_"
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519", "HS256")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting.
+class Settings(Frozen):
+    """All settings, checked and complete.
 
-    :param name: as attribute of `Settings` and in `watchword.toml`; in capitals with `WATCHWORD_` in the environment.
-    :param default: as it would be written, or empty: no value, or one that follows from other settings.
-    :param otherwise: what an empty default means, for readers of the documentation.
-    :param secret: never shown, never a flag, also read from the file that `<name>_file` names.
-    :param many: a comma list.
+    Built directly it reads no environment and no file. It takes values or their text (`access_lifetime="5m"`). None
+    turns a limit, the key rotation or the audit retention off; elsewhere it means not given. `repr` and `str` mask
+    secrets.
+
+    :raises SettingsError: with every fault found, each with a hint.
     """
 
-    name: str
-    default: str
-    read: Reader
-    purpose: str
-    otherwise: str = ""
-    secret: bool = False
-    many: bool = False
+    __slots__ = ()
+
+    # fmt: off
+    host: Setting[str] = Setting("127.0.0.1", read.host, "Address to listen on.")
+    port: Setting[int] = Setting("4000", read.number(1, 65535), "Port to listen on; a bare PORT is understood too.")
+    public_url: Setting[str] = Setting("", read.unless_off(read.public_url), "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix")
+    path_prefix: Setting[str] = Setting("", read.url_path, "Path before every route, such as /api.", "the path of the public URL")
+    data_dir: Setting[Path] = Setting("./watchword-data", read.folder, "Directory for the database and the secret made on first start.")
+    database_url: Setting[str] = Setting("", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db")
+    redis_url: Setting[str | None] = Setting("", read.unless_off(read.words), "Redis or Valkey, not in this version yet; off says nothing of a bare REDIS_URL.", "none")
+    secret: Setting[tuple[bytes, ...] | None] = Setting("", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True)
+    jwt_secret: Setting[bytes | None] = Setting("", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True)
+    algorithm: Setting[str] = Setting("", read.unless_off(read.choice(*ALGORITHMS)), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret")
+    key_rotation: Setting[timedelta | None] = Setting("30d", read.unless_off(read.duration(2 * DAY, 3650 * DAY)), "How long a signing key signs before the next one does; off: until `watchword keys rotate`.")
+    audience: Setting[str] = Setting("", read.unless_off(read.audience), "The aud claim of access tokens.", "the public URL")
+    access_lifetime: Setting[timedelta] = Setting("15m", read.duration(1, DAY), "Life of an access token.")
+    refresh_idle: Setting[timedelta] = Setting("7d", read.duration(1, 3650 * DAY), "A session not refreshed for this long has ended.")
+    session_lifetime: Setting[timedelta] = Setting("30d", read.duration(1, 3650 * DAY), "A session ends this long after log-in at the latest.")
+    refresh_grace: Setting[timedelta] = Setting("30s", read.duration(0, 120), "How long a refresh token just used still yields the same successor.")
+    password_hash: Setting[Literal["argon2id", "bcrypt"]] = Setting("argon2id", read.choice("argon2id", "bcrypt"), "How new passwords are hashed: argon2id or bcrypt.")
+    password_policy: Setting[Literal["default", "nist"]] = Setting("default", read.choice("default", "nist"), "default: 8 characters; nist: 15.")
+    login_limit: Limited = Limited("10/15m", "Failed log-ins", Whose.ADDRESS_AND_ACCOUNT)
+    login_address_limit: Limited = Limited("100/15m", "Failed log-ins", Whose.ADDRESS)
+    login_account_limit: Limited = Limited("100/15m", "Failed log-ins", Whose.ACCOUNT)
+    register_limit: Limited = Limited("20/1h", "Registrations", Whose.ADDRESS)
+    session_limit: Limited = Limited("300/1h", "Log-ins that succeed, and other uses of the right password,", Whose.ACCOUNT)
+    session_address_limit: Limited = Limited("3000/1h", "Log-ins that succeed, and other uses of the right password,", Whose.ADDRESS)
+    change_limit: Limited = Limited("60/1h", "Changes of an account by its owner,", Whose.ACCOUNT)
+    change_address_limit: Limited = Limited("600/1h", "Changes of an account by its owner,", Whose.ADDRESS)
+    conflict_limit: Limited = Limited("20/1h", "Answers that a username or an e-mail address is taken,", Whose.ADDRESS, Whose.ACCOUNT)
+    private_email: Setting[bool] = Setting("off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost.")
+    audit_retention: Setting[timedelta | None] = Setting("365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever.")
+    registration: Setting[Literal["open", "closed"]] = Setting("open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed.")
+    allowed_origins: Setting[tuple[str, ...]] = Setting("", read.origins, "Comma list of other web origins that may read answers and use the cookie routes.", "none", many=True)
+    allowed_headers: Setting[tuple[str, ...]] = Setting("", read.header_names, "Comma list of request headers that pages of those origins may send, besides the usual ones and those of tracing.", "none", many=True)
+    trusted_proxies: Setting[Proxies] = Setting("", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0", many=True)
+    password_grant: Setting[bool] = Setting("on", read.switch, "POST /token with grant_type=password.")
+    docs: Setting[bool] = Setting("", read.switch, "API documentation at /docs and /openapi.json.", "on for a loopback public URL")
+    drain: Setting[timedelta] = Setting("0s", read.duration(0, 600), "How long requests are still taken after SIGTERM, while /readyz answers 503 already.")
+    workers: Setting[int] = Setting("1", read.number(1, 64), "Server processes.")
+    log_format: Setting[Literal["console", "json"]] = Setting("", read.unless_off(read.choice("console", "json")), "Log lines for people (console) or for programs (json).", "console on a terminal, json otherwise")
+    log_level: Setting[Literal["debug", "info", "warning", "error"]] = Setting("info", read.choice("debug", "info", "warning", "error"), "The least important log line to write.")
+    # fmt: on
 
     @property
-    def variable(self) -> str:
-        """The name in the environment."""
-        return ENVIRONMENT_PREFIX + self.name.upper()
+    def database_path(self) -> Path | None:
+        """Return the SQLite file in `database_url`, or None for PostgreSQL."""
+        path: Path | None = self.value("database_path")
+        return path
 
     @property
-    def flag(self) -> str:
-        """The name on the command line."""
-        return "--" + self.name.replace("_", "-")
+    def is_on_loopback(self) -> bool:
+        """Tell whether only this machine can reach the public URL."""
+        return is_loopback(urlsplit(self.public_url).hostname or "")
 
 
-# fmt: off
-SETTINGS: tuple[Setting, ...] = (
-    Setting("host", "127.0.0.1", read.host, "Address to listen on."),
-    Setting("port", "4000", read.number(1, 65535), "Port to listen on; a bare PORT is understood too."),
-    Setting("public_url", "", read.unless_off(read.public_url), "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix"),
-    Setting("path_prefix", "", read.url_path, "Path before every route, such as /api.", "the path of the public URL"),
-    Setting("data_dir", "./watchword-data", read.folder, "Directory for the database and the secret made on first start."),
-    Setting("database_url", "", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db"),
-    Setting("redis_url", "", read.unless_off(read.words), "Redis or Valkey, not in this version yet; off says nothing of a bare REDIS_URL.", "none"),
-    Setting("secret", "", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True),
-    Setting("jwt_secret", "", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True),
-    Setting("algorithm", "", read.unless_off(read.choice(*ALGORITHMS)), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret"),
-    Setting("key_rotation", "30d", read.unless_off(read.duration(2 * DAY, 3650 * DAY)), "How long a signing key signs before the next one does; off: until `watchword keys rotate`."),
-    Setting("audience", "", read.unless_off(read.audience), "The aud claim of access tokens.", "the public URL"),
-    Setting("access_lifetime", "15m", read.duration(1, DAY), "Life of an access token."),
-    Setting("refresh_idle", "7d", read.duration(1, 3650 * DAY), "A session not refreshed for this long has ended."),
-    Setting("session_lifetime", "30d", read.duration(1, 3650 * DAY), "A session ends this long after log-in at the latest."),
-    Setting("refresh_grace", "30s", read.duration(0, 120), "How long a refresh token just used still yields the same successor."),
-    Setting("password_hash", "argon2id", read.choice("argon2id", "bcrypt"), "How new passwords are hashed: argon2id or bcrypt."),
-    Setting("password_policy", "default", read.choice("default", "nist"), "default: 8 characters; nist: 15."),
-    Setting("login_limit", "10/15m", read.limit, "Failed log-ins per address and account."),
-    Setting("login_address_limit", "100/15m", read.limit, "Failed log-ins per address."),
-    Setting("login_account_limit", "100/15m", read.limit, "Failed log-ins per account."),
-    Setting("register_limit", "20/1h", read.limit, "Registrations per address."),
-    Setting("session_limit", "300/1h", read.limit, "Log-ins that succeed, and other uses of the right password, per account."),
-    Setting("session_address_limit", "3000/1h", read.limit, "The same per address."),
-    Setting("change_limit", "60/1h", read.limit, "Changes of an account by its owner, per account."),
-    Setting("change_address_limit", "600/1h", read.limit, "The same per address."),
-    Setting("conflict_limit", "20/1h", read.limit, "Answers that a username or an e-mail address is taken, per address and per account."),
-    Setting("private_email", "off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost."),
-    Setting("audit_retention", "365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever."),
-    Setting("registration", "open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed."),
-    Setting("allowed_origins", "", read.origins, "Comma list of other web origins that may read answers and use the cookie routes.", "none", many=True),
-    Setting("allowed_headers", "", read.header_names, "Comma list of request headers that pages of those origins may send, besides the usual ones and those of tracing.", "none", many=True),
-    Setting("trusted_proxies", "", read.proxies, "The reverse proxies to believe about the client's address: how many stand in front, or their networks such as 10.0.0.0/8,fd00::/8. Needed with an https public URL.", "0", many=True),
-    Setting("password_grant", "on", read.switch, "POST /token with grant_type=password."),
-    Setting("docs", "", read.switch, "API documentation at /docs and /openapi.json.", "on for a loopback public URL"),
-    Setting("drain", "0s", read.duration(0, 600), "How long requests are still taken after SIGTERM, while /readyz answers 503 already."),
-    Setting("workers", "1", read.number(1, 64), "Server processes."),
-    Setting("log_format", "", read.unless_off(read.choice("console", "json")), "Log lines for people (console) or for programs (json).", "console on a terminal, json otherwise"),
-    Setting("log_level", "info", read.choice("debug", "info", "warning", "error"), "The least important log line to write."),
-)
-# fmt: on
-
-BY_NAME = {setting.name: setting for setting in SETTINGS}
+BY_NAME = Settings.rows
+SETTINGS = tuple(BY_NAME.values())
+LIMITS = tuple(row for row in SETTINGS if isinstance(row, Limited))
 BARE = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}
+
+
+def limits_of(settings: Settings) -> dict[str, Limit | None]:
+    """Return name → limit for the throttle, None for one that is off."""
+    return {row.limit: settings.value(row.name) for row in LIMITS}

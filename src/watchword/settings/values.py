@@ -1,19 +1,23 @@
-"""How one setting is written and read: text in, value out, or `Unfit` with what to do about it."""
+"""How each setting is read: a text becomes a value, or `Unfit` with what to do."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
+
+from watchword import base64url
+from watchword.errors import InvalidKey
+from watchword.known_secrets import check_shared_secret
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 SECRET_BYTES = 32
-_FEWEST_DISTINCT = 8  # 32 random bytes have fewer distinct values with a probability below 2^-100
+_FEWEST_DISTINCT = 8  # 32 random bytes have fewer with a probability below 2^-100
 _LONGEST_QUOTE = 60
 _MOST_SECRETS = 3  # a refresh token's MAC is tried against each
 _UNITS = {"": SECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
@@ -28,14 +32,15 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 
-Reader = Callable[[str], object]
+T = TypeVar("T")
+Reader = Callable[[str], T]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Proxies = int | tuple[Network, ...]
-"""Which reverse proxies are believed: how many hops, or from which networks."""
+"""The trusted proxies: a number of hops, or networks."""
 
 
 class Unfit(ValueError):
-    """A text that is no value of this setting: what is wrong, and what to write instead."""
+    """Refuses a text: what is wrong, and what to write instead."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -55,7 +60,7 @@ class Limit:
 
 
 def duration_text(value: timedelta) -> str:
-    """A duration as it is written in settings: the largest unit that divides it (`15m`, `7d`)."""
+    """Write a duration in the largest unit that divides it (`15m`, `7d`)."""
     seconds = value.total_seconds()
     if seconds != int(seconds):
         return f"{seconds}s"  # no reader accepts this: whole seconds only
@@ -65,8 +70,8 @@ def duration_text(value: timedelta) -> str:
     return f"{int(seconds)}s"
 
 
-def duration(least: int, most: int) -> Reader:
-    """A duration between two bounds in seconds: `45`, `30s`, `15m`, `12h`, `7d`."""
+def duration(least: int, most: int) -> Reader[timedelta]:
+    """Read a duration between bounds in seconds: `45`, `30s`, `15m`, `12h`, `7d`."""
 
     def read(text: str) -> timedelta:
         match = _DURATION.fullmatch(text.strip())
@@ -81,13 +86,13 @@ def duration(least: int, most: int) -> Reader:
     return read
 
 
-def unless_off(read: Reader) -> Reader:
-    """What `read` accepts, or `off`, which is None."""
+def unless_off(read: Reader[T]) -> Reader[T | None]:
+    """Read what `read` accepts, or `off` as None."""
     return lambda text: None if text.strip().lower() == "off" else read(text)
 
 
 def limit(text: str) -> Limit | None:
-    """A limit such as `10/15m`, or `off`."""
+    """Read a limit such as `10/15m`, or `off`."""
     if text.strip().lower() == "off":
         return None
     match = _LIMIT.fullmatch(text.strip())
@@ -95,14 +100,13 @@ def limit(text: str) -> Limit | None:
     if match is None:
         raise Unfit(f"{_quoted(text)} is not a limit", hint)
     window = duration(1, 31 * DAY)(match[2])
-    assert isinstance(window, timedelta)
     if int(match[1]) == 0:
         raise Unfit(f"{_quoted(text)} allows nothing", hint)
     return Limit(int(match[1]), window)
 
 
-def number(least: int, most: int) -> Reader:
-    """A whole number between two bounds."""
+def number(least: int, most: int) -> Reader[int]:
+    """Read a whole number between bounds."""
 
     def read(text: str) -> int:
         stripped = "0" if least == 0 and text.strip().lower() == "off" else text.strip()
@@ -114,18 +118,16 @@ def number(least: int, most: int) -> Reader:
 
 
 def proxies(text: str) -> Proxies:
-    """How many proxies stand in front (`1`), or a comma list of the networks that they are in; `off` is 0."""
+    """Read a number of proxies in front (`1`), or a comma list of their networks; `off` is 0."""
     if re.fullmatch(r"off|[+-]?[0-9]+", text.strip().lower()):
-        hops = number(0, _MOST_HOPS)(text)
-        assert isinstance(hops, int)
-        return hops
+        return number(0, _MOST_HOPS)(text)
     found = tuple(dict.fromkeys(_network(part.strip()) for part in text.split(",") if part.strip()))
     if not found:
         raise Unfit("is given and lists no network", _PROXIES_HINT)
     together: tuple[Network, ...] = (
         *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network)),
         *ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network)),
-    )  # two halves are everyone as well
+    )  # two halves are everyone too
     if any(network.prefixlen == 0 for network in together):
         raise Unfit(f"{_quoted(text)} is everyone, who could then claim any address", _PROXIES_HINT)
     return found
@@ -148,8 +150,8 @@ def _network(text: str) -> Network:
     return network
 
 
-def choice(*names: str, also: dict[str, str] | None = None) -> Reader:
-    """One of a few names, in any case; `also` maps other spellings to them."""
+def choice(*names: str, also: dict[str, str] | None = None) -> Reader[Any]:
+    """Read one of a few names, in any case; `also` maps other spellings to them."""
     known = {name.lower(): name for name in names} | (also or {})
 
     def read(text: str) -> str:
@@ -162,7 +164,7 @@ def choice(*names: str, also: dict[str, str] | None = None) -> Reader:
 
 
 def switch(text: str) -> bool:
-    """`on` or `off` (also true/false, yes/no, 1/0)."""
+    """Read `on` or `off` (also true/false, yes/no, 1/0)."""
     word = text.strip().lower()
     if word not in _ON | _OFF:
         raise Unfit(f"{_quoted(text)} is neither on nor off", "write on or off")
@@ -170,7 +172,7 @@ def switch(text: str) -> bool:
 
 
 def host(text: str) -> str:
-    """An IP address or a host name to listen on."""
+    """Read an IP address or a host name to listen on."""
     name = text.strip().removeprefix("[").removesuffix("]")
     if is_address(name) or _HOST_NAME.fullmatch(name.lower()):
         return name
@@ -178,14 +180,14 @@ def host(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """Some visible text in one line."""
+    """Read one line of visible text."""
     if not text.strip().isprintable():
         raise Unfit("has characters that cannot be shown", "use visible characters only")
     return text.strip()
 
 
 def audience(text: str) -> str:
-    """One name, such as a URL. Tokens are made for one audience."""
+    """Read one name, such as a URL: tokens have one audience."""
     name = words(text)
     if "," in name:
         raise Unfit(
@@ -198,22 +200,22 @@ def audience(text: str) -> str:
 
 
 def folder(text: str) -> Path:
-    """A directory."""
+    """Read a directory."""
     if "\0" in text:
         raise Unfit("has a NUL character", "give a directory")
     return at_home(text.strip())
 
 
 def at_home(text: str) -> Path:
-    """A path, in which `~` stands for the home directory of the user who runs this."""
+    """Read a path, with `~` for the user's home directory."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # a container that runs under a user id without a name, and with no HOME
+    except RuntimeError:  # a container's user id without a name, and no HOME
         raise Unfit(f"{_quoted(text)} is below a home directory, and there is none", "give an absolute path") from None
 
 
 def url_path(text: str) -> str:
-    """A path that comes before every route: `/api`; `/` means none."""
+    """Read a path before every route: `/api`; `/` means none."""
     path = text.strip()
     if path in ("/", "off"):
         return ""
@@ -225,7 +227,7 @@ def url_path(text: str) -> str:
 
 
 def public_url(text: str) -> str:
-    """Where clients reach the service, byte for byte the issuer of its tokens."""
+    """Read the URL of the service, byte for byte its tokens' issuer."""
     url = text.strip()
     parts = split_url(url)
     if parts.query or parts.fragment or "?" in url or "#" in url:
@@ -244,7 +246,7 @@ def public_url(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """A web origin as browsers send it: `https://app.example.com`, without a path."""
+    """Read a web origin as browsers send it: `https://app.example.com`, without a path."""
     url = text.strip()
     if url in {"*", "null"}:
         raise Unfit(f"{_quoted(url)} would let any page act for a signed-in user", "list each origin by name")
@@ -254,14 +256,14 @@ def origin(text: str) -> str:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """A comma list of origins, or `off`."""
+    """Read a comma list of origins, or `off`."""
     if text.strip().lower() == "off":
         return ()
     return tuple(dict.fromkeys(origin(part) for part in text.split(",") if part.strip()))
 
 
 def header_names(text: str) -> tuple[str, ...]:
-    """A comma list of header names, or `off`; each once, however it is written."""
+    """Read a comma list of header names, or `off`; each once, in any case."""
     names = () if text.strip().lower() == "off" else tuple(part.strip() for part in text.split(",") if part.strip())
     for name in names:
         if name == "*":
@@ -272,7 +274,7 @@ def header_names(text: str) -> tuple[str, ...]:
 
 
 def split_url(url: str) -> SplitResult:
-    """Take an http(s) URL apart, refusing what browsers and libraries would read or write differently."""
+    """Split an http(s) URL; refuse what browsers and libraries read differently."""
     if not url.isascii() or any(character <= " " or character in '\\"<>^`{|}' for character in url):
         raise Unfit(
             f"{_quoted(url)} has characters that do not belong in a URL", "write it like https://auth.example.com"
@@ -299,7 +301,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def secrets(text: str) -> tuple[bytes, ...]:
-    """Master secrets: base64url of at least 32 random bytes each, current first."""
+    """Read master secrets: base64url of at least 32 random bytes each, current first."""
     hint = "make one with: watchword secret"
     found = tuple(_secret(part.strip(), hint) for part in text.split(",") if part.strip())
     if not found:
@@ -314,12 +316,11 @@ def secrets(text: str) -> tuple[bytes, ...]:
 
 
 def _secret(text: str, hint: str) -> bytes:
-    bare = text.rstrip("=")
     try:
-        raw = urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+        raw = base64url.decode(text.rstrip("="))
     except ValueError:
         raw = b""
-    if base64url(raw) != bare or not raw:
+    if not raw:
         raise Unfit("is not base64url", hint)
     if len(raw) < SECRET_BYTES:
         raise Unfit(f"holds {len(raw)} bytes; at least {SECRET_BYTES} are needed", hint)
@@ -329,28 +330,28 @@ def _secret(text: str, hint: str) -> bytes:
 
 
 def shared_secret(text: str) -> bytes:
-    """The HS256 secret: its characters are the key, as in the libraries that share it. At least 32 bytes."""
+    """Read the HS256 secret: its characters are the key, as in the libraries that share it. Refuse known ones."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) < SECRET_BYTES:
         raise Unfit(
             f"has {len(raw)} bytes; HS256 needs at least {SECRET_BYTES} (RFC 7518 section 3.2), made at random",
             "make one with: watchword secret",
         )
+    try:
+        check_shared_secret(raw)
+    except InvalidKey as error:
+        said = error.message.removeprefix("The shared secret ").rstrip(".")
+        raise Unfit(said, "make one with: watchword secret") from None
     return raw
 
 
 def is_among(shared: bytes, masters: tuple[bytes, ...]) -> bool:
-    """Whether the HS256 secret is one of the master secrets, as bytes or as they are written."""
-    return shared in masters or shared.strip().rstrip(b"=") in {base64url(master).encode() for master in masters}
-
-
-def base64url(raw: bytes) -> str:
-    """Unpadded base64url."""
-    return urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+    """Tell whether the HS256 secret is a master secret, as bytes or as text."""
+    return shared in masters or shared.strip().rstrip(b"=") in {base64url.encode(master) for master in masters}
 
 
 def is_address(name: str) -> bool:
-    """Whether this is an IP address."""
+    """Tell whether this is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -359,12 +360,12 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address stays on this machine (RFC 6761 section 6.3 for `localhost`)."""
+    """Tell whether a host stays on this machine (RFC 6761 section 6.3 for `localhost`)."""
     if is_address(name):
         return ipaddress.ip_address(name).is_loopback
     return name.lower() == "localhost" or name.lower().endswith(".localhost")
 
 
 def _quoted(text: str) -> str:
-    """The text as given, cut short, safe in a terminal."""
+    """Quote a text, cut short and safe in a terminal."""
     return ascii(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "...")

@@ -1,4 +1,4 @@
-"""What stands around a value by accident: removed where it can mean nothing, refused where it was meant otherwise."""
+"""Remove what stands around a value by accident; refuse what meant something else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINES = "\t\r\n"
 
 
 def bare(text: str) -> str:
-    """The text without white space, line breaks, byte-order marks and other invisible characters at its ends."""
+    """Strip white space, line breaks, byte-order marks and other invisible characters."""
     start, end = 0, len(text)
     while start < end and _is_invisible(text[start]):
         start += 1
@@ -23,10 +23,10 @@ def bare(text: str) -> str:
 
 
 def meant(text: str, *, many: bool = False) -> str:
-    """The text as it was meant.
+    """Return the text as it was meant.
 
-    :param many: for comma lists, whose parts are looked at one by one and may stand on lines of their own.
-    :raises Unfit: for quotes that became part of the value, a placeholder, or characters that no one can see.
+    :param many: for comma lists: checks each part, which may stand on its own line.
+    :raises Unfit: for quotes inside the value, a placeholder, or invisible characters.
     """
     whole = _checked(bare(text), many)
     return ",".join(_checked(bare(part), many) for part in whole.split(",")) if many else whole

@@ -1,1 +1,1 @@
-"""Rows and short-lived values: the contracts, the engines behind them, the migrations."""
+"""Stores of rows and short-lived values."""

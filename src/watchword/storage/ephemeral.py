@@ -1,9 +1,7 @@
-"""The contract of short-lived state: counters for limits, and values that may be used once.
+"""Short-lived state: counters for limits, and values that may be used once.
 
-`now` and every `expires_at` are whole seconds; at `expires_at` an entry is gone, whether or not a sweep has run.
-A name is `kind:rest`, or has no kind. Kinds are few and come from the program; the rest is what the caller made of the
-thing that it stands for: hashed, so that it has a fixed size and nothing of a user can be read from the store. Values
-and counters have separate names: `put("x", …)` and `count("x", …)` never meet.
+Times are whole seconds; an entry is gone at `expires_at`, swept or not. A name is `kind:rest` or has no kind; the
+caller hashes the rest, so the store reveals no user. Values and counters have separate names.
 """
 
 from __future__ import annotations
@@ -11,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-SWEEP_ROWS = 500  # most entries that one sweep deletes
+SWEEP_ROWS = 500  # in one sweep
 
 
 class Counted(NamedTuple):
-    """What a counter says after counting: the amount, and when its window ends."""
+    """A counter's amount and its window's end."""
 
     amount: int
     expires_at: int
 
 
 class Quota(NamedTuple):
-    """One of a quota: the counter, the length of its window in seconds, how many fit into it."""
+    """A counter, its window's seconds, its limit."""
 
     name: str
     lifetime: int
@@ -30,63 +28,59 @@ class Quota(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """A claim that was granted: which counter, and in which of its windows."""
+    """What was taken of a counter, and the window that it was taken in."""
 
     name: str
     expires_at: int
 
 
 class Exhausted(NamedTuple):
-    """A claim that could not be granted: its place among those asked for, and when its window ends."""
+    """The place of the first full counter, and its window's end."""
 
     place: int
     expires_at: int
 
 
 class Ephemeral(Protocol):
-    """A store of short-lived state. Every method may raise `StorageUnavailable`, and then has had no effect."""
+    """A store. A method that raises `StorageUnavailable` has had no effect."""
 
     async def put(self, name: str, value: str, lifetime: int, now: int) -> None:
-        """Keep a value for `lifetime` seconds, in place of the one that may be there."""
+        """Store a value for `lifetime` seconds."""
         ...
 
     async def get(self, name: str, now: int) -> str | None:
-        """The value, or None if there never was one or it is gone."""
+        """Return the value, if any."""
         ...
 
     async def take(self, name: str, now: int) -> str | None:
-        """The value, which is gone with this: of several who take at once, one gets it."""
+        """Return and delete the value, for one caller."""
         ...
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
-        """Count, and say what it makes.
+        """Add to a counter; return its state.
 
-        The first count opens a window of `lifetime` seconds; later ones do not extend it; after it a new one opens.
-        0 only looks, and writes nothing: without a window the answer is `Counted(0, now)`.
+        The first count opens a window of `lifetime` seconds. `by=0` writes nothing.
         """
         ...
 
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
-        """Count one on each, or on none if any counter stands at its quota: the first of those is the answer then.
+        """Count one on each, or on none if one is full.
 
-        However many claim at once, no counter passes its quota. What is refused writes nothing and makes no entry.
+        However many reserve at once, no counter passes its quota. A refusal writes nothing.
         """
         ...
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Uncount quotas that were granted, in one go. A counter that falls to 0 is gone.
-
-        What belongs to a window that is over changes nothing in the next one.
-        """
+        """Undo reservations together. A counter at 0 is deleted; later windows are not changed."""
         ...
 
     async def sweep(self, now: int) -> int:
-        """Delete at most `SWEEP_ROWS` entries that are gone anyway; how many it were. Fewer means that none is left."""
+        """Delete up to `SWEEP_ROWS` ended entries; return how many."""
         ...
 
 
 async def is_first(store: Ephemeral, name: str, *, lifetime: int, now: int) -> bool:
-    """Whether this was not asked within `lifetime` seconds. Of several at once it is so for one; others only look."""
+    """Return whether this is the first call in `lifetime` seconds."""
     if (await store.count(name, by=0, lifetime=lifetime, now=now)).amount:
         return False
     return (await store.count(name, lifetime=lifetime, now=now)).amount == 1

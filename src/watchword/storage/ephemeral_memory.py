@@ -1,31 +1,23 @@
-"""Short-lived state in this process's memory: for tests and for a single process. A restart forgets it.
+"""Short-lived state in memory, lost at a restart.
 
-**Bounded, and what a flood of names can do.** Entries are kept in *classes* by the kind of their name
-and by lifetime (up to 1 s, 2 s, 4 s, …), each with room for `capacity` entries in the order in which they came, which
-is nearly the order in which they end. A full class drops what has ended and then its oldest entry. Hence:
+A *class* holds `capacity` entries of one kind and lifetime (up to 1 s, 2 s, 4 s, …). A full class drops what has ended,
+then its oldest entry. So floods are bounded:
 
-* Memory stays below classes in use x capacity x about 500 bytes. Kinds come from the program and lifetimes from the
-  settings, a handful of each; no client chooses one.
-* A flood of names of one kind, or with one lifetime, cannot push out another kind or counters with a shorter life: the
-  counters of addresses are out of reach of a flood of accounts.
-* A counter exists while something is counted on it, not for having been asked: an attempt that is refused makes none,
-  and one that is given back leaves none. So what pushes out a victim's counter is `capacity` attempts *that stay
-  counted*, made within one window after it. For log-ins that is 50,000 failed ones, each paid for with a password hash,
-  from 500 addresses at the least (their limit is 100), in fifteen minutes; it makes one victim's limit start afresh,
-  and the next time costs as much again. From one address it cannot be done.
-* A value that is pushed out is gone, and its holder begins again: that fails closed. Refusing new entries instead would
-  let a flood lock everyone out.
-* Who needs more than that uses the SQL or Redis store.
+* Memory stays below classes x capacity x 500 bytes. No client chooses a kind or lifetime.
+* A flood of accounts cannot push out addresses, which are another class.
+* Refused attempts make no counter. Pushing one out takes `capacity` *counted* attempts in its window: 50,000 failed
+  log-ins, each with a password hash, from 500 addresses (their limit is 100).
+* A dropped value fails closed. Refusing new ones would let a flood lock everyone out.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict  # its first entry is found at once; a dict that lost its first ones searches
+from collections import OrderedDict  # a dict is slow to find its first entry
 from collections.abc import Sequence
 
 from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Exhausted, Quota, Reservation
 
-CAPACITY = 50_000  # entries of one class
+CAPACITY = 50_000  # in one class
 
 
 class _Entry:
@@ -35,11 +27,11 @@ class _Entry:
         self.value = value
         self.amount = amount
         self.expires_at = expires_at
-        self.peers = peers  # the class it is kept in, oldest first
+        self.peers = peers  # its class, oldest first
 
 
 class MemoryEphemeral:
-    """The `Ephemeral` contract in memory. Each call takes amortised constant time. Not for several threads."""
+    """The `Ephemeral` contract in memory. Not thread-safe."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
@@ -50,16 +42,16 @@ class MemoryEphemeral:
         return len(self._entries)
 
     async def put(self, name: str, value: str, lifetime: int, now: int) -> None:
-        """Keep a value for `lifetime` seconds."""
+        """Store a value."""
         self._add(f"value:{name}", value, 0, lifetime, now)
 
     async def get(self, name: str, now: int) -> str | None:
-        """The value, or None."""
+        """Return the value, if any."""
         entry = self._live(f"value:{name}", now)
         return None if entry is None else entry.value
 
     async def take(self, name: str, now: int) -> str | None:
-        """The value, for one taker."""
+        """Take the value."""
         entry = self._live(f"value:{name}", now)
         if entry is None:
             return None
@@ -67,7 +59,7 @@ class MemoryEphemeral:
         return entry.value
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
-        """Count, and say what it makes."""
+        """Count."""
         entry = self._live(f"count:{name}", now)
         if entry is None and by == 0:
             return Counted(0, now)
@@ -77,7 +69,7 @@ class MemoryEphemeral:
         return Counted(entry.amount, entry.expires_at)
 
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
-        """Count one on each, or on none. Nothing else runs in between."""
+        """Count on each, or on none."""
         for place, quota in enumerate(quotas):
             entry = self._live(f"count:{quota.name}", now)
             if entry is not None and entry.amount >= quota.quota:
@@ -86,7 +78,7 @@ class MemoryEphemeral:
         return [Reservation(quota.name, count.expires_at) for quota, count in zip(quotas, counted, strict=True)]
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Uncount; what falls to 0 is forgotten."""
+        """Undo reservations."""
         for name, until in held:
             entry = self._live(f"count:{name}", now)
             if entry is None or entry.expires_at != until:
@@ -96,7 +88,7 @@ class MemoryEphemeral:
                 self._drop(f"count:{name}")
 
     async def sweep(self, now: int) -> int:
-        """Forget at most `SWEEP_ROWS` entries that are gone anyway."""
+        """Delete ended entries."""
         before = len(self._entries)
         for peers in self._classes.values():
             room = SWEEP_ROWS - (before - len(self._entries))
@@ -119,7 +111,6 @@ class MemoryEphemeral:
         return entry
 
     def _forget_ended(self, peers: OrderedDict[str, _Entry], now: int, *, most: int) -> None:
-        """From the oldest on, as far as they have ended."""
         ended: list[str] = []
         for key, entry in peers.items():
             if entry.expires_at > now or len(ended) >= most:
@@ -135,8 +126,7 @@ class MemoryEphemeral:
 
 
 def _class(key: str, lifetime: int) -> tuple[str, int]:
-    """Counters or values, the kind of the name, and the power of two that the lifetime fits into."""
     what, _, name = key.partition(":")
     kind, colon, _ = name.partition(":")
-    # max(): a lifetime that is over before it begins has a class, too.
+    # A lifetime may be negative.
     return what + colon + (kind if colon else ""), (max(lifetime, 1) - 1).bit_length()

@@ -1,4 +1,4 @@
-"""Short-lived state in the table `ww_ephemeral`: survives a restart and is shared by every process on the database."""
+"""Short-lived state in `ww_ephemeral`, shared by all processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PUT = """
     ON CONFLICT (name) DO UPDATE SET value = :value, expires_at = :until"""
 _GET = "SELECT value FROM ww_ephemeral WHERE name = :name AND expires_at > :now"
 _TAKE = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at > :now RETURNING value"
-# An expired window is overwritten where it stands, so a sweep that has not run yet changes nothing.
+# An ended window is overwritten, so no result depends on sweeps.
 _COUNT = """
     INSERT INTO ww_ephemeral (name, value, amount, expires_at)
     VALUES (:name, '', CAST(:by AS BIGINT), CAST(:until AS BIGINT))
@@ -23,30 +23,30 @@ _COUNT = """
     RETURNING amount, expires_at"""
 _LOOK = "SELECT name, amount, expires_at FROM ww_ephemeral WHERE expires_at > :now AND name IN ({})"
 _GIVE_BACK = "UPDATE ww_ephemeral SET amount = amount - 1 WHERE name = :name AND expires_at = :until"
-# After the UPDATE, which has locked the row: no one can count on it in between.
+# The UPDATE has locked the row: no one counts in between.
 _FORGET = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at = :until AND amount <= 0"
-# The time is asked twice: a row that was counted on again between the two looks is alive, and must stay (E-12).
+# The time is compared twice: a row counted on again in between must stay (E-12).
 _SWEEP = """
     DELETE FROM ww_ephemeral WHERE expires_at <= :now AND name IN (
         SELECT name FROM ww_ephemeral WHERE expires_at <= :now ORDER BY expires_at LIMIT :most)"""
 
 
 class SQLEphemeral:
-    """The `Ephemeral` contract on a database that has been migrated."""
+    """The `Ephemeral` contract on a migrated database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, name: str, value: str, lifetime: int, now: int) -> None:
-        """Keep a value for `lifetime` seconds."""
+        """Store a value."""
         await self._database.run(_PUT, name=_value(name), value=value, until=now + lifetime)
 
     async def get(self, name: str, now: int) -> str | None:
-        """The value, or None."""
+        """Return the value, if any."""
         return _text(await self._database.one(_GET, name=_value(name), now=now))
 
     async def take(self, name: str, now: int) -> str | None:
-        """The value, for one taker."""
+        """Take the value."""
 
         async def unit(tx: Tx) -> str | None:
             return _text(await tx.one(_TAKE, name=_value(name), now=now))
@@ -54,7 +54,7 @@ class SQLEphemeral:
         return await self._database.transact(unit)
 
     async def count(self, name: str, *, by: int = 1, lifetime: int, now: int) -> Counted:
-        """Count, and say what it makes."""
+        """Count."""
         if by == 0:
             return (await self._look([name], now)).get(name, Counted(0, now))
 
@@ -64,7 +64,7 @@ class SQLEphemeral:
         return await self._database.transact(unit)
 
     async def reserve(self, quotas: Sequence[Quota], now: int) -> list[Reservation] | Exhausted:
-        """Count one on each, or on none. Who is refused has been read from the database and nothing else."""
+        """Count on each, or on none."""
         stands = await self._look([quota.name for quota in quotas], now)
         for place, quota in enumerate(quotas):
             if quota.name in stands and stands[quota.name].amount >= quota.quota:
@@ -72,7 +72,7 @@ class SQLEphemeral:
 
         async def unit(tx: Tx) -> list[Reservation]:
             held: dict[int, Reservation] = {}
-            # In one order for everyone, so that two who count on the same rows never wait for each other in a circle.
+            # Everyone locks rows in this order, against deadlocks.
             for place, quota in sorted(enumerate(quotas), key=lambda one: one[1].name):
                 counted = await _count(tx, quota.name, 1, quota.lifetime, now)
                 if counted.amount > quota.quota:
@@ -86,7 +86,7 @@ class SQLEphemeral:
             return passed.full
 
     async def give_back(self, held: Sequence[Reservation], now: int) -> None:
-        """Uncount. A window that is over is left to the sweep."""
+        """Undo reservations whose windows have not ended."""
         live = sorted(one for one in held if one.expires_at > now)
 
         async def unit(tx: Tx) -> None:
@@ -98,7 +98,6 @@ class SQLEphemeral:
             await self._database.transact(unit)
 
     async def _look(self, names: Sequence[str], now: int) -> dict[str, Counted]:
-        """The counters that have a window."""
         keys = {f"name{place}": _counter(name) for place, name in enumerate(names)}
         if not keys:
             return {}
@@ -107,7 +106,7 @@ class SQLEphemeral:
         return {str(row[0]).removeprefix(_COUNTER): Counted(int(str(row[1])), int(str(row[2]))) for row in rows}
 
     async def sweep(self, now: int) -> int:
-        """Delete at most `SWEEP_ROWS` rows that are gone anyway."""
+        """Delete ended rows."""
 
         async def unit(tx: Tx) -> int:
             return await tx.run(_SWEEP, now=now, most=SWEEP_ROWS)
@@ -116,7 +115,7 @@ class SQLEphemeral:
 
 
 class _Passed(Exception):
-    """Another request took the last one since we looked: raised inside the unit, it undoes what the unit counted."""
+    """Another request took the last place: rolls the unit back."""
 
     def __init__(self, full: Exhausted) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
-"""Bring a database to the schema of this version: `migrations/NNNN_name.sql`, in order, forward only.
+"""Bring a database to this schema: `migrations/NNNN_name.sql`, in order, forward only.
 
-Each migration is one unit, so it happens as a whole or not at all. The row in `ww_schema` is its first statement:
-another process that starts at the same moment waits for that row (or for SQLite's write lock) and then finds it taken.
+Each migration is a unit. Its first statement is its row in `ww_schema`, where another process waits.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from watchword.errors import SchemaMismatch, StorageError, StorageUnavailable
 from watchword.storage.database import Database, Tx
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_ALLOWED = frozenset({"ALTER", "CREATE", "DELETE", "DROP", "INSERT", "UPDATE"})  # no COMMIT, no PRAGMA, no ATTACH
-# Linear: each alternative begins with a different character, and none can match nothing.
+_ALLOWED = frozenset({"ALTER", "CREATE", "DELETE", "DROP", "INSERT", "UPDATE"})  # no COMMIT, PRAGMA, ATTACH
+# Linear: alternatives begin differently, and none is empty.
 _PIECE = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|;|[^-'\";]+|.", re.DOTALL)
 
 _TABLE = (
@@ -31,7 +30,7 @@ _APPLIED = "SELECT version, name FROM ww_schema ORDER BY version"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step: its number, its name, its statements without comments."""
+    """One step."""
 
     version: int
     name: str
@@ -40,7 +39,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a database stands. `version` 0: nothing was ever applied; `pending` empty: ready."""
+    """A database's schema; ready when nothing is `pending`."""
 
     version: int
     newest: int
@@ -50,9 +49,9 @@ class Status:
 async def migrate(
     database: Database, *, now: int, migrations: Sequence[Migration] | None = None
 ) -> tuple[Migration, ...]:
-    """Apply what is missing; answers with what this call applied (another process may have applied the rest).
+    """Apply what is missing; return what this call applied.
 
-    Raises `SchemaMismatch` if a newer version of Watchword has written the database, and `StorageUnavailable`.
+    Raises `SchemaMismatch` for a newer database, and `StorageUnavailable`.
     """
     known = _known(migrations)
     missing = (await status(database, migrations=known)).pending
@@ -61,12 +60,12 @@ async def migrate(
     await _make_table(database)
     await _refuse_others(database)
     applied = [migration for migration in missing if await _apply(database, migration, now)]
-    await status(database, migrations=known)  # a newer version may have overtaken us
+    await status(database, migrations=known)  # a newer Watchword may have come between
     return tuple(applied)
 
 
 async def status(database: Database, *, migrations: Sequence[Migration] | None = None) -> Status:
-    """Where the database stands; writes nothing. Raises `SchemaMismatch` if it is not ours to use."""
+    """Return the schema, unchanged. Raises `SchemaMismatch`."""
     known = _known(migrations)
     applied = await _applied(database)
     _refuse_strange(applied, known)
@@ -77,20 +76,15 @@ async def status(database: Database, *, migrations: Sequence[Migration] | None =
     )
 
 
-async def pending(database: Database) -> tuple[Migration, ...]:
-    """What `migrate` would apply. Raises `SchemaMismatch` as `status` does."""
-    return (await status(database)).pending
-
-
 @lru_cache(maxsize=1)
 def bundled() -> tuple[Migration, ...]:
-    """The migrations that came with this version."""
+    """Return this version's migrations."""
     folder = resources.files("watchword.storage") / "migrations"
     return read({entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if not entry.name.startswith("_")})
 
 
 def read(files: Mapping[str, str]) -> tuple[Migration, ...]:
-    """Migrations from `{file name: text}`. Raises `ValueError`: bad name, gap, duplicate, statement not allowed."""
+    """Parse `{file name: text}`. Raises `ValueError`."""
     found = sorted((_parsed(name, text) for name, text in files.items()), key=lambda migration: migration.version)
     for expected, migration in enumerate(found, start=1):
         if migration.version != expected:
@@ -99,13 +93,13 @@ def read(files: Mapping[str, str]) -> tuple[Migration, ...]:
 
 
 def split(text: str) -> Iterator[str]:
-    """The statements of a migration, without comments. Each ends in `;`, also the last, else `ValueError`."""
+    """Yield statements without comments. Raises `ValueError` if a `;` is missing."""
     statement = ""
     for piece in _PIECE.findall(text):
         if piece == ";":
             yield statement.strip()
             statement = ""
-        elif not piece.startswith("--"):  # comments go: a `:` in one must not look like a parameter
+        elif not piece.startswith("--"):  # a `:` in one is no parameter
             statement += piece
     if statement.strip():
         raise ValueError(f"a statement does not end in ';': {statement.strip()[:60]!r}")
@@ -131,7 +125,7 @@ async def _applied(database: Database) -> dict[int, str]:
         rows = await database.all(_APPLIED)
     except StorageError:
         raise
-    except Exception:  # noqa: BLE001 - each engine has its own error for a table that is not there yet
+    except Exception:  # noqa: BLE001 - engines differ for a missing table
         return {}
     return {int(str(row["version"])): str(row["name"]) for row in rows}
 
@@ -148,7 +142,7 @@ def _refuse_strange(applied: Mapping[int, str], known: Sequence[Migration]) -> N
 
 
 async def _refuse_others(database: Database) -> None:
-    """A table of our name that has other columns is another program's."""
+    """Refuse a table of our name with other columns."""
     try:
         await database.all(_APPLIED)
     except StorageError:
@@ -167,14 +161,12 @@ async def _make_table(database: Database) -> None:
         await database.transact(unit, upkeep=True)
     except StorageUnavailable:
         raise
-    except Exception:  # noqa: BLE001 - each of its catalogues has its own error
-        # PostgreSQL without locks: two starters made it at once, and ours was refused. Then it is there now.
+    except Exception:  # noqa: BLE001 - each catalogue of PostgreSQL has its own error
+        # PostgreSQL without locks: another process made it at once.
         await database.transact(unit, upkeep=True)
 
 
 async def _apply(database: Database, migration: Migration, now: int) -> bool:
-    """Whether it was us who applied it."""
-
     async def unit(tx: Tx) -> bool:
         if not await tx.run(_CLAIM, version=migration.version, name=migration.name, now=now):
             return False

@@ -1,7 +1,6 @@
-"""Space kept back: a file beside the database that is given up when the disk is full.
+"""Reserved space: a file beside the database, deleted when the disk is full.
 
-Then what takes rights away (log-out, ending sessions, disabling) is still stored, and nothing else is, until there is
-room for the file again. Everything here may wait for the disk: call it in a thread.
+Then only what takes rights away (log-outs) is stored, until the file fits again. Call this in a thread: it may block.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from pathlib import Path
 from watchword.platforms import allocate
 
 RESERVE_BYTES = 8 * 1024 * 1024
-"""Enough for the log of SQLite to come round (4 MiB) and for ten thousand log-outs."""
+"""For SQLite's log (4 MiB) and ten thousand log-outs."""
 
 _A_LITTLE = 1024 * 1024
 _CHUNK = bytes(64 * 1024)
 
 
 class Reserve:
-    """The file beside one database. Several processes may share it: the first that meets the full disk gives it up."""
+    """One database's file; the first process with a full disk deletes it."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + "-reserve")
         self._room = database.parent
 
     def keep(self) -> bool:
-        """Make the file unless it is there; whether it is. Not where it would take most of what is left."""
+        """Make the file if twice its size is free; return whether it exists."""
         if self.path.exists():
             return True
         try:
@@ -41,7 +40,7 @@ class Reserve:
         return True
 
     def has_room(self) -> bool:
-        """Return whether there is space again: for the file, and for a little beside it."""
+        """Return whether the file and a little more fit again."""
         try:
             beside = shutil.disk_usage(self._room).free
         except OSError:
@@ -52,11 +51,11 @@ class Reserve:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             if not allocate(handle, RESERVE_BYTES):
-                # Written, not made sparse: a hole keeps no space.
+                # A sparse file reserves nothing.
                 for _ in range(RESERVE_BYTES // len(_CHUNK)):
                     file.write(_CHUNK)
 
     def release(self) -> None:
-        """Give the space up."""
+        """Delete the file."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""SQLite behind the `Database` contract: one file, one writer per process, group commit.
+"""SQLite behind the `Database` contract: one file, one writer per process.
 
-Three connections: the writer (`sqlite_units`), a reader for look-ups by key that runs on the event loop because such a
-read takes microseconds, and one for scans that runs in a thread. In WAL mode none of them holds up another.
+In WAL mode three connections do not block each other: the writer (`sqlite_units`), a reader on the event loop, and one
+in a thread for scans.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from watchword.storage.sqlite_lock import let_go, share
 from watchword.storage.sqlite_units import Writer
 from watchword.threads import Threads
 
-PATIENCE = 5.0  # seconds that a request waits for a lock before it is "not available"
+PATIENCE = 5.0  # seconds
 T = TypeVar("T")
 
 
 class SQLite:
-    """A SQLite database. Make one with `await SQLite.open(path)`; it belongs to the event loop that opened it."""
+    """A SQLite database, for the event loop that opened it. Reads refuse to write."""
 
     def __init__(self, path: Path, writer: Writer, patience: float) -> None:
         """Use `open`."""
@@ -38,20 +38,18 @@ class SQLite:
         self._reader: sqlite3.Connection | None = None
         self._scanner: sqlite3.Connection | None = None
         self._thread = Threads(1, "watchword-sqlite-scan")
-        self._seen: int | None = None  # data_version at the last call of changed()
+        self._seen: int | None = None  # by `changed`
         self._lock: int | None = None
         self._closed = False
         self._probe_at = float("-inf")
 
     @classmethod
     async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE, reserve: bool = False) -> SQLite:
-        """Open the file, or make it (mode 0600).
+        """Open or make the file (mode 0600). Raises `StorageUnavailable`.
 
-        :param processes: how many processes write to this file; with several each pauses between its commits.
-        :param reserve: keep space back until this is closed, so that rights can be taken away when the disk is full.
-        :param patience: seconds to wait for a lock that another process holds.
-
-        Raises `StorageUnavailable`.
+        :param processes: how many write; several pause between commits.
+        :param reserve: keep space to take rights away on a full disk.
+        :param patience: seconds to wait for another process's lock.
         """
         writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve)
         database = cls(Path(path), writer, patience)
@@ -65,21 +63,21 @@ class SQLite:
         return database
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """Read the first row by a key; sees everything acknowledged so far. Refuses to write."""
+        """Read one row by key."""
         rows = await self._read(sql, values)
         return rows[0] if rows else None
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read a handful of rows by a key. Refuses to write."""
+        """Read a few rows by key."""
         return await self._read(sql, values)
 
     async def scan(self, sql: str, /, **values: Value) -> list[Row]:
-        """Read many rows in a thread, one scan at a time. Refuses to write."""
+        """Read many rows in a thread."""
         self._refuse_inside_unit()
         return await self._in_thread(lambda: self._scan(sql, values))
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute one statement as a unit of its own; how many rows were changed, once it is durable."""
+        """Execute a statement as a unit."""
 
         async def unit(tx: Tx) -> int:
             return await tx.run(sql, **values)
@@ -87,28 +85,27 @@ class SQLite:
         return await self.transact(unit)
 
     async def change(self, sql: str, /, **values: Value) -> Row | None:
-        """Execute one `… RETURNING` as a unit of its own; its first row, once it is durable."""
+        """Execute one `… RETURNING` as a unit; return its first row."""
         return await self.transact(lambda tx: tx.one(sql, **values))
 
     async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:  # noqa: ARG002 - one writer
-        """Run a unit together with those that wait, and return once it is durable.
+        """Run a unit; return its result once it is durable.
 
-        Raises what the unit raises; `UniqueViolation`; `StorageUnavailable`; `RuntimeError` if the unit awaits anything
-        but `tx`. A statement that fails ends its unit even if the unit catches the error, as on PostgreSQL.
+        Raises also `RuntimeError`, if it awaits anything but `tx`. A failed statement ends it, as on PostgreSQL.
         """
         self._refuse_inside_unit()
         return await self._writer.transact(unit, ends=ends)
 
     async def changed(self) -> bool:
-        """Return whether any process has committed since the last call; True at first."""
+        """Return whether any process has committed; True at first."""
         rows = await self._read("PRAGMA data_version", {})
         before, self._seen = self._seen, int(str(rows[0][0]))
         return self._seen != before
 
     async def writable(self) -> bool:
-        """Whether writes are stored: once a group was lost, a small write of our own finds out, one a second at most.
+        """Return whether writes are stored; after a lost group, test once a second.
 
-        Another's success says less: a unit that changed nothing is stored on a full disk, too.
+        Other units prove less: an unchanged row is "stored" on a full disk too.
         """
         if self._writer.failed and monotonic() >= self._probe_at:
             self._probe_at = monotonic() + PROBE_SECONDS
@@ -120,23 +117,22 @@ class SQLite:
         return not self._writer.failed
 
     async def backup(self, target: Path) -> int:
-        """Copy everything committed so far to a new file, mode 0600, synced; how many bytes it has.
+        """Copy everything committed to a new file, mode 0600; return its bytes.
 
-        Goes on beside reads and writes, also of other processes; scans wait for it.
-        Raises `FileExistsError`, other `OSError`s, and `StorageUnavailable`.
+        Only scans wait meanwhile. Raises `OSError`, `StorageUnavailable`.
         """
         self._refuse_inside_unit()
         return await self._in_thread(lambda: self._backup(target))
 
     async def close(self) -> None:
-        """Finish what is under way and let go of everything. May be called again."""
+        """Finish what is pending, then close."""
         if self._closed:
             return
         self._closed = True
         await self._writer.close()
         await self._thread.run(self._let_go)
         self._thread.close()
-        let_go(self._lock)  # last: who may replace the file meets no connection to it
+        let_go(self._lock)  # last, before another process may replace the file
 
     async def _read(self, sql: str, values: dict[str, Value]) -> list[Row]:
         self._refuse_inside_unit()
@@ -145,7 +141,7 @@ class SQLite:
             try:
                 return self._rows(sql, values)
             except sqlite3.Error as error:
-                # Readers wait in WAL mode only for another process that recovers or closes the log.
+                # In WAL mode only recovery or closing the log makes readers wait.
                 give_up_at = give_up_at or monotonic() + self._patience
                 if not is_busy(error) or monotonic() >= give_up_at:
                     raise self._meaning(error) from error
@@ -154,7 +150,7 @@ class SQLite:
     def _rows(self, sql: str, values: dict[str, Value]) -> list[Row]:
         if self._reader is None:
             self._reader = self._reopened()
-        # All rows at once: a cursor left open would pin the snapshot and keep the log from shrinking.
+        # An open cursor would keep the log from shrinking.
         return self._reader.execute(sql, values).fetchall()
 
     def _reopened(self) -> sqlite3.Connection:
@@ -163,8 +159,8 @@ class SQLite:
         return connect(self._path, patience=0, query_only=True)
 
     def _meaning(self, error: sqlite3.Error) -> Exception:
-        """What to raise. A connection that met a broken file is not used again."""
-        written = code(error) == sqlite3.SQLITE_READONLY  # by `query_only`: a fault of the program
+        """Return the error to raise; drop a broken connection."""
+        written = code(error) == sqlite3.SQLITE_READONLY  # `query_only`: the program's fault
         if written or not is_fault_of_the_file(error):
             return error
         if not is_busy(error):

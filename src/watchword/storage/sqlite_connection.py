@@ -1,4 +1,4 @@
-"""Opening SQLite files the way the service needs them. Everything here may wait for the disk: call it in a thread."""
+"""SQLite connections. Call this in a thread: it may block."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from watchword.platforms import create_private, durable_pragmas
 from watchword.storage.sqlite_faults import is_busy, unavailable
 
 OLDEST = (3, 37, 0)
-# Seconds between two attempts. Short at first: a neighbour holds the lock for about a millisecond and then leaves a gap
-# of half of one.
+# Seconds between attempts: another process holds the lock for about a millisecond.
 _SOON, _LATER, _AT_FIRST = 0.000_25, 0.002, 0.05
 T = TypeVar("T")
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # an answered commit survives a power cut; NORMAL would not sync the log at commit
+    "PRAGMA synchronous = FULL",  # commits survive a power cut; NORMAL does not sync the log
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA temp_store = MEMORY",  # savepoints spill to memory, not into a temporary directory that may be full
+    "PRAGMA temp_store = MEMORY",  # a full disk stops no savepoint
     "PRAGMA cache_size = -16384",  # KiB
-    "PRAGMA journal_size_limit = 67108864",  # bytes the log keeps after it had to grow
+    "PRAGMA journal_size_limit = 67108864",  # bytes
     *durable_pragmas(),
 )
 
 
 def connect(path: Path, *, patience: float, query_only: bool = False) -> sqlite3.Connection:
-    """An open connection in autocommit, rows as `sqlite3.Row`; `query_only` refuses every write.
+    """Return a connection in autocommit with `sqlite3.Row`. Raises `StorageUnavailable`.
 
-    `busy_timeout` is 0, so that no statement ever waits for a lock on the event loop. Raises `StorageUnavailable`.
+    `busy_timeout` is 0: no statement blocks the event loop.
     """
     if sqlite3.sqlite_version_info < OLDEST:
         raise StorageUnavailable(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}.")
@@ -48,7 +47,7 @@ def connect(path: Path, *, patience: float, query_only: bool = False) -> sqlite3
 
 
 def patiently(attempt: Callable[[], T], patience: float) -> T:
-    """Repeat an attempt that finds the file busy, for at most `patience` seconds. Blocks its thread."""
+    """Repeat an attempt while the file is busy, for `patience` seconds. May block."""
     give_up_at = monotonic() + patience
     started = monotonic()
     while True:
@@ -61,16 +60,15 @@ def patiently(attempt: Callable[[], T], patience: float) -> T:
 
 
 def close(connection: sqlite3.Connection | None) -> None:
-    """Let go of a connection, whatever state it is in; an open transaction is rolled back."""
+    """Close a connection in any state; roll its transaction back."""
     if connection is None:
         return
-    with suppress(sqlite3.Error):  # it is of no use any more, and SQLite lets go of its locks with the file
+    with suppress(sqlite3.Error):  # its locks end anyway
         connection.close()
 
 
 def _create_private(path: Path) -> None:
-    """A new file is the owner's alone; the log files beside it get the same mode from SQLite."""
-    # Never opened and closed when it exists: that would drop every POSIX lock this process holds on the file.
+    # Never reopen an existing file: closing it would drop this process's POSIX locks.
     with suppress(FileExistsError):
         os.close(create_private(path))
 
@@ -90,7 +88,7 @@ def _prepare(connection: sqlite3.Connection, query_only: bool) -> None:
         connection.execute(pragma).fetchall()
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         raise StorageUnavailable("The database's file system does not allow SQLite's write-ahead log.")
-    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # opens the log now, not under a request
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # opens the log now
     if query_only:
         connection.execute("PRAGMA query_only = ON").fetchall()
     connection.row_factory = sqlite3.Row

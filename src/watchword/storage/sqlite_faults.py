@@ -1,8 +1,8 @@
-"""What SQLite's errors mean to the rest of the product.
+"""What SQLite's errors mean here.
 
-* a unique index or primary key refused a row → `UniqueViolation` with the name the index has on PostgreSQL as well,
-* the file did not do what it should have (busy, full, unreadable, damaged, …) → `StorageUnavailable`,
-* anything else (no such table, NOT NULL, a foreign key, a wrong binding) is a fault of the program and stays as it is.
+* A unique index refused a row: `UniqueViolation`, with PostgreSQL's name.
+* The file is busy, full or damaged: `StorageUnavailable`.
+* Anything else is a fault of the program and stays as it is.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ _INDEXES = """
 
 
 def code(error: BaseException) -> int:
-    """SQLite's primary result code, or 0 where the error did not come out of the library."""
+    """Return SQLite's primary result code, or 0."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_busy(error: BaseException) -> bool:
-    """Return whether another process held the lock: trying again later may work."""
+    """Return whether another process held the lock."""
     return code(error) in _BUSY
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether the disk is full, as this error or one behind it says. An I/O error may mean that too: of the log."""
+    """Return whether the disk is full, by the error or its causes. The log raises an I/O error."""
     while error is not None:
         if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return True
@@ -73,24 +73,24 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def is_fault_of_the_file(error: BaseException) -> bool:
-    """Whether the file, not the program, is at fault."""
+    """Return whether the file is at fault."""
     return code(error) in _FAULTS_OF_THE_FILE
 
 
 def advice(error: BaseException | None) -> str:
-    """What those who run the service can do about a fault of the file; empty where the driver did not say."""
+    """Return advice to the operator, or ''."""
     return _ADVICE.get(code(error), "") if error is not None else ""
 
 
 def unavailable(cause: BaseException | None) -> StorageUnavailable:
-    """A `StorageUnavailable` that carries the cause for the log and says nothing of it to the caller."""
+    """Return a `StorageUnavailable`; only the log sees its cause."""
     error = StorageUnavailable("The database is not available.")
     error.__cause__ = cause
     return error
 
 
 def translated(error: sqlite3.Error, connection: sqlite3.Connection) -> Exception:
-    """The error to raise instead; the same one where it is a fault of the program."""
+    """Return the error to raise instead, or the same."""
     if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
         violation = UniqueViolation(_index(str(error), connection))
         violation.__cause__ = error
@@ -101,7 +101,7 @@ def translated(error: sqlite3.Error, connection: sqlite3.Connection) -> Exceptio
 
 
 def _index(message: str, connection: sqlite3.Connection) -> str:
-    """The index behind `UNIQUE constraint failed: ww_users.username_key` or `…: index 'name'` (on expressions)."""
+    """Parse `UNIQUE constraint failed: ww_users.username_key` or `…: index 'name'` (on expressions)."""
     named = message.removeprefix(_PREFIX)
     if named.startswith("index '"):
         return named.removeprefix("index '").removesuffix("'")
@@ -110,11 +110,10 @@ def _index(message: str, connection: sqlite3.Connection) -> str:
     for name, origin, _, of in connection.execute(_INDEXES, {"relation": relation}):
         if of == ", ".join(columns):
             return _name(str(name), str(origin), relation, columns)
-    return _name("", "pk", relation, columns)  # the row id itself, which no index holds
+    return _name("", "pk", relation, columns)  # the row id has none
 
 
 def _name(name: str, origin: str, relation: str, columns: list[str]) -> str:
-    """SQLite calls the indexes of PRIMARY KEY and UNIQUE clauses sqlite_autoindex_…; PostgreSQL's names are ours."""
     if origin == "pk":
         return f"{relation}_pkey"
     if origin == "u":

@@ -1,7 +1,6 @@
-"""Which processes use a database file: a lock in a file beside it, held from before opening until after the last close.
+"""A lock beside the database, held longer than any connection.
 
-SQLite's own locks come and go with its connections. This one lasts, so that a command which replaces the file knows
-that no process is about to open it, and none still writes to the one before.
+SQLite's own locks end with connections. This one lets a command replace the file while no other process uses it.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from watchword.platforms import give_to_owner, is_range_locked, lock
 from watchword.storage.sqlite_faults import unavailable
 
 _SUFFIX = ".lock"
-# The bytes that SQLite locks (https://sqlite.org/fileformat2.html, the lock-byte page): every open connection in WAL
-# mode holds some of them.
+# The bytes that SQLite locks in WAL mode (https://sqlite.org/fileformat2.html, lock-byte page).
 _FIRST_BYTE, _BYTES = 0x40000000, 512
 
 
@@ -26,13 +24,13 @@ class InUse(Exception):
 
 
 class BeingReplaced(StorageUnavailable):
-    """Another process has the database for itself, and is about to put another in its place."""
+    """Another process is replacing the database."""
 
 
 def share(path: Path) -> int:
-    """Say that this process uses the database; answers what `let_go` takes.
+    """Share the lock; return what `let_go` takes.
 
-    :raises StorageUnavailable: the lock cannot be made; `BeingReplaced`, while that goes on.
+    :raises StorageUnavailable: there is no lock; `BeingReplaced` during a restore.
     """
     try:
         descriptor = _descriptor(path)
@@ -45,18 +43,18 @@ def share(path: Path) -> int:
 
 
 def let_go(descriptor: int | None) -> None:
-    """Give up what `share` took."""
+    """Release what `share` took."""
     if descriptor is not None:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Keep every other process of Watchword from the database meanwhile.
+    """Exclude all other processes.
 
-    Not for a process that has the database open itself: looking at SQLite's locks would give up its own.
+    Never with the database open: closing the file would drop its own SQLite locks.
 
-    :raises InUse: a process holds it, be it one of ours or another that uses SQLite.
+    :raises InUse: another process has it open.
     """
     descriptor = _descriptor(path)
     try:
@@ -68,10 +66,10 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def held_by_sqlite(path: Path) -> bool:
-    """Return whether another process has it open, also one of a version that knows no lock beside the file."""
+    """Return whether SQLite's locks show another process."""
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except OSError:  # not there, or not ours to write
+    except OSError:  # missing, or not writable
         return False
     try:
         return is_range_locked(descriptor, _FIRST_BYTE, _BYTES)
@@ -80,9 +78,9 @@ def held_by_sqlite(path: Path) -> bool:
 
 
 def _descriptor(path: Path) -> int:
-    """The lock's file, made if need be: never removed, or two processes could hold two of them."""
+    """Open the lock file. It is never removed: two processes could lock two files."""
     real = Path(os.path.realpath(path))
     descriptor = os.open(real.with_name(real.name + _SUFFIX), os.O_RDONLY | os.O_CREAT, 0o600)
-    # Root may run a command beside a service of another user, who has to be able to open this file as well.
+    # Root may come first; the service's user must open it too.
     give_to_owner(descriptor, real if real.exists() else real.parent)
     return descriptor

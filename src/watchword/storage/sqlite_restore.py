@@ -1,7 +1,4 @@
-"""Putting a backup in a database's place: prepared beside it, then put there in one step.
-
-At every moment the database's name stands for the whole former database or for the whole restored one.
-"""
+"""Put a backup in a database's place, in one step: the name always means one whole database."""
 
 from __future__ import annotations
 
@@ -28,15 +25,15 @@ class Unusable(Exception):
 
 @contextlib.contextmanager
 def prepared(backup: Path, path: Path) -> Iterator[Path]:
-    """A checked copy of the backup beside the database, mode 0600; removed at the end unless it was put in place.
+    """Yield a checked copy of the backup beside the database, mode 0600; remove it unless put in place.
 
-    For a process that has the database for itself: what earlier attempts left behind is removed.
+    Removes older copies too, so the process must have the database to itself.
 
-    :raises Unusable: it is damaged, or no database of Watchword.
-    :raises OSError: it cannot be read, or there is no space.
+    :raises Unusable: it is damaged, or not Watchword's.
+    :raises OSError: a file cannot be read or written.
     """
     _remove_unfinished(path)
-    backup = Path(os.path.realpath(backup))  # SQLite puts the log beside the file, not beside a link to it
+    backup = Path(os.path.realpath(backup))  # SQLite's log is beside the file, not a link
     copy = path.with_name(f".{path.name}.restoring-{token_hex(8)}")
     log = backup.with_name(f"{backup.name}-wal")
     try:
@@ -45,18 +42,18 @@ def prepared(backup: Path, path: Path) -> Iterator[Path]:
             _copy(log, copy.with_name(f"{copy.name}-wal"))
         _check(copy)
         yield copy
-    except sqlite3.DatabaseError as error:  # its tables have our names, and are not what they should be
+    except sqlite3.DatabaseError as error:  # our tables' names, other columns
         raise Unusable(str(error)) from error
     finally:
         _remove_unfinished(path)
 
 
 def put_in_place(copy: Path, path: Path, kept: str) -> Path | None:
-    """Give the copy the database's name; answers where the former database is now, if there was one.
+    """Give the copy the database's name; return the former database's new path, if any.
 
-    :param kept: the name that the former database gets; a number is added if it is taken.
-    :raises InUse: a process has opened the former database.
-    :raises OSError: nothing has been changed, or all of it.
+    :param kept: its name; a number is added if taken.
+    :raises InUse: a process has opened it.
+    :raises OSError: all is done, or nothing.
     """
     _own(copy, path)
     with contextlib.closing(sqlite3.connect(copy, timeout=0, isolation_level=None)) as connection:
@@ -79,17 +76,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _has_log(copy: Path) -> bool:
-    """Whether a log beside it can be its own, and holds what was written last.
+    """Return whether the copy can have a log (byte 19, https://sqlite.org/fileformat2.html).
 
-    What `watchword backup` makes has none. Yet SQLite would play any log that lies there into it, such as one that was
-    left behind by a database of the same name. (Byte 19, https://sqlite.org/fileformat2.html, file format version.)
+    `watchword backup` makes none, yet SQLite would apply another database's.
     """
     with copy.open("rb") as file:
         return file.read(20)[19:] == b"\x02"
 
 
 def _check(copy: Path) -> None:
-    """Whether it is whole, and ours. Looked at is the copy, since that is what will be used."""
+    """Refuse a damaged or foreign copy."""
     connection = sqlite3.connect(copy, timeout=0, isolation_level=None)
     try:
         connection.execute("PRAGMA trusted_schema = OFF").fetchall()
@@ -106,25 +102,25 @@ def _check(copy: Path) -> None:
 
 
 def _fold(connection: sqlite3.Connection) -> None:
-    """Write the log into the file and leave it, which SQLite does for the only connection and for no other."""
+    """Write the log into the file, which SQLite does for an only connection."""
     connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     connection.execute("BEGIN EXCLUSIVE")
 
 
 @contextlib.contextmanager
 def _folded(path: Path) -> Iterator[None]:
-    """The former database as one file that no one else can open, as long as it can be read at all."""
+    """Lock the former database as one file, if readable."""
     if not path.exists():
         yield
         return
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         _fold(connection)
-    except sqlite3.DatabaseError as error:  # damaged, perhaps the reason for all this: it is kept as it is
+    except sqlite3.DatabaseError as error:  # damaged: kept as it is
         if is_busy(error):
             close(connection)
             raise InUse from error
-    if not POSIX:  # Windows replaces no file that is open
+    if not POSIX:  # Windows replaces no open file
         close(connection)
     try:
         yield
@@ -133,14 +129,14 @@ def _folded(path: Path) -> Iterator[None]:
 
 
 def _keep(path: Path, kept: str) -> Path | None:
-    """A second name for the former database and for what lies beside it; the first ones of the latter go."""
+    """Link the former database and its log under a free name; unlink the log here."""
     former = _free(path.with_name(kept))
     there = [suffix for suffix in ("", *_BESIDE) if path.with_name(path.name + suffix).exists()]
     for suffix in there:
         _second_name(path.with_name(path.name + suffix), former.with_name(former.name + suffix))
     sync_directory(path.parent)
     for suffix in there:
-        if suffix:  # SQLite would take it for the restored database's
+        if suffix:  # SQLite would apply it
             path.with_name(path.name + suffix).unlink()
     return former if "" in there else None
 
@@ -148,7 +144,7 @@ def _keep(path: Path, kept: str) -> Path | None:
 def _second_name(path: Path, name: Path) -> None:
     try:
         os.link(path, name)
-    except OSError:  # a file system without hard links
+    except OSError:  # no hard links here
         _copy(path, name)
 
 
@@ -161,7 +157,7 @@ def _free(path: Path) -> Path:
 
 
 def _own(copy: Path, path: Path) -> None:
-    """Root restores for the user of the service: the copy gets the owner of what it replaces."""
+    """Give the copy the former owner; root restores for the service's user."""
     with copy.open("rb") as file:
         give_to_owner(file.fileno(), path if path.exists() else path.parent)
 

@@ -1,14 +1,11 @@
 """Group commit: the one writer of a SQLite file within this process.
 
-Waiting for the disk is what a small transaction costs, so everyone who arrives while the disk is busy shares the next
-wait. A *group* is one SQLite transaction; each unit in it has a savepoint of its own.
+Units that arrive during a commit share the next. A *group* is one transaction; a unit is a savepoint in it.
 
     queue → BEGIN IMMEDIATE → unit, unit, unit (on the loop, never interleaved) → COMMIT (in a thread) → answers
 
-* A unit's coroutine is driven from start to end without a pause, so nothing else runs in between.
-* Nothing touches the connection while COMMIT runs; no request is answered before it has returned: not even a unit that
-  failed, since what it saw may have been written by a neighbour in the same group.
-* All of it belongs to a task of this writer. A request that is cancelled only stops waiting.
+* No answer comes before COMMIT: even a failed unit may have read what another wrote.
+* The writer has its own task: a cancelled request only stops waiting.
 """
 
 from __future__ import annotations
@@ -30,10 +27,10 @@ from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import is_busy, is_full, translated, unavailable
 from watchword.threads import Threads
 
-GROUP_UNITS = 256  # units in one group at most
-GROUP_SECONDS = 0.005  # a group starts no further unit after that, so that a long queue does not hold up readers
-ASK_SECONDS = 1.0  # between two looks whether there is space again
-PAUSE = 0.0005  # seconds between two groups if other processes write as well
+GROUP_UNITS = 256  # in one group
+GROUP_SECONDS = 0.005  # for starting units, so that readers get their turn
+ASK_SECONDS = 1.0  # between looks for space
+PAUSE = 0.0005  # seconds between groups, with other processes
 T = TypeVar("T")
 
 _AWAITED = (
@@ -44,7 +41,7 @@ _ENDED = "this unit has ended: `tx` may only be used inside it"
 
 
 class SQLiteTx:
-    """What a unit talks to. Its methods are coroutines that never suspend."""
+    """A unit's statements; they never suspend."""
 
     __slots__ = ("_connection", "_cursor", "_refusal", "fault")
 
@@ -52,34 +49,34 @@ class SQLiteTx:
         self._connection = connection
         self._cursor = cursor
         self._refusal: BaseException | None = None
-        self.fault: Exception | None = None  # of the first statement that failed
+        self.fault: Exception | None = None  # the first statement's
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, if any."""
         rows = self._execute(sql, values)
         return rows[0] if rows else None
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         return self._execute(sql, values)
 
     async def run(self, sql: str, /, **values: Value) -> int:
-        """Execute; how many rows were changed."""
+        """Execute a statement."""
         self._execute(sql, values)
         return max(self._cursor.rowcount, 0)
 
     def end(self) -> None:
-        """Refuse whatever comes now."""
+        """Refuse further statements."""
         self._refusal = RuntimeError(_ENDED)
 
     def _execute(self, sql: str, values: dict[str, Value]) -> list[Row]:
         if self._refusal is not None:
             raise self._refusal
         try:
-            # Every row is fetched: a statement left half-way would keep COMMIT from happening.
+            # An unfinished statement would block COMMIT.
             return self._cursor.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            # From here on the unit is lost even if it catches this, because on PostgreSQL it would be.
+            # The unit is lost even if it catches this, as on PostgreSQL.
             self.fault = self._refusal = translated(error, self._connection)
             if self.fault is error:
                 raise
@@ -87,21 +84,18 @@ class SQLiteTx:
 
 
 class _Request:
-    """A unit that waits to be run, and then what came of it."""
-
     __slots__ = ("answer", "context", "ends", "error", "queued_anew", "result", "unit")
 
     def __init__(self, unit: Unit[Any], answer: asyncio.Future[Any], *, ends: bool) -> None:
         self.unit = unit
-        self.ends = ends  # takes rights away: may use the reserve
+        self.ends = ends  # may use the reserve
         self.queued_anew = False
         self.answer = answer
-        self.context = contextvars.copy_context()  # the unit runs in the context of its request
+        self.context = contextvars.copy_context()  # of the request
         self.result: Any = None
         self.error: BaseException | None = None
 
     def settle(self) -> None:
-        """Tell the requester, if they still wait."""
         if self.answer.done():
             return
         if self.error is None:
@@ -110,24 +104,23 @@ class _Request:
             self.answer.set_exception(self.error)
 
     def fail(self, cause: BaseException | None) -> None:
-        """Nothing of it was stored."""
         self.error = unavailable(cause)
         self.settle()
 
 
 class _GroupLost(Exception):
-    """The transaction is gone, and everyone's work with it."""
+    """Every unit of the transaction is lost."""
 
 
 class Writer:
-    """The writing connection and the queue in front of it. Belongs to one event loop."""
+    """The writing connection and its queue."""
 
     def __init__(self, path: Path, *, processes: int, patience: float, keeps_reserve: bool = False) -> None:
         self._path = path
         self._reserve = Reserve(path)
         self._keeps_reserve = keeps_reserve
         self._alone = processes == 1
-        self._short = False  # of space: only what ends something is written
+        self._short = False  # of space: only log-outs are written
         self._asked_at = float("-inf")
         self._patience = patience
         self._pause = PAUSE if processes > 1 else 0.0
@@ -138,18 +131,18 @@ class Writer:
         self._cursor: sqlite3.Cursor | None = None
         self._closed = False
         self.inside_unit = False
-        self.failed = False  # a group was lost; stays so until a check that has looked into it says otherwise
+        self.failed = False  # until `writable` finds otherwise
 
     async def open(self) -> None:
-        """Open the connection now, so that a bad path is found at start. Raises `StorageUnavailable`."""
+        """Open the connection, to find bad paths early. Raises `StorageUnavailable`."""
         await self._opened()
         if self._keeps_reserve:
             await self._thread.run(self._reserve.keep)
 
     async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
-        """Queue a unit and wait until it is durable (or has failed).
+        """Queue a unit; wait until it is durable or has failed.
 
-        :param ends: it takes rights away, and is stored also where the space is only just enough for that.
+        :param ends: it may use the reserve.
         """
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
@@ -164,7 +157,7 @@ class Writer:
         return answer
 
     async def close(self) -> None:
-        """Finish what is queued, then let go of the connection."""
+        """Finish the queue, then close."""
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -174,30 +167,28 @@ class Writer:
         self._thread.close()
 
     async def _work(self) -> None:
-        """Run groups until no unit waits. Ends by itself, so that an idle database has no task."""
         group: list[_Request] = []
         try:
             while self._queue:
                 await self._write(group)
                 group.clear()
                 await self._let_others_in()
-        except BaseException as error:  # a cancelled loop, or a fault in this file: strand no request
+        except BaseException as error:  # cancellation or a fault here: leave no request waiting
             connection, self._connection, self._cursor = self._connection, None, None
             self._abandon(group, error)
-            self._thread.post(close, connection)  # behind a commit that may still be under way
+            self._thread.post(close, connection)  # after a running commit
             raise
         finally:
             self._task = None
 
     async def _write(self, group: list[_Request]) -> None:
-        """One group from BEGIN to the answers."""
         try:
             connection = await self._begun()
         except (StorageUnavailable, sqlite3.Error) as error:
             self.failed = True
             await self._discard()
             if any(request.ends for request in self._queue) and await self._gave_up_reserve(error):
-                return None  # the next turn opens the connection with that space
+                return None  # the next turn uses that space
             return self._abandon(group, error)
         try:
             self._run_units(connection, group)
@@ -215,12 +206,11 @@ class Writer:
         return None
 
     async def _with_reserve(self, group: list[_Request], error: BaseException) -> list[_Request]:
-        """The disk is full: give up the reserve for what may use it, and queue that anew, once; which these are.
+        """Requeue once the units that may use the reserve, delete it, and return them.
 
-        Whatever else meets the full disk leaves the reserve where it is: a program that goes on filling the disk would
-        take that space before a log-out needed it.
+        Nothing else deletes it: what fills the disk would take that space first.
         """
-        # Another process may have given it up already, for this one as well.
+        # Another process may have deleted it.
         if not is_full(error) or not (self._keeps_reserve or self._reserve.path.exists()):
             return []
         self._short = True
@@ -233,7 +223,7 @@ class Writer:
         return again
 
     async def _gave_up_reserve(self, error: BaseException) -> bool:
-        """Give the reserve up if the disk is full; return whether that made space."""
+        """Delete the reserve if the disk is full; return whether it did."""
         if not is_full(error) or not await self._thread.run(self._reserve.path.exists):
             return False
         self._short = True
@@ -241,14 +231,12 @@ class Writer:
         return True
 
     async def _has_room_again(self) -> bool:
-        """Return whether there is space beside the reserve; looked at once a second."""
         if monotonic() >= self._asked_at + ASK_SECONDS:
             self._asked_at = monotonic()
             self._short = not await self._thread.run(self._reserve.has_room)
         return not self._short
 
     async def _begun(self) -> sqlite3.Connection:
-        """The connection with a write transaction open. Waiting for another's lock happens in the thread."""
         connection = self._connection or await self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -264,9 +252,9 @@ class Writer:
         while queue and len(group) < GROUP_UNITS:
             request = queue.popleft()
             if request.answer.done():
-                continue  # cancelled while it waited: it has not happened
+                continue  # cancelled while it waited
             if self._short and not request.ends:
-                request.fail(None)  # it was queued before the disk was full
+                request.fail(None)  # queued before
                 continue
             group.append(request)
             self._run_unit(connection, request)
@@ -274,23 +262,22 @@ class Writer:
                 return
 
     def _run_unit(self, connection: sqlite3.Connection, request: _Request) -> None:
-        """One unit inside its savepoint; what it raises is kept for later. Raises `_GroupLost`, `sqlite3.Error`."""
+        """Run one unit in its savepoint. Raises `_GroupLost`, `sqlite3.Error`."""
         assert self._cursor is not None
-        execute = self._cursor.execute  # of one cursor: `connection.execute` makes a new one each time
+        execute = self._cursor.execute  # `connection.execute` makes a cursor each time
         execute("SAVEPOINT unit")
         tx = SQLiteTx(connection, self._cursor)
         self.inside_unit = True
         try:
             request.result = request.context.run(_driven, request.unit, tx)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the requester, not to this task
+        except BaseException as error:  # noqa: BLE001 - it belongs to the requester
             request.error = error
         finally:
             self.inside_unit = False
             tx.end()
         if tx.fault is not None:
             request.error = tx.fault
-        # A full disk or an I/O error may have ended the transaction, and then there is nothing left to keep. We do not
-        # go on after one that did not, either: the file cannot be trusted to take the rest.
+        # A full disk may have ended the transaction. Even if not, the file is no longer trusted.
         if isinstance(tx.fault, StorageUnavailable) or not connection.in_transaction:
             raise _GroupLost from request.error
         if request.error is not None:
@@ -304,15 +291,14 @@ class Writer:
         patiently(lambda: connection.execute("COMMIT"), self._patience)
 
     async def _let_others_in(self) -> None:
-        """The answered go first; so do other processes, which cannot see our queue and would starve."""
+        """Let readers and other processes run, which would starve."""
         if self._pause:
-            # In the thread, because uvloop's timers count whole milliseconds and would round this one down to nothing.
+            # In the thread: uvloop would round this down to 0.
             await self._thread.run(time.sleep, self._pause)
         else:
             await asyncio.sleep(0)
 
     def _abandon(self, group: list[_Request], cause: BaseException) -> None:
-        """Fail everyone who waits."""
         for request in group:
             request.fail(cause)
         while self._queue:
@@ -324,7 +310,7 @@ class Writer:
         return self._connection
 
     async def _discard(self) -> None:
-        """Close the connection; the next group opens another. In the same thread, so never during a commit."""
+        """Close the connection in its thread, never during a commit."""
         connection, self._connection, self._cursor = self._connection, None, None
         await self._thread.run(close, connection)
 
@@ -333,7 +319,6 @@ class Writer:
 
 
 def _driven(unit: Unit[T], tx: SQLiteTx) -> T:
-    """Run a unit's coroutine to its end in one go."""
     steps = unit(tx).__await__()
     try:
         next(steps)
@@ -345,5 +330,5 @@ def _driven(unit: Unit[T], tx: SQLiteTx) -> T:
 
 
 def _close_early(steps: Any) -> None:
-    with suppress(Exception):  # its clean-up failed or tried to wait again; the unit is lost either way
+    with suppress(Exception):  # the unit is lost anyway
         steps.close()

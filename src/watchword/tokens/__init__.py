@@ -1,9 +1,9 @@
-"""JSON Web Tokens, pure: no clock, no I/O. `now` is passed in, and so is what has been revoked."""
+"""JSON Web Tokens without clock or I/O: the caller passes `now` and the revocations."""
 
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.jwks import public_key_set, read_key_set
 from watchword.tokens.keys import KeySet, SharedSecretKey, SigningKey, VerificationKey
-from watchword.tokens.known_secrets import check_shared_secret
+from watchword.tokens.needs import Needs
 from watchword.tokens.raw import verify_compact
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access, sign_compact
@@ -12,13 +12,13 @@ from watchword.tokens.verify import Policy, Verifier
 __all__ = [
     "AccessClaims",
     "KeySet",
+    "Needs",
     "Policy",
     "RevocationSet",
     "SharedSecretKey",
     "SigningKey",
     "VerificationKey",
     "Verifier",
-    "check_shared_secret",
     "public_key_set",
     "read_key_set",
     "sign_access",

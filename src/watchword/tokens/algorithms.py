@@ -1,6 +1,6 @@
-"""Everything known about each signature algorithm, in one table (RFC 7518 section 3.1, RFC 8037, RFC 9864).
+"""Each signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 9864).
 
-Nothing else in the package knows a hash, a curve or a length. `none` is not an algorithm and has no row.
+Nothing else knows a hash, curve or length. `none` has no row.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ KeyType = Literal["oct", "RSA", "EC", "OKP"]
 class Algorithm:
     """One row of the table.
 
-    :param name: the `alg` value, compared exactly and case-sensitively.
-    :param kty: the JWK key type that it needs.
-    :param curve: the JWK `crv` that it needs, or None.
-    :param digest: name of the hash for `hashlib`, or None where the scheme contains it.
-    :param digest_bytes: length of that hash; for HMAC also the least length of the secret (RFC 7518 section 3.2).
-    :param signature_bytes: exact length of a signature; None for RSA, where it is the length of the modulus.
+    :param curve: JWK `crv`, or None.
+    :param digest: hash for `hashlib`; None where the scheme contains it.
+    :param digest_bytes: its length; an HMAC secret's least (RFC 7518 section 3.2).
+    :param signature_bytes: exact length; None for RSA (the modulus's).
     """
 
     name: str
@@ -34,11 +32,11 @@ class Algorithm:
 
     @property
     def symmetric(self) -> bool:
-        """Return whether a key that verifies can also sign."""
+        """Return whether a verifying key can also sign."""
         return self.scheme == "HMAC"
 
     def fits(self, kty: str, curve: str | None) -> bool:
-        """Whether a key of this type, on this curve, can be used with the algorithm."""
+        """Return whether such a key fits."""
         return self.kty == kty and self.curve == curve
 
 
@@ -57,8 +55,8 @@ _TABLE = (
     Algorithm("ES256",   "ECDSA", "EC",  "P-256",   "sha256", 32,    64),
     Algorithm("ES384",   "ECDSA", "EC",  "P-384",   "sha384", 48,    96),
     Algorithm("ES512",   "ECDSA", "EC",  "P-521",   "sha512", 64,    132),
-    Algorithm("EdDSA",   "EdDSA", "OKP", "Ed25519", None,     0,     64),  # polymorphic name, RFC 8037; Ed25519 only
-    Algorithm("Ed25519", "EdDSA", "OKP", "Ed25519", None,     0,     64),  # fully specified name, RFC 9864
+    Algorithm("EdDSA",   "EdDSA", "OKP", "Ed25519", None,     0,     64),  # RFC 8037
+    Algorithm("Ed25519", "EdDSA", "OKP", "Ed25519", None,     0,     64),  # RFC 9864
 )
 # fmt: on
 
@@ -66,5 +64,5 @@ ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in _TABLE}
 
 
 def fitting(kty: str, curve: str | None) -> tuple[Algorithm, ...]:
-    """The algorithms that a key of this type and curve could be used with, in the order of the table."""
+    """Return the algorithms that fit a key."""
     return tuple(row for row in _TABLE if row.fits(kty, curve))

@@ -1,11 +1,8 @@
-"""Verified tokens, remembered by the whole text that was shown. Bounded; only genuine tokens ever get in.
+"""Verified tokens by their whole text.
 
-Two halves: what is put in or found again goes to the young one, and when that is full it becomes the old one and the
-former old one is dropped. So nothing is ever searched for something to evict, and what is in use stays.
+Entries go to the young half. When full it becomes the old half, and the former old half is dropped.
 
-Threads share it without a lock. Each step on a dict is one step of the interpreter; two threads that turn the halves
-over at once forget some entries, which costs a signature check each and nothing else. It never holds more than twice
-the half, plus one entry per thread that is just putting one in.
+No lock: each step on a dict is atomic. Threads that turn the halves at once lose entries, not correctness.
 """
 
 from __future__ import annotations
@@ -18,9 +15,9 @@ DEFAULT_SIZE: Final = 10_000
 
 
 class TokenCache(Generic[Entry]):
-    """A bounded mapping from token to whatever the verifier keeps of it.
+    """A bounded mapping from genuine tokens.
 
-    :param size: how many tokens at most; 0 remembers nothing.
+    :param size: 0 stores none.
     """
 
     __slots__ = ("_half", "_old", "young")
@@ -33,14 +30,14 @@ class TokenCache(Generic[Entry]):
         self._old: dict[str | bytes, Entry] = {}
 
     def find_old(self, token: str | bytes) -> Entry | None:
-        """Look in the old half, after the young one (which the verifier reads directly) has failed."""
+        """Look in the old half, after the young one."""
         entry = self._old.get(token)
         if entry is not None:
             self.put(token, entry)
         return entry
 
     def put(self, token: str | bytes, entry: Entry) -> None:
-        """Remember a genuine token."""
+        """Store a genuine token."""
         if not self._half:
             return
         young = self.young

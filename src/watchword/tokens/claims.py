@@ -1,6 +1,6 @@
 """The claims of an access token (RFC 9068), read strictly and deeply immutable.
 
-An `AccessClaims` object comes out of `Verifier.verify` only, so to hold one is to hold a verified token.
+Only `Verifier.verify` makes `AccessClaims`, so anyone who holds one holds a verified token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from watchword.errors import TokenError
 from watchword.tokens.frozen import FrozenMapping, thawed
 from watchword.tokens.revocations import mark_of
 
-# What issuing decides and no hook or client may set (checklist B6).
+# Only issuing sets these; no hook or client may (checklist B6).
 RESERVED_CLAIMS: Final = frozenset(
     (
         *("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"),
@@ -33,12 +33,11 @@ _AS_THEY_ARE: Final = ("iss", "sub", "exp", "iat", "nbf", "jti", "client_id", "s
 _NOTHING: Final[Mapping[str, Any]] = FrozenMapping()
 
 
-class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles can come out of JSON
-    """What a verified access token says. Times are seconds since 1970 UTC.
+class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # JSON has no cycles
+    """A verified access token's claims. Times are seconds since 1970 UTC.
 
-    `sid` and `ver` are None in foreign tokens that have none; `jti` and `client_id` are then empty. `extra` holds every
-    other claim, its arrays as tuples and its objects as read-only mappings. The three marks are what the revocation
-    set knows the token's session, user and key by.
+    Foreign tokens may lack `sid` and `ver` (None), `jti` and `client_id` (empty). In `extra` arrays are tuples and
+    objects read-only mappings. The marks are the revocation set's.
     """
 
     iss: str
@@ -62,7 +61,7 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no c
     key_mark: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the claims as the token has them, ready for JSON; those that it does not have are left out."""
+        """Return the token's claims, ready for JSON."""
         named: dict[str, Any] = {name: getattr(self, name) for name in _AS_THEY_ARE}
         named |= {"aud": list(self.aud), "roles": sorted(self.roles), "scope": " ".join(sorted(self.scopes))}
         named |= {"amr": list(self.amr), **thawed(self.extra)}
@@ -70,9 +69,9 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no c
 
 
 def read_claims(payload: dict[str, Any], *, kid: str, key_mark: int, foreign: bool = False) -> AccessClaims:
-    """Check the type of every claim and build the claims object. Values are the verifier's business.
+    """Check every claim's type. The verifier checks the values.
 
-    :param foreign: accept what other issuers do: times with a fraction, no `jti` and no `client_id`.
+    :param foreign: accept fractional times, no `jti`, no `client_id`.
     :raises TokenError: `token_invalid`.
     """
     sid = _optional_id(payload, "sid")
@@ -118,8 +117,8 @@ def _optional_id(payload: dict[str, Any], name: str) -> str | None:
 def _time(payload: dict[str, Any], name: str, *, foreign: bool) -> int:
     value = payload.get(name)
     if foreign and type(value) is float and value >= 0:
-        value = int(value)  # strict JSON has no infinities; a fraction of a second is dropped
-    if type(value) is not int or not 0 <= value <= MAX_TIME:  # bool is a subclass of int, hence not isinstance
+        value = int(value)  # strict JSON has no infinities
+    if type(value) is not int or not 0 <= value <= MAX_TIME:  # not isinstance: bool is a subclass of int
         raise _fault(name)
     return value
 
@@ -150,7 +149,7 @@ def _scopes(payload: dict[str, Any]) -> frozenset[str]:
     return _as_set(tuple(value.split(" "))) if value else frozenset()
 
 
-# Thousands of remembered tokens have the same few scopes and roles: they share them.
+# Thousands of cached tokens share few scopes and roles.
 @lru_cache(maxsize=512)
 def _as_set(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name for name in names if name)

@@ -1,7 +1,6 @@
 """A strict reading of the JWS compact serialisation (RFC 7515 sections 3.1, 5.2 and 7.1).
 
-Nothing here knows a key. The order is the one of the verification: size, characters and dots, header, and only when
-the caller has chosen a key, the two other parts.
+The caller reads the header, chooses a key, and only then decodes the other parts.
 """
 
 from __future__ import annotations
@@ -9,15 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from watchword import base64url, strict_json
 from watchword.errors import TokenError
-from watchword.tokens import base64url, strict_json
 
 MAX_TOKEN: Final = 8 * 1024
 MAX_HEADER: Final = 1024
 MAX_HEADER_DEPTH: Final = 4
 MAX_KID: Final = 255
 
-# Header parameters that would let a token choose its own key or change how it is read (RFC 8725 section 3.10).
+# Parameters by which a token could choose its key or change how it is read (RFC 8725 section 3.10).
 REFUSED_PARAMETERS: Final = frozenset(("crit", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip"))
 
 _SEGMENT_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -25,7 +24,7 @@ _OWN_KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Parts(NamedTuple):
-    """The three segments of a compact JWS, still encoded, and what the signature covers."""
+    """A compact JWS's encoded segments and signed bytes."""
 
     header: bytes
     payload: bytes
@@ -34,12 +33,12 @@ class Parts(NamedTuple):
 
 
 def malformed(message: str) -> TokenError:
-    """The error for a token that cannot be read at all."""
+    """Return the error for an unreadable token."""
     return TokenError(message, code="token_malformed")
 
 
 def split(token: object) -> Parts:
-    """Take a token apart: size first, then characters and exactly two dots.
+    """Split a token: check size, then characters and exactly two dots.
 
     :raises TokenError: `token_malformed`.
     """
@@ -51,7 +50,7 @@ def split(token: object) -> Parts:
         raw = token.encode("ascii") if isinstance(token, str) else token
     except UnicodeEncodeError:
         raise malformed("The token contains characters that no token has.") from None
-    # Deleting the alphabet must leave the two dots: one pass in C, nothing is allocated per dot.
+    # One pass in C: only two dots remain.
     if raw.translate(None, _SEGMENT_CHARACTERS) != b"..":
         raise malformed("The token is not three base64url parts joined by two dots.")
     signing_input, _, signature = raw.rpartition(b".")
@@ -62,9 +61,9 @@ def split(token: object) -> Parts:
 
 
 def read_header(segment: bytes) -> dict[str, Any]:
-    """Parse a header segment and refuse parameters that are never acceptable.
+    """Parse a header segment; refuse `REFUSED_PARAMETERS`.
 
-    :raises TokenError: `token_malformed`, or `token_invalid` for a refused parameter.
+    :raises TokenError: `token_malformed`, `token_invalid`.
     """
     if len(segment) > MAX_HEADER:
         raise malformed("The token's header is too long.")
@@ -78,7 +77,7 @@ def read_header(segment: bytes) -> dict[str, Any]:
 
 
 def header_algorithm(header: dict[str, Any]) -> str:
-    """The `alg` of a header: a string, compared by the caller with its own list (RFC 8725 section 3.1)."""
+    """Return `alg` for comparison with the caller's list (RFC 8725 section 3.1)."""
     algorithm = header.get("alg")
     if type(algorithm) is not str:
         raise TokenError("The token names no algorithm.")
@@ -86,10 +85,9 @@ def header_algorithm(header: dict[str, Any]) -> str:
 
 
 def header_kid(header: dict[str, Any], *, own: bool) -> str | None:
-    """The `kid` of a header, or None where there is none.
+    """Return `kid`, or None.
 
-    :param own: hold it to the alphabet that our own key ids have; else any short string will do, since it is only ever
-        compared with the ids of keys in memory.
+    :param own: require our alphabet. A foreign `kid` is only compared with ids in memory.
     """
     kid = header.get("kid")
     if kid is None and "kid" not in header:

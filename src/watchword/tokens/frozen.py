@@ -1,4 +1,4 @@
-"""A mapping that cannot be changed and, unlike the standard library's, can be hashed, copied and pickled."""
+"""An immutable mapping that, unlike the standard library's, can be hashed, copied and pickled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Never
 
 
 class FrozenMapping(Mapping[str, Any]):
-    """What a claim that is a JSON object becomes. Equal to every mapping with the same content."""
+    """A claim that is a JSON object. Equal to every mapping of the same content."""
 
     __slots__ = ("_content",)
 
@@ -45,14 +45,14 @@ class FrozenMapping(Mapping[str, Any]):
         return self
 
     def __deepcopy__(self, _: object) -> FrozenMapping:
-        return self  # all that is inside is immutable too
+        return self  # its content is immutable too
 
     def __reduce__(self) -> tuple[type[FrozenMapping], tuple[dict[str, Any]]]:
         return FrozenMapping, (dict(self._content),)
 
 
 def thawed(value: Any) -> Any:
-    """Return a value of frozen claims as JSON has it: lists and dicts again."""
+    """Return frozen claims as lists and dicts."""
     if isinstance(value, FrozenMapping):
         return {name: thawed(inner) for name, inner in value.items()}
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Two names of an issuer that are not the same, byte for byte, and yet were meant to be."""
+"""Issuers that differ byte for byte but were meant to be the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HERE = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 
 
 def compared(named: object, expected: str) -> str:
-    """Say what two issuers differ by, as the end of a sentence; nothing where they have nothing in common."""
+    """Return how two similar issuers differ, as the end of a sentence, or ''."""
     found = _differences(named, expected) if isinstance(named, str) else []
     return f"; the two differ by {' and by '.join(found)}" if found else ""
 

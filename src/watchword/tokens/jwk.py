@@ -1,6 +1,6 @@
-"""JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037): reading, writing, and the thumbprint of RFC 7638.
+"""JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037) and RFC 7638 thumbprints.
 
-A JWK is untrusted shape: every member is checked for its type, its canonical encoding and its length.
+JWKs are untrusted: type, canonical encoding and length of every member are checked.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from watchword import base64url
 from watchword.errors import InvalidKey
-from watchword.tokens import base64url
 from watchword.tokens.material import CURVES, MAX_RSA_BITS, PrivateMaterial, PublicMaterial, shape
 
-# Members that only a private or symmetric key has. None of them may ever be published.
+# Members of private and symmetric keys, never to be published.
 PRIVATE_MEMBERS: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 
 _COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
@@ -31,9 +31,9 @@ _MAX_SECRET_BYTES: Final = 4096
 
 
 def read_public(jwk: Mapping[str, Any]) -> PublicMaterial | bytes:
-    """The public key, or the shared secret, that a JWK describes. Private and unknown members are not looked at.
+    """Return a JWK's public key or shared secret. Other members are ignored.
 
-    :raises InvalidKey: unknown `kty` or `crv`, a member missing or badly encoded, a point that is not on its curve.
+    :raises InvalidKey: unknown `kty` or `crv`, a missing or badly encoded member, a point off its curve.
     """
     kty = jwk.get("kty")
     try:
@@ -54,9 +54,9 @@ def read_public(jwk: Mapping[str, Any]) -> PublicMaterial | bytes:
 
 
 def read_private(jwk: Mapping[str, Any]) -> PrivateMaterial | bytes:
-    """The private key, or the shared secret, that a JWK describes; its public members must belong to it.
+    """Return a JWK's private key or shared secret.
 
-    :raises InvalidKey: as `read_public`, or no private member, or one that does not belong to the public ones.
+    :raises InvalidKey: as `read_public`; a private member is missing, or does not belong to the public ones.
     """
     public = read_public(jwk)
     if isinstance(public, bytes):
@@ -80,22 +80,26 @@ def read_private(jwk: Mapping[str, Any]) -> PrivateMaterial | bytes:
 
 
 def write_public(material: PublicMaterial | bytes) -> dict[str, str]:
-    """The members that make up the key, and no others. For a shared secret that is the secret itself."""
+    """Return the key's own members; a shared secret's include the secret itself."""
     kty, curve = shape(material)
     if isinstance(material, bytes):
-        return {"kty": kty, "k": _text(material)}
+        return {"kty": kty, "k": base64url.encode_text(material)}
     if isinstance(material, rsa.RSAPublicKey):
         rsa_numbers = material.public_numbers()
         return {"kty": kty, "n": _number_text(rsa_numbers.n), "e": _number_text(rsa_numbers.e)}
     if isinstance(material, ec.EllipticCurvePublicKey):
         numbers, size = material.public_numbers(), _COORDINATE_BYTES[str(curve)]
         x, y = numbers.x.to_bytes(size, "big"), numbers.y.to_bytes(size, "big")
-        return {"kty": kty, "crv": str(curve), "x": _text(x), "y": _text(y)}
-    return {"kty": kty, "crv": str(curve), "x": _text(material.public_bytes(Encoding.Raw, PublicFormat.Raw))}
+        return {"kty": kty, "crv": str(curve), "x": base64url.encode_text(x), "y": base64url.encode_text(y)}
+    return {
+        "kty": kty,
+        "crv": str(curve),
+        "x": base64url.encode_text(material.public_bytes(Encoding.Raw, PublicFormat.Raw)),
+    }
 
 
 def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
-    """All members, the private ones included."""
+    """Return all members, private ones included."""
     if isinstance(material, bytes):
         return write_public(material)
     members = write_public(material.public_key())
@@ -109,18 +113,20 @@ def write_private(material: PrivateMaterial | bytes) -> dict[str, str]:
         return members
     if isinstance(material, ec.EllipticCurvePrivateKey):
         size = _COORDINATE_BYTES[members["crv"]]
-        return members | {"d": _text(material.private_numbers().private_value.to_bytes(size, "big"))}
-    return members | {"d": _text(material.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))}
+        return members | {"d": base64url.encode_text(material.private_numbers().private_value.to_bytes(size, "big"))}
+    return members | {
+        "d": base64url.encode_text(material.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+    }
 
 
 def thumbprint(members: Mapping[str, str]) -> str:
-    """RFC 7638: base64url of SHA-256 over the required members, in lexicographic order, without blanks.
+    """Return base64url of SHA-256 over the required members (RFC 7638).
 
-    Of a shared secret it is a hash of the secret (section 7 warns of it): it tells no one who holds a token more than
-    the token's own MAC does, and a secret that could be guessed from either is refused.
+    A shared secret's thumbprint is a hash of it (section 7). That reveals no more than a token's MAC does, and secrets
+    that could be guessed are refused.
     """
     required = {name: members[name] for name in _THUMBPRINT_MEMBERS[members["kty"]]}
-    return _text(sha256(json.dumps(required, separators=(",", ":")).encode("ascii")).digest())
+    return base64url.encode_text(sha256(json.dumps(required, separators=(",", ":")).encode("ascii")).digest())
 
 
 def _read_point(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicNumbers:
@@ -153,7 +159,7 @@ def _octets(jwk: Mapping[str, Any], name: str, size: int | None) -> bytes:
     if not isinstance(value, str) or len(value) > 2 * _MAX_SECRET_BYTES:
         raise InvalidKey(f"The JWK's member {name} is missing or not a string.")
     try:
-        data = base64url.decode(value.encode("ascii"))
+        data = base64url.decode(value)
     except ValueError as error:
         raise InvalidKey(f"The JWK's member {name} is not canonical base64url.") from error
     if size is not None and len(data) != size:
@@ -163,14 +169,10 @@ def _octets(jwk: Mapping[str, Any], name: str, size: int | None) -> bytes:
 
 def _integer(jwk: Mapping[str, Any], name: str) -> int:
     data = _octets(jwk, name, None)
-    if not 0 < len(data) <= MAX_RSA_BITS // 8 + 1:  # one octet more: some writers put a zero in front
+    if not 0 < len(data) <= MAX_RSA_BITS // 8 + 1:  # some writers prepend a zero octet
         raise InvalidKey(f"The JWK's member {name} has the wrong length.")
     return int.from_bytes(data, "big")
 
 
-def _text(data: bytes) -> str:
-    return base64url.encode(data).decode("ascii")
-
-
 def _number_text(number: int) -> str:
-    return _text(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+    return base64url.encode_text(number.to_bytes((number.bit_length() + 7) // 8, "big"))

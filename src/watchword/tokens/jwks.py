@@ -1,8 +1,7 @@
 """JWK sets (RFC 7517 section 5): publish our own, read another's.
 
-A set that came over the network is read leniently where that is safe: a key that we cannot use is passed over, since
-issuers publish encryption keys and new algorithms beside the key that we need. It is refused as a whole where one
-entry puts the others in doubt: shared secrets, and two keys of one id.
+Unusable keys are skipped, since issuers publish encryption keys too. Shared secrets and repeated ids put the others in
+doubt: the whole set is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from watchword import strict_json
 from watchword.errors import InvalidKey
-from watchword.tokens import strict_json
 from watchword.tokens.jwk import PRIVATE_MEMBERS
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
 
@@ -23,17 +22,17 @@ _MAX_DEPTH: Final = 8
 
 
 def public_key_set(keys: Iterable[VerificationKey | SigningKey]) -> bytes:
-    """The set as JSON (`application/jwk-set+json`): public members, `use`, `alg` and `kid` of each key.
+    """Return the set as JSON (`application/jwk-set+json`).
 
-    :raises InvalidKey: a shared secret, which can never be published.
+    :raises InvalidKey: a shared secret.
     """
     return msgspec.json.encode({"keys": [key.public_jwk() for key in keys]})
 
 
 def read_key_set(data: bytes) -> KeySet:
-    """Read a set that came from elsewhere: at most 64 KiB and 50 keys; keys that cannot be used are passed over.
+    """Read a foreign set of at most 64 KiB and 50 keys.
 
-    :raises InvalidKey: not a JWK set, too large, a shared secret among the keys, two keys of one id, no usable key.
+    :raises InvalidKey: not such a set, a shared secret, a repeated id, no usable key.
     """
     if len(data) > MAX_SET_BYTES:
         raise InvalidKey("The key set is too large.")
@@ -44,16 +43,15 @@ def read_key_set(data: bytes) -> KeySet:
     jwks = jwks_in(entries)
     if any(jwk.get("kty") == "oct" or "k" in jwk for jwk in jwks):
         raise InvalidKey("The key set contains a shared secret; a secret that was published is none.")
-    # A private key that was published belongs to everyone.
+    # Anyone may hold a private key that was published.
     return usable_keys([jwk for jwk in jwks if PRIVATE_MEMBERS.isdisjoint(jwk)])
 
 
 def jwks_in(entries: object) -> list[Mapping[str, Any]]:
-    """The JWKs of a set's `keys` member.
+    """Return the JWKs of a set's `keys` member.
 
-    :raises InvalidKey: not a list, more than 50, shared secrets beside public keys, or an id twice. Both are judged
-        before any key is passed over: that one of two keys cannot be used does not say that the other was meant. Only
-        keys that are expressly for something else (`use` = `enc`) do not count for the second.
+    :raises InvalidKey: no list, over 50 keys, shared secrets beside public keys, a repeated id. An unusable key's id
+        counts: the other key may not be meant. Only `use` = `enc` may repeat one.
     """
     if not isinstance(entries, list | tuple) or len(entries) > MAX_KEYS:
         raise InvalidKey(f"A key set has a list of keys, at most {MAX_KEYS}.")
@@ -67,7 +65,10 @@ def jwks_in(entries: object) -> list[Mapping[str, Any]]:
 
 
 def usable_keys(jwks: Sequence[Mapping[str, Any]]) -> KeySet:
-    """The keys that can be used. :raises InvalidKey: none can, or two have one id."""
+    """Return the usable keys.
+
+    :raises InvalidKey: there is none.
+    """
     keys, fault = [], InvalidKey("The key set has no usable key.")
     for jwk in jwks:
         try:

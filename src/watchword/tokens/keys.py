@@ -1,7 +1,7 @@
 """Keys: one object, one algorithm (RFC 8725 section 3.1, checklist A6 to A8).
 
-A key knows its algorithm from the moment it exists, and a token can only agree with it or be refused. A shared secret
-is a key of its own type, made by its own constructor: no text or bytes ever become one by being passed somewhere.
+A token must agree with its key's algorithm. Shared secrets have their own constructor: no text or bytes become one by
+accident.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from watchword.errors import InvalidKey
+from watchword.known_secrets import check_shared_secret
 from watchword.tokens import jwk as jwk_format
 from watchword.tokens import material as material_rules
 from watchword.tokens.algorithms import ALGORITHMS, Algorithm, fitting
-from watchword.tokens.known_secrets import check_shared_secret
 from watchword.tokens.material import PrivateMaterial, PublicMaterial
 from watchword.tokens.revocations import mark_of
 from watchword.tokens.signatures import Check, Sign, checker, signer
@@ -38,15 +38,14 @@ class _Immutable:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        # Neither a pickle nor a copy.copy of a key: both are ways for it to end up where no one looks for keys.
+        # Against keys that end up in pickles and copies.
         raise TypeError(f"{type(self).__name__} cannot be pickled or copied")
 
 
 class VerificationKey(_Immutable):
-    """What a signature is checked with: a public key and its one algorithm. Made by the class methods only.
+    """A public key and its one algorithm, made by the class methods only.
 
-    `kid` is the JWK's own id if it has one, else the RFC 7638 thumbprint. `matches(signature, signing_input)` takes
-    both as bytes and answers True or False; it raises nothing.
+    `kid` is the JWK's own, else the RFC 7638 thumbprint. `matches(signature, signing_input)` returns a bool.
     """
 
     __slots__ = ("_material", "algorithm", "kid", "mark", "matches", "signature_bytes")
@@ -73,14 +72,14 @@ class VerificationKey(_Immutable):
 
     @property
     def symmetric(self) -> bool:
-        """Return whether a holder of this key can sign with it as well."""
+        """Return whether this key can also sign."""
         return False
 
     @classmethod
     def from_pem(cls, pem: bytes, algorithm: str) -> VerificationKey:
-        """A public key from PEM (`BEGIN PUBLIC KEY`, at most 32 KiB).
+        """Read a PEM public key (at most 32 KiB).
 
-        :raises InvalidKey: not a public key, or not fit for the algorithm.
+        :raises InvalidKey: no public key, or unfit for the algorithm.
         """
         try:
             material = load_pem_public_key(_pem_bytes(pem))
@@ -92,11 +91,11 @@ class VerificationKey(_Immutable):
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> VerificationKey:
-        """A key from a JWK: `use` must be `sig` if present, `key_ops` contain `verify`, `alg` be the algorithm.
+        """Read a JWK for signatures (`use`, `key_ops`).
 
-        :param algorithm: for a JWK without `alg`. Without either it is what the key type is for: ES256, ES384 or ES512
-            by the curve, EdDSA, RS256 for RSA, HS256 for a shared secret. Must equal `alg` if both are there.
-        :raises InvalidKey: in any other case.
+        :param algorithm: must equal `alg` if both are given. Without either the key type decides: ES256, ES384 or ES512
+            by the curve, EdDSA, RS256, HS256.
+        :raises InvalidKey: the JWK is unfit.
         """
         _check_purpose(jwk, "verify")
         found = jwk_format.read_public(jwk)
@@ -106,17 +105,17 @@ class VerificationKey(_Immutable):
 
     @classmethod
     def shared_secret(cls, secret: bytes, algorithm: str = "HS256") -> VerificationKey:
-        """A shared secret: at least as long as the hash, none that is known from tutorials, no key file.
+        """Check and wrap a shared secret.
 
-        :raises InvalidKey: says what is wrong with it.
+        :raises InvalidKey: it is short, known from tutorials, or a key file.
         """
         check_shared_secret(secret)
         return SharedSecretKey(bytes(secret), algorithm)
 
     def public_jwk(self) -> dict[str, str]:
-        """The public members, with `use`, `alg` and `kid`.
+        """Return the public members, with `use`, `alg`, `kid`.
 
-        :raises InvalidKey: for a shared secret, which has nothing public.
+        :raises InvalidKey: for a shared secret.
         """
         if isinstance(self._material, bytes):
             raise InvalidKey("A shared secret has no public form.")
@@ -127,21 +126,20 @@ class VerificationKey(_Immutable):
 
 
 class SharedSecretKey(VerificationKey):
-    """A verification key with which one can also sign: HS256, HS384, HS512."""
+    """A verification key that can also sign: HS256, HS384, HS512."""
 
     __slots__ = ()
 
     @property
     def symmetric(self) -> bool:
-        """Return True: a holder who can verify can also sign."""
+        """Return True."""
         return True
 
 
 class SigningKey(_Immutable):
-    """What tokens are signed with, and its one algorithm. Made by the class methods only; never shows itself.
+    """A private key and its one algorithm, made by the class methods only.
 
-    `kid` is always the RFC 7638 thumbprint. `sign(signing_input)` takes and gives bytes. `headers` is where
-    `watchword.tokens.sign` keeps the encoded header for each `typ`.
+    `kid` is the RFC 7638 thumbprint. `headers` caches the encoded header for each `typ`.
     """
 
     __slots__ = ("_material", "algorithm", "headers", "kid", "sign", "verification_key")
@@ -169,7 +167,7 @@ class SigningKey(_Immutable):
 
     @classmethod
     def generate(cls, algorithm: str) -> SigningKey:
-        """A new key from the system's randomness; RSA has 2048 bits, a shared secret the length of the hash."""
+        """Make a random key: 2048 bits for RSA, the hash's length for a secret."""
         row = algorithm_named(algorithm)
         if row.kty == "oct":
             return cls(os.urandom(row.digest_bytes), algorithm)
@@ -180,22 +178,8 @@ class SigningKey(_Immutable):
         return cls(ed25519.Ed25519PrivateKey.generate(), algorithm)
 
     @classmethod
-    def from_pem(cls, pem: bytes, algorithm: str, password: bytes | None = None) -> SigningKey:
-        """A private key from PEM (PKCS #8, PKCS #1 or SEC 1; at most 32 KiB), if need be with its password.
-
-        :raises InvalidKey: not a private key, the wrong password, or not fit for the algorithm.
-        """
-        try:
-            material = load_pem_private_key(_pem_bytes(pem), password)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise InvalidKey("This is not a private key in PEM form, or the password is wrong.") from error
-        if not isinstance(material, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-            raise InvalidKey("Keys of this type are not supported.")
-        return cls(material, algorithm)
-
-    @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> SigningKey:
-        """A private key from a JWK, with the same rules as `VerificationKey.from_jwk`. A `kid` in it is not used."""
+        """Read a private JWK as `VerificationKey.from_jwk` does; ignore its `kid`."""
         _check_purpose(jwk, "sign")
         found = jwk_format.read_private(jwk)
         public = found if isinstance(found, bytes) else found.public_key()
@@ -203,16 +187,16 @@ class SigningKey(_Immutable):
 
     @classmethod
     def shared_secret(cls, secret: bytes, algorithm: str = "HS256") -> SigningKey:
-        """A shared secret, held to the same rules as `VerificationKey.shared_secret`."""
+        """Wrap a secret as `VerificationKey.shared_secret` does."""
         check_shared_secret(secret)
         return cls(bytes(secret), algorithm)
 
     def public_jwk(self) -> dict[str, str]:
-        """The public members, with `use`, `alg` and `kid`. :raises InvalidKey: for a shared secret."""
+        """Return the public members. :raises InvalidKey: for a shared secret."""
         return self.verification_key.public_jwk()
 
     def to_private_jwk(self) -> dict[str, str]:
-        """All members, the secret ones included: to be encrypted and stored, never to be shown."""
+        """Return all members, secret ones too: encrypt them."""
         return jwk_format.write_private(self._material) | {"use": "sig", "alg": self.algorithm, "kid": self.kid}
 
     def __repr__(self) -> str:
@@ -220,9 +204,9 @@ class SigningKey(_Immutable):
 
 
 class KeySet(_Immutable):
-    """Verification keys by `kid`; immutable.
+    """Immutable verification keys by `kid`.
 
-    :raises InvalidKey: a `kid` twice, or shared secrets beside public keys (then a public key could pass for a secret).
+    :raises InvalidKey: a repeated `kid`, or shared secrets beside public keys (a public key could pass for a secret).
     """
 
     __slots__ = ("_by_kid",)
@@ -241,7 +225,7 @@ class KeySet(_Immutable):
         object.__setattr__(self, "_by_kid", by_kid)
 
     def find(self, kid: str) -> VerificationKey | None:
-        """The key with this id, or None."""
+        """Return the key, or None."""
         return self._by_kid.get(kid)
 
     def __iter__(self) -> Iterator[VerificationKey]:
@@ -258,7 +242,7 @@ class KeySet(_Immutable):
 
 
 def algorithm_named(name: object) -> Algorithm:
-    """The row of the table. :raises InvalidKey: an unknown name."""
+    """Return the table's row. :raises InvalidKey: an unknown name."""
     row = ALGORITHMS.get(name) if isinstance(name, str) else None
     if row is None:
         raise InvalidKey("This algorithm is not supported.")

@@ -1,6 +1,6 @@
-"""What makes key material fit for use, whatever form it came in (checklist A6, A13, A14).
+"""Checks of key material, whatever its form (checklist A6, A13, A14).
 
-Material is a public key object of `cryptography`, or the bytes of a shared secret.
+Material is a public key object of `cryptography`, or a shared secret's bytes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ PublicMaterial = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519P
 PrivateMaterial = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 MIN_RSA_BITS: Final = 2048
-MAX_RSA_BITS: Final = 8192  # beyond, verifying a forgery costs more than it should
+MAX_RSA_BITS: Final = 8192  # beyond, a forgery costs too much to verify
 MIN_RSA_EXPONENT: Final = 65537
 MAX_RSA_EXPONENT: Final = 2**64
 
 CURVES: Final[dict[str, ec.EllipticCurve]] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 CURVE_NAMES: Final = {curve.name: name for name, curve in CURVES.items()}
 
-# Order n of each curve's group (SEC 2, NIST SP 800-186): r and s of a signature lie in [1, n-1].
+# Order n of each curve's group (SEC 2, NIST SP 800-186): r and s lie in [1, n-1].
 CURVE_ORDERS: Final = {
     "P-256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
     "P-384": int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
     "P-521": int("1" + "F" * 65 + "A51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409", 16),
 }
 
-# Ed25519 points of order 1, 2, 4 and 8, by their y: under such a "key" one signature fits many messages.
+# y of the Ed25519 points of order 1, 2, 4, 8: under such a "key" one signature fits many messages.
 _ED25519_P: Final = 2**255 - 19
 _Y8: Final = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
 ED25519_SMALL_ORDER: Final = frozenset((0, 1, _ED25519_P - 1, _Y8, _ED25519_P - _Y8))
@@ -52,7 +52,7 @@ _ROCA_PRIMES: Final = (
 
 
 def shape(material: PublicMaterial | bytes) -> tuple[str, str | None]:
-    """Key type and curve, as a JWK names them."""
+    """Return key type and curve, as in a JWK."""
     if isinstance(material, bytes):
         return "oct", None
     if isinstance(material, rsa.RSAPublicKey):
@@ -63,9 +63,9 @@ def shape(material: PublicMaterial | bytes) -> tuple[str, str | None]:
 
 
 def check(material: PublicMaterial | bytes, algorithm: Algorithm) -> None:
-    """Refuse material that does not fit the algorithm or is too weak for it.
+    """Refuse material that is unfit or too weak for the algorithm.
 
-    :raises InvalidKey: says what is wrong, never with the material itself.
+    :raises InvalidKey: says what is wrong, without the material.
     """
     if not algorithm.fits(*shape(material)):
         raise InvalidKey(f"This key is of another type or curve than {algorithm.name} needs.")
@@ -75,7 +75,7 @@ def check(material: PublicMaterial | bytes, algorithm: Algorithm) -> None:
         _check_rsa(material)
     elif isinstance(material, ed25519.Ed25519PublicKey):
         _check_ed25519(material)
-    # An elliptic-curve point is checked to be on its curve when `cryptography` loads it, and 0 is not loadable.
+    # `cryptography` loads only points on their curve, and not 0.
 
 
 def _check_secret(secret: bytes, algorithm: Algorithm) -> None:
@@ -103,10 +103,10 @@ def _powers_of_65537(prime: int) -> frozenset[int]:
 
 
 def is_roca(modulus: int) -> bool:
-    """Whether the modulus has the fingerprint of Infineon's faulty generator (CVE-2017-15361).
+    """Return whether the modulus has the fingerprint of Infineon's faulty generator (CVE-2017-15361).
 
-    Its primes are powers of 65537 modulo every small prime, hence so is their product. An ordinary modulus passes for
-    one with a probability of about 2^-27.
+    Its primes, and so their product, are powers of 65537 modulo every small prime. An ordinary modulus matches with a
+    probability of 2^-27.
     """
     return all(modulus % prime in _powers_of_65537(prime) for prime in _ROCA_PRIMES)
 
@@ -118,12 +118,12 @@ def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
 
 
 def looks_like_key_file(secret: bytes, *, unwrap: int = 2) -> bool:
-    """Whether the bytes are a key, key set or certificate in any usual form rather than a secret.
+    """Return whether the bytes are a key, key set or certificate.
 
-    A public key given where a shared secret belongs lets everyone sign (CVE-2026-48526, CVE-2024-33663 and their
-    kin): PEM, DER, SSH, JWK and JWK set, also after a byte order mark, blanks, in UTF-16, or wrapped in base64.
+    A public key used as a shared secret lets everyone sign (CVE-2026-48526, CVE-2024-33663). Recognised: PEM, DER, SSH,
+    JWK, JWK set, also after a byte order mark, in UTF-16, in base64.
 
-    :param unwrap: how many layers of base64 to look under.
+    :param unwrap: layers of base64.
     """
     text = secret.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
     text = text.strip()
@@ -141,7 +141,7 @@ def looks_like_key_file(secret: bytes, *, unwrap: int = 2) -> bool:
 
 
 def _is_ssh(text: bytes) -> bool:
-    # As a line of authorized_keys, or the blob inside it, with the zeros of its leading length stripped by the caller.
+    # A line of authorized_keys, or its blob without leading zeros.
     return text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")) or text[1:].startswith(
         (b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-")
     )
@@ -161,7 +161,7 @@ def _is_jwk(text: bytes) -> bool:
 def _is_der(data: bytes) -> bool:
     if not data.startswith(b"\x30"):
         return False
-    from cryptography.x509 import load_der_x509_certificate  # not at import: it takes long, and few need it
+    from cryptography.x509 import load_der_x509_certificate  # slow to import, and few need it
 
     for load in (load_der_public_key, load_der_x509_certificate, _load_private):
         try:

@@ -1,7 +1,6 @@
-"""Verifying any compact JWS under a given JWK or JWK set: for those who bring their own claims rules.
+"""Verify any compact JWS, for callers with their own claims rules.
 
-The payload is arbitrary bytes, `kid` and `typ` are optional. What is never optional: the key's algorithm, and that the
-token agrees with it.
+`kid` and `typ` are optional. The token must agree with its key's algorithm.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ def verify_compact(
     *,
     algorithms: Collection[str] | None = None,
 ) -> bytes:
-    """Verify a compact JWS and give its payload.
+    """Verify a compact JWS of at most 8 KiB; return its payload.
 
-    :param token: at most 8 KiB.
     :param key: a JWK, a JWK set (a mapping with `keys`), or a key object. Never text or bytes.
-    :param algorithms: which algorithms may be used at all. A JWK without `alg` is otherwise used for what its type is
-        for: ES256, ES384 or ES512 by the curve, EdDSA and Ed25519, RS256 for RSA, HS256 for a shared secret.
+    :param algorithms: the only ones allowed. Otherwise a JWK without `alg` is used by its type: ES256, ES384 or ES512
+        by the curve, EdDSA and Ed25519, RS256, HS256.
     :raises TokenError: the token is not acceptable.
-    :raises InvalidKey: the key, or every key of the set, is not.
+    :raises InvalidKey: no key is usable.
     """
     allowed = _allowed(algorithms)
     parts = compact.split(token)
@@ -55,7 +53,6 @@ def _allowed(algorithms: Collection[str] | None) -> Collection[str]:
 
 
 def _choose(key: object, algorithm: str, kid: str | None, listed: bool) -> VerificationKey:
-    """The one key that this token can be checked with."""
     if isinstance(key, VerificationKey):
         return _same_kid(key, kid, key.kid)
     if isinstance(key, KeySet):
@@ -72,16 +69,16 @@ def _choose(key: object, algorithm: str, kid: str | None, listed: bool) -> Verif
 
 
 def _with_algorithm(jwk: Mapping[str, Any], algorithm: str, listed: bool) -> Mapping[str, Any]:
-    """Let a JWK without `alg` be for the token's algorithm, if the caller listed it or it is only another name.
+    """Give a JWK without `alg` the token's, if it is listed or another name of the same.
 
-    Never more than the key's own type allows: so no choice of the token turns a public key into a secret.
+    The key's type must fit: no token turns a public key into a secret.
     """
     if "alg" in jwk:
         return jwk
     try:
         fits = fitting(*shape(read_public(jwk)))
     except InvalidKey:
-        return jwk  # reading it as a key says so again, and there a set passes over it
+        return jwk  # reading the key raises again
     named = ALGORITHMS[algorithm]
     if named in fits and (listed or named.scheme == "EdDSA"):
         return {**jwk, "alg": algorithm}
@@ -100,7 +97,7 @@ def _from_set(keys: KeySet, algorithm: str, kid: str | None) -> VerificationKey:
         if found is None:
             raise TokenError("The token was signed with an unknown key.")
         return found
-    # No id: only if there is no choice. Trying one key after the other would let the token pick.
+    # Without an id there must be no choice: the token would pick.
     candidates = [key for key in keys if key.algorithm == algorithm]
     if len(candidates) != 1:
         raise TokenError("The token names no key, and the key set has not exactly one for its algorithm.")

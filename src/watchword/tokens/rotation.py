@@ -1,16 +1,14 @@
-"""When signing keys change: one pure function of which keys there are, what time it is, and the schedule.
+"""The life of signing keys, as a pure function.
 
     next ──→ active ──→ retired ──→ removed      by schedule
       └─────────┴──────────┴──────→ revoked      in an emergency, by hand, at once
 
-* **next** is published and not used yet. There is always one: it is made as soon as there is an active key, so that
-  a verifier that keeps the key set for a day knows it long before it signs, also when an emergency makes it sign today.
+* **next** is published. One always exists, so that verifiers know it before it signs, even in an emergency.
 * **active** signs. One per algorithm.
-* **retired** signs no more and is published until every token that it signed has expired.
-* **removed** is a row that remembers, nothing else.
+* **retired** is published until its tokens have expired.
+* **removed** is only a row.
 
-Nothing here does anything. A process that does what is due may be killed between two steps, or be overtaken by another
-process that read the same rows: what is due next follows from what is there then.
+What is due follows from what is stored, even if a process is killed or overtaken between steps.
 """
 
 from __future__ import annotations
@@ -23,30 +21,28 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 
 KEY_SET_MAX_AGE: Final = 5 * MINUTE
-"""Seconds for which a published key set may be kept: its `Cache-Control`."""
+"""Seconds for which a published key set may be cached."""
 
 PUBLISHED_BEFORE_USE: Final = max(DAY, 2 * KEY_SET_MAX_AGE) + KEY_SET_MAX_AGE
-"""Seconds that a key is `next` at least (B9): a day for verifiers that keep the set as long as that, whatever its
-`Cache-Control` says, and a max-age for the cache in front of us from which they may have had it."""
+"""Least seconds as `next` (B9): a day for verifiers that ignore `Cache-Control`, and a max-age for a cache in front."""
 
 LONGEST_TOKEN: Final = DAY
 """Seconds: no setting lets an access token live longer."""
 
 PUBLISHED_AFTER_USE: Final = LONGEST_TOKEN + 2 * MINUTE + KEY_SET_MAX_AGE
-"""Seconds that a retired key stays published. The longest life that a token can have, and not the one that is set
-now: another process may have another setting, and this one had another one yesterday. Two minutes for clocks that
-differ; a max-age for a process that signs with the old key for a moment longer, because it has not heard yet."""
+"""Seconds that a retired key stays published: the longest possible token life, since settings differ between processes
+and days; two minutes for clocks that differ; a max-age for a process that still signs with it.
+"""
 
 BESIDE_EACH_OTHER: Final = HOUR
-"""Seconds for which the keys of two algorithms stay active side by side: while a changed setting reaches one process
-after the other, each needs its own, and none must retire that of another."""
+"""Seconds for which two algorithms' keys stay active side by side, while a changed setting reaches every process."""
 
 Status = Literal["next", "active", "retired", "removed", "revoked"]
 PUBLISHED: Final[tuple[Status, ...]] = ("next", "active", "retired")
 
 
 class KeyState(NamedTuple):
-    """What a key's row says of its life. Times are seconds since 1970 UTC; None: not yet."""
+    """A key's life. Times are seconds since 1970 UTC."""
 
     kid: str
     algorithm: str
@@ -59,8 +55,8 @@ class KeyState(NamedTuple):
 class Schedule(NamedTuple):
     """What the settings ask for.
 
-    :param algorithm: which the service signs with; None when it signs with a shared secret, which is no key of ours.
-    :param every: seconds after which the active key is replaced; None: only by hand.
+    :param algorithm: None for a shared secret.
+    :param every: seconds until the active key is replaced; None: only by hand.
     """
 
     algorithm: str | None
@@ -68,27 +64,27 @@ class Schedule(NamedTuple):
 
 
 class Make(NamedTuple):
-    """Make a key: `next`, or `active` at once where there is none that could sign."""
+    """Make a key: `active` where none could sign."""
 
     algorithm: str
     status: Literal["next", "active"]
 
 
 class Promote(NamedTuple):
-    """Let the next key sign, and retire the one that does, together."""
+    """Let the next key sign; retire the active one."""
 
     kid: str
     retiring: str | None
 
 
 class Retire(NamedTuple):
-    """Let an active key sign no more, without another in its place."""
+    """Stop an active key without a successor."""
 
     kid: str
 
 
 class Remove(NamedTuple):
-    """Take a key out of the published set."""
+    """Unpublish a key."""
 
     kid: str
     status: Literal["next", "retired"]
@@ -98,9 +94,9 @@ Change = Make | Promote | Retire | Remove
 
 
 def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Change, ...]:
-    """What is to be done now, in this order. Nothing, most of the time.
+    """Return what to do now, in order.
 
-    :param keys: every key that is published; others do not matter.
+    :param keys: every published key.
     :param now: seconds since 1970 UTC.
     """
     listed = sorted(keys, key=lambda key: (key.created_at, key.kid))
@@ -110,24 +106,24 @@ def due(keys: Iterable[KeyState], now: int, schedule: Schedule) -> tuple[Change,
 
 
 def published_long_enough(key: KeyState, now: int) -> bool:
-    """Whether everyone who verifies has had the time to learn of a key before it signs."""
+    """Return whether every verifier has had time to learn of a key."""
     return now - key.created_at >= PUBLISHED_BEFORE_USE
 
 
 def published_until(key: KeyState) -> int | None:
-    """When a retired key leaves, or left, the published set; None where no time has been set."""
+    """Return when a retired key leaves the published set, or None."""
     return None if key.retired_at is None else key.retired_at + PUBLISHED_AFTER_USE
 
 
 def _succession(ours: list[KeyState], now: int, schedule: Schedule) -> tuple[Change, ...]:
-    """One key signs and the next is known, always."""
+    """Keep one key signing and the next known."""
     if schedule.algorithm is None:
         return ()
     active = _first(ours, "active")
     upcoming = _first(ours, "next")
     another = Make(schedule.algorithm, "next")
     if active is None:
-        # First start, or the active key was revoked by hand in the database. One that is known already is better.
+        # First start, or the active key was revoked by hand. A known key is better.
         first = Make(schedule.algorithm, "active") if upcoming is None else Promote(upcoming.kid, None)
         return first, another
     if upcoming is None:
@@ -140,7 +136,7 @@ def _succession(ours: list[KeyState], now: int, schedule: Schedule) -> tuple[Cha
 def _farewell(
     ours: list[KeyState], others: list[KeyState], now: int, schedule: Schedule
 ) -> tuple[Retire | Remove, ...]:
-    """The algorithm was changed: what belongs to others goes, once a change of the setting has reached everyone."""
+    """Retire other algorithms' keys, once a changed setting has reached every process."""
     active = _first(ours, "active")
     if schedule.algorithm is not None and (active is None or not _has_signed_for(active, BESIDE_EACH_OTHER, now)):
         return ()

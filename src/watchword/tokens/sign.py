@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from watchword.tokens import base64url
+from watchword import base64url
 from watchword.tokens.claims import REQUIRED_CLAIMS
 from watchword.tokens.compact import MAX_HEADER, MAX_TOKEN, REFUSED_PARAMETERS
 from watchword.tokens.keys import SigningKey
@@ -18,10 +18,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def sign_access(claims: dict[str, Any], key: SigningKey) -> str:
-    """Sign an access token: header `typ` = `at+jwt`, `alg`, `kid`, and these claims as they are.
+    """Sign an access token: header `typ` = `at+jwt`, `alg`, `kid`.
 
-    :param claims: with at least `iss, sub, aud, exp, iat, jti, client_id` (RFC 9068 section 2.2).
-    :raises ValueError: a required claim is missing, or the token would be longer than any verifier of ours accepts.
+    :param claims: at least `REQUIRED_CLAIMS` (RFC 9068 section 2.2).
+    :raises ValueError: a claim is missing, or the token is too long.
     """
     if not claims.keys() >= REQUIRED_CLAIMS:
         raise ValueError(f"claims are missing: {', '.join(sorted(REQUIRED_CLAIMS - claims.keys()))}")
@@ -29,9 +29,9 @@ def sign_access(claims: dict[str, Any], key: SigningKey) -> str:
 
 
 def sign_access_unchecked(claims: dict[str, Any], key: SigningKey) -> str:
-    """`sign_access` for tests, which have to see what becomes of a token without a claim that every token has.
+    """Sign without `REQUIRED_CLAIMS`, for tests.
 
-    :raises ValueError: the token would be longer than any verifier of ours accepts.
+    :raises ValueError: the token is too long.
     """
     return _sign(_encode(claims), key, _header(key, ACCESS_TYPE))
 
@@ -41,9 +41,9 @@ def sign_compact(
 ) -> str:
     """Sign arbitrary bytes.
 
-    :param typ: the kind of token; each kind of ours has its own, so that none passes for another (RFC 8725, 3.11).
-    :param header: further header parameters; `alg` and `kid` are the key's and cannot be given.
-    :raises ValueError: a parameter that is not accepted, or a token or header that is too long.
+    :param typ: one for each kind, so that none passes for another (RFC 8725 section 3.11).
+    :param header: more parameters.
+    :raises ValueError: a refused parameter, or too long.
     """
     if header is None:
         return _sign(payload, key, _header(key, typ))

@@ -1,4 +1,4 @@
-"""The bare signature operations, one small function per scheme: bytes in, bytes or a yes or no out."""
+"""The bare signature operations, one function per scheme."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
 
 
 def checker(material: PublicMaterial | bytes, row: Algorithm) -> Check:
-    """A function of (signature, signing input) that says whether they belong together under this key."""
+    """Return a function of (signature, signing input) that returns whether they match."""
     if isinstance(material, bytes):
         return _hmac_checker(material, str(row.digest))
     if isinstance(material, rsa.RSAPublicKey):
@@ -34,7 +34,7 @@ def checker(material: PublicMaterial | bytes, row: Algorithm) -> Check:
 
 
 def signer(material: PrivateMaterial | bytes, row: Algorithm) -> Sign:
-    """A function of the signing input that gives its signature under this key."""
+    """Return a function that signs the signing input."""
     if isinstance(material, bytes):
         secret, digest = material, str(row.digest)
         return lambda signing_input: hmac.digest(secret, signing_input, digest)
@@ -56,7 +56,7 @@ def _hmac_checker(secret: bytes, digest: str) -> Check:
 def _padding(row: Algorithm) -> padding.AsymmetricPadding:
     if row.scheme == "PKCS1":
         return padding.PKCS1v15()
-    # The salt is exactly as long as the hash, when verifying too (RFC 7518 section 3.5).
+    # The salt is exactly as long as the hash, also when verifying (RFC 7518 section 3.5).
     return padding.PSS(padding.MGF1(_HASHES[str(row.digest)]), row.digest_bytes)
 
 
@@ -80,7 +80,7 @@ def _ecdsa_checker(key: ec.EllipticCurvePublicKey, row: Algorithm) -> Check:
 
     def matches(signature: bytes, signing_input: bytes) -> bool:
         r, s = from_bytes(signature[:half], "big"), from_bytes(signature[half:], "big")
-        # Not left to the library: a verifier that forgot this accepted r = s = 0 for everything (CVE-2022-21449).
+        # Not left to the library: a verifier accepted r = s = 0 for everything (CVE-2022-21449).
         if not (0 < r < order and 0 < s < order):
             return False
         try:
@@ -104,7 +104,7 @@ def _eddsa_checker(key: ed25519.Ed25519PublicKey) -> Check:
 
 
 def _ecdsa_signer(key: ec.EllipticCurvePrivateKey, row: Algorithm) -> Sign:
-    # Deterministic (RFC 6979): a signature never depends on the randomness of the moment. Costs about a tenth more.
+    # Deterministic (RFC 6979): independent of the moment's randomness, for a tenth more time.
     scheme = ec.ECDSA(_HASHES[str(row.digest)], deterministic_signing=True)
     half = cast(int, row.signature_bytes) // 2
 

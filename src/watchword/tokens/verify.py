@@ -2,25 +2,26 @@
 
     size → characters and two dots → header → refused parameters → typ → alg → kid → the key's algorithm → canonical
     base64url → length of the signature → signature → payload → types → iss, aud, exp, nbf, iat, longest life
-    → revocation → scope and role
+    → revocation → scope, role, time of the log-in
 
 A claims object exists only after the last step. Any fault is a `TokenError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from watchword import strict_json
 from watchword.errors import TokenError
-from watchword.tokens import compact, strict_json
+from watchword.tokens import compact
 from watchword.tokens.algorithms import ALGORITHMS
 from watchword.tokens.cache import DEFAULT_SIZE, TokenCache
 from watchword.tokens.claims import MAX_CLAIMS_DEPTH, AccessClaims, read_claims
 from watchword.tokens.compact import MAX_TOKEN, Parts
 from watchword.tokens.issuers import compared
 from watchword.tokens.keys import KeySet, VerificationKey
+from watchword.tokens.needs import NOTHING, Needs
 from watchword.tokens.revocations import RevocationSet
 
 MAX_LEEWAY: Final = 60
@@ -94,17 +95,16 @@ class Verifier:
         *,
         now: int,
         revocations: RevocationSet | None = None,
-        roles: Iterable[str] = (),
-        scopes: Iterable[str] = (),
+        needs: Needs = NOTHING,
     ) -> AccessClaims:
         """Verify an access token.
 
         :param now: seconds since 1970 UTC.
         :param revocations: what has been revoked; checked on every call, also for a remembered token.
-        :param roles: roles that the token must have, each of them.
-        :param scopes: scopes that the token must have, each of them.
+        :param needs: roles, scopes or a recent log-in that are asked for.
         :raises TokenError: `token_malformed`, `token_invalid`, `token_expired`, `token_not_yet_valid` (also an `iat`
-            in the future), `token_revoked`, `scope_missing`, `role_missing`.
+            in the future), `token_revoked`, `scope_missing`, `role_missing`,
+            `reauthentication_required`.
         """
         try:
             if len(token) > MAX_TOKEN:  # before the look-up, which hashes the whole string
@@ -121,8 +121,8 @@ class Verifier:
             raise TokenError("The token is for another audience.")
         if revocations is not None and revocations.refuses(claims):
             raise revoked()
-        if scopes or roles:
-            check_needs(claims, roles=roles, scopes=scopes)
+        if needs is not NOTHING:
+            needs.check(claims, now=now)
         return claims
 
     def verify_genuine(self, token: str) -> AccessClaims:
@@ -218,17 +218,6 @@ def check_signature(parts: Parts, key: VerificationKey) -> bytes:
     if len(signature) != key.signature_bytes or not key.matches(signature, parts.signing_input):
         raise TokenError("The token's signature is not valid.")
     return payload
-
-
-def check_needs(claims: AccessClaims, *, roles: Iterable[str], scopes: Iterable[str]) -> None:
-    """Whether a verified token has each of these roles and scopes.
-
-    :raises TokenError: `scope_missing`, `role_missing`.
-    """
-    if not claims.scopes.issuperset(scopes):
-        raise TokenError("The token lacks a scope.", code="scope_missing")
-    if not claims.roles.issuperset(roles):
-        raise TokenError("The token lacks a role.", code="role_missing")
 
 
 def revoked() -> TokenError:

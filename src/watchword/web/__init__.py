@@ -1,1 +1,1 @@
-"""The HTTP vocabulary: routes, their access, bodies, problems, the cookie. Knows no feature."""
+"""The HTTP vocabulary. Knows no feature."""

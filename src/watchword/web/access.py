@@ -1,121 +1,68 @@
-"""Reading a bearer token and holding it against a route's access (RFC 6750).
+"""The bearer token of a request, and the challenge of a refusal (RFC 6750).
 
-A malformed *header* is 400 `authorization_malformed`, a malformed *token* is 401 (the verifier says so), and tokens
-in the query string or in a body are never looked at.
+A token in a query string or a body is never read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from watchword.errors import Refused, TokenError, WatchwordError
-from watchword.web.problems import PLAIN_CHALLENGE, problem_of
+from watchword.authorization import missing, only, read_bearer
+from watchword.errors import TokenError, WatchwordError
+from watchword.problem_table import PROBLEMS, REALM
+from watchword.problem_table import challenge as challenge_of
+from watchword.web.problems import problem_of
 from watchword.web.route import Access, AccessToken, Header, Scope
 
-if TYPE_CHECKING:
-    from watchword.tokens.claims import AccessClaims
 
-# RFC 9110 section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
-_TOKEN68 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
-_SCHEME = b"bearer "
-_MALFORMED = "Send exactly one header of the form `Authorization: Bearer <token>`."
+def authorization(scope: Scope) -> bytes | None:
+    """Return the Authorization header, or None. :raises Refused: `invalid_request`, when it was sent twice."""
+    return only([value for name, value in scope["headers"] if name == b"authorization"])
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """The bearer token of a request, unverified, or None when none is shown; where the route asks for none.
+    """Return the bearer token, unverified, or None.
 
-    :raises Refused: `authorization_malformed` or, with two Authorization headers, `invalid_request`; both 400.
+    :raises Refused: `authorization_malformed`, or `invalid_request` for two headers; both 400.
     """
-    values = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise Refused("Only one Authorization header may be sent.", code="invalid_request")
-    return read_bearer(values[0]) if values else None
-
-
-def read_bearer(value: bytes) -> str | None:
-    """The token of one Authorization header, or None when it is of another scheme.
-
-    :raises Refused: `authorization_malformed`, for a Bearer header that is not one space and one token68.
-    """
-    if value[:7].lower() != _SCHEME:
-        if value.lower().strip(b" \t") == b"bearer" or value[:7].lower() == b"bearer\t":
-            raise Refused(_MALFORMED, code="authorization_malformed")
-        return None
-    token = value[7:]
-    letters = token.rstrip(b"=")
-    if not letters or letters.translate(None, _TOKEN68):
-        raise Refused(_MALFORMED, code="authorization_malformed")
-    return token.decode("ascii")
+    value = authorization(scope)
+    return None if value is None else read_bearer(value)
 
 
 def shown_token(headers: Mapping[bytes, bytes]) -> str:
-    """The bearer token that a route asks for.
+    """Return the bearer token that a route needs.
 
-    :raises TokenError: `token_missing`, when there is no Authorization header or it is of another scheme.
+    :raises TokenError: `token_missing`, without the header or for another scheme.
     """
     value = headers.get(b"authorization")
     token = None if value is None else read_bearer(value)
     if token is None:
-        raise TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
+        raise missing()
     return token
 
 
 def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a bearer token is shown, which no foreign web page can do without a CORS preflight (F8)."""
+    """Tell whether a bearer token was sent: no foreign web page can without a CORS preflight (F8)."""
     value = headers.get(b"authorization")
     return value is not None and read_bearer(value) is not None
 
 
-def check(claims: AccessClaims, *, roles: frozenset[str], scopes: frozenset[str]) -> None:
-    """Hold verified claims against what a route asks for; every role and every scope listed.
-
-    :raises TokenError: `scope_missing` or `role_missing`.
-    """
-    if not scopes <= claims.scopes:
-        raise TokenError("The access token lacks a scope that this needs.", code="scope_missing")
-    if not roles <= claims.roles:
-        raise TokenError("The access token lacks a role that this needs.", code="role_missing")
-
-
 def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> Header | None:
-    """`Basic` for a client that showed itself by Basic and was not accepted (RFC 6749 section 5.2), else None.
+    """Return `Basic` for a client refused after Basic (RFC 6749 section 5.2), else None.
 
-    Never to a script in a browser: the browser would answer with its own sign-in box, over the page.
+    Never to a script in a browser, which would open its own sign-in box.
     """
     if problem_of(error)[1].oauth != "invalid_client" or headers.get(b"authorization", b"")[:5].lower() != b"basic":
         return None
     by_script = b"x-requested-with" in headers or headers.get(b"sec-fetch-mode", b"navigate") != b"navigate"
-    return None if by_script else (b"www-authenticate", b'Basic realm="watchword"')
+    return None if by_script else (b"www-authenticate", f'Basic realm="{REALM}"'.encode())
 
 
 def challenge(error: WatchwordError, access: Access) -> Header | None:
-    """The `WWW-Authenticate` for an error (RFC 6750 section 3), or None where the plain one or none is right."""
-    if error.code == "authorization_malformed":
-        return _challenge("invalid_request", "The Authorization header is malformed.")
-    if not isinstance(error, TokenError):
+    """Return the `WWW-Authenticate` of an error; None for the plain one or none."""
+    known = error.code if error.code in PROBLEMS else "token_invalid"
+    if not isinstance(error, TokenError) and known != "authorization_malformed":
         return None
-    if error.code == "token_missing":
-        return PLAIN_CHALLENGE  # RFC 6750 section 3.1: no error code when no credentials were shown
-    if error.code == "scope_missing":
-        needed = " ".join(access.scopes) if isinstance(access, AccessToken) else ""
-        # Where the request itself names the scopes (`GET /verify?scope=…`), the asker knows them.
-        named = f', scope="{needed}"' if needed else ""
-        return _challenge("insufficient_scope", "The token lacks a scope.", named)
-    if error.code == "role_missing":
-        return _challenge("insufficient_scope", "The token's user lacks a role.")
-    return _challenge("invalid_token", _DESCRIPTIONS.get(error.code, "The access token is not accepted."))
-
-
-# Our own words: a verifier's message must not be able to put a quote or a line break into a header.
-_DESCRIPTIONS = {
-    "token_expired": "The access token expired.",
-    "token_revoked": "The access token was revoked.",
-    "token_malformed": "The access token is malformed.",
-    "token_not_yet_valid": "The access token is not valid yet.",
-}
-
-
-def _challenge(error: str, description: str, more: str = "") -> Header:
-    text = f'Bearer realm="watchword", error="{error}", error_description="{description}"{more}'
-    return b"www-authenticate", text.encode("ascii")
+    # `GET /verify?scope=…` itself names the scopes.
+    text = challenge_of(known, scopes=access.scopes if isinstance(access, AccessToken) else ())
+    return (b"www-authenticate", text.encode("ascii")) if text else None

@@ -1,24 +1,21 @@
-"""Request bodies: counted while they are read, decoded strictly, then given the route's type.
+"""Request bodies: counted while read, decoded strictly, then given the route's type.
 
-Strict means that two readers of the same bytes can never see two things: UTF-8, no name twice at any level, no lone
-surrogates, no NaN. And bounded: 64 KiB, 16 levels, 64 names per object, strings of 4 KiB (checklist J1, J2).
+Strict: UTF-8, no name twice at any level, no lone surrogates, no NaN, so two readers see the same. Bounded: 64 KiB, 16
+levels, 64 names per object, strings of 4 KiB (checklist J1, J2).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from math import isfinite
 from typing import Any
 
+from watchword import strict_json
 from watchword.errors import Refused
 
 MAX_BODY = 64 * 1024  # bytes
 MAX_DEPTH = 16
-MAX_NAMES = 64  # per object
-MAX_STRING = 4096  # characters
-_MAX_DIGITS = 20  # a 64-bit integer with its sign
-MAX_INTEGER = 2**63 - 1
+_BOUNDS = strict_json.Bounds(names=64, letters=4096, integer=2**63 - 1)
+_MAX_DIGITS = 20  # of a Content-Length
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
@@ -28,11 +25,11 @@ FORM = b"application/x-www-form-urlencoded"
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was complete; no one is left to answer."""
+    """The client hung up before its request was complete."""
 
 
 def check_media_type(headers: Headers, wanted: bytes) -> None:
-    """Refuse a body of another media type, charset or encoding.
+    """Refuse any other media type, charset or encoding.
 
     :raises Refused: `unsupported_media_type`.
     """
@@ -57,12 +54,12 @@ def _is(value: bytes, wanted: bytes) -> bool:
 
 
 def has_body(headers: Headers) -> bool:
-    """Whether the request says that a body follows (RFC 9112 section 6)."""
+    """Tell whether a body follows (RFC 9112 section 6)."""
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
 
 
 async def read_body(receive: Receive, headers: Headers) -> bytes:
-    """The whole body, at most 64 KiB, whatever Content-Length says.
+    """Return the whole body, at most 64 KiB, whatever Content-Length says.
 
     :raises Refused: `body_too_large`.
     :raises ClientGone: when the client hung up.
@@ -92,7 +89,7 @@ async def _read_on(receive: Receive, first: bytes, *, more: bool) -> bytes:
 
 
 def check_length(headers: Headers) -> None:
-    """Refuse a body that announces itself as too large, before a byte of it is read.
+    """Refuse an announced length that is too large, before reading a byte.
 
     :raises Refused: `body_too_large` or `malformed_request`.
     """
@@ -106,93 +103,13 @@ def check_length(headers: Headers) -> None:
 
 
 def decode_json(body: bytes) -> Any:
-    """One JSON value, strictly.
+    """Return one JSON value, read strictly.
 
-    msgspec's decoder is faster but keeps the last of two equal names silently, and nothing shows afterwards that
-    there were two. The standard library's scanner calls `object_pairs_hook` with every pair that it read, which makes
-    it the cheapest exact way: about 2 µs for a log-in.
-
-    :raises Refused: `malformed_json`, with what is wrong and never with what was sent.
+    :raises Refused: `malformed_json`, with the fault but never the text.
     """
     if not body:
-        raise _malformed("The body is empty; send a JSON object.")
+        raise Refused("The body is empty; send a JSON object.", code="malformed_json")
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _malformed("The body is not UTF-8.") from None
-    try:
-        value = _decode(text)
-    except RecursionError:
-        raise _malformed(_TOO_DEEP) from None
-    except json.JSONDecodeError as error:
-        raise _malformed(f"The body is not JSON: see line {error.lineno}, column {error.colno}.") from None
-    # Raw control characters and invalid UTF-8 are refused above; what is left can only come from escapes or size.
-    if b"\\" in body or len(body) > MAX_STRING or text.count("{") + text.count("[") > MAX_DEPTH:
-        _check_values(value)
-    return value
-
-
-def _malformed(message: str) -> Refused:
-    return Refused(message, code="malformed_json")
-
-
-_TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_NAMES:
-        raise _malformed(f"An object has more than {MAX_NAMES} names.")
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise _malformed("An object holds the same name twice.")
-    return made
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS or abs(value := int(digits)) > MAX_INTEGER:
-        raise _malformed("A number is too large.")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise _malformed("A number is too large.")
-    return value
-
-
-def _constant(_: str) -> Any:
-    raise _malformed("NaN and Infinity are not JSON.")
-
-
-_decode = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
-).decode
-
-
-def _check_values(value: Any) -> None:
-    """Depth, and each string: length, NUL, lone surrogates. Without recursion, level by level."""
-    level = [value]
-    for depth in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for one in level:
-            if isinstance(one, str):
-                _check_string(one)
-            elif isinstance(one, (dict, list)):
-                if depth == MAX_DEPTH:
-                    raise _malformed(_TOO_DEEP)
-                below += one
-                if isinstance(one, dict):
-                    below += one.values()
-        level = below
-
-
-def _check_string(text: str) -> None:
-    if len(text) > MAX_STRING:
-        raise _malformed(f"A string is longer than {MAX_STRING} characters.")
-    if "\0" in text:
-        raise _malformed("A string holds a NUL character.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise _malformed("A string holds half of a surrogate pair.") from None
+        return strict_json.read_bounded(body, max_depth=MAX_DEPTH, bounds=_BOUNDS)
+    except strict_json.NotStrict as error:
+        raise Refused(str(error), code="malformed_json") from None

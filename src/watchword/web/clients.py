@@ -1,4 +1,4 @@
-"""Who is at the other end: client address, agent, and request headers as one mapping."""
+"""The client of a request: its address, agent and headers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from watchword.web.route import Scope
 
 MAX_AGENT = 256  # characters
 UNKNOWN = "unknown"
-_MOST_PROXIES = 16  # in a row; further left nothing is read
+_MOST_PROXIES = 16  # in a row
 _PORT = re.compile(r"(:[0-9]{0,5})?")
-# Sent twice, these would leave it open which one counts; two sets of credentials are refused by RFC 6750 section 3.1.
+# Repeated, these would be ambiguous; RFC 6750 section 3.1 refuses two sets of credentials.
 _SINGLE = frozenset(
     {b"authorization", b"content-type", b"content-length", b"host", b"origin", b"sec-fetch-site", b"content-encoding"}
 )
 
 
 def header_map(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
-    """Request headers by lower-case name; what may be repeated is joined as RFC 9110 section 5.3 (cookies: 9113) says.
+    """Return headers by lower-case name; repeated ones are joined (RFC 9110 section 5.3, cookies: 9113).
 
-    :raises Refused: `invalid_request`, when a header that decides something is repeated.
+    :raises Refused: `invalid_request`, for a repeated header that decides something.
     """
     merged: dict[bytes, bytes] = {}
     for name, value in raw:
@@ -39,10 +39,9 @@ def header_map(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
 
 
 class ClientAddresses:
-    """Tells the address of each request's client, and warns once about a proxy that is not believed.
+    """Finds each client's address; warns once of an untrusted proxy.
 
-    :param trusted: how many proxies in front are ours, or the networks that they are in.
-    :param log: a structlog logger.
+    :param trusted: how many proxies are ours, or their networks.
     """
 
     def __init__(self, trusted: Proxies, log: Any) -> None:
@@ -51,7 +50,7 @@ class ClientAddresses:
         self._warned = False
 
     def of(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-        """The client's address in its normal form; IPv4 inside IPv6 is folded to IPv4 (checklist J5)."""
+        """Return the client's address; IPv4 inside IPv6 becomes IPv4 (checklist J5)."""
         client = scope.get("client")
         socket = (_normal(client[0]) if client else "") or UNKNOWN
         forwarded = headers.get(b"x-forwarded-for")
@@ -63,11 +62,10 @@ class ClientAddresses:
 
 
 def _forwarded_for(header: bytes, socket: str, trusted: Proxies) -> str:
-    """The last address that one of ours vouches for, or '' when there is none.
+    """Return the last address that a proxy of ours reported, or ''.
 
-    Each proxy adds the address that it saw to the right end of X-Forwarded-For. So with a number of hops the N-th from
-    the right counts, and with networks the first from the right that is in none of them. Anything further left came
-    from outside. Behind an entry that is no address nothing is believed.
+    Each proxy appends to X-Forwarded-For what it saw. N hops: the N-th from the right counts; networks: the first from
+    the right that is in none. Entries further left may be forged.
     """
     if isinstance(trusted, int):
         entries = header.rsplit(b",", trusted)
@@ -98,7 +96,6 @@ def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
 
 
 def _hint(trusted: Proxies, socket: str) -> str:
-    """What to set, for the person who runs the proxy."""
     if isinstance(trusted, int) and trusted:
         return (
             f"X-Forwarded-For has fewer than {trusted} usable entries; set WATCHWORD_TRUSTED_PROXIES to the number of "
@@ -115,7 +112,7 @@ def _hint(trusted: Proxies, socket: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _normal(text: str) -> str:
-    """An address without port, brackets or zone in its shortest form, or '' when it is none."""
+    """Return an address's shortest form without port, brackets or zone, or ''."""
     if text.startswith("["):
         text, bracket, rest = text[1:].partition("]")
         if not bracket or not _PORT.fullmatch(rest):
@@ -134,7 +131,7 @@ def _normal(text: str) -> str:
 
 
 def client_agent(headers: Mapping[bytes, bytes]) -> str:
-    """What the client calls itself: at most 256 characters, none of them a control character."""
+    """Return the client's User-Agent: at most 256 printable characters."""
     value = headers.get(b"user-agent")
     return "" if value is None else _agent(value[:MAX_AGENT])
 

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and from one network, so that descriptors are left for the database."""
+"""Limits of connections, so that descriptors are left for the database."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import structlog
 from watchword.identity.addresses import neighbourhood, network
 from watchword.tally import Tally
 
-MOST = 10_000  # connections of one process: each costs some kilobytes
-_KEPT = 64  # descriptors for the database, its log, and what the interpreter opens
-_PARTS = 4  # one network holds at most one part of them
-_SECONDS = 60.0  # between two lines in the log
+MOST = 10_000  # some kilobytes each
+_KEPT = 64  # descriptors for other uses
+_PARTS = 4  # one network gets one
+_SECONDS = 60.0  # between two log lines
 
 
 def most_connections(descriptors: int) -> int:
-    """How many connections a process may have that may open so many files."""
+    """Return how many connections so many descriptors allow."""
     return min(MOST, max(descriptors - _KEPT, descriptors // 2))
 
 
 class Places:
-    """The places of one server process.
+    """One process's connection places.
 
     :param most: connections at a time.
-    :param exempt: whether an address may hold any number of them, as a proxy of ours may: many people are behind it.
+    :param exempt: whether an address has no limit, as a proxy has none.
     """
 
     def __init__(self, most: int = MOST, exempt: Callable[[str], bool] | None = None) -> None:
         self.most = most
         self.share = max(1, most // _PARTS)
         self.draining = False  # answers end their connection
-        self.closed = False  # a new connection is sent away
+        self.closed = False  # new connections are refused
         self._exempt = exempt
-        self._taken: Counter[str] = Counter()  # the empty name is for those whose number is not limited
+        self._taken: Counter[str] = Counter()  # exempt addresses count under ''
         self._all = 0
         self._refused = Tally(structlog.get_logger("watchword.web"), "connections_refused", every=_SECONDS)
 
     def take(self, address: str) -> str | None:
-        """Take a place; the name under which to give it back, or None when there is none for this address."""
+        """Take a place; return its name for `give_back`, or None."""
         if self.closed:
             return None
         whose = "" if self._exempt is not None and self._exempt(address) else _site(address)
@@ -52,7 +52,7 @@ class Places:
         return whose
 
     def give_back(self, whose: str) -> None:
-        """The connection has ended."""
+        """Give a place back."""
         self._taken[whose] -= 1
         self._all -= 1
         if not self._taken[whose]:
@@ -60,7 +60,7 @@ class Places:
 
 
 def proxies_among(trusted: int | tuple[IPv4Network | IPv6Network, ...]) -> Callable[[str], bool] | None:
-    """Whether an address is a proxy of ours, by `WATCHWORD_TRUSTED_PROXIES`: all that connect, or those networks."""
+    """Return a test for our proxies, by `WATCHWORD_TRUSTED_PROXIES`."""
     if isinstance(trusted, int):
         return (lambda _address: True) if trusted else None
     return lambda address: _is_in(address, trusted)
@@ -76,6 +76,6 @@ def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> boo
 
 
 def _site(address: str) -> str:
-    """An IPv4 address, or the /48 that one subscriber may have to choose IPv6 addresses from."""
+    """Return an IPv4 address, or an IPv6 subscriber's /48."""
     found = network(address)
     return neighbourhood(address) if ":" in found else found

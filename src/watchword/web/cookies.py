@@ -1,4 +1,4 @@
-"""The one cookie: the refresh token of the browser door (RFC 6265bis; checklist F1, F2)."""
+"""The one cookie: the refresh token (RFC 6265bis; checklist F1, F2)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _COOKIE_OCTETS = frozenset(range(0x21, 0x7F)) - frozenset(b'",;\\')
 class RefreshCookie:
     """Reads, sets and clears the refresh cookie.
 
-    :param public_url: with https the cookie is `__Host-watchword_refresh` and Secure; with http, which is possible on
-        loopback only, `watchword_refresh` without Secure. Each ignores the other's name: otherwise anyone who can write
-        a cookie over plain http could choose the session of an https page.
-    :raises ValueError: for http beyond loopback, where the cookie would travel readable.
+    :param public_url: https: `__Host-watchword_refresh`, Secure; http on loopback: `watchword_refresh`. Each ignores
+        the other's name: a cookie written over http must not choose an https session.
+    :raises ValueError: http beyond loopback, where others could read the cookie.
     """
 
     def __init__(self, public_url: str) -> None:
@@ -34,9 +33,9 @@ class RefreshCookie:
         self._flags = flags.encode()
 
     def read(self, scope: Scope) -> str | None:
-        """The cookie's value, byte for byte, or None.
+        """Return the cookie's value, or None.
 
-        :raises Refused: `cookie_repeated`, when the request holds two of ours.
+        :raises Refused: `cookie_repeated`.
         """
         found: bytes | None = None
         for name, value in scope["headers"]:
@@ -52,7 +51,7 @@ class RefreshCookie:
         return None if found is None else found.decode("latin-1")
 
     def write(self, value: str, max_age: int) -> Header:
-        """`Set-Cookie` with this value, to be kept for `max_age` seconds."""
+        """Return `Set-Cookie` for `max_age` seconds."""
         raw = value.encode("ascii")
         if not _COOKIE_OCTETS.issuperset(raw):
             raise ValueError("a cookie value with characters that no cookie may hold")
@@ -62,5 +61,5 @@ class RefreshCookie:
         return b"set-cookie", line
 
     def clear(self) -> Header:
-        """`Set-Cookie` that makes the browser forget it."""
+        """Return `Set-Cookie` that deletes the cookie."""
         return b"set-cookie", b"%b=; Max-Age=0%b" % (self._name, self._flags)

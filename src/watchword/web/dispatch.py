@@ -1,7 +1,6 @@
-"""From an ASGI request to a handler and back: the pipeline that every request takes, in one place.
+"""From an ASGI request to a handler and back, in one pipeline that no handler can skip.
 
-request id → client → route → CORS → access → body → handler → reply. What a route's table entry says is compiled once,
-so that a request costs a dictionary look-up and not a chain of middleware. A handler cannot skip a step.
+request id → client → route → CORS → access → body → handler → reply. Routes are compiled once.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from watchword.identity.audit import Client
 from watchword.ids import new_id
 from watchword.settings import Proxies
 from watchword.tally import Faults, Tally
+from watchword.tokens.needs import Needs
 from watchword.web import access, bodies
 from watchword.web.clients import ClientAddresses, client_agent, header_map
 from watchword.web.forms import decode_form
@@ -55,7 +55,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Entry:
-    """A route, compiled: what each step of the pipeline needs, and nothing to decide any more."""
+    """A compiled route."""
 
     __slots__ = ("access", "admit", "handler", "head", "path", "read", "speech")
 
@@ -70,7 +70,6 @@ class _Entry:
 
 
 def _body_reader(route: Route) -> BodyReader | None:
-    """What reads and decodes this route's body, or None when there is nothing to look at."""
     assert route.body is None or route.form is None, f"{route.method} {route.path} has a body or a form, not both"
     if route.body is not None:
         return _json_reader(converter(route.body))
@@ -96,7 +95,7 @@ def _form_reader(convert: Callable[[dict[str, str]], Any]) -> BodyReader:
 
 
 async def _no_body(_: Receive, headers: Mapping[bytes, bytes]) -> None:
-    """A body that no one asked for is not read, only held against the limit; the server discards it."""
+    """Compare an unwanted body with the limit; the server discards it."""
     bodies.check_length(headers)
 
 
@@ -104,14 +103,13 @@ _Methods = dict[str, _Entry]
 
 
 class Dispatcher:
-    """An ASGI callable that serves a table of routes; also below another application's mount point.
+    """An ASGI callable that serves a table of routes; mountable.
 
-    :param prefix: stands before every path but those with `root=True`: empty, or `/api`.
-    :param public_url: what problem types start with; https makes answers carry HSTS.
-    :param verify: from a token to its claims, or TokenError. Called on the event loop; it may not block.
-    :param trusted_proxies: how many entries of X-Forwarded-For, from the right, our proxies wrote, or their networks.
-    :param log: a structlog logger; unexpected errors are written there with their traceback.
-    :raises ValueError: for two routes of the same method and path.
+    :param prefix: before every path except those with `root=True`.
+    :param public_url: what problem types start with; https adds HSTS.
+    :param verify: from a token to its claims, or TokenError. It must not block.
+    :param trusted_proxies: how many proxies are ours, or their networks.
+    :raises ValueError: two routes of one method and path.
     """
 
     def __init__(
@@ -150,7 +148,6 @@ class Dispatcher:
             methods.setdefault("HEAD", entry)
 
     def _methods_at(self, path: str) -> _Methods:
-        """The table of a path's methods, made on first use."""
         if "{" not in path:
             return self._static.setdefault(path, {})
         pattern = tuple(path.split("/"))
@@ -162,33 +159,31 @@ class Dispatcher:
         return fresh
 
     def _admission(self, route: Route) -> Admission | None:
-        """The access of a route as a function of the request's headers; None where everyone may enter."""
         needed = route.access
         if isinstance(needed, AccessToken):
-            return self._token_admission(frozenset(needed.roles), frozenset(needed.scopes))
+            return self._token_admission(Needs(frozenset(needed.roles), frozenset(needed.scopes)))
         if isinstance(needed, Browser) and route.method not in _SAFE:
             return self._browser_admission(takes_body=route.body is not None)
         return None
 
-    def _token_admission(self, roles: frozenset[str], scopes: frozenset[str]) -> Admission:
+    def _token_admission(self, needs: Needs) -> Admission:
         verify = self._verify
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             claims = verify(access.shown_token(headers))
-            if roles or scopes:
-                access.check(claims, roles=roles, scopes=scopes)
+            needs.check(claims)
             call.caller = claims
 
         return admit
 
     def _browser_admission(self, *, takes_body: bool) -> Admission:
-        """The origin rule and the JSON rule of routes that read or set the cookie (F3, F4, F5, F8)."""
+        """Return the origin and JSON rules of cookie routes (F3, F4, F5, F8)."""
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             if not self._origins.passes(headers):
                 if not access.shows_bearer(headers):
                     self._origins.check(headers)
-                # No foreign page can show a token that it does not have, but it could lend itself a browser's cookie.
+                # A foreign page cannot send a token that it does not have, but could use a browser's cookie.
                 call.scope = {**call.scope, "headers": [one for one in call.scope["headers"] if one[0] != b"cookie"]}
             if not takes_body and b"content-type" in headers and bodies.has_body(headers):
                 bodies.check_media_type(headers, bodies.JSON)
@@ -196,20 +191,18 @@ class Dispatcher:
         return admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. A scope that is not `http` is turned away."""
+        """Answer one request; refuse scopes other than `http`."""
         if scope["type"] != "http":
             await _decline(scope, send)
             return
-        request_id = new_id()  # always ours: an X-Request-Id that comes in could name someone else's request
+        request_id = new_id()  # never the client's X-Request-Id, which could name another request
         raw = scope["headers"]
         headers: Mapping[bytes, bytes] = dict(raw)
         entry: _Entry | None = None
         try:
             methods, params = self._find(scope)
-            entry = methods.get(scope["method"]) or methods.get(
-                "*"
-            )  # before anything can be refused: the route says how refusals read
-            if len(headers) != len(raw):  # something was repeated: the slow and careful way
+            entry = methods.get(scope["method"]) or methods.get("*")  # first: the route decides how refusals read
+            if len(headers) != len(raw):  # a header is repeated
                 headers = header_map(raw)
             if entry is None:
                 reply = self._without_route(scope["method"], methods, headers)
@@ -226,16 +219,16 @@ class Dispatcher:
             return
         except WatchwordError as error:
             reply, body = self._refusal(error, entry, request_id, headers)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the worker survives and the caller hears of it
+        except Exception as error:  # noqa: BLE001 -- the worker survives, and the caller gets an answer
             reply, body = self._crash(error, entry, request_id)
         start, end = self._answer(scope, reply, body, entry, headers, request_id)
         await send(start)
         await send(end)
 
     def _find(self, scope: Scope) -> tuple[_Methods, Mapping[str, str]]:
-        """The methods of a request's path. The path is compared as it is: `//`, `;`, `..` just match nothing (J4).
+        """Return the methods of a path, compared as it is: `//`, `;`, `..` match nothing (J4).
 
-        :raises NotFound: when there is no such path.
+        :raises NotFound: no such path.
         """
         path: str = scope["path"]
         root: str = scope.get("root_path", "")
@@ -252,7 +245,7 @@ class Dispatcher:
         raise NotFound("There is nothing at this address.")
 
     def _without_route(self, method: str, methods: _Methods, headers: Mapping[bytes, bytes]) -> Reply:
-        """A method that the path does not have: a preflight, OPTIONS, or 405."""
+        """Answer a preflight or OPTIONS, or raise 405."""
         allow = ", ".join(sorted({*methods, "OPTIONS"})).encode()
         if method != "OPTIONS":
             raise _NoMethod(allow)
@@ -269,17 +262,17 @@ class Dispatcher:
             challenge = access.client_challenge(error, asked)
         reply = self._problems.reply(error, speech=speech, request_id=request_id, challenge=challenge)
         if isinstance(error, Overloaded):
-            # Foreseen, and many at a time: no traceback and no line each, or the log would be part of the overload.
+            # Many at a time: tracebacks would make the log part of the overload.
             self._overloads.add(route=_name(entry), request_id=request_id)
         elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            # A database that is away fails every request: one line a second and one traceback a minute tell as much.
+            # An unavailable database fails every request: a line a second is enough.
             self._faults.add("request_failed", error, code=error.code, request_id=request_id, route=_name(entry))
         if isinstance(error, _NoMethod):
             reply = reply._replace(headers=(*reply.headers, (b"allow", error.allow)))
         return reply, _payload(reply.body)
 
     def _crash(self, error: Exception, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
-        """Whatever no one foresaw: the cause goes to the log, a generic 500 to the caller (J10)."""
+        """Log an unforeseen error; answer a generic 500 (J10)."""
         self._log.error("request_crashed", request_id=request_id, route=_name(entry), exc_info=error)
         unknown = WatchwordError("Something went wrong on our side.")
         speech = Speech.PROBLEM if entry is None else entry.speech
@@ -295,14 +288,13 @@ class Dispatcher:
         asked: Mapping[bytes, bytes],
         request_id: str,
     ) -> tuple[Message, Message]:
-        """The two ASGI messages of an answer."""
         defaults = self._fallback if entry is None else entry.head
         headers = overlaid(defaults, reply.headers) if reply.headers else list(defaults)
         headers.append((b"x-request-id", request_id.encode()))
         if reply.status not in _NO_CONTENT:
             headers.append((b"content-length", b"%d" % len(body)))
         if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and scope.get("http_version", "1.1") == "1.1":
-            # Otherwise the connection would go on carrying the rest of what no one wants.
+            # Otherwise the connection would carry the rest of the body.
             headers.append((b"connection", b"close"))
         if not body:
             headers = [header for header in headers if header[0] != b"content-type"]
@@ -331,7 +323,7 @@ def _payload(body: object) -> bytes:
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
-    """The parameters, when segments match; a parameter is never empty."""
+    """Return the parameters, none of them empty, or None."""
     if len(pattern) != len(segments):
         return None
     params: dict[str, str] = {}
@@ -350,6 +342,6 @@ def _name(entry: _Entry | None) -> str:
 
 
 async def _decline(scope: Scope, send: Send) -> None:
-    """We speak http only: a WebSocket is refused before it opens."""
+    """Refuse a WebSocket before it opens."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1000})

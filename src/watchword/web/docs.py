@@ -1,7 +1,7 @@
-"""`GET /openapi.json` and `GET /docs`: Swagger UI from the files of an installed package, served by ourselves.
+"""`GET /openapi.json` and `GET /docs`: Swagger UI, from an installed package's files.
 
-No CDN, no inline script, no validator of someone else's; the page runs under `headers.DOCS_POLICY`. Nothing of the
-package is imported, it is only where the files lie (`swagger_ui/static`). What we add lies in `web/assets`.
+No CDN, no inline script, no foreign validator; `headers.DOCS_POLICY` applies. The package is never imported, only its
+files are read (`swagger_ui/static`). Ours are in `web/assets`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from watchword.errors import NotFound
-from watchword.web.headers import DOCS_POLICY
+from watchword.web.conditional import unless_known
+from watchword.web.headers import DOCS_POLICY, public_for
 from watchword.web.route import Anyone, Call, Handler, Header, Reply, Route
 
 _PACKAGE = "swagger_ui"
@@ -26,7 +27,7 @@ _FILES = {"swagger-ui.css": _CSS, "swagger-ui-bundle.js": _SCRIPT}
 _OURS = {"docs.css": _CSS, "docs.js": _SCRIPT}
 _ASSETS = Path(__file__).with_name("assets")
 _HTML = "text/html; charset=utf-8"
-# Beside the page, so that relative names work under every prefix and mount point.
+# Beside the page: relative names work under every prefix and mount point.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -54,7 +55,7 @@ class _Asset(NamedTuple):
 
 
 def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
-    """The routes that show an OpenAPI document: the document, the page, and what the page loads.
+    """Return the routes of an OpenAPI document, its page, and the page's files.
 
     Without the package `swagger-ui-py` there is only the document.
     """
@@ -72,7 +73,7 @@ def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
 
 
 def icon_route() -> Route:
-    """`GET /icon.svg`, for the tabs of all our pages."""
+    """Return `GET /icon.svg`, for all our pages."""
     return _get("/icon.svg", "image/svg+xml", _from_file(_ASSETS / "icon.svg"), "Our icon")
 
 
@@ -102,13 +103,13 @@ def _asset(content: bytes) -> _Asset:
 
 @cache
 def _read(path: Path) -> _Asset:
-    """Once per process, and only if someone looks at the page: the script alone has 1.5 MB."""
+    """Read a file once per process, when first requested: the script has 1.5 MB."""
     return _asset(path.read_bytes())
 
 
 def _fixed(asset: _Asset, headers: tuple[Header, ...] = ()) -> Handler:
     async def show(call: Call) -> Reply:
-        return _conditional(call, asset, headers)
+        return _shown(call, asset, headers)
 
     return show
 
@@ -119,15 +120,11 @@ def _from_file(path: Path) -> Handler:
             asset = _read(path)
         except OSError as error:
             raise NotFound("This file of Swagger UI is missing.") from error
-        return _conditional(call, asset, ())
+        return _shown(call, asset)
 
     return show
 
 
-def _conditional(call: Call, asset: _Asset, headers: tuple[Header, ...]) -> Reply:
-    """The asset, or 304 when the asker has it; asked for again after ten minutes, since no name carries a version."""
-    caching = ((b"cache-control", b"public, max-age=600"), (b"etag", asset.tag), *headers)
-    shown = [value for name, value in call.scope["headers"] if name == b"if-none-match"]
-    if any(asset.tag in value for value in shown):
-        return Reply(None, 304, caching)
-    return Reply(asset.content, headers=caching)
+def _shown(call: Call, asset: _Asset, headers: tuple[Header, ...] = ()) -> Reply:
+    """Return the asset; it is asked for again after ten minutes, since no name carries a version."""
+    return unless_known(call, asset.content, asset.tag, (public_for(600), *headers))

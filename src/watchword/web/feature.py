@@ -1,4 +1,4 @@
-"""What a feature declares to the application. `app.py` puts these side by side; features do not know each other."""
+"""A feature's declaration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from watchword.web.route import Route
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One capability: its name (the same in `features/`, `tests/features/` and `docs/features/`) and its routes."""
+    """One capability: its name (also of its directories) and routes."""
 
     name: str
     routes: tuple[Route, ...]
-    about: str = ""  # one sentence, for the documentation
-    password_flow: str | None = None  # path of the token endpoint, where it takes OAuth's password grant
+    about: str = ""  # one sentence
+    password_flow: str | None = None  # token endpoint's path, for OAuth's password grant

@@ -1,4 +1,4 @@
-"""Form bodies (`application/x-www-form-urlencoded`) for the OAuth endpoints, and query strings; strict (J2)."""
+"""Strict form bodies (`application/x-www-form-urlencoded`) for OAuth, and query strings (J2)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from urllib.parse import unquote_to_bytes
 from watchword.errors import Refused
 
 MAX_FIELDS = 20
-MAX_VALUE = 8192  # characters: as long as the longest token that a verifier looks at
+MAX_VALUE = 8192  # characters, as in the longest token
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 def decode_form(body: bytes, *, code: str = "malformed_form") -> dict[str, str]:
-    """The fields of a form. A field without a value counts as left out (RFC 6749 section 3.2).
+    """Return a form's fields; an empty field counts as omitted (RFC 6749 section 3.2).
 
-    :raises Refused: `malformed_form`, for more than 20 fields, one sent twice, a bad `%`, no UTF-8, a NUL.
+    :raises Refused: `malformed_form`, for over 20 fields, a repeated one, a bad `%`, no UTF-8, a NUL.
     """
     fields: dict[str, str] = {}
     if not body:

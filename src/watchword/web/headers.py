@@ -1,4 +1,4 @@
-"""The headers that every answer carries (checklist C3, C11), worked out once per route."""
+"""The headers of every answer (checklist C3, C11), built once per route."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from watchword.web.route import Header
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _CLOSED = b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE_POLICY = b"default-src 'none'; " + _CLOSED
-# Swagger UI under `default-src 'none'`; `script-src 'self'` is what keeps an injected script from running.
+# Swagger UI; `script-src 'self'` stops injected scripts.
 DOCS_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " + _CLOSED
 )
@@ -19,9 +19,9 @@ _HSTS: Header = (b"strict-transport-security", b"max-age=63072000; includeSubDom
 
 
 def default_headers(media_type: str, *, https: bool) -> tuple[Header, ...]:
-    """The headers of an answer with this media type; a handler's header of the same name replaces one of these.
+    """Return a media type's headers; a handler's own replace them.
 
-    :param https: whether people reach us by https, so that browsers may be told to insist on it.
+    :param https: add HSTS.
     """
     headers: list[Header] = [
         NO_STORE,
@@ -42,7 +42,7 @@ def default_headers(media_type: str, *, https: bool) -> tuple[Header, ...]:
 
 
 def styled_page_policy(style: str) -> Header:
-    """The policy of a page whose one `<style>` element holds exactly this text; our icon, no script."""
+    """Return the policy of a page with exactly this `<style>`; icons, no script."""
     digest = b64encode(sha256(style.encode()).digest())
     return b"content-security-policy", b"default-src 'none'; style-src 'sha256-%b'; img-src 'self'; %b" % (
         digest,
@@ -51,11 +51,11 @@ def styled_page_policy(style: str) -> Header:
 
 
 def public_for(seconds: int) -> Header:
-    """`Cache-Control` for a public document that anyone may keep for so long."""
+    """Return `Cache-Control` for a public document."""
     return b"cache-control", b"public, max-age=%d" % seconds
 
 
 def overlaid(defaults: tuple[Header, ...], own: tuple[Header, ...]) -> list[Header]:
-    """The defaults, less those that the handler's own headers replace, and the handler's own."""
+    """Return the defaults, replaced by name."""
     names = {name for name, _ in own}
     return [*(header for header in defaults if header[0] not in names), *own]

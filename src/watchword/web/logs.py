@@ -1,8 +1,7 @@
-"""Logging in which no secret can appear, whatever code writes the line (checklist J8, ASVS 16.2.5).
+"""Logging without secrets, whatever code writes the line (checklist J8, ASVS 16.2.5).
 
-Every line, ours and that of uvicorn and other libraries, ends in the same processors: exceptions become text without
-local variables, then everything is redacted, then rendered as JSON or for the console. Redaction is the last step
-before rendering, so nothing can be added behind it.
+Every line, also of libraries, passes the same processors. Redaction is the last before rendering, so nothing is added
+after it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ REDACTED = "[redacted]"
 _MAX_TEXT = 20_000  # characters of one value
 _MAX_NESTING = 8
 
-# A key that holds one of these words hides its value, whatever it is.
+# A key with one of these words hides its value.
 _SECRET_WORDS = (
     "password",
     "passwd",
@@ -38,7 +37,7 @@ _SECRET_WORDS = (
     "otp",
     "signature",
 )
-# Tokens become the start of their hash, so that two lines about the same one can be told to be so.
+# A token becomes the start of its hash, so that it can be recognised.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}|\bww[a-z]{1,3}_[A-Za-z0-9_-]{8,}")
 _HASH = re.compile(r"\$argon2[a-z]{1,2}\$\S+|\$2[abxy]\$\d\d\$\S{20,}|\b(?:pbkdf2_sha256|pbkdf2_sha1|scrypt)\$\S+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic|dpop) [A-Za-z0-9._~+/=-]{4,}")
@@ -50,11 +49,11 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----
 
 
 def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging, for the whole process.
+    """Set up logging for the process.
 
     :param json: one JSON object per line; otherwise lines for people.
-    :param level: the least that is written: `debug`, `info`, `warning`, `error`.
-    :param stream: where to; standard error by default.
+    :param level: the least level.
+    :param stream: standard error by default.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
@@ -68,7 +67,7 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,  # plain text: no local variables
+            structlog.processors.format_exc_info,  # without local variables
             redact,
             structlog.processors.JSONRenderer() if json else _render_line,
         ],
@@ -88,18 +87,18 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
 
 
 def _adopt_uvicorn() -> None:
-    """uvicorn's lines come our way; its access log stays off (start it with `log_config=None`)."""
+    """Take over uvicorn's lines; its access log stays off (start it with `log_config=None`)."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         logger.handlers[:] = []
         logger.propagate = True
     access = logging.getLogger("uvicorn.access")
     access.handlers[:] = []
-    access.propagate = False  # uvicorn asks `hasHandlers()`: without any it does not even build the line
+    access.propagate = False  # without handlers uvicorn does not even build the line
 
 
 def redact(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> EventDict:
-    """A structlog processor: what could be a secret is not passed on, and no value can start a new line."""
+    """Redact possible secrets, and line breaks. A structlog processor."""
     return {key: _clean(key, value, 0) for key, value in event.items()}
 
 
@@ -121,7 +120,7 @@ def _clean(key: str, value: object, depth: int) -> Any:
         return {str(name): _clean(str(name), one, depth + 1) for name, one in value.items()}
     if depth < _MAX_NESTING and isinstance(value, (list, tuple, set, frozenset)):
         return [_clean(key, one, depth + 1) for one in value]
-    return f"<{type(value).__name__}>"  # its repr could show anything, a body with its password for one
+    return f"<{type(value).__name__}>"  # a repr could reveal anything, even a password
 
 
 def _clean_text(text: str, *, lines: bool = False) -> str:
@@ -147,11 +146,11 @@ def _escaped(letter: str) -> str:
 
 
 def _render_line(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """A line for people: time, level, event, then what belongs to it; a traceback is indented below."""
+    """Return a line for people: time, level, event, details; a traceback below."""
     event = dict(event)
     stamp, level, what = event.pop("timestamp", ""), event.pop("level", ""), event.pop("event", "")
     tail = "\n".join(str(event.pop(key)) for key in ("exception", "stack") if event.get(key))
     details = " ".join(f"{key}={value!r}" for key, value in sorted(event.items()))
     line = f"{stamp} {level:<8} {what}" + (f"  {details}" if details else "")
-    # Indented, so that no line inside a message can pass for a line of the log.
+    # Indented: no line of a message passes for one of the log.
     return line + "".join(f"\n    | {one}" for one in tail.splitlines())

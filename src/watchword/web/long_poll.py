@@ -1,4 +1,4 @@
-"""Requests that wait for something to happen: they end when their client hangs up, or its place would stay taken."""
+"""Requests that wait for an event: they end when their client hangs up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
-    """What the work answers; it is cancelled when the client hangs up before. For routes without a body.
+    """Return the work's result; cancel it when the client hangs up. For routes without a body.
 
     :raises ClientGone: no one is left to answer.
     """

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, made from the route tables and the msgspec types alone, so the interface cannot drift from it."""
+"""OpenAPI 3.1, made from route tables and msgspec types alone."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from urllib.parse import urlsplit
 import msgspec
 
 from watchword import __version__
+from watchword.problem_table import PROBLEMS
 from watchword.web.cookies import LOOPBACK_NAME, SECURE_NAME
 from watchword.web.docs import document_routes
 from watchword.web.feature import Feature
-from watchword.web.problem_table import PROBLEMS
 from watchword.web.problems import OAuthError, ProblemBody, printable
 from watchword.web.route import AccessToken, Browser, Credential, Route, Speech
 
 _REF = "#/components/schemas/{name}"
 _TOKEN_CODES = ("token_missing", "token_malformed", "token_invalid", "token_expired", "token_revoked")
 FIRST_STEPS = "start"  # one word: Swagger UI puts it into addresses
-_LAST = 1_000  # where what is no first step stands among them
+_LAST = 1_000  # after the first steps
 _ALWAYS = ("invalid_request", "internal_error", "overloaded", "storage_unavailable")
 
 
 def docs_routes(
     features: Sequence[Feature], *, prefix: str, public_url: str, registration: bool = True
 ) -> tuple[Route, ...]:
-    """`GET /openapi.json`, `GET /docs` and what the page loads, for the routes of these features."""
+    """Return `GET /openapi.json`, `GET /docs` and the page's files for these features."""
     return document_routes(openapi_document(features, prefix=prefix, public_url=public_url, registration=registration))
 
 
 def openapi_document(
     features: Sequence[Feature], *, prefix: str, public_url: str, registration: bool = True
 ) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these features, as what `json.dumps` takes.
+    """Return the OpenAPI 3.1 document of these features, for `json.dumps`.
 
-    It begins with the routes that a reader needs first; the others follow, one tag per feature.
-    The server is given as a path, so that the document is right under every name of loopback and behind every proxy.
+    First steps come first, then one tag per feature. The server is a path, so it is right for every loopback name and
+    proxy.
 
     :param registration: whether people may make their own accounts.
     """
@@ -66,13 +66,13 @@ def openapi_document(
 
 
 def _in_reading_order(features: Sequence[Feature]) -> list[tuple[str, Route]]:
-    """Every documented route with its tag: the first steps by their number, then feature by feature."""
+    """Return every documented route with its tag: first steps by number, then by feature."""
     tagged = [(tag_of(feature, one), one) for feature in features for one in feature.routes if one.documented]
     return sorted(tagged, key=lambda each: _LAST if each[1].step is None else each[1].step)
 
 
 def tag_of(feature: Feature, route: Route) -> str:
-    """Under which heading the documentation shows a route."""
+    """Return a route's heading in the documentation."""
     return feature.name if route.step is None else FIRST_STEPS
 
 
@@ -83,7 +83,6 @@ def _tags(features: Sequence[Feature], used: set[str]) -> list[dict[str, str]]:
 
 
 def _beginning(*, registration: bool, password: bool, public_url: str) -> str:
-    """Three sentences for a reader who has just opened the page."""
     account = "Make an account with `POST /register`" if registration else "Ask an administrator for an account"
     log_in = (
         "press **Authorize** and log in with its name and password"
@@ -100,13 +99,12 @@ def _beginning(*, registration: bool, password: bool, public_url: str) -> str:
 
 
 def _server(public_url: str, prefix: str) -> str:
-    """The path below which the application answers: what the public URL has beyond our own prefix."""
+    """Return the path of the application: what the public URL has beyond our prefix."""
     path = urlsplit(public_url).path.rstrip("/")
     return path.removesuffix(prefix) or "/"
 
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
-    """The schema of each type, and the components that they refer to."""
     types: dict[Any, None] = {ProblemBody: None, OAuthError: None}
     bodies = [route.body for route in routes if route.body is not None]
     forms = [route.form for route in routes if route.form is not None]
@@ -117,20 +115,20 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, dict[str, Any]], dict[s
     for form in forms:
         shown = [msgspec.to_builtins(route.example) for route in routes if route.form is form and route.example]
         _fill_in(components[schemas[form]["$ref"].rpartition("/")[2]], {k: v for one in shown for k, v in one.items()})
-    for body in bodies:  # the server refuses unknown fields, whatever the Struct says about them
+    for body in bodies:  # the server refuses unknown fields, whatever the Struct says
         name = schemas[body]["$ref"].rpartition("/")[2]
         components[name]["additionalProperties"] = False
     return schemas, components
 
 
 def _fill_in(form: dict[str, Any], example: Mapping[str, Any]) -> None:
-    """Show the values of an example, and other fields as empty: Swagger UI would send the word "string" in them."""
+    """Set a form's values to an example's, others to empty: Swagger UI would send "string"."""
     for name, field in form["properties"].items():
         field["examples"] = [example.get(name, "")]
 
 
 class _Writer:
-    """Writes operations. Holds what they share: the schemas, and what the problems' types start with."""
+    """Writes operations; holds the schemas and the start of the problems' types."""
 
     def __init__(self, schemas: Mapping[Any, dict[str, Any]], public_url: str) -> None:
         self._schemas = schemas
@@ -138,7 +136,7 @@ class _Writer:
         self._cookie = SECURE_NAME if public_url.startswith("https:") else LOOPBACK_NAME
 
     def operation(self, tag: str, route: Route) -> dict[str, Any]:
-        """The Operation Object of a route."""
+        """Return a route's Operation Object."""
         written: dict[str, Any] = {
             "operationId": operation_id(route),
             "summary": route.summary,
@@ -150,7 +148,7 @@ class _Writer:
         if parameters:
             written["parameters"] = parameters
         if isinstance(route.access, Browser):
-            # No security scheme: browsers send the cookie by themselves, and let no page set it by hand.
+            # No security scheme: browsers send the cookie themselves; no page may set it.
             written["description"] = f"Uses the cookie `{self._cookie}`, which browsers send by themselves."
         taken = route.body or route.form
         if taken is not None:
@@ -165,12 +163,12 @@ class _Writer:
             answer: dict[str, Any] = {"description": http.HTTPStatus(status).phrase, "headers": _REQUEST_ID}
             if kind is not None:
                 content = {"schema": self._schemas[kind], **_example(route.shown.get(status))}
-                answer["content"] = {route.media_type.partition(";")[0]: content}
+                answer["content"] = {route.media_type.partition(";")[0]: content, **(_PAGE if route.page else {})}
             answers[str(status)] = answer
         return answers
 
     def _refusals(self, route: Route) -> dict[str, Any]:
-        """One response per status, with an example per code."""
+        """Return one response per status, with an example per code."""
         if route.speech is Speech.OAUTH:
             examples = {code: self._oauth_example(code) for code in route.problems}
             content = {"application/json": {"schema": self._schemas[OAuthError], "examples": examples}}
@@ -194,9 +192,9 @@ class _Writer:
 
 
 def some_problem(code: str, pages: str) -> dict[str, Any]:
-    """An answer that carries this code, to be shown.
+    """Return an example answer with this code.
 
-    :param pages: what the problems' types start with.
+    :param pages: start of the problems' types.
     """
     problem = PROBLEMS[code]
     shown = {
@@ -212,17 +210,18 @@ def some_problem(code: str, pages: str) -> dict[str, Any]:
     return shown
 
 
+_PAGE = {"text/html": {"schema": {"type": "string"}}}
 _REQUEST_ID = {"X-Request-Id": {"description": "Names this request in our log.", "schema": {"type": "string"}}}
 
 
 def operation_id(route: Route) -> str:
-    """What the document calls a route."""
+    """Return a route's name in the document."""
     words = route.path.replace("-", "_").replace(".", "_").split("/")
     return "_".join([route.method.lower(), *(word.strip("{}_") for word in words if word)])
 
 
 def implied_codes(route: Route) -> tuple[str, ...]:
-    """The codes that a route answers with: those of its access, its body and its limit, and its own."""
+    """Return a route's codes: those of its access, body and limits, and its own."""
     codes: list[str] = []
     if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
@@ -234,7 +233,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     if route.body is not None or route.form is not None:
         codes += ["malformed_json" if route.form is None else "malformed_form"]
         codes += ["unsupported_media_type", "body_too_large", "invalid_input"]
-    if route.limit is not None:
+    if route.limits:
         codes.append("too_many_attempts")
     return tuple(dict.fromkeys([*codes, *route.problems, *_ALWAYS]))
 
@@ -253,7 +252,7 @@ def _example(value: Any) -> dict[str, Any]:
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
-    """What a route takes from `Authorization`; with `{}` beside it where it may be left out."""
+    """Return what a route reads from `Authorization`, with `{}` where that is optional."""
     if isinstance(route.access, AccessToken):
         return [{Credential.ACCESS_TOKEN.value: []}]
     return [] if route.credential is None else [{route.credential.value: []}, {}]
@@ -262,9 +261,9 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _security_schemes(
     tagged: Sequence[tuple[str, Route]], server: str, password_paths: Sequence[str]
 ) -> dict[str, Any]:
-    """The access token, by log-in where there is a password grant; and the key of a guard, which people do not have."""
+    """Return the access token's scheme, by log-in where there is a password grant, and the guard key's."""
     schemes: dict[str, Any] = {Credential.ACCESS_TOKEN.value: _pasted("The `access_token` that a log-in answered.")}
-    for path in password_paths[:1]:  # what makes Swagger UI's Authorize button ask for name and password
+    for path in password_paths[:1]:  # makes Swagger UI's Authorize button ask for name and password
         token_url = server.rstrip("/") + path
         flow = {"tokenUrl": token_url, "refreshUrl": token_url, "scopes": {}}
         about = "Log in with a username or an e-mail address and the password. There is no client to name."

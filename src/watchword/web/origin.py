@@ -1,8 +1,7 @@
-"""Which web pages may use the cookie: the origin rule, and CORS for exactly the same list.
+"""The pages that may use the cookie: the origin rule, and CORS for the same list.
 
-Why not Starlette's CORSMiddleware: it decides per application, not per route; it answers every OPTIONS request with
-an Access-Control-Request-Method itself, also for paths that do not exist; and the two lists (who passes the origin
-rule, who is told so by CORS) must be one, or they drift apart.
+Starlette's CORSMiddleware decides per application and answers preflights for unknown paths. Two lists would drift
+apart.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ from watchword.web.route import Header
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
-# X-Requested-With, because Swagger UI (FastAPI's /docs) sends it to the token URL: without it the Authorize button
-# fails; then what tools for tracing add to every request of a page. They may be allowed, since nothing here takes one
-# of them for proof of anything.
+# X-Requested-With: Swagger UI (FastAPI's /docs) sends it to the token URL. Then tracing headers. None proves anything.
 _ALLOWED = (
     "Authorization",
     "Content-Type",
@@ -37,17 +34,17 @@ _ALLOWED = (
 )
 _ASKS_PRIVATE = b"access-control-request-private-network"
 _PREFLIGHT_LIFE = b"600"
-_MOST_TOLD = 50  # origins that the log names in an hour: anyone can make up as many as they like
+_MOST_TOLD = 50  # an hour: anyone can invent more
 _TOLD_SECONDS = 3600.0
-_LONGEST = 300  # of an origin: a host name has at most 253 letters
+_LONGEST = 300  # a host name has at most 253
 _WRITTEN = re.compile(rb"https?://[a-z0-9._\[\]:-]+")
 VARY: Header = (b"vary", b"Origin")
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL as browsers write them in `Origin` (RFC 6454 section 6.2).
+    """Return a URL's origin as browsers write it (RFC 6454 section 6.2).
 
-    :raises ValueError: for anything that is no http(s) URL with a host.
+    :raises ValueError: no http(s) URL with a host.
     """
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
@@ -58,7 +55,7 @@ def origin_of(url: str) -> str:
 
 
 def _own(public_url: str) -> frozenset[bytes]:
-    """Our own origin; on loopback every name of loopback, since people type whichever they like."""
+    """Return our origin, on loopback under each name."""
     own = origin_of(public_url)
     parts = urlsplit(own)
     if not is_loopback(parts.hostname or ""):
@@ -68,7 +65,6 @@ def _own(public_url: str) -> frozenset[bytes]:
 
 
 def _host(origin: bytes) -> str | None:
-    """The host of an origin as browsers write it; None for anything else."""
     if len(origin) > _LONGEST or not _WRITTEN.fullmatch(origin):
         return None
     text = origin.decode("ascii")
@@ -79,13 +75,11 @@ def _host(origin: bytes) -> str | None:
 
 
 class OriginRule:
-    """Who may send what reads or sets a cookie (OWASP CSRF sheet; checklist F3, F5, C10).
+    """Decides which pages may use the cookie (OWASP CSRF sheet; checklist F3, F5, C10).
 
-    :param public_url: where people reach us.
     :param allowed_origins: other origins of ours, `https://app.example`, compared byte for byte.
-    :param allowed_headers: request headers that pages of these origins may send, besides those that every page needs.
-    :param log: a structlog logger; an origin that is refused is named there once.
-    :raises ValueError: for an allowed origin that is no origin (a path, `*`, `null`).
+    :param allowed_headers: more request headers for their pages.
+    :raises ValueError: an allowed origin is none (a path, `*`, `null`).
     """
 
     def __init__(
@@ -104,27 +98,27 @@ class OriginRule:
         names = {name.lower(): name for name in (*allowed_headers, *_ALLOWED)}
         self._headers = ", ".join(names.values()).encode()
         self._neighbours = is_loopback(urlsplit(public_url).hostname or "")
-        self.varies = bool(allowed) or self._neighbours  # whether answers differ by Origin at all
+        self.varies = bool(allowed) or self._neighbours  # whether answers differ by Origin
         self._refused = _RefusedOrigins(allowed, structlog.get_logger("watchword.web") if log is None else log)
 
     def accepts(self, origin: bytes, *, cookie: bool) -> bool:
-        """Whether pages of this origin may use us: ours and the allowed ones always.
+        """Return whether pages of this origin may use us.
 
-        On loopback also every other page of this machine, but for what a cookie decides (`cookie`): browsers send
-        cookies to every port, so a page of some program on another port could act for the user who is logged in here.
+        On loopback all of this machine's may, except where a `cookie` decides: browsers send cookies to every port, so
+        another program's page could act for the user.
         """
         if origin in self._accepted:
             return True
         return not cookie and self._neighbours and is_loopback(_host(origin) or "")
 
     def passes(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> bool:
-        """Whether a request with these headers comes from no foreign page."""
+        """Return whether no foreign page is asking."""
         return self._fault(headers, cookie=cookie) is None
 
     def check(self, headers: Mapping[bytes, bytes], *, cookie: bool = True) -> None:
-        """Let pass our own pages, allowed ones, and what is no browser; for unsafe methods on cookie routes.
+        """Refuse foreign pages; for unsafe methods on cookie routes.
 
-        :param cookie: False for a request in which no cookie counts.
+        :param cookie: False where no cookie counts.
         :raises Forbidden: `origin_refused`.
         """
         fault = self._fault(headers, cookie=cookie)
@@ -143,7 +137,7 @@ class OriginRule:
         return None
 
     def cors(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
-        """The CORS headers of an answer: who may read it, and `Vary` whenever that depends on the asker."""
+        """Return an answer's CORS headers, with `Vary` where needed."""
         if not self.varies:
             return ()
         origin = headers.get(b"origin")
@@ -157,10 +151,10 @@ class OriginRule:
         return _ONLY_VARY
 
     def preflight(self, headers: Mapping[bytes, bytes], methods: bytes) -> tuple[Header, ...]:
-        """The headers of the answer to a preflight.
+        """Return a preflight's headers.
 
-        :param methods: of this path, comma separated.
-        :raises Forbidden: `origin_refused`, for an origin that is neither ours nor allowed.
+        :param methods: the path's, comma separated.
+        :raises Forbidden: `origin_refused`.
         """
         self.check(headers, cookie=False)
         if b"origin" not in headers:
@@ -173,17 +167,14 @@ class OriginRule:
         )
 
     def _private(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
-        """A page of the internet that asks to reach into a private network may if its origin is on the list.
-
-        That list is whom the operator trusts; that the page comes from elsewhere adds nothing to it.
-        """
+        """Let a listed origin's page reach into a private network: the operator trusts it."""
         if headers.get(b"origin") in self._cors and headers.get(_ASKS_PRIVATE) == b"true":
             return ((b"access-control-allow-private-network", b"true"),)
         return ()
 
 
 class _RefusedOrigins:
-    """Tells the log of each refused origin once, with the line that would allow it: the page shows a bare failure."""
+    """Logs each refused origin once, with the setting to allow it."""
 
     def __init__(self, allowed: tuple[str, ...], log: Any) -> None:
         self._allowed = allowed
@@ -207,7 +198,7 @@ class _RefusedOrigins:
         self._log.warning("origin_refused", origin=origin.decode("ascii"), hint=hint)
 
     def _hint(self, origin: bytes) -> str | None:
-        """What to do about it; None for what no browser sends."""
+        """Return advice, or None for what no browser sends."""
         if origin == b"null":
             return "this page has no origin (a file, a sandboxed frame) and cannot be allowed: serve it from an address"
         if _host(origin) is None:
@@ -220,7 +211,7 @@ _ONLY_VARY: tuple[Header, ...] = (VARY,)
 
 
 def _cors_headers(origin: bytes, *, cookie: bool) -> tuple[Header, ...]:
-    """Without `cookie` browsers let the page read nothing that was asked for with cookies."""
+    """Without `cookie`, no page reads what was asked for with cookies."""
     credentials: tuple[Header, ...] = ((b"access-control-allow-credentials", b"true"),) if cookie else ()
     return (
         (b"access-control-allow-origin", origin),

@@ -1,31 +1,23 @@
-"""The pages behind every problem's `type`: what happened, what to do, what the answer looks like, who gives it."""
+"""The pages behind every problem's `type`: cause, remedy, example and routes."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from http import HTTPStatus
 
 from watchword.errors import NotFound
+from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
 from watchword.web.feature import Feature
-from watchword.web.headers import public_for, styled_page_policy
+from watchword.web.framed import HTML, STYLE_POLICY, framed, listed
+from watchword.web.headers import public_for
 from watchword.web.openapi import implied_codes, operation_id, some_problem, tag_of
-from watchword.web.problem_table import PROBLEMS, Problem
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 
-_STYLE = (
-    "body{font:1.1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
-    "color:#1b1b1b;background:#fff;overflow-wrap:anywhere}"
-    "h1{line-height:1.25}h2{margin:2rem 0 .5rem;font-size:1.2rem}"
-    "code,pre{background:#f0f0f0;border-radius:3px}code{padding:.1em .3em}"
-    "pre{padding:1rem;overflow-x:auto;white-space:pre-wrap;font-size:.9rem;line-height:1.45}"
-    "a{color:#0b4f9e}dt{margin-top:1em;font-weight:600}dd{margin:0}ul{padding-left:1.2rem}"
-    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}code,pre{background:#2c2c2c}a{color:#8ec1ff}}"
-)
-_HEADERS = (styled_page_policy(_STYLE), public_for(3600))
+_HEADERS = (STYLE_POLICY, public_for(3600))
 _SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 _NEIGHBOURS = 4
 _Places = dict[str, list[tuple[str, Route]]]
@@ -34,10 +26,10 @@ _Places = dict[str, list[tuple[str, Route]]]
 class ProblemPages:
     """Writes the pages.
 
-    :param root: where they and the documentation stand: the public URL.
-    :param features: whose routes answer with problems.
-    :param prefix: what stands before the routes' paths.
-    :param docs: whether `/docs` is there to be linked.
+    :param root: the public URL.
+    :param features: their routes answer with problems.
+    :param prefix: of the routes' paths.
+    :param docs: whether `/docs` exists.
     """
 
     def __init__(self, root: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False) -> None:
@@ -51,15 +43,16 @@ class ProblemPages:
                     self._places[code].append((tag, route))
 
     def problem(self, code: str) -> str:
-        """The page of one code, as HTML.
+        """Return a code's page, as HTML.
 
-        :raises NotFound: for a code that is not in the table.
+        :raises NotFound: for an unknown code.
         """
         problem = PROBLEMS.get(code)
         if problem is None:
             raise NotFound("There is no problem of this name.")
         happened, *do = _SENTENCE.split(problem.about)
-        return self._page(
+        return framed(
+            self._root,
             problem.title,
             f"<p>Status {problem.status}, code <code>{escape(code)}</code></p>"
             f"<h2>What happened</h2><p>{_prose(happened)}</p>"
@@ -69,19 +62,19 @@ class ProblemPages:
         )
 
     def index(self) -> str:
-        """The page that lists every code, as HTML."""
+        """Return the list of codes, as HTML."""
         entries = "".join(
             f"<dt>{self._link(code)}</dt><dd>{problem.status} <code>{code}</code></dd>"
             for code, problem in sorted(PROBLEMS.items())
         )
         docs = f"<p>{self._to_docs()}</p>" if self._docs else ""
-        return self._page("Problems", f"<p>What can go wrong, by name.</p>{docs}<dl>{entries}</dl>")
+        return framed(self._root, "Problems", f"<p>What can go wrong, by name.</p>{docs}<dl>{entries}</dl>")
 
     def _answer(self, code: str, problem: Problem) -> str:
         status = HTTPStatus(problem.status)
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Type: application/problem+json"]
         if status is HTTPStatus.UNAUTHORIZED:
-            lines.append('WWW-Authenticate: Bearer realm="watchword"')
+            lines.append(f"WWW-Authenticate: {PLAIN_CHALLENGE}")
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             lines.append("Retry-After: 30")
         return "\n".join([*lines, "", json.dumps(some_problem(code, self._root + "/problems/"), indent=2)])
@@ -91,7 +84,7 @@ class ProblemPages:
         if not places:
             return ""
         shown = (self._route(tag, route) for tag, route in places)
-        return f"<h2>Who answers so</h2>{_list(shown)}"
+        return f"<h2>Who answers so</h2>{listed(shown)}"
 
     def _route(self, tag: str, route: Route) -> str:
         path = route.path if route.root else self._prefix + route.path
@@ -104,7 +97,7 @@ class ProblemPages:
         like = [other for other, one in PROBLEMS.items() if one.status == problem.status and other != code]
         links = [self._link(other) for other in like[:_NEIGHBOURS]]
         links.append(f'<a href="{escape(self._root)}/problems">All problems</a>')
-        return _list([*links, self._to_docs()] if self._docs else links)
+        return listed([*links, self._to_docs()] if self._docs else links)
 
     def _to_docs(self) -> str:
         return f'<a href="{escape(self._root)}/docs">Every route, to read and to try</a>'
@@ -112,21 +105,11 @@ class ProblemPages:
     def _link(self, code: str) -> str:
         return f'<a href="{escape(self._root)}/problems/{code}">{escape(PROBLEMS[code].title)}</a>'
 
-    def _page(self, title: str, content: str) -> str:
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">'
-            f'<link rel="icon" type="image/svg+xml" href="{escape(self._root)}/icon.svg">'
-            f"<title>{escape(title)} – Watchword</title><style>{_STYLE}</style></head>"
-            f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>"
-        )
-
 
 def problem_routes(
     public_url: str, features: Sequence[Feature] = (), *, prefix: str = "", docs: bool = False
 ) -> tuple[Route, ...]:
-    """`GET /problems` and `GET /problems/{code}`."""
+    """Return `GET /problems` and `GET /problems/{code}`."""
     pages = ProblemPages(public_url, features, prefix=prefix, docs=docs)
 
     async def show_index(_: Call) -> Reply:
@@ -142,7 +125,7 @@ def problem_routes(
             handler=show_index,
             access=Anyone(),
             summary="Every problem by name",
-            media_type="text/html; charset=utf-8",
+            media_type=HTML,
             documented=False,
         ),
         Route(
@@ -151,17 +134,13 @@ def problem_routes(
             handler=show_problem,
             access=Anyone(),
             summary="What a problem means and what to do",
-            media_type="text/html; charset=utf-8",
+            media_type=HTML,
             documented=False,
         ),
     )
 
 
-def _list(entries: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{entry}</li>" for entry in entries) + "</ul>"
-
-
 def _prose(text: str) -> str:
-    """Escaped text in which `…` has become code."""
+    """Escape text; `…` becomes code."""
     pieces = escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if odd % 2 else piece for odd, piece in enumerate(pieces))

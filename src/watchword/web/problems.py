@@ -1,6 +1,6 @@
-"""Errors become answers: RFC 9457 problem details, or RFC 6749's `{"error", "error_description"}` for OAuth endpoints.
+"""Write errors as answers: RFC 9457 problem details, or RFC 6749's `{"error", "error_description"}` for OAuth.
 
-The statuses are in `problem_table`; `GET /problems/<code>` shows its explanations to people (`problem_pages`).
+`problem_table` has the statuses; `GET /problems/<code>` (`problem_pages`) explains them to people.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from watchword.errors import (
     Unauthenticated,
     WatchwordError,
 )
-from watchword.web.problem_table import PROBLEMS, Problem
+from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
 from watchword.web.route import Header, Reply, Speech
 
 PROBLEM_TYPE = b"application/problem+json"
 JSON_TYPE = b"application/json"
-DEFAULT_RETRY = 1  # seconds, for a 503 that does not say
+DEFAULT_RETRY = 1  # seconds
 
 
-# What a code becomes that a feature has made up without an entry above: by class, most special first.
+# By class, most special first, for a feature's codes outside the table.
 _BY_CLASS: tuple[tuple[type[WatchwordError], str], ...] = (
     (TooManyAttempts, "too_many_attempts"),
     (Overloaded, "overloaded"),
@@ -44,13 +44,13 @@ _BY_CLASS: tuple[tuple[type[WatchwordError], str], ...] = (
     (Conflict, "conflict"),
     (Refused, "refused"),
 )
-# Faults of ours that must not describe themselves to the caller, whatever their message says.
+# Our own faults, never described to the client.
 _OURS = frozenset({"invalid_settings", "invalid_key", "unique_violation"})
 _encode = msgspec.json.Encoder().encode
 
 
 class ProblemBody(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 problem details, with a stable `code`, the faulty fields, and the id to look for in the log."""
+    """RFC 9457 problem details, with a stable `code`, the faulty fields, and the log's request id."""
 
     type: str
     title: str
@@ -69,7 +69,7 @@ class OAuthError(msgspec.Struct):
 
 
 def problem_of(error: WatchwordError) -> tuple[str, Problem]:
-    """The code under which this error is shown, and what the table says about it."""
+    """Return an error's code and its row of the table."""
     if error.code in PROBLEMS:
         return error.code, PROBLEMS[error.code]
     if error.code in _OURS:
@@ -81,9 +81,9 @@ def problem_of(error: WatchwordError) -> tuple[str, Problem]:
 
 
 class Problems:
-    """Turns errors into answers.
+    """Writes errors as answers.
 
-    :param public_url: what `type` starts with: `<public url>/problems/<code>`.
+    :param public_url: `type` is `<public url>/problems/<code>`.
     """
 
     def __init__(self, public_url: str) -> None:
@@ -92,12 +92,12 @@ class Problems:
     def reply(
         self, error: WatchwordError, *, speech: Speech, request_id: str, challenge: Header | None = None
     ) -> Reply:
-        """The answer for an error.
+        """Return the answer to an error.
 
-        :param challenge: `WWW-Authenticate`, when the route knows a better one than the plain one of a 401.
+        :param challenge: a better `WWW-Authenticate` than the plain one of a 401.
         """
         code, problem = problem_of(error)
-        # A 5xx never carries words of the place that failed: those could name hosts, paths or statements (C5).
+        # A 5xx never sends its message, which could name hosts, paths or statements (C5).
         ours = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Overloaded)
         detail = problem.about if ours else error.message
         errors = error.errors if isinstance(error, InvalidInput) else ()
@@ -115,7 +115,7 @@ class Problems:
         errors: tuple[FieldError, ...],
         challenge: Header | None,
     ) -> Reply:
-        """RFC 6749 section 5.2: 401 is for the client and for bearer tokens; a refused grant or request is 400."""
+        """Write RFC 6749 section 5.2: 401 for clients and bearer tokens, 400 for grants and requests."""
         asked_wrongly = problem.oauth in _REQUEST_AT_FAULT and problem.status in _BECOMES_400
         status = HTTPStatus.BAD_REQUEST if asked_wrongly else problem.status
         if errors:
@@ -128,11 +128,11 @@ _REQUEST_AT_FAULT = frozenset({"invalid_grant", "invalid_request"})
 _BECOMES_400 = frozenset({401, 409, 422})
 _PROBLEM_HEADER: Header = (b"content-type", PROBLEM_TYPE)
 _JSON_HEADER: Header = (b"content-type", JSON_TYPE)
-PLAIN_CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="watchword"')
+_PLAIN: Header = (b"www-authenticate", PLAIN_CHALLENGE.encode())
 
 
 def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tuple[Header, ...]:
-    """The headers that belong to a status: a challenge, or when to come back."""
+    """Return a status's headers: a challenge, or when to come back."""
     if isinstance(error, TooManyAttempts):
         return _limit_headers(error)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -141,13 +141,13 @@ def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tu
     if challenge is not None:
         return (challenge,)
     # RFC 9110 section 15.5.2: a 401 names a way to authenticate.
-    return (PLAIN_CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
+    return (_PLAIN,) if status == HTTPStatus.UNAUTHORIZED else ()
 
 
 def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:
-    """`Retry-After` and the structured fields of draft-ietf-httpapi-ratelimit-headers-10 (checklist C6)."""
+    """Write `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers-10 (checklist C6)."""
     after = max(error.retry_after, 1)
-    name = printable(error.limit)  # an sf-string has the same letters as an error_description
+    name = printable(error.limit)  # an sf-string allows the same letters as error_description
     return (
         (b"retry-after", b"%d" % after),
         (b"ratelimit-policy", f'"{name}";q={error.quota};w={error.window}'.encode()),
@@ -156,5 +156,5 @@ def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:
 
 
 def printable(text: str) -> str:
-    """`error_description` may hold %x20-21 / %x23-5B / %x5D-7E only."""
+    """Keep to %x20-21 / %x23-5B / %x5D-7E, as `error_description` must."""
     return "".join(letter if " " <= letter <= "~" and letter not in '"\\' else "'" for letter in text)

@@ -1,12 +1,8 @@
-"""uvicorn's httptools protocol with an end to patience: time-outs and limits for heads and bodies (checklist J3).
+"""uvicorn's httptools protocol with time-outs and limits (checklist J3).
 
-uvicorn 0.54 waits for ever for the rest of a request, and for a client that does not read its answer. Here a
-connection on which no answer is under way always has a timer running: `_watch` is called after everything that happens
-on it, and sees to that. A head has 10 s from its first byte (or from the connection), a body 10 s from the end of its
-head, in all and not between bytes, so that one byte every nine seconds does not help; nor do blank lines.
-
-What the parser gets wrong for a server without upgrades is put right here too: a request that offers one has its body
-read, and trailers never become headers.
+uvicorn 0.54 waits for ever for a request's rest, and for a client that does not read. Here `_watch` runs after every
+event: only an answer in progress has no timer. A head has 10 s, a body 10 s more, in total: slow bytes and blank lines
+do not extend that.
 """
 
 from __future__ import annotations
@@ -25,31 +21,29 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class _TooMuch(Exception):
-    """A head beyond the limits; ends the parsing."""
+    """A head beyond the limits."""
 
 
 class Wait(Enum):
-    """What a connection waits for, and the timer is for."""
+    """What a connection waits for."""
 
-    HEAD = auto()  # the rest of a head, or the first byte of the first one
-    BODY = auto()  # the rest of a body, read by the application or not
-    NEXT = auto()  # another request, or none
-    READER = auto()  # a client that takes the answer too slowly for it to go on
-    HURRIED = auto()  # nothing: a client that sends no more waits for us, if it is there at all
-    FLUSH = auto()  # a client that takes the last of what was written
+    HEAD = auto()
+    BODY = auto()
+    NEXT = auto()  # another request
+    READER = auto()  # a client that delays the answer
+    HURRIED = auto()  # our answer, for a client that sends no more
+    FLUSH = auto()  # a client that takes the last bytes
 
 
 class Protocol(HttpToolsProtocol):
-    """For `uvicorn.Config(http=Protocol)`. The class attributes are the limits; a subclass may change them.
-
-    A `places` at the configuration limits the number of connections.
-    """
+    """For `uvicorn.Config(http=Protocol)`. Its `places` limit connections."""
 
     head_seconds = 10.0
     body_seconds = 10.0
     hurried_seconds = 3.0  # for an answer to a client that may be gone
-    flush_seconds = 30.0  # for a client that does not read the answer
-    flush_rate = 16 * 1024  # bytes a second that a client which does read it must take
+    first_seconds = 0.5  # for a new connection's request when the server stops
+    flush_seconds = 30.0  # for a client that does not read
+    flush_rate = 16 * 1024  # bytes a second that a reading client must take
     max_headers = 64
     max_head_bytes = 16 * 1024
     max_target_bytes = 8 * 1024
@@ -57,22 +51,23 @@ class Protocol(HttpToolsProtocol):
 
     _wait: Wait | None = None
     _timer: asyncio.TimerHandle | None = None
-    _running: RequestResponseCycle | None = None  # the cycle that was started last; later ones are in `pipeline`
+    _running: RequestResponseCycle | None = None  # the newest cycle; later ones are in `pipeline`
     _in_head = False
     _in_body = False
-    _offered = False  # the head offers an upgrade, which stops the parser; a body is still to come
-    _resuming = False  # the head being parsed is one of ours, to set up the parser for that body
-    _deaf = False  # what comes is not read any more: it cannot be understood, or there is no place
+    _offered = False  # an upgrade stops the parser before its body
+    _resuming = False  # the parser gets a head of ours, for that body
+    _deaf = False  # nothing is read any more
     _hurried = False  # the client has closed its side
-    _fed = 0  # bytes since the last request ended, or since the last byte of this one's body
+    _fed = 0  # bytes since the last request or part of a body
     _places: Places | None = None
     _place: str | None = ""
-    _lasting = True  # whether the connection may stay after this answer
+    _lasting = True  # the connection may stay after this answer
     _lost = False
+    _ending = False  # an answer ends the connection
     _refusal = http.HTTPStatus.BAD_REQUEST
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first head, if there is a place."""
+        """Take a place and wait for the first head."""
         super().connection_made(transport)
         self._places = getattr(self.config, "places", None)
         if self._places is not None:
@@ -83,7 +78,7 @@ class Protocol(HttpToolsProtocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, and so is its place."""
+        """Give the place back."""
         self._lost = True
         self._watch()
         if self._places is not None and self._place is not None:
@@ -96,7 +91,7 @@ class Protocol(HttpToolsProtocol):
         self.pipeline.clear()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more: it is gone, or has asked all it wants to and waits, so we hurry."""
+        """Hurry: the client is gone, or waits for its answers."""
         running = self._running
         if running is None or running.response_complete or (self._in_body and running is self.cycle):
             self._close()
@@ -104,10 +99,10 @@ class Protocol(HttpToolsProtocol):
         self._hurried = True
         self._stop_reading()
         self._watch()
-        return True  # keeps the connection open for what is still to be written
+        return True  # keep the connection for writing
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, then see what is still missing."""
+        """Feed the parser."""
         if self._deaf or self.transport.is_closing():
             return
         self._fed += len(data)
@@ -117,46 +112,49 @@ class Protocol(HttpToolsProtocol):
             self._stop_reading()
         else:
             if self._fed > self.max_head_bytes + self.max_target_bytes:
-                # httptools keeps an unfinished header or trailer in memory however long it grows, and reports it when
-                # it ends. The end of a request and each part of a body set the count back.
+                # httptools keeps an endless header or trailer and reports it only at its end.
                 self._refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 self._stop_reading()
         self._watch()
 
     def pause_writing(self) -> None:
-        """The client takes the answer more slowly than it is made."""
+        """Time a slow reader."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has taken enough for the answer to go on."""
+        """Go on with the answer."""
         super().resume_writing()
         self._watch()
 
     def shutdown(self) -> None:
-        """The server stops and waits for its requests: those that only wait for news are answered now."""
+        """Answer now what only waits for news, and stop."""
         stop_waiting = getattr(self.app, "stop_waiting", None)
         if stop_waiting is not None:
             stop_waiting()
-        super().shutdown()
+        self._ending = True
+        if self._running is None:  # its request may be coming; closing now would reset it
+            self.loop.call_later(self.first_seconds, super().shutdown)
+        else:
+            super().shutdown()
         self._watch()
 
     # --- What the parser calls -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Begin a head."""
         if self._resuming:
             return
         self._in_head = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """A part of the target."""
+        """Add to the target."""
         if not self._resuming:
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; a trailer is read and dropped, as it must not pass for one (RFC 9110 section 6.5.1)."""
+        """Add a header; drop trailers (RFC 9110 section 6.5.1)."""
         if self._in_head and not self._resuming:
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
@@ -164,7 +162,7 @@ class Protocol(HttpToolsProtocol):
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """A head is complete: hold it against the limits, before anything is started for it."""
+        """Check a head before anything starts for it."""
         if self._resuming:
             self._resuming = False
             return
@@ -174,11 +172,11 @@ class Protocol(HttpToolsProtocol):
         self._in_body = True
         cycle = self.cycle
         cycle.transport = Together(cycle, self.loop, self._watch)
-        if self._places is not None and self._places.draining:
+        if self._ending or (self._places is not None and self._places.draining):
             cycle.keep_alive = False
         if cycle.waiting_for_100_continue:
-            # A client that is refused before it was asked to go on may send the body or not, so nothing could tell
-            # where its next request begins: the connection stays only if the body is here before the answer.
+            # A client refused before "100 Continue" may still send the body: the next request's start is unknown. The
+            # connection stays only if the body is here first.
             self._lasting, cycle.keep_alive = cycle.keep_alive, False
 
     def _check_head(self) -> None:
@@ -198,17 +196,17 @@ class Protocol(HttpToolsProtocol):
             self._offered = any(name in _FRAMING for name, _ in self.headers)
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Add to the body."""
         self._fed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is all here, or says so: where it offers an upgrade, the parser takes its body for none."""
+        """End the request; before an upgrade its body follows."""
         if self._offered:
             return
         self._in_body = False
         self._fed = 0
-        self._stop_timer()  # what is waited for from here on is waited for from now on
+        self._stop_timer()  # a new wait begins
         if self.expect_100_continue and not self.cycle.response_started:
             self.cycle.keep_alive = self._lasting
         super().on_message_complete()
@@ -216,7 +214,7 @@ class Protocol(HttpToolsProtocol):
     # --- Reading ---------------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
-        """All of it, beyond an offer to upgrade too: the parser stops at one, but here it means nothing."""
+        """Feed everything, also past an upgrade."""
         while data:
             try:
                 self.parser.feed_data(data)
@@ -229,7 +227,7 @@ class Protocol(HttpToolsProtocol):
                 return
 
     def _resume(self) -> None:
-        """Go on where a body begins, with a parser that knows its framing and of no upgrade."""
+        """Parse an upgrade's body in a new parser."""
         framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -237,7 +235,7 @@ class Protocol(HttpToolsProtocol):
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
 
     def _stop_reading(self) -> None:
-        """Read no more: answer what came before, then what cannot be taken, if that is what is awaited; and close."""
+        """Answer what came before, refuse what is bad, close."""
         self._deaf = True
         running = self._running
         if running is None or running.response_complete:
@@ -245,21 +243,21 @@ class Protocol(HttpToolsProtocol):
         elif self._in_body and running is self.cycle:  # its own body is bad
             self._refuse_and_close(answered=running.response_started)
         else:
-            if self._in_body:  # the last in the queue can never be complete
+            if self._in_body:  # the last one queued cannot be complete
                 self.pipeline.popleft()
             self._in_head = self._in_body = False
             self.cycle = self.pipeline[0][0] if self.pipeline else running
             self.cycle.keep_alive = False
 
     def _refuse_and_close(self, *, answered: bool) -> None:
-        """End the connection, with a refusal for the request that is being read if it has no answer yet."""
+        """Close the connection; refuse an unanswered request."""
         self._deaf = True
         if answered:
             self._close()
             return
         running = self._running
         if running is not None and not running.response_complete:
-            running.disconnected = True  # the application learns that nothing more comes, and that none listens
+            running.disconnected = True  # for the application: no one listens
             running.message_event.set()
         self._answer_and_close(self._refusal)
 
@@ -270,7 +268,7 @@ class Protocol(HttpToolsProtocol):
     # --- Answering -------------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """Begin with the next request that has come already, or read on."""
+        """Start the next request, or read on."""
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             if self.pipeline:
@@ -296,7 +294,7 @@ class Protocol(HttpToolsProtocol):
     # --- Patience --------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Have the one timer run for what is waited for now; what was waited for before goes on being timed."""
+        """Run the one timer; an unchanged wait keeps it."""
         wait = self._awaited()
         if wait is self._wait:
             return
@@ -311,12 +309,12 @@ class Protocol(HttpToolsProtocol):
         self._wait = self._timer = None
 
     def _awaited(self) -> Wait | None:
-        """What the client owes us; None while we owe it an answer, and when the connection has ended."""
+        """Return what the client owes us; None while we owe an answer."""
         if self._lost:
             return None
         if self.transport.is_closing():
             return Wait.FLUSH if self.transport.get_write_buffer_size() else None  # else the loop ends it now
-        if self._in_body and not self.pipeline:  # while others wait before it, it is we who do not read
+        if self._in_body and not self.pipeline:  # while others wait, we do not read
             return Wait.BODY
         running = self._running
         if running is not None and not running.response_complete:
@@ -337,7 +335,7 @@ class Protocol(HttpToolsProtocol):
         return self.flush_seconds + self.transport.get_write_buffer_size() / self.flush_rate
 
     def _out_of_patience(self) -> None:
-        """The end of the connection; with 408 where a request was begun and has no answer."""
+        """Close; send 408 to an unanswered request."""
         wait, self._wait, self._timer = self._wait, None, None
         if wait in (Wait.READER, Wait.FLUSH):
             self.transport.abort()

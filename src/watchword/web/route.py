@@ -1,4 +1,4 @@
-"""A route: what it is called, who may call it, what it takes, what it answers. Such literals are the product's map."""
+"""Routes: literals that are the product's map."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Receive = Callable[[], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Anyone:
-    """No one is asked who they are, and no cookie is read or set."""
+    """Anyone may call, without cookies."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A valid access token in `Authorization: Bearer`; every role and scope listed is needed."""
+    """A valid access token (bearer) with every listed role and scope."""
 
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
@@ -35,28 +35,28 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Reads or sets the refresh cookie: the origin rule applies unless a bearer token is shown."""
+    """The refresh cookie; without a bearer token the origin rule applies."""
 
 
 Access = Anyone | AccessToken | Browser
 
 
 class Credential(Enum):
-    """What a handler itself reads from `Authorization: Bearer` where it is shown, on a route that asks for none."""
+    """What a handler itself reads from `Authorization: Bearer`."""
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a kind
     GUARD_KEY = "guard_key"
 
 
 class Speech(Enum):
-    """How a route's errors read: RFC 9457 problems, or RFC 6749's `{"error", "error_description"}`."""
+    """The form of errors: RFC 9457 or RFC 6749."""
 
     PROBLEM = "problem"
     OAUTH = "oauth"
 
 
 class Reply(NamedTuple):
-    """What a handler answers. `body`: None, bytes as they are, or anything msgspec encodes as JSON."""
+    """A handler's answer. `body`: None, bytes, or what msgspec encodes."""
 
     body: object = None
     status: int = 200
@@ -64,7 +64,7 @@ class Reply(NamedTuple):
 
 
 class Call:
-    """One request, as a handler sees it: read, checked and decoded."""
+    """One request, checked and decoded for its handler."""
 
     __slots__ = ("body", "caller", "check_origin", "client", "params", "receive", "scope")
 
@@ -79,14 +79,14 @@ class Call:
         self.scope = scope
         self.client = client
         self.params = params  # from the path
-        self.check_origin = check_origin  # the origin rule, for what only a handler can tell to need it
-        self.receive = receive  # for `long_poll` only: bodies are read before a handler is called
-        self.body: Any = None  # an instance of the route's `body` or `form` type
-        self.caller: AccessClaims | None = None  # set where the access is AccessToken
+        self.check_origin = check_origin  # where only the handler knows the need
+        self.receive = receive  # for `long_poll` only
+        self.body: Any = None  # of the route's `body` or `form` type
+        self.caller: AccessClaims | None = None  # for AccessToken
 
     @property
     def claims(self) -> AccessClaims:
-        """The caller's claims; only where the route's access is `AccessToken`."""
+        """Return the caller's claims; for `AccessToken` only."""
         assert self.caller is not None, "this route asks for no caller"
         return self.caller
 
@@ -98,18 +98,17 @@ Handler = Callable[[Call], Awaitable[Reply]]
 class Route:
     """One method of one path.
 
-    :param method: `*` takes every method that the path has no route for, OPTIONS and preflights included.
-    :param path: from the prefix on; `{name}` stands for one segment.
-    :param body: msgspec type of the JSON body (unknown fields are refused), or None for no body.
-    :param form: msgspec type of a form body (RFC 6749); a route has a body or a form, not both.
-    :param answers: status → msgspec type of the answer's JSON (None: no content).
-    :param query: name → description of what may stand in the query string.
-    :param problems: codes this route answers with beyond those its access, body and limit imply.
-    :param limit: name of the throttle that its service takes from (`login`, `register`), or None.
-    :param credential: what the handler reads from `Authorization` by itself, so that the documentation can send it.
-    :param step: place among the first steps, with which the documentation begins; None for a route of the rest.
-    :param example: a body or form that this route accepts as it stands.
-    :param shown: status → an example of the answer.
+    :param method: `*` takes every method without a route.
+    :param path: after the prefix; `{name}` is one segment.
+    :param body: msgspec type of the JSON body (unknown fields are refused).
+    :param form: msgspec type of a form body (RFC 6749), instead.
+    :param answers: status → msgspec type.
+    :param query: name → description.
+    :param problems: codes beyond those of access, body and limits.
+    :param limits: the occasions in `throttle.OCCASIONS` that its service counts. `tests/bounds` compares.
+    :param credential: what the handler itself reads.
+    :param step: place among the documentation's first steps.
+    :param shown: status → example answer.
     """
 
     method: str
@@ -122,12 +121,13 @@ class Route:
     form: type[msgspec.Struct] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    limit: str | None = None
+    limits: tuple[str, ...] = ()
     credential: Credential | None = None
     step: int | None = None
     example: msgspec.Struct | None = None
     shown: Mapping[int, Any] = field(default_factory=dict)
     speech: Speech = Speech.PROBLEM
     media_type: str = "application/json"
-    root: bool = False  # stands outside the path prefix (well-known documents)
-    documented: bool = True  # listed in the OpenAPI document
+    root: bool = False  # outside the prefix (well-known documents)
+    page: bool = False  # a browser gets what is answered as a page
+    documented: bool = True  # in the OpenAPI document

@@ -1,7 +1,7 @@
-"""From decoded JSON to a route's msgspec type, and from what does not fit to one plain sentence per field.
+"""From decoded JSON to a route's msgspec type, or to one sentence per faulty field.
 
-Every body is a flat Struct of text fields. msgspec stops at the first fault, so when it has refused a body, its fields
-are looked at one by one to report them all. No message repeats what was sent.
+A body is a flat Struct of text fields. msgspec stops at the first fault; here all are found. No message repeats what
+was sent.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from msgspec import inspect as shape
 
 from watchword.errors import FieldError, InvalidInput
 
-WHOLE = "body"  # the field name of a fault that is not in one field
+WHOLE = "body"  # the field name of a fault in no single field
 _MAX_ERRORS = 64
 
 
 def converter(kind: type[msgspec.Struct]) -> Callable[[Any], Any]:
-    """Return a function that turns decoded JSON into `kind` and refuses unknown fields.
+    """Return a function from decoded JSON to `kind`; it raises InvalidInput, also for unknown fields.
 
-    The function raises InvalidInput with one FieldError per faulty field.
     :raises TypeError: a field is not text.
     """
     fields = _fields(kind)
@@ -39,7 +38,7 @@ def converter(kind: type[msgspec.Struct]) -> Callable[[Any], Any]:
 
 
 def form_converter(kind: type[msgspec.Struct]) -> Callable[[dict[str, str]], Any]:
-    """As `converter`, but fields that the type does not know are ignored (RFC 6749 section 3.2)."""
+    """Return a converter that ignores unknown fields (RFC 6749 section 3.2)."""
     fields = _fields(kind)
 
     def converted(form: dict[str, str]) -> Any:

@@ -1,8 +1,4 @@
-"""One write for the head of an answer and its body.
-
-uvicorn writes them one by one, which is two system calls here, two packets on the way, and two awakenings at the other
-end; here they leave together.
-"""
+"""One write for an answer's head and body: uvicorn's two cost two system calls and packets."""
 
 from __future__ import annotations
 
@@ -13,10 +9,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class Together(asyncio.Transport):
-    """The transport as one request's cycle sees it: the head is held until the body's first part comes.
-
-    Until the loop's next turn at the latest, so that a head whose body is still being made does not wait for it, nor
-    that of an answer to HEAD, which has none.
+    """One request's transport, which holds the head until the body's first part or the loop's next turn.
 
     :param closing: called when the cycle has closed the connection.
     """
@@ -33,23 +26,23 @@ class Together(asyncio.Transport):
         self._head: bytes | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Hold what is the head; pass on what is not, after the head if there is one."""
+        """Hold the head; write the rest after it."""
         if self._head is not None:
             head, self._head = self._head, None
             self._transport.writelines((head, data))
         elif self._cycle is not None and self._cycle.response_started:
-            self._cycle = None  # the next is no head, nor is it "100 Continue", which comes before
+            self._cycle = None  # "100 Continue" comes before the head
             self._head = bytes(data)
             self._later(self._flush)
         else:
             self._transport.write(data)
 
     def is_closing(self) -> bool:
-        """Whether the connection ends."""
+        """Return whether the connection ends."""
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """End the connection when everything has been sent, a head without a body too."""
+        """Send what is held, then close the connection."""
         self._flush()
         self._transport.close()
         self._closing()

@@ -1,4 +1,4 @@
-"""What answers look like when more than one feature gives them: a user, and the tokens of a session."""
+"""Answers that several features give: a user, and a session's tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from watchword.identity.users import User
 
 
 def instant(seconds: int) -> datetime:
-    """Seconds since 1970 as an aware time, which msgspec writes as RFC 3339 UTC."""
+    """Convert seconds since 1970 to an aware time, which msgspec writes as RFC 3339 UTC."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -33,7 +33,7 @@ class UserView(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, user: User) -> UserView:
-        """The view of a user."""
+        """Return the view of a user."""
         return cls(
             user.id,
             user.username,
@@ -59,7 +59,7 @@ SOME_USER = UserView(
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """The browser door's answer: the refresh token is in the cookie, never here. `expires_in` is in seconds."""
+    """The browser door's answer, without the refresh token, which is in the cookie. `expires_in` is in seconds."""
 
     access_token: str
     token_type: str
@@ -68,7 +68,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, user: User, tokens: Tokens) -> SignedIn:
-        """The answer to a log-in."""
+        """Return the answer to a log-in."""
         return cls(tokens.access_token, "Bearer", tokens.expires_in, UserView.of(user))
 
 

@@ -94,7 +94,7 @@ async def test_readyz_is_503_when_what_it_signs_is_accepted_by_nobody(api: Api) 
     """⚑ Its key was revoked, and the next is sealed with a secret that this process was not started with."""
     kernel = api.kernel
     assert (await api.get("/readyz")).json()["checks"]["keys"] is True
-    other = KeyStore(kernel.database, Master((b"x" * 32,)), kernel.clock)
+    other = KeyStore(kernel.database, kernel.revocations, Master((b"x" * 32,)), kernel.clock)
     await other.revoke(None, client=LOCAL)
     await kernel.keys.reload()
     answer = await api.get("/readyz")
@@ -117,7 +117,7 @@ async def test_readyz_is_503_when_another_master_secret_has_taken_over(api: Api)
 
 async def test_readyz_is_503_when_revocations_are_not_followed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """⚑ A process that has not looked for five seconds may accept what another has ended."""
-    follower = api.kernel.follower
+    follower = api.kernel.revocations
     for silence, ready in ((4.5, True), (5.5, False)):
         await follower.poll()
         follower._heard_at -= silence

@@ -1,4 +1,4 @@
-"""Accounts: register, see, change and close one's own account."""
+"""Accounts: register, see, change and close one's own."""
 
 from __future__ import annotations
 
@@ -10,5 +10,7 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
-    """What this feature declares."""
-    return Feature("accounts", AccountRoutes(Accounts(kernel), cookie).table(), "The account of the user who asks.")
+    """Return what this feature declares."""
+    return Feature(
+        "accounts", AccountRoutes(Accounts(kernel), cookie).table(), "Make an account; see, change and close your own."
+    )

@@ -38,12 +38,12 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Close(msgspec.Struct, forbid_unknown_fields=True):
-    """The password, to be sure."""
+    """The password, as confirmation."""
 
     password: OwnPassword
 
 
-# What the documentation fills in: the account that its first step makes.
+# The documentation fills in the account that its first step makes.
 _NEW = Register(username="testuser", email="test@example.com", password="plum-orbit-canvas")  # noqa: S106
 _RENAMED = Change(username="testuser2")
 _CLOSING = Close(password="plum-orbit-canvas")  # noqa: S106
@@ -57,21 +57,21 @@ class AccountRoutes:
         self._cookie = cookie
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         bearer = AccessToken()
         return (
             Route(method="POST", path="/register", handler=self.register, access=Anyone(), body=Register,
-                  summary="Make an account", answers={201: UserView}, limit="register",
+                  summary="Make an account", answers={201: UserView}, limits=("register", "conflict"),
                   step=1, example=_NEW, shown={201: SOME_USER},
                   problems=("username_taken", "email_taken", "registration_closed", "overloaded")),
             Route(method="GET", path="/profile", handler=self.show, access=bearer,
                   summary="The caller's own account", answers={200: UserView}, step=3, shown={200: SOME_USER}),
             Route(method="PATCH", path="/profile", handler=self.change, access=bearer, body=Change,
-                  summary="Change username or e-mail address", answers={200: UserView}, limit="login",
-                  example=_RENAMED, shown={200: SOME_USER},
+                  summary="Change username or e-mail address", answers={200: UserView},
+                  limits=("login", "session", "change", "conflict"), example=_RENAMED, shown={200: SOME_USER},
                   problems=("username_taken", "email_taken", "invalid_credentials", "overloaded")),
             Route(method="DELETE", path="/profile", handler=self.close, access=bearer, body=Close,
-                  summary="Close the account", answers={204: None}, limit="login", example=_CLOSING,
+                  summary="Close the account", answers={204: None}, limits=("login", "session"), example=_CLOSING,
                   problems=("invalid_credentials", "overloaded")),
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ class AccountRoutes:
         if body.email is not UNSET and body.password is UNSET:
             raise InvalidInput(FieldError("password", "required", "A new e-mail address needs the password."))
         if body.password is not UNSET and body.email is UNSET:
-            # Answered 200, this would look like a way to set a new password.
+            # 200 would suggest that this sets a new password.
             raise InvalidInput(FieldError("password", "not_used", "POST /profile/password sets a new password."))
         user = await self._accounts.change(
             call.claims,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from watchword.errors import Forbidden, Unauthenticated
 from watchword.identity.audit import Client
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate
+from watchword.identity.login import Confirmed
 from watchword.identity.password_factor import PasswordFactor
 from watchword.identity.sessions.sessions import require_live
-from watchword.identity.throttle import register_takes
+from watchword.identity.throttle import takes_of
 from watchword.identity.users import User
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims
 
 
 class Accounts:
-    """One's own account."""
+    """The caller's account."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._open = kernel.settings.registration == "open"
@@ -26,19 +26,19 @@ class Accounts:
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
 
     async def register(self, *, username: str | None, email: str | None, password: str, client: Client) -> User:
-        """Make an account. Each that is made counts against the address's limit; "taken" has a limit of its own.
+        """Make an account. Each counts against the address's limit; "taken" has its own limit.
 
         Raises `Forbidden` (`registration_closed`), `TooManyAttempts`, `InvalidInput`, `Conflict`, `Overloaded`.
         """
         if not self._open:
             raise Forbidden("This service does not let people register themselves.", code="registration_closed")
-        async with self._throttle.attempt(*register_takes(client.address), client=client) as attempt:
+        async with self._throttle.attempt(*takes_of("register", client.address, None), client=client) as attempt:
             user = await self._users.create(username=username, email=email, password=password, client=client)
             attempt.counts = True
         return user
 
     async def profile(self, caller: AccessClaims) -> User:
-        """The caller. Raises `Unauthenticated` when the account is closed or disabled."""
+        """Return the caller. Raises `Unauthenticated` when the account is closed or disabled."""
         user = await self._users.find(caller.sub)
         if user is None or user.disabled_at is not None:
             raise Unauthenticated("This account was closed or disabled.", code="token_revoked")
@@ -47,13 +47,13 @@ class Accounts:
     async def change(
         self, caller: AccessClaims, *, username: str | None, email: str | None, password: str | None, client: Client
     ) -> User:
-        """Change the username or the e-mail address; the latter is a way back into the account and needs the password.
+        """Change the username or the e-mail address. The latter can recover the account and needs the password.
 
         Raises `Unauthenticated`, `InvalidInput`, `Conflict`, `TooManyAttempts`, `Overloaded`.
         """
         user = await self.profile(caller)
         if email is None and username in (None, user.username):
-            return user  # nothing to change, so nothing to write: no limit bounds how often this is asked
+            return user  # no write, because no limit bounds these requests
         if email is not None:
             user = (await self._confirm(caller, password or "", client)).user
         now = self._clock.now()
@@ -64,17 +64,17 @@ class Accounts:
         return await self._users.change_identifiers(user, username=username, email=email, client=client, check=check)
 
     async def close(self, caller: AccessClaims, *, password: str, client: Client) -> None:
-        """Delete the account and everything that hangs on it.
+        """Delete the account and all its data.
 
         Raises `Unauthenticated`, `TooManyAttempts`, `Overloaded`.
         """
-        candidate = await self._confirm(caller, password, client)
+        confirmed = await self._confirm(caller, password, client)
         now = self._clock.now()
 
         async def check(tx: Tx) -> None:
             await require_live(tx, caller, now)
 
-        await self._users.delete(candidate.user, client=client, check=check)
+        await self._users.delete(confirmed.user, client=client, check=check)
 
-    async def _confirm(self, caller: AccessClaims, password: str, client: Client) -> Candidate:
+    async def _confirm(self, caller: AccessClaims, password: str, client: Client) -> Confirmed:
         return await self._login.confirm(caller.sub, self._factor.prove(password, client.address), client=client)

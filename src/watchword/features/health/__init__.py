@@ -1,4 +1,4 @@
-"""Health: whether the process lives, and whether it can serve."""
+"""Health: whether the process lives and can serve."""
 
 from __future__ import annotations
 
@@ -9,5 +9,9 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel) -> Feature:
-    """What this feature declares."""
-    return Feature("health", HealthRoutes(Health(kernel)).table(), "For load balancers and orchestrators.")
+    """Return what this feature declares."""
+    return Feature(
+        "health",
+        HealthRoutes(Health(kernel)).table(),
+        "For load balancers and orchestrators: whether this process lives, and whether to send it requests.",
+    )

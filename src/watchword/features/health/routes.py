@@ -1,4 +1,4 @@
-"""Health over HTTP. Liveness checks nothing: a process that cannot reach its database must not be restarted for it."""
+"""Health over HTTP. Liveness checks nothing: a restart does not repair a database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HealthRoutes:
         self._health = health
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         readiness = {200: Readiness, 503: Readiness}
         parts = ("database", "writes", "migrations", "keys", "revocations")
         shown = {200: Readiness("ok", dict.fromkeys(parts, True)),

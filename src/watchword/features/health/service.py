@@ -1,4 +1,4 @@
-"""What being ready means. No HTTP."""
+"""The rules of readiness. No HTTP."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ _LONGEST_SILENCE = 5.0
 
 
 class Health:
-    """Checks what a request would need."""
+    """Checks what a request needs."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._database = kernel.database
         self._keys = kernel.keys
-        self._follower = kernel.follower
+        self._followed = kernel.revocations
         self._stopping = kernel.stopping
 
     async def checks(self) -> dict[str, bool]:
-        """Each part's name, and whether it works.
+        """Return each part's name, and whether it works.
 
-        `accepting`: this process has not been asked to stop.
-        `writes`: the last one was stored, as far as is known. `keys`: what this process signs is accepted, and its
-        master secrets are those of the database. `revocations`: this process knows what was revoked.
+        `accepting`: no one has asked the process to stop. `writes`: the last known one was stored. `keys`: our
+        signatures are accepted, and the database's master secret is ours. `revocations`: this process knows them.
         """
         answers = await self._database_answers()  # where it does not, each further question would wait as long
         return {
@@ -33,7 +32,7 @@ class Health:
             "writes": answers and await self._database.writable(),
             "migrations": answers and await self._is_migrated(),
             "keys": self._keys.usable,
-            "revocations": self._follower.silence <= _LONGEST_SILENCE,
+            "revocations": self._followed.silence <= _LONGEST_SILENCE,
         }
 
     async def _database_answers(self) -> bool:

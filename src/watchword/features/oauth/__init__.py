@@ -1,4 +1,4 @@
-"""The OAuth door: tokens, introspection, revocation, the key set, and the documents that describe them."""
+"""The OAuth door: tokens, introspection, revocation, key set and metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ABOUT = "The same in the words of OAuth 2.0: for libraries and for machines."
 
 
 def feature(kernel: Kernel) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     endpoint = TokenEndpoint(kernel)
     tokens = TokenRoutes(endpoint).table()
     inspection = InspectionRoutes(TokenInspection(kernel)).table()

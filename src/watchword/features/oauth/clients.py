@@ -1,34 +1,34 @@
-"""Who calls an OAuth endpoint: the first-party client, which is public and has no secret, or a guard by its key."""
+"""Callers of OAuth endpoints: the first-party client, which is public, or a guard by its key."""
 
 from __future__ import annotations
 
-from base64 import b64decode
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
+from watchword.authorization import likely_token, read_basic
 from watchword.errors import Refused
 from watchword.identity.issuing import FIRST_PARTY
 
 
 class Credentials(NamedTuple):
-    """What a caller shows: a guard key, a client's name, both or neither."""
+    """What a caller sends: a guard key, a client's name, both or neither."""
 
     guard_key: str | None
     client_id: str | None
 
 
 def read_credentials(authorization: str | None, client_id: str | None, client_secret: str | None) -> Credentials:
-    """`Authorization: Bearer <key>`, `Basic <name>:<key>`, or `client_id` and `client_secret` in the form.
+    """Read `Authorization: Bearer <key>`, `Basic <name>:<key>`, or the form's `client_id` and `client_secret`.
 
-    Raises `Refused` (`invalid_client`, `invalid_request` for two ways at once).
+    Raises `Refused` (`invalid_client`, `authorization_malformed`, `invalid_request` for two ways at once).
     """
     if authorization is None:
         return Credentials(client_secret, client_id)
     if client_secret is not None:
         raise Refused("There are two credentials in this request.", code="invalid_request")
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return Credentials(value, client_id)
+    guard_key = likely_token(authorization)
+    if guard_key is not None:
+        return Credentials(guard_key, client_id)
     name, secret = _basic(authorization)
     if name and client_id not in (None, name):
         raise Refused("The client is called by two names.", code="invalid_client")
@@ -36,9 +36,9 @@ def read_credentials(authorization: str | None, client_id: str | None, client_se
 
 
 def check_client(authorization: str | None, client_id: str | None, client_secret: str | None) -> None:
-    """The only client there is yet is the first-party one, which is public and has no secret.
+    """Check that the client is the first-party one, which is public and has no secret.
 
-    An empty name and password in `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
+    An empty `Authorization: Basic` (`Og==`), which Swagger and FastAPI's form send, is no client.
     Raises `Refused` (`invalid_client`, `invalid_request`).
     """
     named = {FIRST_PARTY} if client_id is None else {client_id}
@@ -53,14 +53,9 @@ def check_client(authorization: str | None, client_id: str | None, client_secret
 
 
 def _basic(authorization: str) -> tuple[str, str]:
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
+    found = read_basic(authorization)
+    if found is None:
         raise Refused("This endpoint knows no such Authorization scheme.", code="invalid_client")
-    try:
-        name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
-    except ValueError:
-        raise Refused("The Authorization header cannot be read.", code="invalid_client") from None
-    if not colon:
-        raise Refused("The Authorization header cannot be read.", code="invalid_client")
+    name, secret = found
     # RFC 6749 section 2.3.1: both are form-encoded before they are put together.
     return unquote_plus(name), unquote_plus(secret)

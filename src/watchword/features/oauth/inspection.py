@@ -14,7 +14,7 @@ from watchword.tokens.claims import AccessClaims
 
 
 class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 7662 section 2.2. Of a token that is not active nothing else is said."""
+    """RFC 7662 section 2.2. An inactive token has no other fields."""
 
     active: bool
     scope: str | None = None
@@ -45,9 +45,9 @@ class TokenInspection:
         self._issuer = kernel.settings.public_url
 
     async def admit(self, credentials: Credentials, *, public: bool) -> None:
-        """Let a guard in by its key; the public client too, where showing the token is proof enough.
+        """Admit a guard by its key, and the public client where the token is proof enough (RFC 7009 section 2.1).
 
-        RFC 7009 section 2.1. Raises `Unauthenticated` (`invalid_client`).
+        Raises `Unauthenticated` (`invalid_client`).
         """
         if credentials.guard_key is not None:
             if await self._guard_keys.find(credentials.guard_key) is not None:
@@ -57,7 +57,7 @@ class TokenInspection:
             raise Unauthenticated("This endpoint needs a guard key.", code="invalid_client")
 
     async def introspect(self, token: str) -> Introspection:
-        """What a token is worth now: its times, its revocation, its session and its user, as the database has them."""
+        """Return a token's state now: its times, revocation, session and user, from the database."""
         if opaque.is_refresh(token):
             return await self._introspect_refresh(token)
         try:
@@ -88,9 +88,9 @@ class TokenInspection:
         )
 
     async def revoke(self, token: str, *, client: Client) -> None:
-        """End the session of a refresh or access token; for anything else do nothing, and say nothing of it.
+        """End the session of a refresh or access token; silently ignore anything else.
 
-        Raises `StorageUnavailable`: what could not be stored is never reported as done.
+        Raises `StorageUnavailable`: a revocation that was not stored is never reported as done.
         """
         if opaque.is_refresh(token):
             await self._sessions.log_out(claims=None, presented=token, client=client)

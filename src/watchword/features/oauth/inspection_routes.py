@@ -16,7 +16,7 @@ from watchword.web.views import SOME_ACCESS_TOKEN, SOME_USER
 
 
 class TokenToInspect(msgspec.Struct):
-    """RFC 7009 section 2.1 and RFC 7662 section 2.1. The hint is not needed: tokens tell their kind themselves."""
+    """RFC 7009 section 2.1 and RFC 7662 section 2.1. The hint is ignored: tokens name their kind."""
 
     token: Annotated[str, Meta(description="An access token or a refresh token.")]
     token_type_hint: str | UnsetType = UNSET
@@ -39,7 +39,7 @@ class InspectionRoutes:
         self._inspection = inspection
 
     def table(self) -> tuple[Route, ...]:
-        """Both endpoints."""
+        """Return both endpoints."""
         return (
             Route(method="POST", path="/introspect", handler=self.introspect, access=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="What a token is worth now; needs a guard key",
@@ -57,7 +57,7 @@ class InspectionRoutes:
         return Reply(await self._inspection.introspect(form.token))
 
     async def revoke(self, call: Call) -> Reply:
-        """`POST /revoke`: 200 also for a token that is unknown or already revoked."""
+        """`POST /revoke`: 200 also for an unknown or revoked token."""
         form: TokenToInspect = call.body
         await self._admit(call, form, public=True)
         await self._inspection.revoke(form.token, client=call.client)

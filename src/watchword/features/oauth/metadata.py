@@ -1,6 +1,6 @@
-"""What others need in order to use and to verify our tokens: the key set (RFC 7517) and the metadata (RFC 8414).
+"""The key set (RFC 7517) and the metadata (RFC 8414).
 
-The documents claim what works and nothing else. `issuer` is the setting, byte for byte.
+The documents claim only what works. `issuer` is the setting, byte for byte.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import msgspec
 from watchword.features.oauth.service import TokenEndpoint
 from watchword.identity.kernel import Kernel
 from watchword.tokens.rotation import KEY_SET_MAX_AGE
+from watchword.web.conditional import unless_known
+from watchword.web.headers import public_for
 from watchword.web.route import Anyone, Call, Header, Reply, Route
+
+_PUBLIC: tuple[Header, ...] = (public_for(KEY_SET_MAX_AGE), (b"access-control-allow-origin", b"*"))
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """RFC 8414 section 2. No response types: there is no authorization endpoint. Empty lists are left out otherwise."""
+    """RFC 8414 section 2. No response types: there is no authorization endpoint. Other empty lists are omitted."""
 
     issuer: str
     token_endpoint: str
@@ -53,7 +57,7 @@ _KEY_SET = KeySetDocument(
 
 
 class MetadataRoutes:
-    """The documents. They change with the settings and the keys only, so no request makes them."""
+    """The documents. They change only with settings and keys, so no request makes them."""
 
     def __init__(self, kernel: Kernel) -> None:
         issuer = kernel.settings.public_url
@@ -73,10 +77,10 @@ class MetadataRoutes:
         self._metadata = msgspec.json.encode(metadata)
         self._keys = kernel.keys
         self._inserted = urlsplit(issuer).path
-        self._metadata_headers = _public(sha256(self._metadata).hexdigest()[:32])
+        self._metadata_tag = b'"%b"' % sha256(self._metadata).hexdigest()[:32].encode()
 
     def table(self) -> tuple[Route, ...]:
-        """Every route, under the prefix and, where the issuer has a path, in RFC 8414's inserted form at the root."""
+        """Return every route, under the prefix and, for an issuer with a path, in RFC 8414's form at the root."""
         routes = [
             Route(method="GET", path="/.well-known/jwks.json", handler=self.key_set, access=Anyone(),
                   summary="The public keys that verify access tokens", answers={200: KeySetDocument},
@@ -107,26 +111,8 @@ class MetadataRoutes:
     async def key_set(self, call: Call) -> Reply:
         """`GET /.well-known/jwks.json`."""
         ring = self._keys.ring
-        return _unless_known(call, ring.published, _public(ring.version))
+        return unless_known(call, ring.published, b'"%b"' % ring.version.encode(), _PUBLIC)
 
     async def metadata(self, call: Call) -> Reply:
         """`GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration`."""
-        return _unless_known(call, self._metadata, self._metadata_headers)
-
-
-def _public(version: str) -> tuple[Header, ...]:
-    tag = b'"%b"' % version.encode()
-    return (
-        (b"cache-control", b"public, max-age=%d" % KEY_SET_MAX_AGE),
-        (b"etag", tag),
-        (b"access-control-allow-origin", b"*"),
-    )
-
-
-def _unless_known(call: Call, document: bytes, headers: tuple[Header, ...]) -> Reply:
-    """The document, or 304 when the client has it (RFC 9110 section 13.1.2)."""
-    tag = headers[1][1]
-    shown = [value for name, value in call.scope["headers"] if name == b"if-none-match"]
-    if any(tag in value or value.strip() == b"*" for value in shown):
-        return Reply(None, 304, headers)
-    return Reply(document, 200, headers)
+        return unless_known(call, self._metadata, self._metadata_tag, _PUBLIC)

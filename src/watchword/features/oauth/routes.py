@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from watchword.errors import Refused
 from watchword.features.oauth.clients import check_client
 from watchword.features.oauth.service import PASSWORD, REFRESH, TokenEndpoint
+from watchword.web import access
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
 from watchword.web.views import SOME_ACCESS_TOKEN, SOME_REFRESH_TOKEN
 
@@ -27,7 +28,7 @@ class TokenRequest(msgspec.Struct):
 
 
 class TokenAnswer(msgspec.Struct, frozen=True):
-    """RFC 6749 section 5.1. Lifetimes are in seconds; `scope` is what was granted, whatever was asked for."""
+    """RFC 6749 section 5.1. Lifetimes are in seconds; `scope` is what was granted, not requested."""
 
     access_token: str
     token_type: str
@@ -49,12 +50,12 @@ class TokenRoutes:
         self._endpoint = endpoint
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of the endpoint."""
+        """Return the endpoint's routes."""
         example = _PASSWORD_REQUEST if PASSWORD in self._endpoint.grants else _REFRESH_REQUEST
         return (
             Route(method="POST", path="/token", handler=self.token, access=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password or a refresh token", answers={200: TokenAnswer},
-                  example=example, shown={200: _TOKENS}, limit="login",
+                  example=example, shown={200: _TOKENS}, limits=("login", "session"),
                   problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
                             "overloaded", "too_many_roles", "origin_refused")),
         )  # fmt: skip
@@ -69,7 +70,7 @@ class TokenRoutes:
         if form.grant_type == REFRESH:
             tokens = await self._endpoint.refresh(_needed(form.refresh_token, REFRESH), client=call.client)
         else:
-            # A form needs no preflight: any page could use up the log-ins of its visitors' network.
+            # A form needs no preflight: any page could use up its visitors' log-ins.
             call.check_origin()
             username, password = _needed(form.username, "username"), _needed(form.password, PASSWORD)
             tokens = await self._endpoint.password(username, password, client=call.client)
@@ -86,11 +87,9 @@ class TokenRoutes:
 
 
 def authorization(call: Call) -> str | None:
-    """The Authorization header. Raises `Refused` (`invalid_request`) for two."""
-    values = [value for name, value in call.scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise Refused("There is more than one Authorization header.", code="invalid_request")
-    return values[0].decode("latin-1") if values else None
+    """Return the Authorization header, or None. Raises `Refused` (`invalid_request`) for two."""
+    value = access.authorization(call.scope)
+    return None if value is None else value.decode("latin-1")
 
 
 def _needed(value: str | UnsetType, name: str) -> str:
@@ -100,5 +99,5 @@ def _needed(value: str | UnsetType, name: str) -> str:
 
 
 def given(value: str | UnsetType) -> str | None:
-    """A field of the form, or None."""
+    """Return a form's field, or None."""
     return None if value is UNSET else value

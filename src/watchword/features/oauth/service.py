@@ -23,9 +23,9 @@ class TokenEndpoint:
         self.grants = (PASSWORD, REFRESH) if kernel.settings.password_grant else (REFRESH,)
 
     async def password(self, username: str, password: str, *, client: Client) -> Tokens:
-        """The resource owner's password (section 4.3): for first-party clients, and for Swagger's Authorize button.
+        """Exchange a password (section 4.3), for first-party clients and Swagger's Authorize button.
 
-        Raises `Refused` (`invalid_grant`) for every cause of a failed log-in alike.
+        Raises `Refused` (`invalid_grant`) alike for every failed log-in.
         """
         try:
             logged_in = await self._login.attempt(
@@ -36,5 +36,5 @@ class TokenEndpoint:
         return logged_in.tokens
 
     async def refresh(self, presented: str, *, client: Client) -> Tokens:
-        """The next tokens of a session (section 6). Raises `Unauthenticated`, which says which way it failed."""
+        """Return a session's next tokens (section 6). Raises `Unauthenticated`, which names the failure."""
         return await self._sessions.refresh(presented, client_id=FIRST_PARTY, client=client)

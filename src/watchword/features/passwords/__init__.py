@@ -10,5 +10,7 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
-    """What this feature declares."""
-    return Feature("passwords", PasswordRoutes(Passwords(kernel), cookie).table(), "The password of the user who asks.")
+    """Return what this feature declares."""
+    return Feature(
+        "passwords", PasswordRoutes(Passwords(kernel), cookie).table(), "Log in with a password, and change your own."
+    )

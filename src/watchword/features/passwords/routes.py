@@ -44,15 +44,15 @@ class PasswordRoutes:
         self._cookie = cookie
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         return (
             Route(method="POST", path="/login", handler=self.log_in, access=Browser(), body=LogIn,
-                  summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limit="login",
+                  summary="Log in; sets the refresh cookie", answers={200: SignedIn}, limits=("login", "session"),
                   step=2, example=_LOG_IN, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
             Route(method="POST", path="/profile/password", handler=self.change, access=AccessToken(),
                   body=ChangePassword, summary="Change the password; ends all sessions, opens a new one",
-                  answers={200: SignedIn}, limit="login", example=_CHANGE, shown={200: SOME_SIGNED_IN},
+                  answers={200: SignedIn}, limits=("login", "session"), example=_CHANGE, shown={200: SOME_SIGNED_IN},
                   problems=("invalid_credentials", "overloaded", "too_many_roles")),
         )  # fmt: skip
 
@@ -79,7 +79,6 @@ class PasswordRoutes:
 
 
 def _one_of(body: LogIn) -> str:
-    """The one identifier given. Raises `InvalidInput` for none and for two."""
     if body.username is UNSET and body.email is UNSET:
         raise InvalidInput(FieldError("username", "required", "A username or an e-mail address is needed."))
     if body.username is not UNSET and body.email is not UNSET:

@@ -6,7 +6,7 @@ from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
-from watchword.identity.password_factor import PasswordFactor
+from watchword.identity.password_factor import PasswordFactor, change_password
 from watchword.tokens.claims import AccessClaims
 
 
@@ -21,21 +21,21 @@ class Passwords:
     async def log_in(self, typed: str, password: str, *, client: Client, replacing: str | None) -> LoggedIn:
         """Log in by username or e-mail address.
 
-        :param replacing: the refresh cookie that the browser still had; its session ends.
+        :param replacing: the browser's refresh cookie; its session ends.
         :raises Unauthenticated: `invalid_credentials`, the same for every cause.
         """
-        prove = self._factor.prove(password, client.address)
-        return await self._login.attempt(typed, prove, client=client, client_id=FIRST_PARTY, replacing=replacing)
+        factor = self._factor.prove(password, client.address)
+        return await self._login.attempt(typed, factor, client=client, client_id=FIRST_PARTY, replacing=replacing)
 
     async def change(self, caller: AccessClaims, *, current: str, new: str, client: Client) -> LoggedIn:
         """Change the caller's password: all sessions end, and the caller gets a new one.
 
-        Raises `Unauthenticated` (`invalid_credentials`: the current password is wrong), `InvalidInput`,
-        `TooManyAttempts`, `Overloaded`.
+        Raises `Unauthenticated` (`invalid_credentials`), `InvalidInput`, `TooManyAttempts`, `Overloaded`.
         """
-        candidate = await self._login.confirm(caller.sub, self._factor.prove(current, client.address), client=client)
+        confirmed = await self._login.confirm(caller.sub, self._factor.prove(current, client.address), client=client)
         password_hash = await self._users.hash_new_password(
-            candidate.user, new, field="new_password", address=client.address
+            confirmed.user, new, field="new_password", address=client.address
         )
-        client_id = caller.client_id
-        return await self._login.change_password(caller, candidate, password_hash, client=client, client_id=client_id)
+        return await change_password(
+            self._login, self._users, caller, confirmed, password_hash, client=client, client_id=caller.client_id
+        )

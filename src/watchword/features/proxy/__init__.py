@@ -1,4 +1,4 @@
-"""Forward authentication: reverse proxies ask here whether a request may pass."""
+"""Forward authentication: reverse proxies ask whether a request may pass."""
 
 from __future__ import annotations
 
@@ -7,5 +7,7 @@ from watchword.web.feature import Feature
 
 
 def feature() -> Feature:
-    """What this feature declares."""
-    return Feature("proxy", ProxyRoutes().table(), "For reverse proxies: nginx, Caddy, Traefik.")
+    """Return what this feature declares."""
+    return Feature(
+        "proxy", ProxyRoutes().table(), "For reverse proxies that ask about every request: nginx, Caddy, Traefik."
+    )

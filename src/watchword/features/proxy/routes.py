@@ -1,4 +1,4 @@
-"""`GET /verify` for nginx `auth_request`, Caddy `forward_auth` and Traefik. No database: the token says it all."""
+"""`GET /verify` for nginx `auth_request`, Caddy `forward_auth` and Traefik, without the database."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Final
 
 import msgspec
 
-from watchword.errors import Refused, TokenError
-from watchword.tokens.claims import AccessClaims
+from watchword.errors import Refused
+from watchword.tokens.needs import Needs
 from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Call, Header, Reply, Route
 from watchword.web.views import SOME_USER
 
+_NONE: Final[frozenset[str]] = frozenset()
 _QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """Who the request comes from; the same is in the headers, which is where a proxy looks."""
+    """The request's user. Proxies read the same from the headers."""
 
     user: str
     roles: tuple[str, ...]
@@ -28,44 +29,37 @@ class ProxyRoutes:
     """The one route that proxies ask."""
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(),
                     summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                     shown={200: Verified(SOME_USER.id, ("admin",), ())},
                     problems=("role_missing", "scope_missing", "invalid_request"),
                     query=_QUERY)  # fmt: skip
-        # A proxy may ask with the method of the request it asks about, and takes any 2xx for a yes.
+        # A proxy may use the original request's method, and takes any 2xx for a yes.
         return get, replace(get, method="*", documented=False)
 
     async def verify(self, call: Call) -> Reply:
-        """`GET /verify?role=admin&scope=read`: several are separated by spaces, and each is needed."""
+        """`GET /verify?role=admin&scope=read`: several are separated by spaces; each is needed."""
         claims = call.claims
         asked = _asked(call.scope["query_string"])
-        _require(claims, roles=asked.get("role", []), scopes=asked.get("scope", []))
+        Needs(asked.get("role", _NONE), asked.get("scope", _NONE)).check(claims)
         roles, scopes = tuple(sorted(claims.roles)), tuple(sorted(claims.scopes))
         return Reply(Verified(claims.sub, roles, scopes), 200, _headers(claims.sub, roles, scopes))
 
 
-def _asked(query: bytes) -> dict[str, list[str]]:
+def _asked(query: bytes) -> dict[str, frozenset[str]]:
     """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everyone pass."""
-    asked = {name: value.split() for name, value in decode_form(query, code="invalid_request").items()}
+    asked = {name: frozenset(value.split()) for name, value in decode_form(query, code="invalid_request").items()}
     if not asked.keys() <= _QUERY.keys():
         raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
     sent = query.count(b"&") + 1 if query else 0
-    if len(asked) < sent or not all(asked.values()):  # decode_form leaves out what has no value
+    if len(asked) < sent or not all(asked.values()):  # decode_form omits empty values
         raise Refused("A parameter has no value.", code="invalid_request")
     return asked
 
 
-def _require(claims: AccessClaims, *, roles: list[str], scopes: list[str]) -> None:
-    if not claims.scopes.issuperset(scopes):
-        raise TokenError("The token lacks a scope.", code="scope_missing")
-    if not claims.roles.issuperset(roles):
-        raise TokenError("The token lacks a role.", code="role_missing")
-
-
 def _headers(user: str, roles: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[Header, ...]:
-    """Always all three: a proxy that copies them then overwrites whatever the client had sent under these names."""
+    """Return always all three: a proxy that copies them overwrites a client's forgeries."""
     return (
         (b"x-auth-user", user.encode("ascii")),
         (b"x-auth-roles", " ".join(roles).encode("ascii")),

@@ -9,9 +9,9 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel) -> Feature:
-    """What this feature declares."""
+    """Return what this feature declares."""
     return Feature(
         "revocations",
         RevocationRoutes(Revocations(kernel)).table(),
-        "For guards: APIs that verify tokens by themselves.",
+        "For guards, which verify tokens by themselves: what has been revoked.",
     )

@@ -27,7 +27,7 @@ class RevocationRoutes:
         self._revocations = revocations
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         return (
             Route(method="GET", path="/revocations", handler=self.follow, access=Anyone(),
                   summary="What has been revoked since a cursor; waits up to 10 seconds for more",

@@ -10,7 +10,7 @@ from watchword.settings import is_loopback
 
 
 class Revocations:
-    """The feed, for those who may read it."""
+    """The feed, for permitted readers."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._feed = kernel.feed
@@ -20,10 +20,9 @@ class Revocations:
     async def page(
         self, *, after: str | None, known_keys: str | None, wait: bool, secret: str | None, client: Client
     ) -> FeedPage:
-        """What came after a cursor.
+        """Return what came after a cursor.
 
-        :param secret: the guard key. Not needed while everything is on one machine: the public URL is loopback's
-            and so is the client.
+        :param secret: the guard key, not needed when both the public URL and the client are loopback's.
         :raises Unauthenticated: `guard_key_needed`, `guard_key_invalid`.
         :raises InvalidInput: a cursor that no answer gave.
         """

@@ -10,5 +10,9 @@ from watchword.web.feature import Feature
 
 
 def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
-    """What this feature declares."""
-    return Feature("sessions", SessionRoutes(OwnSessions(kernel), cookie).table(), "What follows a log-in.")
+    """Return what this feature declares."""
+    return Feature(
+        "sessions",
+        SessionRoutes(OwnSessions(kernel), cookie).table(),
+        "What follows a log-in: refresh its tokens, list your sessions, end them.",
+    )

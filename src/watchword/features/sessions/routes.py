@@ -19,7 +19,7 @@ _ID_LENGTH = 36
 
 
 class Refreshed(msgspec.Struct, frozen=True):
-    """The next access token; the next refresh token is in the cookie. `expires_in` is in seconds."""
+    """The next access token; the refresh token is in the cookie. `expires_in` is in seconds."""
 
     access_token: str
     token_type: str
@@ -65,7 +65,7 @@ class SessionRoutes:
         self._cookie = cookie
 
     def table(self) -> tuple[Route, ...]:
-        """Every route of this feature."""
+        """Return this feature's routes."""
         bearer = AccessToken()
         return (
             Route(method="POST", path="/refresh", handler=self.refresh, access=Browser(),
@@ -120,7 +120,6 @@ class SessionRoutes:
 
 
 def _cursor(call: Call) -> str:
-    """The page's cursor: an id, or empty for the first page. Raises `InvalidInput`."""
     cursor = decode_form(call.scope["query_string"], code="invalid_request").get("cursor", "")
     if cursor and not _is_id(cursor):
         raise InvalidInput(FieldError("cursor", "cursor", "This is not a cursor that an earlier page gave."))
@@ -128,7 +127,7 @@ def _cursor(call: Call) -> str:
 
 
 def _is_id(text: str) -> bool:
-    """Whether the text has the form of an id; nothing else reaches the database."""
+    """Return whether text has the form of an id; nothing else reaches the database."""
     return len(text) == _ID_LENGTH and set(text) <= set("0123456789abcdef-")
 
 

@@ -1,4 +1,4 @@
-"""The rules of one's own sessions, beyond those of the kernel. No HTTP."""
+"""The rules of the caller's own sessions. No HTTP."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class OwnSessions:
         return await self._sessions.refresh(presented, client_id=FIRST_PARTY, client=client)
 
     async def log_out(self, *, bearer: str | None, presented: str | None, client: Client) -> None:
-        """End the session of the access token (which may have expired), of the cookie, or both when they differ.
+        """End the session of the access token (even if expired), of the cookie, or both.
 
-        Raises `TokenError` for an access token that is not genuine, unless a cookie says whom to log out.
+        Raises `TokenError` for an access token that is not genuine, unless there is a cookie.
         """
         claims = self._genuine(bearer, needed=presented is None)
         await self._sessions.log_out(claims=claims, presented=presented, client=client)
@@ -44,7 +44,7 @@ class OwnSessions:
             return None
 
     async def page(self, caller: AccessClaims, *, after: str) -> list[SessionView]:
-        """A page of the caller's live sessions."""
+        """Return a page of the caller's live sessions."""
         return await self._sessions.page(caller.sub, after=after, limit=PAGE)
 
     async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
@@ -52,5 +52,5 @@ class OwnSessions:
         await self._sessions.end(caller, session_id, client=client)
 
     async def end_others(self, caller: AccessClaims, *, client: Client) -> None:
-        """End all of the caller's sessions but this one."""
+        """End the caller's other sessions."""
         await self._sessions.end_others(caller, client=client)

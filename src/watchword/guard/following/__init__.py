@@ -1,1 +1,17 @@
-"""How a guard follows its service: keys and revocations, fetched in the background and kept in memory."""
+"""Follows the service: fetches keys and revocations in the background.
+
+    follow       makes a follower of the options
+    follower     decides when to fetch, and whether requests may go on
+    awake        notices that this process was suspended
+    workers      the threads of this process
+    worker       one thread
+    waiting      lets requests wait
+    key_source   finds the keys
+    feed         reads the revocations
+    exchange     a fetch and its answer
+    http_client  does a fetch
+    addresses    the addresses that may be asked
+    events       reports to the log and `on_event`
+
+`key_source`, `feed` and `awake` know no thread and no socket.
+"""

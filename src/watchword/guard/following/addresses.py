@@ -1,7 +1,7 @@
-"""Which addresses a guard may ask, and which of those that it is told of it believes.
+"""Limits the addresses that a guard may ask.
 
-Everything starts from two strings that the operator wrote: the issuer and, where the service is reached under another
-address, `url`. What a document names may lie at the origin of one of these and nowhere else (checklist B12).
+The operator wrote the issuer and perhaps `url`. An address in a document must have the origin of one of them
+(docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from urllib.parse import SplitResult, quote, urlsplit
 from watchword.guard.following.exchange import FetchFault
 
 _WELL_KNOWN = "/.well-known/oauth-authorization-server"
-# Printable ASCII without what RFC 3986 leaves out; so nothing in an address can end a header line.
+# The characters of RFC 3986: no address can end a header line.
 _ADDRESS = re.compile(r"[!#-;=?-\[\]_a-z~]{1,2048}")
 _PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port: whom a connection talks to."""
+    """Names scheme, host and port of a connection."""
 
     scheme: str
     host: str
@@ -29,11 +29,11 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """Where a service is.
+    """Says where a service is.
 
     :param issuer: its name, byte for byte as in `iss`.
-    :param url: where it is reached, without a slash at the end.
-    :param plain_http: whether that may be plain http beyond this machine.
+    :param url: where to reach it, without a slash at the end.
+    :param plain_http: as in `Guard`.
     """
 
     issuer: str
@@ -42,22 +42,23 @@ class ServiceAddress:
 
     @classmethod
     def checked(cls, issuer: str, url: str | None = None, *, plain_http: bool = False) -> ServiceAddress:
-        """Take the operator's two strings. :raises ValueError: says which one is not usable, and why."""
+        """Check the operator's strings. :raises ValueError: one is not usable."""
         _check_configured("issuer", issuer)
         if url is not None:
             _check_configured("url", url, plain_http=plain_http)
         return cls(issuer, (issuer if url is None else url).rstrip("/"), plain_http)
 
     def metadata_urls(self) -> tuple[str, ...]:
-        """Where the metadata may be: appended, as the service serves it under its own path; RFC 8414's form next."""
+        """Return the metadata's addresses: under the service's path, then as in RFC 8414."""
         parts = urlsplit(self.url)
         appended = self.url + _WELL_KNOWN
         return (appended, f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}") if parts.path else (appended,)
 
     def feed_url(self, cursor: str | None, *, keys: str, wait: bool) -> str:
-        """The revocation feed, from the beginning or after a cursor, where it may wait for news or is asked not to.
+        """Return the address of the revocation feed, from the beginning or after a cursor.
 
-        :param keys: the version of the key set that was heard of last; another one is told at once.
+        :param keys: the known version of the key set; a change is answered at once.
+        :param wait: whether the feed may wait for news.
         """
         if cursor is None:
             return f"{self.url}/revocations"
@@ -65,9 +66,7 @@ class ServiceAddress:
         return f"{self.url}/revocations?after={quote(cursor, safe='')}{known}{'' if wait else '&wait=0'}"
 
     def key_set_url(self, claimed: object) -> str:
-        """The address to fetch the key set from, when the metadata names `claimed`.
-
-        Where the service is reached under another address than its own name, the name at the start is exchanged.
+        """Return where to fetch the key set, when the metadata names `claimed`. `url` replaces the issuer in it.
 
         :raises FetchFault: not an address, or not one of this service.
         """
@@ -83,13 +82,13 @@ class ServiceAddress:
 
 
 def origin_of(url: str) -> Origin:
-    """The origin of an address that has been checked."""
+    """Return the origin of a checked address."""
     parts = urlsplit(url)
     return Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name says that it is this machine: `localhost`, `127.…`, `::1`."""
+    """Return whether a host is this machine: `localhost`, `127.…`, `::1`."""
     if host == "localhost" or host.endswith(".localhost") or host == "::1":
         return True
     numbers = host.split(".")
@@ -112,7 +111,6 @@ _PLAIN_HINT = {
 
 
 def _fault(url: str, *, plain_http: bool = False) -> str | None:
-    """What is wrong with an address, or None."""
     if not _ADDRESS.fullmatch(url):
         return "has characters that no address has"
     try:

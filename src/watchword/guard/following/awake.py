@@ -1,9 +1,7 @@
-"""Whether this process ran all along, or was suspended, stopped or frozen for so long that the list may be old.
+"""Notices that this process was suspended so long that the list may be old.
 
-A process does not notice a pause by itself: its threads go on where they were, and an answer that has been lying in a
-socket for an hour looks new. So only an attempt to hear news that began and ended without a pause counts, and until
-`max_stale` seconds after it requests go on without asking. Two clocks are looked at: one that goes on while the machine
-sleeps, and the wall clock, which requests read anyway.
+After a pause an old answer in a socket looks new. So only an attempt without a pause counts, for `max_stale` seconds.
+Two clocks detect a pause: one that goes on while the machine sleeps, and the wall clock.
 """
 
 from __future__ import annotations
@@ -15,20 +13,20 @@ from typing import Final, NamedTuple
 from watchword.guard.following.waiting import WAIT, Pending
 
 LONGEST_ATTEMPT: Final = 15.0
-"""Seconds. No attempt to hear news takes as long; one that did was interrupted by a pause."""
+"""Seconds. A longer attempt was interrupted by a pause."""
 
 
 class Moment(NamedTuple):
-    """A time by both clocks."""
+    """Holds one time by both clocks."""
 
     elapsed: float
     wall: float
 
 
 class Awake:
-    """Until when a process counts as awake. Threads may share it.
+    """Keeps until when the process counts as awake. Threads may share it.
 
-    :param max_stale: seconds for which one attempt counts.
+    :param max_stale: seconds for which an attempt counts.
     """
 
     def __init__(self, max_stale: float, *, now: Callable[[], float], wall: Callable[[], float]) -> None:
@@ -40,7 +38,7 @@ class Awake:
         self.found_this_process()
 
     def found_this_process(self) -> None:
-        """In a forked child: another thread may have held the lock, and those who waited are not here."""
+        """Start anew in a forked child, where the lock may be taken for ever."""
         self._lock = threading.Lock()
         self._news = Pending()
 
@@ -49,19 +47,19 @@ class Awake:
         return Moment(self._now(), self._wall())
 
     def asleep(self) -> bool:
-        """Whether the last attempt is too long ago."""
+        """Return whether the last attempt is too long ago."""
         now = self.moment()
         return now.elapsed >= self.until.elapsed or now.wall >= self.until.wall
 
     @property
     def asked(self) -> bool:
-        """Whether a request is waiting for news: then an attempt is to end at once, even without any."""
+        """Return whether a request waits: an attempt must end at once, even without news."""
         return self._asked_at is not None
 
     def want(self, *, give_up: bool) -> tuple[bool, Pending | None]:
-        """What to wait for: only an attempt that begins from now on counts. And whether nothing was waited for before.
+        """Return whether this request is the first to wait, and what for: a later attempt.
 
-        :param give_up: whether to go on, as if there had been an attempt, when one has been waited for long enough.
+        :param give_up: whether to go on without news after `WAIT` seconds.
         """
         with self._lock:
             if not self.asleep():
@@ -75,8 +73,8 @@ class Awake:
             self._go_on()
         return False, None
 
-    def heard(self, began: Moment) -> None:
-        """An attempt has ended, with news or in vain: it counts if there was no pause in it or since it began."""
+    def attempt_ended(self, began: Moment) -> None:
+        """Count an attempt, also a failed one, if it had no pause and began after a request waited."""
         with self._lock:
             now = self.moment()
             paused = now.elapsed - began.elapsed > LONGEST_ATTEMPT or now.wall - began.wall > LONGEST_ATTEMPT

@@ -1,4 +1,4 @@
-"""Telling the operator what happens to a guard: the log `watchword.guard`, and a hook for metrics."""
+"""Reports a guard's events to the log `watchword.guard` and to a hook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OnEvent = Callable[[str, Fields], None]
 
     ready           keys: int, revocations: int
     keys_changed    kids: list of str
-    keys_failed     service: str (its address), reason: str, failures: int (in a row), keys: int (at hand)
+    keys_failed     service: str (its address), reason: str, failures: int (in a row), keys: int (known)
     feed_failed     service: str, reason: str (the first of a row of failures)
     feed_stale      age: float seconds, stale: "open" or "closed"
     feed_recovered  age: float seconds
@@ -31,13 +31,13 @@ _WARNINGS = {
 
 
 class Events:
-    """Logs and hands on."""
+    """Logs an event and passes it to the hook."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Something happened. Whatever an application's log or hook does with it, its caller goes on."""
+        """Report an event. A failing log or hook does not stop the caller."""
         with suppress(Exception):
             _log(name, fields)
         if self._on_event is None:
@@ -48,7 +48,7 @@ class Events:
             self.defect(error, f"on_event failed for {name}")
 
     def defect(self, error: Exception, message: str = "The guard's follower met a defect.") -> None:
-        """Something happened that must not: the log has it in full."""
+        """Log an error that must not happen, with its traceback."""
         import logging
 
         with suppress(Exception):
@@ -56,7 +56,7 @@ class Events:
 
 
 def _log(name: str, fields: dict[str, Any]) -> None:
-    import logging  # costs more at import than the rest of the guard's own code
+    import logging  # slow to import
 
     log = logging.getLogger("watchword.guard")
     if name not in _WARNINGS:
@@ -64,7 +64,7 @@ def _log(name: str, fields: dict[str, Any]) -> None:
         return
     does = "refused" if fields.get("stale") == "closed" else "accepted until their tokens expire"
     then = "the last good one stays" if fields.get("keys") else "until it can, requests are answered 503"
-    # A failure that lasts is told of less and less often: the 1st, 2nd, 4th, 8th … of a row.
+    # Of a row of failures the 1st, 2nd, 4th, 8th … are logged.
     failures = fields.get("failures", 1)
     level = logging.DEBUG if failures & (failures - 1) else logging.WARNING
     log.log(level, _WARNINGS[name], {**fields, "does": does, "then": then})

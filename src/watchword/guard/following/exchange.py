@@ -1,4 +1,4 @@
-"""What the rules of the guard ask for and what they are given: requests and answers as plain values, no sockets."""
+"""Describes a fetch and its answer as plain values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import NamedTuple
 KEYS_LIMIT = 64 * 1024
 KEYS_SECONDS = 3.0
 FEED_LIMIT = 8 * 1024 * 1024
-FEED_SECONDS = 12.0  # the service waits up to 10 s before it answers
+FEED_SECONDS = 12.0  # the service waits up to 10 s
 
 
 class Fetch(NamedTuple):
-    """One GET to do. Redirects are never followed.
+    """Describes one GET. Redirects are never followed.
 
-    :param limit: the most bytes that the body may have.
-    :param seconds: how long everything may take together, from resolving the name to the last byte.
-    :param headers: request headers beside the usual ones.
+    :param limit: the most bytes of the body.
+    :param seconds: the time from the name's look-up to the last byte.
     """
 
     url: str
@@ -26,7 +25,7 @@ class Fetch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: status, headers by lower-case name, body, and the monotonic time at which the head was there."""
+    """Holds an answer: headers by lower-case name, and the monotonic time when they arrived."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,9 +34,9 @@ class Answer(NamedTuple):
 
 
 class FetchFault(Exception):
-    """A fetch that gave nothing usable. Its text is for the log; it never reaches a caller of the guard.
+    """Says that a fetch gave nothing usable. The text is for the log only.
 
-    :param retry_after: seconds that the service asked us to wait, if it did.
+    :param retry_after: seconds that the service asked to wait.
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
@@ -45,15 +44,12 @@ class FetchFault(Exception):
         self.retry_after = retry_after
 
 
-class Aborted(FetchFault):
-    """The fetch was given up because the guard is being stopped: nothing is known about the service."""
+class Aborted(Exception):
+    """Says that a fetch was given up."""
 
 
 def check_ok(answer: Answer) -> None:
-    """Accept a plain 200 only.
-
-    :raises FetchFault: any other status; a redirect is one, since anyone who can redirect us could give us keys.
-    """
+    """Accept only 200. :raises FetchFault: otherwise. Anyone who can redirect us could give us keys."""
     status = answer.status
     if status == _OK:
         return
@@ -68,7 +64,7 @@ _MAX_RETRY_AFTER = 5
 
 
 def _seconds(text: str | None) -> float | None:
-    # Five seconds at most, whatever is asked: revocations must not be late because of an answer from long ago.
+    # Five seconds at most: revocations must not be late.
     if text is None or not text.isascii() or not text.isdigit():
         return None
     return float(min(int(text[:9]), _MAX_RETRY_AFTER))

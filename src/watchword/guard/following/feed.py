@@ -1,15 +1,13 @@
-"""Following the list of what has been revoked. Pure: it says what to fetch and digests what came.
+"""Reads the list of revocations. Pure: it does no I/O.
 
-The rules, in the order in which they decide about a page:
+The rules for a page, in order:
 
-* `reset` with a feed that is not ours: a new list is drafted, and replaces ours when it is complete.
-* `reset` with our own feed: its entries are added to our list. Nothing of ours is dropped, because an entry is only
-  as old as the tokens it refuses, and because a replica that lags behind must not undo a revocation.
-* no `reset`: it continues our list or the draft; if it does not, we ask for the whole list.
+* `reset` with another feed: a new list is drafted, and replaces ours when complete.
+* `reset` with our feed: entries are only added, so that a replica that lags undoes no revocation.
+* no `reset`: the page continues our list or the draft; otherwise the whole list is fetched.
 * Entries of keys outlive every list.
 
-How old the list is follows from `as_of`, the time at which the service read its database: an answer that comes
-promptly from a replica that is cut off is not fresh.
+Age counts from `as_of`, when the service read its database: a replica may be cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from watchword.guard.following.exchange import FEED_LIMIT, FEED_SECONDS, Answer,
 from watchword.tokens.revocations import NEVER, RevocationSet
 
 CHUNK: Final = 200
-"""Entries between two pauses: about a fifth of a millisecond, so that requests are not held up by a long list."""
+"""Entries between two pauses, so that a long list does not delay requests."""
 APART: Final = 0.25
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 1.5
@@ -40,7 +38,7 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class FeedEntry(msgspec.Struct, gc=False):
-    """One thing to refuse. `expires_at` in seconds since 1970; None: never forgotten."""
+    """Names a session, user or key to refuse. `expires_at`: seconds since 1970; None: never forgotten."""
 
     kind: str
     subject: _Text
@@ -49,7 +47,7 @@ class FeedEntry(msgspec.Struct, gc=False):
 
 
 class Page(msgspec.Struct):
-    """One answer of the feed."""
+    """Describes one answer of the feed."""
 
     feed_id: _Text
     cursor: str
@@ -61,7 +59,7 @@ class Page(msgspec.Struct):
 
 
 class FeedState(NamedTuple):
-    """A list and how far it goes: one object, so that a copy of the reference has both of the same moment."""
+    """Holds a list and its cursor, exchanged together."""
 
     feed_id: str
     cursor: str | None
@@ -69,7 +67,7 @@ class FeedState(NamedTuple):
 
 
 class PageNews(NamedTuple):
-    """What follows from a page: whether there is more to read at once, and whether the key set has changed."""
+    """Says whether more follows at once, and whether the key set has changed."""
 
     more: bool
     keys_changed: bool
@@ -79,20 +77,20 @@ _decode = msgspec.json.Decoder(Page).decode
 
 
 class FeedReader:
-    """The list at hand, and what to ask for next. Times are monotonic seconds.
+    """Keeps the list in force, and says what to fetch. Times are monotonic seconds.
 
-    :param guard_key: shown to the service as a bearer token; needed beyond loopback.
+    :param guard_key: a bearer token for the service; needed beyond loopback.
     """
 
     def __init__(self, service: ServiceAddress, guard_key: str | None = None) -> None:
         self._service = service
         self._with_key = guard_key is not None
-        shown = () if guard_key is None else (("authorization", f"Bearer {guard_key}"),)
-        self._headers = (("accept", "application/json"), ("cache-control", "no-cache"), *shown)
-        self.held = FeedState("", None, RevocationSet())
+        key = () if guard_key is None else (("authorization", f"Bearer {guard_key}"),)
+        self._headers = (("accept", "application/json"), ("cache-control", "no-cache"), *key)
+        self.in_force = FeedState("", None, RevocationSet())
         self._draft: FeedState | None = None
         self._revoked_keys: set[str] = set()
-        self._fresh_at: float | None = None  # the monotonic time that corresponds to the newest as_of
+        self._fresh_at: float | None = None  # the newest as_of, as monotonic time
         self._as_of: int | None = None
         self._keys_version = ""
         self._new_keys_revoked = False
@@ -100,28 +98,27 @@ class FeedReader:
         self.failures = 0
 
     def fetch(self, *, at_once: bool = False) -> Fetch:
-        """What to ask for now, and whether the answer is to come at once, even if there is no news.
+        """Return what to fetch.
 
-        After a failure without the wait for news: whether there are any is what has to be known first, since until
-        then the list at hand keeps growing older.
+        :param at_once: whether the service must not wait for news. After a failure it never does.
         """
-        cursor = (self._draft or self.held).cursor
+        cursor = (self._draft or self.in_force).cursor
         url = self._service.feed_url(cursor, keys=self._keys_version, wait=not (self.failures or at_once))
         return Fetch(url, FEED_LIMIT, FEED_SECONDS, self._headers)
 
     def age(self, now: float) -> float | None:
-        """Seconds since the service read its database for the list at hand; None before the first complete list."""
+        """Return the list's age in seconds; None before the first complete one."""
         return None if self._fresh_at is None else max(now - self._fresh_at, 0.0)
 
     def fresh_until(self, max_stale: float) -> float:
-        """The moment from which the list is too old."""
+        """Return when the list becomes too old."""
         return float("-inf") if self._fresh_at is None else self._fresh_at + max_stale
 
     def digest(self, answer: Answer, *, wall: int) -> Generator[None, None, PageNews]:
-        """Take a page in and say what it means. Yields between chunks of entries, so that others can work.
+        """Add a page and return what it means. Yields between chunks of entries.
 
-        :param wall: seconds since 1970, used for a service that sends no Date.
-        :raises FetchFault: not a page, or not one that continues what is at hand. What is at hand stays.
+        :param wall: seconds since 1970, for a service that sends no Date.
+        :raises FetchFault: no page, or not the next one. The list in force stays.
         """
         self._check(answer)
         page = read_page(answer.body)
@@ -131,59 +128,53 @@ class FeedReader:
             self._add(target.revocations, page.entries[start : start + CHUNK])
             yield
         if not page.more and target is self._draft:
-            yield from _keep(self.held.revocations, target.revocations)
+            yield from _keep(self.in_force.revocations, target.revocations)
         return self._commit(target._replace(cursor=page.cursor), page, answer, wall)
 
     def pause(self, now: float, *, asked_at: float, more: bool) -> float:
-        """Seconds to wait after a page. A service that has no room for waiting polls answers at once: not that fast."""
+        """Return the seconds to wait after a page: an overloaded service answers at once."""
         return 0.0 if more else max(asked_at + APART - now, 0.0)
 
     def failed(self, fault: FetchFault, *, jitter: float) -> float:
-        """A fetch gave nothing; seconds to wait before the next.
-
-        1.5 s at most: a service that is back after a minute is to be caught up with within two seconds.
-        """
+        """Count a failed fetch, and return the seconds to wait: news must arrive within 2 s of a recovery."""
         self.failures += 1
         if fault.retry_after is not None:
             return fault.retry_after * (0.5 + 0.5 * jitter)
         return float(min(_FIRST_PAUSE * 2 ** min(self.failures - 1, 10), _LONGEST_PAUSE)) * (0.5 + 0.5 * jitter)
 
     def sweep(self, wall: int) -> None:
-        """Forget entries whose tokens have all expired: copies the list, so not at every poll.
+        """Forget the entries that no live token needs. It copies the list, so not at every poll.
 
-        By the clock that is behind. What is forgotten is never sent again: were our clock an hour ahead for a while,
-        live entries would be lost for good.
+        The clock that is behind decides: an entry that a fast clock dropped would never come again.
         """
         if self._as_of is not None:
-            self.held.revocations.sweep(min(wall, self._as_of))
+            self.in_force.revocations.sweep(min(wall, self._as_of))
 
     def drop_draft(self) -> None:
-        """Forget a list that is half read: after a fork no one reads it to the end."""
+        """Forget a half-read list, after a fork."""
         self._draft = None
 
     def _check(self, answer: Answer) -> None:
-        cursor = (self._draft or self.held).cursor
+        cursor = (self._draft or self.in_force).cursor
         if answer.status in _NOT_TAKEN and cursor is not None:
             self._start_over()
             raise FetchFault(f"status {answer.status}: our cursor is not taken; the whole list is asked for")
         if answer.status in _NO_KEY:
-            shown = "was not accepted: it was revoked, or it is another service's" if self._with_key else "is missing"
-            raise FetchFault(f"status {answer.status}: the guard key {shown}; make one with `watchword guards create`")
+            fault = "was not accepted: it was revoked, or it is another service's" if self._with_key else "is missing"
+            raise FetchFault(f"status {answer.status}: the guard key {fault}; make one with `watchword guards create`")
         check_ok(answer)
 
     def _start_over(self) -> None:
-        """Ask for the whole list. Ours stays in force meanwhile."""
         self._draft = None
-        self.held = self.held._replace(cursor=None)
+        self.in_force = self.in_force._replace(cursor=None)
 
     def _target(self, page: Page) -> FeedState:
-        """Which list the page belongs to."""
-        if page.reset and page.feed_id == self.held.feed_id:
+        if page.reset and page.feed_id == self.in_force.feed_id:
             self._draft = None
-            return self.held
+            return self.in_force
         if page.reset and (self._draft is None or self._draft.feed_id != page.feed_id):
             self._draft = FeedState(page.feed_id, None, self._new_list())
-        current = self._draft or self.held
+        current = self._draft or self.in_force
         if not page.reset and not _continues(current, page):
             self._start_over()
             raise FetchFault("a page that does not continue the list")
@@ -206,26 +197,25 @@ class FeedReader:
             elif kind == "key":
                 self._new_keys_revoked = self._new_keys_revoked or subject not in self._revoked_keys
                 self._revoked_keys.add(subject)
-                # At once and in the list that is in force, also while another one is being drafted.
-                self.held.revocations.add("key", subject, 0, NEVER)
+                # At once, also while another list is drafted.
+                self.in_force.revocations.add("key", subject, 0, NEVER)
                 revocations.add("key", subject, 0, NEVER)
-            # A kind that a later version of the service knows is passed over: refusing the page would lose the rest.
+            # Skip an unknown kind of a later version: refusing the page would lose the rest.
 
     def _commit(self, reached: FeedState, page: Page, answer: Answer, wall: int) -> PageNews:
         self.failures = 0
-        # The first version that is heard of is that of the keys that are being fetched anyway.
+        # The first version is that of the keys being fetched.
         version_changed = page.keys != "" and self._keys_version not in {"", page.keys}
         self._keys_version = page.keys or self._keys_version
         news = PageNews(page.more, self.complete and (version_changed or self._new_keys_revoked))
         if page.more:
             if self._draft is None:
-                self.held = reached
+                self.in_force = reached
             else:
                 self._draft = reached
             return news
-        self.held, self._draft, self.complete = reached, None, True
-        # The lag is measured on the service's own clock, so ours may differ from it by hours. A list never gets
-        # younger by an older answer, and never older: whatever is in it stays in it.
+        self.in_force, self._draft, self.complete = reached, None, True
+        # The lag by the service's clock, since ours may differ. An older answer changes no age.
         self._as_of = page.as_of if self._as_of is None else max(self._as_of, page.as_of)
         lag = max(server_time(answer, wall) - page.as_of, 0)
         fresh_at = answer.arrived - lag
@@ -234,8 +224,9 @@ class FeedReader:
 
 
 def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]:
-    """Go on refusing what the former list refused. Another database may never have heard of it, as one from a backup;
-    but ids never come back, and users who do have far higher versions then, so no one is refused wrongly.
+    """Go on refusing what the former list refused: a restored database may not know it.
+
+    No one is refused wrongly: ids are never reused, and versions are far higher after a restore.
     """
     entries = old.passing()
     while chunk := list(islice(entries, CHUNK)):
@@ -244,7 +235,7 @@ def _keep(old: RevocationSet, new: RevocationSet) -> Generator[None, None, None]
 
 
 def read_page(body: bytes) -> Page:
-    """Read a page. :raises FetchFault: not of the right shape, or with values that no page has."""
+    """Read a page. :raises FetchFault: it has another shape, or impossible values."""
     try:
         page = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -256,8 +247,8 @@ def read_page(body: bytes) -> Page:
 
 
 def server_time(answer: Answer, wall: int) -> int:
-    """The time at which the answer was made, by the clock of the one who made it: its Date header."""
-    from email.utils import parsedate_to_datetime  # costs 20 ms at import, and is needed after the first answer only
+    """Return the time of an answer by the service's clock: its Date header."""
+    from email.utils import parsedate_to_datetime  # 20 ms at import
 
     try:
         return int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp())

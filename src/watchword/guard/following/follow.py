@@ -1,80 +1,65 @@
-"""How a guard follows its service: the operator's options, checked and turned into a follower."""
+"""Makes a guard's follower of its options."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from watchword.clock import Clock
 from watchword.guard.following.addresses import ServiceAddress, is_loopback, origin_of
 from watchword.guard.following.awake import LONGEST_ATTEMPT
-from watchword.guard.following.events import Events, OnEvent
+from watchword.guard.following.events import Events
 from watchword.guard.following.feed import FeedReader
 from watchword.guard.following.follower import ServiceFollower
-from watchword.guard.options import check_kinds
-from watchword.guard.standing import StalePolicy, Standing
+from watchword.guard.options import AllOptions
+from watchword.guard.standing import Standing
 from watchword.tokens.verify import Verifier
 
 if TYPE_CHECKING:
-    import ssl
-
     from watchword.guard.following.http_client import HttpClient
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 LEAST_MAX_STALE: Final = LONGEST_ATTEMPT
-"""Seconds. Less makes no sense, since the service may be silent for 10."""
-
-
-class Following(NamedTuple):
-    """What `Guard` was told about following; see there."""
-
-    url: str | None
-    guard_key: str | None
-    max_stale: float
-    stale: StalePolicy
-    allow_private_networks: bool
-    plain_http: bool
-    tls: ssl.SSLContext | None
-    on_event: OnEvent | None
+"""Seconds. The service may be silent for 10."""
+MOST_MAX_STALE: Final = 86_400.0
+"""Seconds. Without a limit, a silent service's revoked tokens would pass for ever."""
 
 
 def follow(
-    standing: Standing,
-    issuer: str,
-    options: Following,
-    *,
-    clock: Clock,
-    keys_of: Verifier | None,
-    revocations: bool,
+    standing: Standing, options: AllOptions, *, clock: Clock, events: Events, keys_of: Verifier | None
 ) -> ServiceFollower | None:
-    """The follower that keeps `standing`; None where there is nothing to follow. Nothing is started yet.
+    """Return the follower of a standing, not yet started; None where there is nothing to follow.
 
-    :param keys_of: the verifier whose keys are to be fetched; None where they are known.
-    :raises ValueError: an option that is not usable.
+    :param keys_of: the verifier that needs keys; None where they are known.
+    :raises ValueError: an option is not usable.
     """
-    others = {name: value for name, value in options._asdict().items() if name != "stale"}
-    check_kinds(revocations=revocations, **others)
-    if options.stale not in ("open", "closed"):
+    guard_key = _checked_key(options["guard_key"])
+    if options["stale"] not in ("open", "closed"):
         raise ValueError("guard: stale is open or closed")
-    if not options.max_stale >= LEAST_MAX_STALE:
-        raise ValueError(f"guard: max_stale is at least {LEAST_MAX_STALE:.0f} seconds")
-    if options.guard_key is not None and not _KEY.fullmatch(options.guard_key.strip()):
-        raise ValueError("guard: guard_key is what `watchword guards create` printed, one word without blanks")
-    if keys_of is None and not revocations:
+    if not LEAST_MAX_STALE <= options["max_stale"] <= MOST_MAX_STALE:
+        raise ValueError(f"guard: max_stale is {LEAST_MAX_STALE:.0f} to {MOST_MAX_STALE:.0f} seconds")
+    if keys_of is None and not options["revocations"]:
         return None
-    service = ServiceAddress.checked(issuer, options.url, plain_http=options.plain_http)
+    service = ServiceAddress.checked(options["issuer"], options["url"], plain_http=options["plain_http"])
     _warn_of_plain_http(service)
     return ServiceFollower(
         standing,
         service,
         verifier=keys_of,
-        feed=FeedReader(service, options.guard_key and options.guard_key.strip()) if revocations else None,
-        max_stale=options.max_stale,
-        policy=options.stale,
+        feed=FeedReader(service, guard_key) if options["revocations"] else None,
+        max_stale=options["max_stale"],
+        policy=options["stale"],
         clock=clock,
-        events=Events(options.on_event),
+        events=events,
         open_client=lambda: _open_client(options),
     )
+
+
+def _checked_key(given: str | None) -> str | None:
+    key = given and given.strip()
+    if key is not None and not _KEY.fullmatch(key):
+        raise ValueError("guard: guard_key is what `watchword guards create` printed, one word without blanks")
+    return key
 
 
 _warned: set[str] = set()
@@ -94,9 +79,8 @@ def _warn_of_plain_http(service: ServiceAddress) -> None:
     )
 
 
-def _open_client(options: Following) -> HttpClient:
-    from watchword.guard.following.http_client import (
-        HttpClient,  # http.client and ssl cost more at import than all the rest
-    )
+def _open_client(options: AllOptions) -> HttpClient:
+    # http.client and ssl are slow to import.
+    from watchword.guard.following.http_client import HttpClient
 
-    return HttpClient(tls=options.tls, allow_private_networks=options.allow_private_networks)
+    return HttpClient(tls=options["tls"], allow_private_networks=options["allow_private_networks"])

@@ -1,8 +1,7 @@
-"""Keeps a `Standing` up to date: one thread for the keys, one for the revocation feed, per process.
+"""Keeps a `Standing` up to date: in each process one thread for the keys and one for the feed.
 
-The rules are in `key_source` and `feed`, which know no sockets and no threads; here is only who calls them when. The
-threads start with the first check, end with `stop`, with the guard itself or with the process, and do not exist in a
-process that was forked: there the first check starts new ones, which go on from where the list stood.
+The rules are in `key_source`, `feed` and `awake`. The threads start with the first check, also in a forked process.
+They end with `stop`, the guard or the process.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from watchword.clock import Clock, elapsed
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.awake import Awake
 from watchword.guard.following.events import Events
-from watchword.guard.following.exchange import Aborted, FetchFault
+from watchword.guard.following.exchange import FetchFault
 from watchword.guard.following.feed import FeedReader
 from watchword.guard.following.key_source import FoundKeys, KeySchedule, find_by, same_keys
 from watchword.guard.following.waiting import Pending
-from watchword.guard.following.worker import Worker, jitter, run_politely
+from watchword.guard.following.worker import Turn, jitter, run_politely
+from watchword.guard.following.workers import Workers
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
 from watchword.platforms import after_fork
 from watchword.tokens.verify import Verifier
@@ -29,15 +29,14 @@ if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
 SWEEP_EVERY: Final = 120.0
-_LONGEST_PAUSE: Final = 3600.0  # a thread's time-out has a limit of its own
+_LONGEST_PAUSE: Final = 3600.0  # a thread's time-out is limited
 
 
 class ServiceFollower:
-    """Fetches keys and revocations, and says whether the standing may be relied on.
+    """Fetches keys and revocations, and says whether requests may rely on the standing.
 
-    :param verifier: the verifier whose keys are to be kept; None where a shared secret needs no fetching.
-    :param feed: the list to follow; None where revocations are not followed.
-    :param open_client: makes an HTTP client; called once per thread.
+    :param verifier: needs keys; None for a shared secret.
+    :param open_client: called for each thread.
     """
 
     def __init__(
@@ -62,19 +61,19 @@ class ServiceFollower:
         self._policy = policy
         self._clock = clock
         self._events = events
-        self._open_client = open_client
         self._now = now
-        self._steps: dict[str, Callable[[HttpClient], float]] = {}
+        turns: dict[str, Turn] = {}
         if verifier is not None:
-            self._steps["keys"] = self._keys_step
+            turns["keys"] = self._keys_turn
         if feed is not None:
-            self._steps["feed"] = self._feed_step
+            turns["feed"] = self._feed_turn
+        self._workers = Workers(turns, open_client=open_client, events=events, on_death=self._unsettle)
         self._awake = Awake(max_stale, now=self._read, wall=clock.now)
         standing.strict = feed is not None and policy == "closed"
         self._schedule = KeySchedule()
         self._keys_at: str | None = None
         self._swept_at = now()
-        # Set when the new keys or the new list are in force, not when they have been read.
+        # Set when they are in force, not when they have been read.
         self._keys_in_force = verifier is None
         self._list_in_force = feed is None
         self._troubles: dict[str, str] = {}
@@ -86,7 +85,6 @@ class ServiceFollower:
     def _found_this_process(self) -> None:
         self._lock = threading.RLock()
         self._digesting = threading.Lock()
-        self._workers: dict[str, Worker] = {}
         self._became_ready = threading.Event()
         self._first = Pending()
         self._fetching = Pending()
@@ -95,14 +93,14 @@ class ServiceFollower:
     # For requests ---------------------------------------------------------------------------------------------------
 
     def attend(self, *, waited: bool = False) -> Pending | None:
-        """See to what keeps the standing from being settled. None: it may be relied on now.
+        """Settle the standing. Return what to wait for; None: requests may rely on it.
 
-        :param waited: whether this request has waited for what it was given here already.
+        :param waited: whether this request has waited already.
         :raises Unready: `guard_not_ready` when there is nothing to wait for, `revocations_stale`.
         """
         self.start()
         if not self.ready:
-            if self._first_try_failed() or not self._running():
+            if self._first_try_failed() or not self._workers.running:
                 raise not_ready()
             return self._first
         if self._feed is not None and self._awake.asleep():
@@ -118,17 +116,16 @@ class ServiceFollower:
         return self._now()
 
     def _ask_for_news(self, *, waited: bool) -> Pending | None:
-        """After a pause of the process: what to wait for before a token is accepted. None: it is over."""
+        """Return what to wait for after a pause of the process, or None."""
         first, pending = self._awake.want(give_up=waited and self._policy == "open")
-        worker = self._workers.get("feed")
-        if first and worker is not None:
-            worker.interrupt()
+        if first:
+            self._workers.interrupt("feed")
         if pending is not None and waited and self._policy == "closed":
             raise stale()
         return pending
 
     def ask_for_key(self) -> Pending | None:
-        """A token named an unknown key: what to wait for before it is refused, or None when there is no point."""
+        """Return what a token of an unknown key waits for, or None."""
         if self._verifier is None:
             return None
         with self._lock:
@@ -136,16 +133,16 @@ class ServiceFollower:
                 return None
             pending = self._fetching
         self.start()
-        self._wake("keys")
+        self._workers.wake("keys")
         return pending
 
     @property
     def ready(self) -> bool:
-        """Whether there has been a key set and a complete list."""
+        """Return whether there has been a key set and a complete list."""
         return self._keys_in_force and self._list_in_force
 
     def wait_until_ready(self, seconds: float) -> bool:
-        """Start, and block for so long at most."""
+        """Start, block until ready or for so long, and return `ready`."""
         deadline = self._now() + seconds
         self.start()
         while not self.ready and self._now() < deadline:
@@ -153,38 +150,34 @@ class ServiceFollower:
         return self.ready
 
     def why_not_ready(self) -> str | None:
-        """What keeps the guard from being ready, in words for the operator; None where it is."""
+        """Return what is missing, for the operator; None where it is ready."""
         if self.ready:
             return None
         missing = {"keys": self._keys_in_force, "feed": self._list_in_force}
         what = {"keys": "no keys", "feed": "no list of revocations"}
-        waiting = "no answer yet" if self._running() else "not started"
+        waiting = "no answer yet" if self._workers.running else "not started"
         return ", and ".join(
             f"{what[name]}: {self._troubles.get(name, waiting)}" for name, done in missing.items() if not done
         )
 
     def feed_age(self) -> float | None:
-        """Seconds since the service read its database for the list at hand."""
+        """Return the age of the list in force, in seconds, or None."""
         return None if self._feed is None else self._feed.age(self._now())
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads of this process, unless they run."""
-        if self._running():
-            return
-        with self._lock:
-            for name, step in self._steps.items():
-                running = self._workers.get(name)
-                if running is None or not running.alive:
-                    self._start_worker(name, step)
+        """Start the threads, unless they run."""
+        if not self._workers.running:
+            with self._lock:
+                self._workers.start()
 
     def stop(self) -> None:
-        """End the threads. What is known stays, and the next check starts them again."""
+        """End the threads. Keys and list stay."""
         with self._lock:
-            workers, self._workers = self._workers, {}
+            workers = self._workers.release()
             self._standing.unsettle()
-        for worker in workers.values():
+        for worker in workers:
             worker.stop()
         with self._lock:
             self._schedule.under_way = False
@@ -192,51 +185,26 @@ class ServiceFollower:
         self._first.finish()
 
     def after_fork(self) -> None:
-        """In the child: no thread of ours runs here, and locks may be held by threads that do not exist here."""
-        for worker in self._workers.values():
+        """Start anew in a forked child: no thread runs here, and locks may be taken for ever."""
+        for worker in self._workers.release():
             worker.abandon()
         if self._feed is not None:
             self._feed.drop_draft()
-            # The fork may have come between reading news and putting them in force.
-            self._standing.revocations = self._feed.held.revocations
+            # The fork may have come before the news were in force.
+            self._standing.revocations = self._feed.in_force.revocations
         if self._verifier is not None:
             self._standing.verifier = self._verifier
         self._schedule.under_way = False
         self._standing.unsettle()
         self._found_this_process()
 
-    def _start_worker(self, name: str, step: Callable[[HttpClient], float]) -> None:
-        worker = Worker(
-            f"watchword-guard-{name}",
-            step,
-            self._open_client(),
-            on_defect=self._events.defect,
-            on_death=self._unsettle,
-        )
-        try:
-            worker.start()
-        except RuntimeError as error:  # no thread is to be had now: the next check tries again
-            self._events.defect(error)
-            return
-        self._workers[name] = worker
-
-    def _running(self) -> bool:
-        workers = self._workers
-        return len(workers) == len(self._steps) and all(worker.alive for worker in workers.values())
-
     def _unsettle(self) -> None:
-        """A thread has died: let the next check look after it."""
-        with self._lock:  # or the other thread, judging just now, could settle once more on what it saw before
+        with self._lock:  # or the other thread could settle again at once
             self._standing.unsettle()
-
-    def _wake(self, name: str) -> None:
-        worker = self._workers.get(name)
-        if worker is not None:
-            worker.wake()
 
     # The keys -------------------------------------------------------------------------------------------------------
 
-    def _keys_step(self, client: HttpClient) -> float:
+    def _keys_turn(self, client: HttpClient) -> float:
         with self._lock:
             now = self._now()
             pause = self._schedule.pause(now)
@@ -246,8 +214,6 @@ class ServiceFollower:
             self._schedule.begin(now)
         try:
             found = find_by(client.get, self.service, self._keys_at)
-        except Aborted:
-            raise
         except FetchFault as fault:
             self._keys_failed(fault, announced)
         else:
@@ -260,7 +226,7 @@ class ServiceFollower:
             assert self._verifier is not None
             changed = not same_keys(self._verifier.key_set, found.keys)
             if changed:
-                # One reference: a request sees the old keys with the old cache or the new ones with a new cache.
+                # One reference, so that a request never sees new keys with the old cache.
                 self._verifier = self._verifier.with_keys(found.keys)
                 self._standing.verifier = self._verifier
             self._keys_in_force = True
@@ -288,38 +254,36 @@ class ServiceFollower:
 
     # The feed -------------------------------------------------------------------------------------------------------
 
-    def _feed_step(self, client: HttpClient) -> float:
+    def _feed_turn(self, client: HttpClient) -> float:
         feed = self._feed
         assert feed is not None
         asked_at = self._now()
         began = self._awake.moment()
         try:
             more = self._read_page(feed, client)
-        except Aborted:
-            raise
         except FetchFault as fault:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             return self._feed_failed(feed, fault)
         if not more:
-            self._awake.heard(began)
+            self._awake.attempt_ended(began)
             self._settle()
             self._sweep(feed)
         elif self.ready:
-            self._judge()  # a list that does not come to its end is no news
+            self._judge()  # an incomplete list is no news
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
-        """Fetch one page and take it in; whether another one follows at once."""
+        """Fetch and add a page. Return whether another follows at once."""
         answer = client.get(feed.fetch(at_once=self._awake.asked))
-        # Two threads are here only when one was stopped and did not end in time.
+        # A stopped thread may be here too.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
-            self._standing.revocations = feed.held.revocations
+            self._standing.revocations = feed.in_force.revocations
             self._list_in_force = self._list_in_force or feed.complete
         if news.keys_changed and self._verifier is not None:
             with self._lock:
                 self._schedule.announce(self._now())
-            self._wake("keys")
+            self._workers.wake("keys")
         return news.more
 
     def _feed_failed(self, feed: FeedReader, fault: FetchFault) -> float:
@@ -343,7 +307,7 @@ class ServiceFollower:
     # Standing -------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """After news: is the guard ready, is the list fresh, until when may requests go on without asking?"""
+        """Settle the standing after news, and report `ready` once."""
         if not self.ready:
             return
         self._judge()
@@ -351,16 +315,16 @@ class ServiceFollower:
         with self._lock:
             announce, self._was_ready = not self._was_ready, True
         if announce:
-            entries = 0 if self._feed is None else len(self._feed.held.revocations)
+            entries = 0 if self._feed is None else len(self._feed.in_force.revocations)
             keys = 0 if self._verifier is None else len(self._verifier.key_set)
             self._events.emit("ready", keys=keys, revocations=entries)
         self._first.finish()
 
     def _judge(self) -> None:
-        """Compare the list's age with `max_stale`, set until when the standing is settled, and tell of a change."""
+        """Compare the list's age with `max_stale`, settle the standing, and report a change."""
         if self._feed is None:
             with self._lock:
-                self._standing.settle(*((ALWAYS, ALWAYS) if self._running() else (NOT_NOW, NOT_NOW)))
+                self._standing.settle(*((ALWAYS, ALWAYS) if self._workers.running else (NOT_NOW, NOT_NOW)))
             return
         with self._lock:
             age = self._feed.age(self._now()) or 0.0
@@ -368,9 +332,9 @@ class ServiceFollower:
             end, wall = self._awake.until
             if self._policy == "closed":
                 end = min(end, self._feed.fresh_until(self._max_stale))
-            self._standing.settle(*((end, wall) if self._running() else (NOT_NOW, NOT_NOW)))
+            self._standing.settle(*((end, wall) if self._workers.running else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
-        # Outside the lock: what the operator's hook does is not ours to know.
+        # Outside the lock: the operator's hook may do anything.
         if stale_now and not was:
             self._events.emit("feed_stale", age=age, stale=self._policy)
         elif was and not stale_now:

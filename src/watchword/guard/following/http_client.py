@@ -1,7 +1,7 @@
-"""The one place where a guard talks to the network: plain GET over http.client, with an end to everything.
+"""Fetches by GET over http.client with a deadline. Nothing else in a guard uses the network.
 
-http.client knows a time-out for each read only, and a server that sends a byte every two seconds is never late by
-that. So reads and writes go through a socket that is armed with what remains of the whole fetch (checklist B12).
+http.client limits each read only, which a slow server never exceeds. So each step may take the fetch's remaining time
+(docs/security/checklist.md, B12).
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ _AGENT = "watchword-guard"
 
 
 class HttpClient:
-    """Fetches one thing at a time and keeps its connection for the next. For one thread; `abort` is for others.
+    """Fetches one thing at a time over a kept connection. For one thread, except `abort` and `cut`.
 
-    :param tls: for certificates that the system does not know. Names and certificates are always checked.
-    :param allow_private_networks: whether a name may lead to an address that is not public.
+    :param tls: like `allow_private_networks` as in `Guard`.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class HttpClient:
         self._aborted = False
 
     def get(self, fetch: Fetch) -> Answer:
-        """Do it. :raises FetchFault: nothing came, too much, too late; `Aborted` after `abort`."""
+        """Return the answer. :raises FetchFault: none, or too long or late. :raises Aborted: after `abort`."""
         deadline = self._now() + fetch.seconds
         try:
             return self._get(fetch, deadline)
@@ -54,29 +53,29 @@ class HttpClient:
         except (OSError, http.client.HTTPException) as error:
             raise FetchFault(f"{_in_words(error, fetch.url)}{type(error).__name__}: {error}") from error
         except ValueError as error:
-            # Without its text: http.client shows the header that it did not like, and that may be the guard key.
+            # Without its text, where http.client quotes a bad header: it may be the guard key.
             raise FetchFault(type(error).__name__) from None
         finally:
-            # Looked at last: a shut socket looks like an end of the answer.
+            # Last, since a shut socket looks like the answer's end.
             if self._aborted:
                 self.close()
                 raise Aborted("stopped")
 
     def abort(self) -> None:
-        """End whatever `get` is waiting for, from another thread; every later `get` is refused."""
+        """End `get` from another thread, and refuse every later one."""
         self._aborted = True
         self.cut()
 
     def cut(self) -> None:
-        """End what `get` is waiting for, from another thread; the next one connects anew."""
+        """End `get` from another thread. The next one connects anew."""
         waiting = self._socket
         if waiting is not None:
             with suppress(OSError):
-                # Not the method of a TLS socket, which would take its state away from under the reading thread.
+                # A TLS socket's own method would drop its state under the reader.
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection that is kept."""
+        """Close the connection."""
         self._kept = None
         waiting, self._socket = self._socket, None
         if waiting is not None:
@@ -88,7 +87,7 @@ class HttpClient:
             try:
                 return self._exchange(self._kept[1], origin, fetch, deadline)
             except (http.client.RemoteDisconnected, ConnectionError):
-                pass  # the server had closed it while no one was looking: that is no fault, once
+                pass  # the server had closed the kept connection: no fault, once
         self.close()
         if self._aborted:
             raise Aborted("stopped")
@@ -106,13 +105,13 @@ class HttpClient:
                               skip_accept_encoding=True)  # fmt: skip
         connection.putheader("Host", parts.netloc)
         connection.putheader("User-Agent", _AGENT)
-        connection.putheader("Accept-Encoding", "identity")  # what is counted is what is read
+        connection.putheader("Accept-Encoding", "identity")  # the limit counts real bytes
         for name, value in fetch.headers:
             connection.putheader(name, value)
         connection.endheaders()
         with connection.getresponse() as response:
             arrived = self._now()
-            _remaining(deadline, arrived)  # what lay here while the process was stopped is not news
+            _remaining(deadline, arrived)  # an answer from before a pause of the process is too late
             answer = Answer(response.status, _headers(response), _body(response, fetch.limit), arrived)
             keep = not response.will_close and response.isclosed()
         if keep:
@@ -123,7 +122,7 @@ class HttpClient:
 
     def _connect(self, origin: Origin, deadline: float) -> socket.socket:
         fault: OSError = OSError("no address")
-        # The very address that was looked at is connected to: a name could lead elsewhere the next time it is asked.
+        # Connect to the checked address: a second look-up of the name could give another.
         for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
             self._check_public(origin.host, str(address[0]))
             connected = socket.socket(family, kind, protocol)
@@ -152,19 +151,19 @@ class HttpClient:
 
 
 class _Line(io.RawIOBase):
-    """A socket as http.client wants one, armed before each step with what remains of the fetch."""
+    """Wraps a socket for http.client, with the remaining time as time-out of each step."""
 
     def __init__(self, connected: socket.socket, deadline: float, now: Callable[[], float]) -> None:
         self._socket = connected
         self._deadline = deadline
         self._now = now
 
-    def _arm(self) -> socket.socket:
+    def _in_time(self) -> socket.socket:
         self._socket.settimeout(_remaining(self._deadline, self._now()))
         return self._socket
 
     def sendall(self, data: Any) -> None:
-        self._arm().sendall(data)
+        self._in_time().sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb", "http.client reads"
@@ -174,14 +173,13 @@ class _Line(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._arm().recv_into(buffer)
+        return self._in_time().recv_into(buffer)
 
     def close(self) -> None:
-        """The socket outlives the answer; the one who opened it closes it."""
+        """Do nothing: the client closes the socket."""
 
 
 def _in_words(error: Exception, url: str) -> str:
-    """What an error of the network means, for an operator, before its own words."""
     origin = origin_of(url)
     where = f"{origin.host}:{origin.port}"
     if isinstance(error, socket.gaierror):

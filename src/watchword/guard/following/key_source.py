@@ -1,8 +1,8 @@
-"""Finding the issuer's keys, and when to look again. Pure: it says what to fetch and is given what came.
+"""Finds the issuer's keys, and says when to fetch again. Pure: it does no I/O.
 
     metadata (RFC 8414) → its issuer is ours, byte for byte → jwks_uri at our origin → key set (RFC 7517)
 
-Whatever goes wrong, the last good key set stays: this module only ever yields a set that is good.
+After any fault the last good key set stays.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Generator
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from watchword import strict_json
 from watchword.errors import InvalidKey
 from watchword.guard.following.addresses import ServiceAddress
-from watchword.guard.following.exchange import KEYS_LIMIT, KEYS_SECONDS, Aborted, Answer, Fetch, FetchFault, check_ok
-from watchword.tokens import strict_json
+from watchword.guard.following.exchange import KEYS_LIMIT, KEYS_SECONDS, Answer, Fetch, FetchFault, check_ok
 from watchword.tokens.issuers import compared
 from watchword.tokens.jwks import read_key_set
 from watchword.tokens.keys import KeySet
@@ -36,7 +36,7 @@ _JWKS: Final = (("accept", "application/jwk-set+json, application/json"), ("cach
 
 
 class FoundKeys(NamedTuple):
-    """A good key set, where it was found, and for how many seconds its publisher says that it may be kept."""
+    """Holds a good key set, its address, and the seconds to keep it."""
 
     keys: KeySet
     address: str
@@ -44,30 +44,28 @@ class FoundKeys(NamedTuple):
 
 
 def find_key_set(service: ServiceAddress, known: str | None = None) -> Generator[Fetch, Answer, FoundKeys]:
-    """Yield what to fetch, be sent what came, and return the key set at last.
+    """Yield what to fetch, receive answers, and return the key set.
 
-    :param known: where the key set was last time; if it is still good there, the metadata is not asked again.
+    :param known: its last address. While it is good there, no metadata is fetched.
     :raises FetchFault: nothing usable was found.
     """
     if known is not None:
         try:
             return (yield from _key_set_at(known))
         except FetchFault:
-            pass  # the service may have moved it: its metadata says where to
+            pass  # the metadata says where it is now
     address = yield from _key_set_address(service)
     return (yield from _key_set_at(address))
 
 
 def find_by(get: Callable[[Fetch], Answer], service: ServiceAddress, known: str | None) -> FoundKeys:
-    """Find the key set by doing each fetch at once. :raises FetchFault: as `find_key_set`; `Aborted` at once."""
+    """Find the key set by `get`. :raises FetchFault, Aborted: as `find_key_set` and `get`."""
     search = find_key_set(service, known)
     try:
         fetch = next(search)
         while True:
             try:
                 answer = get(fetch)
-            except Aborted:
-                raise
             except FetchFault as fault:
                 fetch = search.throw(fault)
             else:
@@ -100,9 +98,9 @@ def _key_set_at(address: str) -> Generator[Fetch, Answer, FoundKeys]:
 
 
 def read_metadata(answer: Answer, service: ServiceAddress) -> str:
-    """The address of the key set that a metadata document names.
+    """Return the key set's address from a metadata document.
 
-    :raises FetchFault: not metadata, or that of another issuer (RFC 8414 section 3.3; Authlib CVE-2026-104056).
+    :raises FetchFault: not metadata, or another issuer's (RFC 8414 section 3.3; Authlib CVE-2026-104056).
     """
     check_ok(answer)
     try:
@@ -111,18 +109,18 @@ def read_metadata(answer: Answer, service: ServiceAddress) -> str:
         raise FetchFault("the metadata is not a JSON object") from error
     named = metadata.get("issuer")
     if named != service.issuer:
-        # Mostly a slip in writing it down: a slash, a port, localhost for 127.0.0.1. So both are shown.
-        shown = f"{named!a:.200}" if isinstance(named, str) else "no one"
+        # Mostly a slip, so the message has both.
+        theirs = f"{named!a:.200}" if isinstance(named, str) else "no one"
         slip = compared(named, service.issuer)
         raise FetchFault(
-            f"the metadata there names the issuer {shown}, this guard was made for {service.issuer!a}{slip}"
+            f"the metadata there names the issuer {theirs}, this guard was made for {service.issuer!a}{slip}"
             f"{'; write the issuer as it is named there' if slip else ''}"
         )
     return service.key_set_url(metadata.get("jwks_uri"))
 
 
 def max_age_of(cache_control: str) -> int:
-    """Seconds that a key set may be kept: what `Cache-Control` says, within a minute and a day."""
+    """Return the seconds of `Cache-Control`, from a minute to a day."""
     if re.search(r"no-(?:store|cache)", cache_control, re.IGNORECASE):
         return LEAST_AGE
     found = _MAX_AGE.search(cache_control)
@@ -130,10 +128,10 @@ def max_age_of(cache_control: str) -> int:
 
 
 class KeySchedule:
-    """When to fetch the key set. Times are monotonic seconds; `jitter` is a number from 0 to 1.
+    """Says when to fetch the key set. Times are monotonic seconds; `jitter` is 0 to 1.
 
-    An unknown `kid` may cause one fetch per cooldown, counted from whatever fetch was last, so that a thousand
-    invented ones a second cause no more than two a minute. What the feed announces is fetched at once, cooldown or not.
+    An unknown `kid` causes a fetch only 30 seconds after the last one, so invented ones cause at most two a minute.
+    Announced changes are fetched at once.
     """
 
     def __init__(self) -> None:
@@ -146,18 +144,17 @@ class KeySchedule:
         self._late = 0
 
     def pause(self, now: float) -> float:
-        """Seconds until the next fetch is due; 0 when it is."""
+        """Return the seconds until the next fetch."""
         return max(self.next_at - now, 0.0)
 
     def begin(self, now: float) -> None:
-        """A fetch begins. What is announced from here on wants another one after it."""
+        """Note that a fetch begins."""
         self._last, self.under_way, self._announced = now, True, False
 
     def succeeded(self, now: float, *, max_age: int, jitter: float, late: bool = False) -> None:
-        """It gave a key set. The next one is a little before `max_age` is over, not at the same time everywhere.
+        """Plan the next fetch after a good one, a little before `max_age` ends.
 
-        :param late: a change was announced and the set is the old one: who answered is a worker that has not heard
-            of it yet, so it is asked again, three times at most.
+        :param late: whether an announced change is missing, since a worker does not know it yet: ask three times more.
         """
         self.ready, self.under_way, self.failures = True, False, 0
         self._late = self._late + 1 if late else 0
@@ -165,7 +162,7 @@ class KeySchedule:
         self.next_at = now + (ANNOUNCED_APART if self._announced else max_age * (1.0 - 0.1 * jitter))
 
     def failed(self, now: float, *, jitter: float, was_announced: bool = False) -> None:
-        """It gave nothing. In a hurry while there are no keys at all, or when the ones at hand are known to be old."""
+        """Plan the next fetch after a failure: soon if there are no keys or old ones."""
         self.under_way = False
         self.failures += 1
         self._announced = self._announced or was_announced
@@ -175,18 +172,18 @@ class KeySchedule:
         self.next_at = now + min(pause * 2 ** min(self.failures - 1, 10), longest) * (0.5 + 0.5 * jitter)
 
     def announce(self, now: float) -> None:
-        """The keys have changed: fetch at once, or right after the fetch that is under way."""
+        """Plan a fetch at once, or after the one under way: the keys have changed."""
         self._announced = True
         soonest = now if self._last is None else max(now, self._last + ANNOUNCED_APART)
         self.next_at = min(self.next_at, soonest)
 
     @property
     def announced(self) -> bool:
-        """Whether a change was announced that no fetch has begun for."""
+        """Return whether an announced change still needs a fetch."""
         return self._announced
 
     def ask_unknown(self, now: float) -> bool:
-        """A token named an unknown key. True: a fetch is under way or begins now, and is worth waiting for."""
+        """Return whether a token of an unknown key should wait for a fetch."""
         if self.under_way or self.next_at <= now:
             return True
         if self._last is not None and now - self._last < COOLDOWN:
@@ -196,7 +193,7 @@ class KeySchedule:
 
 
 def same_keys(one: KeySet, other: KeySet) -> bool:
-    """Whether two sets hold the same keys under the same ids."""
+    """Return whether two sets have the same keys by id."""
     return {key.kid: (key.algorithm, key.public_jwk()) for key in one} == {
         key.kid: (key.algorithm, key.public_jwk()) for key in other
     }

@@ -1,4 +1,4 @@
-"""Something that will be over soon, which threads and coroutines may wait for."""
+"""Lets threads and coroutines wait for a short while."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from contextlib import suppress
 
 MOST_WAITING = 256
 WAIT = 2.0
-"""The longest that a request waits, in seconds: for the first keys, its token's key, or news after a pause."""
+"""Seconds that a request waits at most: for the first keys, its token's key, or news after a pause."""
 
 
 class Pending:
-    """One thing under way. It is over once; those who come later do not wait.
-
-    At most 256 wait: the others go on at once, so that a flood of made-up tokens cannot pile up requests here.
-    """
+    """Stands for one thing under way. At most 256 requests wait, so that made-up tokens cannot pile up more."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -32,7 +29,7 @@ class Pending:
             callback()
 
     def wait(self, seconds: float) -> None:
-        """Block this thread until it is over, or for so long."""
+        """Block until it is over, or for so long."""
         if not self._enter():
             return
         try:
@@ -41,8 +38,8 @@ class Pending:
             self._leave()
 
     async def wait_async(self, seconds: float) -> None:
-        """The same, without blocking the event loop."""
-        import asyncio  # a caller that gets here has it loaded already; an API without it need not
+        """Wait likewise on an event loop."""
+        import asyncio  # APIs without it need not load it
 
         if not self._enter():
             return
@@ -50,10 +47,10 @@ class Pending:
         over = asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the loop was closed in the meantime: no one waits there any more
+            with suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(over.set)
 
-        # Not a time-out of the loop, whose clock stands still where a test stops the time.
+        # Not the loop's time-out: tests stop its clock.
         timer = threading.Timer(seconds, wake)
         timer.daemon = True
         try:

@@ -1,4 +1,4 @@
-"""A thread that does one step after the other, with pauses in between that can be cut short."""
+"""Runs a thread that takes turns, with pauses that can be cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
 
 Turn = Callable[["HttpClient"], float]
-"""Does one thing, by a connection of its own, and says how many seconds to wait before the next."""
+"""Does one thing over its own connection, and returns the seconds to wait."""
 
 _Result = TypeVar("_Result")
 _PAUSE = 0.0002
@@ -23,22 +23,22 @@ _ENDS_WITHIN = 1.0
 
 
 class Worker:
-    """A daemon thread for one step function: it never keeps a process from ending.
+    """Runs turns in a daemon thread.
 
-    :param on_defect: told of an error that no step should raise; the thread goes on.
-    :param on_death: called when the thread ends without having been stopped.
+    :param on_defect: called with an unexpected error; the thread goes on.
+    :param on_death: called when the thread ends without `stop`.
     """
 
     def __init__(
         self,
         name: str,
-        step: Turn,
+        turn: Turn,
         client: HttpClient,
         *,
         on_defect: Callable[[Exception], None],
         on_death: Callable[[], None],
     ) -> None:
-        self._step = step
+        self._turn = turn
         self._client = client
         self._on_defect = on_defect
         self._on_death = on_death
@@ -47,7 +47,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin. :raises RuntimeError: the interpreter is ending and starts no more threads."""
+        """Start the thread. :raises RuntimeError: the interpreter is ending."""
         self._thread.start()
 
     def wake(self) -> None:
@@ -55,32 +55,32 @@ class Worker:
         self._wake.set()
 
     def interrupt(self) -> None:
-        """Give up what is being fetched and take the next step at once."""
+        """Give up the fetch and take the next turn at once."""
         self._client.cut()
         self._wake.set()
 
     def stop(self) -> None:
-        """End, also in the middle of a fetch; waits a second at most, since a look-up of a name cannot be ended."""
+        """End, also during a fetch. Wait a second at most: a name's look-up cannot be ended."""
         self._stopped = True
         self._client.abort()
         self._wake.set()
-        # The last reference to a guard may go away in this very thread.
+        # The guard may be finalized in this very thread.
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(_ENDS_WITHIN)
 
     def abandon(self) -> None:
-        """In a forked child, where the thread does not exist: let go of its connection, which is the parent's."""
+        """Close the connection in a forked child: the thread is the parent's."""
         self._client.close()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread runs."""
         return self._thread.is_alive() and not self._ended
 
     def _run(self) -> None:
         try:
             while not self._stopped:
-                self._wake.wait(self._guarded_step())
+                self._wake.wait(self._turn_safely())
                 self._wake.clear()
         finally:
             self._ended = True
@@ -88,21 +88,18 @@ class Worker:
             if not self._stopped:
                 self._on_death()
 
-    def _guarded_step(self) -> float:
+    def _turn_safely(self) -> float:
         try:
-            return self._step(self._client)
+            return self._turn(self._client)
         except Aborted:
             return 0.0
-        except Exception as error:  # noqa: BLE001  a defect must not end the list's being followed
+        except Exception as error:  # noqa: BLE001  a defect must not stop the updates
             self._on_defect(error)
             return _AFTER_A_DEFECT
 
 
 def run_politely(work: Generator[None, None, _Result]) -> _Result:
-    """Do a piece of work, letting requests go first between its chunks.
-
-    A pause of nothing would not do: this thread would take the interpreter's lock again before another one woke up.
-    """
+    """Do a piece of work, with pauses for requests. After a pause of zero this thread would run again at once."""
     while True:
         try:
             next(work)
@@ -113,5 +110,5 @@ def run_politely(work: Generator[None, None, _Result]) -> _Result:
 
 
 def jitter() -> float:
-    """Return a number from 0 to 1, by which many guards do not do the same at the same time."""
+    """Return a random number from 0 to 1, to spread the fetches of many guards."""
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF

@@ -1,7 +1,7 @@
-"""The master secret: sub-keys by label, sealed values, and the file it lives in when no one gave one.
+"""The master secret: sub-keys by label, sealed values, and the file of a generated secret.
 
-The database alone and the master secret alone are both useless to a thief: refresh tokens need a handle whose hash is
-in the database *and* a MAC under a sub-key; signing keys are sealed with AES-256-GCM.
+The database alone and the master secret alone are useless to a thief. Refresh tokens need a handle, stored as a hash,
+*and* a MAC under a sub-key; signing keys are sealed with AES-256-GCM.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets as random_source
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from watchword import base64url
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import create_private, sync, sync_directory
 from watchword.settings.private_files import check_file, check_folder
@@ -34,15 +34,15 @@ CHECK_NAME = "master_check"
 
 @cache
 def _derive(secret: bytes, label: str) -> bytes:
-    """HKDF-SHA-256 (RFC 5869) of a master secret: 32 bytes that say nothing about those of another label."""
+    """Derive 32 bytes with HKDF-SHA-256 (RFC 5869); they reveal nothing about other labels."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"watchword/{label}".encode()).derive(secret)
 
 
 class Master:
-    """One to three master secrets, current first: new values are made with the current one, old ones still read.
+    """One to three master secrets, current first. The current one makes values, all read them.
 
-    What is sealed is sealed with the one that the database is sealed with, as long as that is not the current one yet:
-    other processes may not know any other. See `follow`.
+    Sealing uses the database's secret until the current one has taken over: other processes may know
+    no other. See `follow`.
 
     :param secrets: each at least 32 bytes.
     """
@@ -55,51 +55,51 @@ class Master:
         return f"Master({len(self._secrets)} secrets)"
 
     def keys(self, label: str) -> tuple[bytes, ...]:
-        """The sub-keys for a label, current first."""
+        """Return a label's sub-keys, current first."""
         return tuple(_derive(secret, label) for secret in self._secrets)
 
     def seal(self, value: bytes, *, about: str) -> str:
-        """Encrypt a value for the database. `about` names its row: moved to another row, it does not open.
+        """Encrypt a value. `about` names its row: moved to another row, the value does not open.
 
         The text is `<id of the secret>.<base64url of nonce and ciphertext>`.
         """
         return _sealed(self._in_force, value, about)
 
     def reseal(self, text: str, *, about: str) -> str:
-        """What `seal` made, sealed with the current secret. Raises `SettingsError` as `unseal` does."""
+        """Seal a sealed value with the current secret. Raises `SettingsError` as `unseal` does."""
         return _sealed(self._secrets[0], self.unseal(text, about=about), about)
 
     def unseal(self, text: str, *, about: str) -> bytes:
-        """Decrypt what `seal` made, under whichever listed secret made it.
+        """Decrypt a sealed value with the listed secret that made it.
 
-        Raises `SettingsError` when none of them did.
+        Raises `SettingsError` when none did.
         """
         secret_id, _, encoded = text.partition(".")
         for secret in self._secrets:
             if _secret_id(secret) != secret_id:
                 continue
-            sealed = urlsafe_b64decode(encoded)
-            with contextlib.suppress(InvalidTag):
+            with contextlib.suppress(InvalidTag, ValueError):
+                sealed = base64url.decode(encoded.rstrip("="))
                 return AESGCM(_derive(secret, "seal")).decrypt(
                     sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about.encode()
                 )
         raise _mismatch(f"the database holds {about} sealed under another master secret")
 
     def sealed_by_current(self, text: str) -> bool:
-        """Whether the current secret made this sealed value, and not one before it."""
+        """Return whether the current secret made this sealed value."""
         return text.partition(".")[0] == _secret_id(self._secrets[0])
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the secrets, current first: what sealed values begin with, and nothing that helps to guess one."""
+        """Return the secrets' ids, current first: they begin sealed values and reveal nothing."""
         return tuple(_secret_id(secret) for secret in self._secrets)
 
     def check_values(self) -> tuple[str, ...]:
-        """What the database keeps to recognise the secret: says nothing about it."""
+        """Return what the database stores to recognise each secret; it reveals nothing."""
         return tuple(_derive(secret, "check").hex() for secret in self._secrets)
 
     def follow(self, known: str) -> bool:
-        """Seal with the secret that has this check value from now on; whether it is listed."""
+        """Seal with the secret of this check value from now on; return whether it is listed."""
         for secret, value in zip(self._secrets, self.check_values(), strict=True):
             if value == known:
                 self._in_force = secret
@@ -110,7 +110,7 @@ class Master:
 def _sealed(secret: bytes, value: bytes, about: str) -> str:
     nonce = os.urandom(_NONCE_BYTES)
     sealed = nonce + AESGCM(_derive(secret, "seal")).encrypt(nonce, value, about.encode())
-    return f"{_secret_id(secret)}.{urlsafe_b64encode(sealed).decode()}"
+    return f"{_secret_id(secret)}.{base64url.encode_text(sealed)}"
 
 
 def _secret_id(secret: bytes) -> str:
@@ -126,24 +126,24 @@ def _mismatch(message: str) -> SettingsError:
 
 
 async def check_value(database: Database) -> str | None:
-    """What the database keeps of the secret that it is sealed with; None: nothing."""
+    """Return the check value of the secret that seals the database, or None."""
     row = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=CHECK_NAME)
     return None if row is None else str(row["value"])
 
 
 async def known_to(database: Database) -> str | None:
-    """`check_value`, also of a database that has no schema yet. Raises `SchemaMismatch` if it is not ours to use."""
+    """Return `check_value`, also without a schema. Raises `SchemaMismatch` if the database is not ours."""
     return await check_value(database) if (await status(database)).version else None
 
 
 def follow(master: Master, known: str | None) -> None:
-    """Seal as the database is sealed. Raises `SettingsError` when it was made under another secret than these."""
+    """Seal as the database is sealed. Raises `SettingsError` when its secret is not listed."""
     if known is None or not master.follow(known):
         raise _mismatch("this database was made under another master secret")
 
 
 async def check(master: Master, database: Database) -> None:
-    """Leave a check value in a new database; refuse to go on with a database made under another secret.
+    """Write a check value into a new database; refuse one made under another secret.
 
     Raises `SettingsError`.
     """
@@ -157,9 +157,9 @@ async def check(master: Master, database: Database) -> None:
 
 
 def load(data_dir: Path) -> bytes:
-    """The master secret that is kept beside a database which was made under it.
+    """Return the master secret stored beside an existing database.
 
-    Raises `SettingsError` when the file is missing, is readable by others or is not a secret.
+    Raises `SettingsError` when the file is missing, readable by others or malformed.
     """
     path = data_dir / SECRET_FILE
     if not path.exists():
@@ -170,14 +170,13 @@ def load(data_dir: Path) -> bytes:
 
 
 def load_or_make(data_dir: Path) -> bytes:
-    """The master secret kept beside an embedded database, made at the first start.
+    """Return the master secret beside an embedded database, whose directory exists; make it at the first start.
 
-    Written to a temporary file, synced and linked into place: of two processes that start at once one wins and the
-    other reads the winner's. Raises `SettingsError` when the file is readable by others or is not a secret.
+    It is written to a temporary file, synced and linked into place: of two processes one wins, and the other reads the
+    winner's. Raises `SettingsError` when the file is readable by others or malformed.
     """
     path = data_dir / SECRET_FILE
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(path)
     return _read(path)
 
@@ -186,7 +185,7 @@ def _read(path: Path) -> bytes:
     check_folder(path.parent, "WATCHWORD_DATA_DIR")
     check_file(path, "WATCHWORD_SECRET", "the master secret is in it")
     try:
-        (secret,) = read_secrets(meant(path.read_text("utf-8-sig")))  # the rule of WATCHWORD_SECRET
+        (secret,) = read_secrets(meant(path.read_text("utf-8-sig")))  # as for WATCHWORD_SECRET
     except ValueError:
         hint = "restore it from a backup; without it the database's signing keys cannot be read"
         raise SettingsError((Fault("WATCHWORD_SECRET", f"{path} does not hold a secret", hint),)) from None
@@ -197,7 +196,7 @@ def _make(path: Path) -> None:
     temporary = path.with_name(f".{SECRET_FILE}.{os.getpid()}.{random_source.token_hex(4)}")
     try:
         with os.fdopen(create_private(temporary), "wb") as file:
-            file.write(urlsafe_b64encode(os.urandom(SECRET_BYTES)).rstrip(b"=") + b"\n")
+            file.write(base64url.encode(os.urandom(SECRET_BYTES)) + b"\n")
             file.flush()
             sync(file.fileno())
         with contextlib.suppress(FileExistsError):

@@ -1,7 +1,7 @@
-"""A new master secret takes over from those before it: everything sealed is sealed again, no one is logged out.
+"""A new master secret takes over, and no one is logged out.
 
-The order that keeps every process working is in `docs/guides/rotate-keys.md`: first all of them can read what the new
-secret made, then all of them use it, then it takes over here, then the old one may go.
+`docs/guides/rotate-keys.md` has the order: all processes read the new secret's values, then all use it, then it takes
+over here, then the old one may go.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.keys.master import CHECK_NAME, Master, check_value
 from watchword.identity.keys.store import ABOUT
+from watchword.identity.sessions.row import IS_LIVE
 from watchword.storage.database import Database, Tx
 from watchword.tally import Log
 
@@ -30,7 +31,7 @@ WHERE name = :name AND value <> :current ON CONFLICT (name) DO NOTHING
 
 
 class SealedColumn(NamedTuple):
-    """Where sealed values are kept.
+    """A column of sealed values.
 
     :param about: what a value is bound to, with `{}` for the row's key.
     """
@@ -51,9 +52,9 @@ SEALED = (SealedColumn("ww_signing_keys", "kid", "sealed_private", ABOUT),)
 class Resealed(NamedTuple):
     """How far the current secret has taken over.
 
-    :param values: how many sealed values were sealed again.
-    :param sessions: live sessions not refreshed since it took over: their refresh tokens are from an earlier secret.
-    :param until: when the last of these has ended if it is not refreshed; None without any.
+    :param values: sealed values that were sealed again.
+    :param sessions: live sessions not refreshed since: an earlier secret made their refresh tokens.
+    :param until: when the last of these ends if it is not refreshed; None without any.
     """
 
     values: int
@@ -62,24 +63,23 @@ class Resealed(NamedTuple):
 
 
 async def start(master: Master, database: Database, clock: Clock) -> None:
-    """What a service does before it serves: its first secret takes over, unless the list is in the wrong order.
+    """Let the first secret take over before the service serves, unless the list's order is wrong.
 
-    Such a list can be used, and no one is logged out by it; but what the newer secret has made is left alone.
-    Raises `SettingsError` as `take_over` does.
+    Such a list works and logs no one out, but the newer secret's values stay. Raises as `take_over` does.
     """
     if await take_over(master, database, clock) is not None:
         return
-    # Refresh tokens are the earlier secret's again from now on: which of the two is still needed is counted anew.
+    # The earlier secret makes refresh tokens again: which one is still needed is counted anew.
     await database.run("DELETE FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
     in_force = await _in_force(master, database)
     _log.warning("master_list_in_wrong_order", first=master.ids[0], in_force=in_force, hint=_PUT_FIRST)
 
 
 async def take_over(master: Master, database: Database, clock: Clock, *, go_back: bool = False) -> int | None:
-    """Seal everything with the first master secret; how many values that were. Each start of the service does so.
+    """Seal everything with the first master secret; return how many values. Each start calls it.
 
-    None, and nothing is changed, when another one has taken over from it before: only who says so goes back to it.
-    Raises `SettingsError`, and changes nothing, when a value was sealed by a secret that is not listed.
+    Returns None, with nothing changed, when a later secret has taken over from it, unless `go_back`. Raises
+    `SettingsError`, with nothing changed, when a value was sealed by an unlisted secret.
     """
     now = clock.now()
     current, *_ = master.check_values()
@@ -95,7 +95,7 @@ async def take_over(master: Master, database: Database, clock: Clock, *, go_back
             "UPDATE ww_meta SET value = :value WHERE name = :name AND value <> :value", name=CHECK_NAME, value=current
         )
         if taken:
-            # Until `since` says otherwise, any session may have a refresh token from before.
+            # Until `since` is set, any session may have an earlier refresh token.
             await tx.run("DELETE FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
         if taken or count:
             detail = {"secret": master.ids[0], "values": str(count)}
@@ -109,12 +109,12 @@ async def take_over(master: Master, database: Database, clock: Clock, *, go_back
 
 
 async def rotate(master: Master, database: Database, clock: Clock, *, go_back: bool = False) -> Resealed:
-    """Take over, and tell whether the earlier secrets are still needed. May be called again, to ask just that.
+    """Take over, and return whether the earlier secrets are still needed. It may be called again to ask that.
 
-    When it is called first, every process is taken to use the current secret already.
+    At the first call, every process must already use the current secret.
 
-    :param go_back: the first secret takes over although another one has taken over from it before.
-    :raises SettingsError: the list is in the wrong order, or a value was sealed by a secret that is not listed.
+    :param go_back: the first secret takes over although another has taken over from it.
+    :raises SettingsError: the list's order is wrong, or a value was sealed by an unlisted secret.
     """
     count = await take_over(master, database, clock, go_back=go_back)
     if count is None:
@@ -128,10 +128,10 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
         now=str(now),
     )
     since = await database.one("SELECT value FROM ww_meta WHERE name = :name", name=_SINCE_NAME)
-    # No index serves this: it goes through all sessions, and holds up no one in a scan.
+    # No index serves this: a scan visits all sessions and blocks no one.
     (left,) = await database.scan(
         "SELECT COUNT(*) AS sessions, MAX(idle_expires_at) AS until FROM ww_sessions"
-        " WHERE rotated_at <= :since AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now",
+        f" WHERE rotated_at <= :since AND {IS_LIVE}",
         since=now if since is None else int(since["value"]),
         now=now,
     )
@@ -139,7 +139,6 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
 
 
 async def _in_force(master: Master, database: Database) -> str:
-    """The id of the listed secret that the database is sealed with."""
     ids = dict(zip(master.check_values(), master.ids, strict=True))
     return ids.get(await check_value(database) or "", "unknown")
 

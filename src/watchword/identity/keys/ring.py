@@ -1,7 +1,7 @@
-"""The key ring in memory: what signs and what verifies, followed as the rows change.
+"""The key ring in memory, which follows the rows.
 
-However many processes start on an empty database at once, a partial unique index lets one key become active; the
-others read that one. What changes when is in `tokens.rotation`, the changes themselves are in `key_store`.
+A partial unique index lets one key become active, however many processes start at once; the others read it.
+`tokens.rotation` decides what changes when, `key_store` makes the changes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from watchword.clock import Clock
 from watchword.errors import SettingsError, StorageUnavailable
 from watchword.identity.keys.master import Master, check_value
 from watchword.identity.keys.store import ABOUT, OF_THE_PUBLISHED, KeyStore
+from watchword.identity.revocation import Revocations
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row
 from watchword.tally import Log
@@ -35,13 +36,13 @@ Fingerprint = tuple[tuple[str, str], ...]
 
 
 class KeyRing:
-    """What signs, what verifies, and what others may see of it. Never changed: `Keys` replaces it as a whole.
+    """What signs, what verifies, and what others may see. It is immutable: `Keys` replaces it.
 
-    `published` is the key set document, `version` names its content: another set, another version.
+    `published` is the key set document; `version` names its content.
 
     :param verification: what the service itself accepts.
-    :param published: what others may accept, if that is not the same: under a shared secret, which is never shown
-        and never stands beside public keys, those that signed before it.
+    :param published: what others may accept, if different: under a shared secret, the keys that signed before it. The
+        secret is never published, nor combined with public keys.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class KeyRing:
         self.published = public_key_set(verification if published is None else published)
         self.version = sha256(self.published).hexdigest()[:32]
         self.algorithms = tuple(sorted({key.algorithm for key in verification}))
-        # Else no one would accept what it signs, and neither would we.
+        # Else neither others nor we would accept what it signs.
         self.signs = self.key_set.find(signing.kid) is not None
 
     def to_sign_with(self) -> SigningKey:
-        """The key that signs. Raises `StorageUnavailable` when it is published no more: it was revoked, and this
-        process cannot read the one that signs in its place.
+        """Return the key that signs.
+
+        Raises `StorageUnavailable` when it was revoked and this process cannot read its successor.
         """
         if not self.signs:
             raise StorageUnavailable("There is no signing key just now.")
@@ -69,21 +71,22 @@ class KeyRing:
 
 
 class Keys:
-    """The key ring as it is now. Who signs or verifies asks for `ring` each time: a change is one assignment.
+    """The current key ring. Callers read `ring` each time: a change is one assignment.
 
-    Until `open` the ring of a service without a shared secret holds a key that no one knows: enough for a command
-    beside the service, which signs nothing. A command may have been given other settings than the service, and would
-    make a key of the wrong algorithm.
+    Until `open`, without a shared secret, the ring holds a random key. A command beside the service signs nothing, and
+    with other settings would make a key of the wrong algorithm.
     """
 
-    def __init__(self, database: Database, master: Master, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, revocations: Revocations, master: Master, settings: Settings, clock: Clock
+    ) -> None:
         shared = settings.jwt_secret
         signing = SigningKey.generate("ES256") if shared is None else SigningKey.shared_secret(shared, "HS256")
         self.ring = KeyRing(signing, (signing.verification_key,), published=())
-        self.store = KeyStore(database, master, clock)
+        self.store = KeyStore(database, revocations, master, clock)
         self._database = database
         self._master = master
-        # Under a shared secret no key of ours signs, and none is made.
+        # Under a shared secret no key of ours signs.
         self._algorithm = settings.algorithm if shared is None else None
         self._every = None if settings.key_rotation is None else int(settings.key_rotation.total_seconds())
         self._seen: Fingerprint | None = None
@@ -94,11 +97,11 @@ class Keys:
 
     @property
     def usable(self) -> bool:
-        """Whether what is signed here is accepted, and the database's master secret is one of ours."""
+        """Return whether our signatures are accepted and the database's master secret is ours."""
         return self.ring.signs and self._master_listed
 
     async def open(self) -> None:
-        """Take what signs and what is published from the database; the active key is made when there is none.
+        """Read the keys; make the active key when there is none.
 
         Raises `SettingsError` when it is sealed under another master secret, and `StorageUnavailable`.
         """
@@ -106,23 +109,22 @@ class Keys:
         self._use(rows, self._unsealed(rows))
 
     async def reload(self) -> bool:
-        """Read the keys again; whether what signs or what is published has changed.
+        """Read the keys again; return whether the ring has changed.
 
-        Called four times a second under load: nearly always it compares two or three short rows and unseals nothing. A
-        key that cannot be read, because this process was not started with the secret that sealed it, is reported once
-        and tried again; the one that signed so far goes on as long as it is published, for a day after an ordinary
-        rotation, and not at all after an emergency. Raises `StorageUnavailable`.
+        It may run four times a second, and usually unseals nothing. A key sealed
+        under an unknown secret is logged once and tried again. The previous key signs while published: a day after an
+        ordinary rotation, not at all after an emergency. Raises `StorageUnavailable`.
         """
-        async with self._reloading:  # or what was read first could be put in force last
+        async with self._reloading:  # or an older read could win
             await self._compare_master()
             return await self._reload()
 
     async def _compare_master(self) -> None:
-        """Another secret may have taken over while this process ran: it has to be started again, with that one."""
+        """Notice that another secret took over: this process must be restarted with it."""
         kept = await check_value(self._database)
         listed = kept is None or self._master.follow(kept)
         if self._master_listed and not listed:
-            # Neither text names the setting: the log would hide what stands behind its name.
+            # Neither text names the setting: the log would redact what follows its name.
             _log.error("master_replaced", reason=_REPLACED, hint=_START_AGAIN)
         self._master_listed = listed
 
@@ -137,7 +139,7 @@ class Keys:
         return self.ring.version != before.version or self.ring.signing.kid != before.signing.kid
 
     def _go_on_without(self, rows: list[Row], error: SettingsError) -> None:
-        """What verifies is as the rows say, what signs is as before; said once, and looked at again each time."""
+        """Verify by the rows and sign as before; log it once, and try again each time."""
         if self._unreadable == _fingerprint(rows):
             return
         self._use(rows, self.ring.signing)
@@ -147,18 +149,18 @@ class Keys:
         _log.error("signing_key_unreadable", reason=fault.message, hint=_START_AGAIN, still_signing=still)
 
     async def follow_schedule(self) -> bool:
-        """Do what is due by now; whether the ring has changed. Any number of processes may do so at once.
+        """Do what is due; return whether the ring has changed. Any number of processes may call it at once.
 
         Raises `StorageUnavailable`.
         """
         async with self._reloading:
             await self._compare_master()
-        if self._master_listed:  # a key that was sealed now could be read by no one who was started since
+        if self._master_listed:  # processes started since could not read a key sealed now
             await self.store.follow(Schedule(self._algorithm, self._every))
         return await self.reload()
 
     async def _rows(self) -> list[Row]:
-        """All that is published, in one read: what signs and what verifies belong to the same moment."""
+        """Return all that is published, in one read, so that signing and verifying match."""
         rows = await self._database.all(_ROWS)
         if self._algorithm is None or self._active(rows) is not None:
             return rows
@@ -169,7 +171,7 @@ class Keys:
         return next((row for row in rows if row["status"] == "active" and row["algorithm"] == self._algorithm), None)
 
     def _unsealed(self, rows: list[Row]) -> SigningKey:
-        """The key that signs. Raises `SettingsError`, and `StorageUnavailable` when someone else took it away."""
+        """Return the key that signs. Raises `SettingsError`, and `StorageUnavailable` when it has been removed."""
         if self._algorithm is None:
             return self.ring.signing
         active = self._active(rows)

@@ -1,7 +1,6 @@
-"""The signing keys as rows. Each change is one transaction that happens once, whatever other processes try.
+"""Signing keys as rows. Each change is one transaction, done once across all processes.
 
-When something is due is decided in `tokens.rotation`; here it is done. The private half is sealed, and deleted as soon
-as a key signs no more: what is retired or revoked can be published, never used again.
+`tokens.rotation` decides when. A key that stops signing loses its sealed private half: it cannot sign again.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ import msgspec
 
 from watchword.clock import Clock
 from watchword.errors import Conflict, NotFound, UniqueViolation
-from watchword.identity import audit, revocation
+from watchword.identity import audit
 from watchword.identity.audit import LOCAL, Client
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Entry
+from watchword.identity.revocation import Entry, Published, Revocations
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.keys import SigningKey
 from watchword.tokens.rotation import PUBLISHED, Change, KeyState, Make, Promote, Remove, Retire, Schedule, due
 
 ABOUT = "signing key {}"
-"""What a sealed private key is bound to: its row's `kid`."""
+"""Binds a sealed private key to its row's `kid`."""
 
 OF_THE_PUBLISHED = f"FROM ww_signing_keys WHERE status IN {PUBLISHED} ORDER BY created_at, kid"
 _STATE = "kid, algorithm, status, created_at, activated_at, retired_at"
@@ -40,7 +39,7 @@ _PROMOTE = """
 UPDATE ww_signing_keys SET status = 'active', activated_at = :now
 WHERE kid = :kid AND status = 'next' RETURNING algorithm
 """
-# A key's private half is gone before it is removed; that of a next one that is never used goes here.
+# A next key that never signed keeps its private half until here.
 _REMOVE = """
 UPDATE ww_signing_keys SET status = 'removed', sealed_private = ''
 WHERE kid = :kid AND status = :status RETURNING algorithm
@@ -52,14 +51,14 @@ WHERE kid = :kid AND status <> 'revoked' RETURNING algorithm, activated_at, reti
 
 
 class StoredKey(NamedTuple):
-    """What is told of a key; never its private half. Times are seconds since 1970 UTC."""
+    """A key without its private half. Times are seconds since 1970 UTC."""
 
     state: KeyState
     revoked_at: int | None
 
 
 class SealedKey(NamedTuple):
-    """A key that is in no row yet."""
+    """A key without a row yet."""
 
     kid: str
     algorithm: str
@@ -68,36 +67,37 @@ class SealedKey(NamedTuple):
 
 
 class Revoked(NamedTuple):
-    """What an emergency changed: the keys that are refused from now on, and those that sign in their place."""
+    """The keys revoked in an emergency, and those that now sign."""
 
     kids: tuple[str, ...]
     signing: tuple[str, ...]
 
 
 class _Overtaken(Exception):
-    """Someone else has changed the keys since they were read: nothing of the unit is stored."""
+    """The keys have changed since they were read: the unit stores nothing."""
 
 
 class KeyStore:
     """The signing keys of one database."""
 
-    def __init__(self, database: Database, master: Master, clock: Clock) -> None:
+    def __init__(self, database: Database, revocations: Revocations, master: Master, clock: Clock) -> None:
         self._database = database
+        self._revocations = revocations
         self._master = master
         self._clock = clock
 
     async def published(self) -> list[KeyState]:
-        """The keys that are next, active or retired, oldest first."""
+        """Return the next, active and retired keys, oldest first."""
         rows = await self._database.all(f"SELECT {_STATE} {OF_THE_PUBLISHED}")
         return [state_of(row) for row in rows]
 
     async def all(self) -> list[StoredKey]:
-        """Every key there ever was, oldest first."""
+        """Return every key ever made, oldest first."""
         rows = await self._database.scan(f"SELECT {_STATE}, revoked_at FROM ww_signing_keys ORDER BY created_at, kid")
         return [StoredKey(state_of(row), row["revoked_at"]) for row in rows]
 
     async def follow(self, schedule: Schedule) -> bool:
-        """Do what is due; whether there was anything. Raises `StorageUnavailable`."""
+        """Do what is due; tell whether anything was. Raises `StorageUnavailable`."""
         for turn in range(_MOST_ROUNDS):
             steps = due(await self.published(), self._clock.now(), schedule)
             if not steps:
@@ -107,7 +107,7 @@ class KeyStore:
         return True
 
     async def _do(self, step: Change) -> None:
-        """One step, if it is still as it was when it was found to be due."""
+        """Do one step, if it is still due."""
         now = self._clock.now()
         match step:
             case Make(algorithm, status):
@@ -128,18 +128,18 @@ class KeyStore:
         return True
 
     async def make_active(self, algorithm: str) -> None:
-        """Make the first key of an algorithm, unless there is an active one. A key that is known already is better."""
+        """Make or promote a key of an algorithm that has no active one."""
         steps = due(await self.published(), self._clock.now(), Schedule(algorithm, None))
         for step in steps:
             if isinstance(step, Make) and step.status == "next":
-                continue  # that can wait until the service has started
+                continue  # this can wait until the service runs
             if isinstance(step, Make | Promote):
                 await self._do(step)
 
     async def promote(self, active: KeyState, upcoming: KeyState | None, *, client: Client) -> str:
-        """Let the next key sign now, or a new one where there is none; the kid of what signs.
+        """Let the next key sign now, or else a new one; return its kid.
 
-        Raises `Conflict` if these are no longer the active and the next key.
+        Raises `Conflict` when the active or the next key has changed.
         """
         now = self._clock.now()
         spare = await self._fresh(active.algorithm) if upcoming is None else None
@@ -157,55 +157,50 @@ class KeyStore:
         return spare.kid if spare is not None else upcoming.kid if upcoming is not None else ""
 
     async def revoke(self, kids: tuple[str, ...] | None, *, client: Client) -> Revoked:
-        """Refuse keys from now on, for ever, and let others sign; no one is logged out.
+        """Refuse keys for ever, and let others sign; no one is logged out.
 
-        :param kids: which; None for every key that is published.
+        :param kids: None for every published key.
         :raises NotFound: there is no such key.
         """
         spares = await self.spares()
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> Revoked:
-            revoked, entries = await revoke_in(tx, kids, spares, now, client)
-            await revocation.publish(tx, *entries)
-            return revoked
+        async def unit(tx: Tx) -> tuple[Revoked, Published]:
+            return await revoke_in(tx, kids, spares, now, client)
 
         try:
-            return await self._database.transact(unit)
+            return await self._revocations.commit(unit)
         except (_Overtaken, UniqueViolation) as error:
             raise Conflict("The keys were changed just now.") from error
 
     async def spares(self) -> tuple[SealedKey, ...]:
-        """A fresh key for each algorithm that signs: `revoke_in` takes one where there is no next key."""
+        """Make a key for each signing algorithm, for `revoke_in` to use where there is no next key."""
         algorithms = sorted({key.algorithm for key in await self.published() if key.status == "active"})
         return tuple([await self._fresh(algorithm) for algorithm in algorithms])
 
     async def _fresh(self, algorithm: str) -> SealedKey:
-        # In a thread: an RSA key takes a tenth of a second, during which requests are to be answered.
+        # In a thread: an RSA key takes a tenth of a second.
         return await asyncio.to_thread(fresh, algorithm, self._master)
 
 
 def fresh(algorithm: str, master: Master) -> SealedKey:
-    """A new key, its private half sealed."""
+    """Make a key, with its private half sealed."""
     key = SigningKey.generate(algorithm)
-    while key.kid.startswith("-"):  # it could not be an argument of `watchword keys revoke`, least of all in a hurry
+    while key.kid.startswith("-"):  # a leading "-" would read as an option of `watchword keys revoke`
         key = SigningKey.generate(algorithm)
     private = master.seal(msgspec.json.encode(key.to_private_jwk()), about=ABOUT.format(key.kid))
     return SealedKey(key.kid, algorithm, msgspec.json.encode(key.public_jwk()).decode(), private)
 
 
 def state_of(row: Row) -> KeyState:
-    """From the columns kid, algorithm, status, created_at, activated_at, retired_at, in this order."""
-    return KeyState(row[0], row[1], row[2], row[3], row[4], row[5])
+    """Read a row of `ww_signing_keys` with the columns of `KeyState`."""
+    return KeyState(*(row[column] for column in KeyState._fields))
 
 
 async def revoke_in(
     tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, client: Client
 ) -> tuple[Revoked, list[Entry]]:
-    """Inside a unit: revoke keys, let others sign; what to publish as the last thing of the unit.
-
-    Raises `NotFound`.
-    """
+    """Revoke keys, in the caller's unit, and let others sign; return what to publish. Raises `NotFound`."""
     if kids is None:
         rows = await tx.all(f"SELECT kid {OF_THE_PUBLISHED}")
         kids = tuple(row["kid"] for row in rows)
@@ -226,7 +221,7 @@ async def revoke_in(
 
 
 async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, client: Client) -> str:
-    """After the active key of an algorithm was revoked: the next one signs, or a new one."""
+    """Let the next key sign, or a new one, after the active one was revoked."""
     upcoming = await tx.one(
         "SELECT kid FROM ww_signing_keys WHERE algorithm = :algorithm AND status = 'next'", algorithm=algorithm
     )
@@ -262,7 +257,7 @@ async def _make(tx: Tx, key: SealedKey, status: str, now: int, client: Client) -
 
 
 async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, client: Client) -> None:
-    """Both or neither: there is never a moment without an active key, nor one with two."""
+    """Do both or neither: an algorithm always has one active key."""
     if retiring is not None:
         await _retire(tx, retiring, now, client)
     row = await tx.one(_PROMOTE, kid=kid, now=now)

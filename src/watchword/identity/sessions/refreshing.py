@@ -1,11 +1,7 @@
-"""Refreshing: one conditional UPDATE, and what happens when it changes no row.
+"""Refresh: one conditional UPDATE; when it changes no row, apply `rule`.
 
-What a presented token means is decided in `refresh_rule`; this module does what the rule says, in one unit of work.
-
-A token that is worth nothing can be presented for ever, by anyone who has it. So what is written for a refusal that
-changes nothing is bounded by the sessions that there are: each kind of refusal of a session has one audit record an
-hour, as have grace answers elsewhere, which one client can bring about at will. The log has a line a second, and a
-handle that no session has is not written down at all.
+A worthless token can be sent for ever. So each kind of refusal, and grace elsewhere, has one audit record per session
+and hour. The log has one line a second, and an unknown handle is not recorded.
 """
 
 from __future__ import annotations
@@ -19,9 +15,9 @@ from watchword.errors import StorageUnavailable, Unauthenticated
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Published, Revocations
 from watchword.identity.roles import MOST_ROLES
-from watchword.identity.sessions.row import LIVE, READ, ROTATE, Live, is_elsewhere, live_of, state_of
+from watchword.identity.sessions.row import COLUMNS, READ, ROTATE, Live, is_elsewhere, live_of, state_of
 from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
 from watchword.settings import Settings
@@ -33,24 +29,24 @@ from watchword.tokens.keys import SigningKey
 _log = Log("watchword.sessions")
 
 RECORD_EVERY = 3600
-"""Seconds between two audit records of the same refusal of the same session."""
+"""Seconds between audit records of the same refusal and session."""
 
 
 class _Refused(NamedTuple):
-    """A refusal as the unit's *result*: raised inside the unit it would undo the ending that goes with it.
+    """A refusal as the unit's *result*: raising it would undo the end of the session.
 
-    :param published: the unit ended the session, published that and recorded it.
+    :param recorded: the unit ended the session, and recorded that.
     """
 
     code: str
     message: str
-    published: bool = False
+    recorded: bool = False
     user_id: str | None = None
     session_id: str | None = None
 
 
 class _Grace(NamedTuple):
-    """A grace answer to a client elsewhere, to be recorded once it is stored."""
+    """A grace answer elsewhere, recorded after its commit."""
 
     live: Live
 
@@ -58,7 +54,7 @@ class _Grace(NamedTuple):
 class Refresher:
     """Exchanges refresh tokens for the state of their session.
 
-    :param keys: the sub-keys under which refresh tokens are MACed, current first.
+    :param keys: the MAC keys of refresh tokens, current first.
     """
 
     def __init__(
@@ -67,7 +63,7 @@ class Refresher:
         ephemeral: Ephemeral,
         keys: tuple[bytes, ...],
         issuer: TokenIssuer,
-        follower: Follower,
+        revocations: Revocations,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -75,19 +71,19 @@ class Refresher:
         self._ephemeral = ephemeral
         self._keys = keys
         self._issuer = issuer
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._grace = int(settings.refresh_grace.total_seconds())
         self._refusals = {refused.code: Tally(_log, "refresh_refused", level="info") for refused in _REFUSALS}
 
     async def rotate(self, presented: str, *, client_id: str, client: Client) -> Live:
-        """The session as it is after this exchange, to be signed.
+        """Return the session after this exchange, to be signed.
 
-        Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
-        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended), and
-        `StorageUnavailable` or `Forbidden` before anything is changed when there is no key to sign with, or more roles
-        than a token holds.
+        Raises `Unauthenticated`: `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
+        `refresh_superseded` (a slow tab; the session lives), `refresh_token_reused` (it was ended). Raises
+        `StorageUnavailable` without a signing key, and `Forbidden` for more roles than a token holds; both change
+        nothing.
         """
         token = opaque.decode_refresh(presented, self._keys)
         if token is None:
@@ -111,23 +107,21 @@ class Refresher:
         if row is not None:
             return live_of(row, token.handle, key)
 
-        async def unit(tx: Tx) -> Live | _Grace | _Refused:
+        async def unit(tx: Tx) -> tuple[Live | _Grace | _Refused, Published]:
             return await self._not_rotated(tx, token, handle, client_id, client, now, key)
 
-        outcome = await self._database.transact(unit)
+        outcome = await self._revocations.commit(unit)
         if isinstance(outcome, Live):
             return outcome
         if isinstance(outcome, _Grace):
             return await self._noted(outcome.live, client, now)
         self._refusals[outcome.code].add(code=outcome.code, address=client.address, request_id=client.request_id)
-        if outcome.published:
-            await self._follower.take(())
-        else:
+        if not outcome.recorded:
             await self._record(outcome.code, outcome.user_id, outcome.session_id, client, now)
         raise Unauthenticated(outcome.message, code=outcome.code)
 
     async def _noted(self, live: Live, client: Client, now: int) -> Live:
-        """A grace answer elsewhere is recorded; that this fails just now is no reason to keep it from the client."""
+        """Record a grace answer elsewhere. A failure must not keep it from the client."""
         with suppress(StorageUnavailable):
             await self._record("grace_elsewhere", live.grant.user_id, live.grant.session_id, client, now)
         return live
@@ -135,7 +129,7 @@ class Refresher:
     async def _record(
         self, outcome: str, user_id: str | None, session_id: str | None, client: Client, now: int
     ) -> None:
-        """The audit record of what changed nothing that lasts, unless there is one already."""
+        """Record a refusal, unless its hour has a record."""
         if session_id is None:
             return
         name = f"refresh_refused:{session_id} {outcome}"
@@ -157,42 +151,42 @@ class Refresher:
 
     async def _not_rotated(
         self, tx: Tx, token: RefreshToken, handle: str, client_id: str, client: Client, now: int, key: SigningKey
-    ) -> Live | _Grace | _Refused:
-        """The presented token is not the newest of a live session: read the row, in this unit, and apply the rule."""
+    ) -> tuple[Live | _Grace | _Refused, Published]:
+        """Read the row, in this unit, and apply the rule."""
         row = await tx.one(READ, handle=handle)
         if row is None:
-            return _ENDED
+            return _ENDED, ()
         if row["client_id"] != client_id:
-            return _refused(_OTHER_CLIENT, row)
+            return _refused(_OTHER_CLIENT, row), ()
         elsewhere = is_elsewhere(row, client)
         step = decide(state_of(row), token.generation, now, grace=self._grace, elsewhere=elsewhere)
         match step:
             case Verdict.GRACE:
-                return await _grace(tx, row, token, key, elsewhere=elsewhere)
+                return await _grace(tx, row, token, key, elsewhere=elsewhere), ()
             case Verdict.ROLLED_BACK:
-                return await self._serve_after_rollback(tx, row, token, client, now, key)
+                return await self._serve_after_rollback(tx, row, token, client, now, key), ()
             case Verdict.REUSE:
                 return await _end_reused(tx, row, token, client, now)
             case Verdict.SUPERSEDED:
-                return _refused(_SUPERSEDED, row)
+                return _refused(_SUPERSEDED, row), ()
             case Verdict.ENDED:
-                return _refused(_ENDED, row)
+                return _refused(_ENDED, row), ()
             case Verdict.ROTATE:
-                live_of(row, token.handle, key)  # raises `Forbidden` for more roles than fit, which the UPDATE refused
-                # Else what it refused is so no more: another try will find it so.
+                live_of(row, token.handle, key)  # raises `Forbidden` for more roles than fit, as the UPDATE refused
+                # What the UPDATE refused has changed since: another try will find it so.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(
         self, tx: Tx, row: Row, token: RefreshToken, client: Client, now: int, key: SigningKey
     ) -> Live:
-        """The database was restored to an older state than the holder's token: the honest newest holder continues."""
+        """Serve the newest holder after the database was restored to an older state."""
         until = now + self._issuer.lifetime
         restored = await tx.one(
             f"UPDATE ww_sessions SET generation = :next, prev_rotated_at = NULL, rotated_at = :now,"
             " idle_expires_at = CASE WHEN expires_at < :idle THEN expires_at ELSE :idle END,"
             " access_until = CASE WHEN access_until > :until THEN access_until ELSE :until END, grace_elsewhere = 0"
             " WHERE id = :id AND generation < :presented AND ended_at IS NULL"
-            f" RETURNING {LIVE}",
+            f" RETURNING {COLUMNS}",
             next=token.generation + 1,
             presented=token.generation,
             now=now,
@@ -231,7 +225,7 @@ def _refused(refused: _Refused, row: Row) -> _Refused:
 
 
 async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, elsewhere: bool) -> Live | _Grace:
-    """The same successor again. Nothing was stored of it: it follows from the presented handle and the row."""
+    """Derive the same successor again, from handle and row: none was stored."""
     live = live_of(row, token.handle, key)
     if not elsewhere:
         return live
@@ -239,7 +233,7 @@ async def _grace(tx: Tx, row: Row, token: RefreshToken, key: SigningKey, *, else
     return _Grace(live)
 
 
-async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now: int) -> _Refused:
+async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now: int) -> tuple[_Refused, Published]:
     entries = await revocation.end_session(tx, row["id"], reason="refresh_reuse", now=now)
     behind = "one_behind" if row["generation"] - token.generation == 1 else "stale"
     await audit.record(
@@ -252,5 +246,4 @@ async def _end_reused(tx: Tx, row: Row, token: RefreshToken, client: Client, now
         session=row["id"],
         detail={"class": behind},
     )
-    await revocation.publish(tx, *entries)
-    return _REUSED
+    return _REUSED, entries

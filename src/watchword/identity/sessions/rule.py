@@ -1,7 +1,7 @@
-"""What a presented refresh token means: one pure function of (row, presented generation, now).
+"""Decide what a refresh token means: one pure function of (row, sent generation, now).
 
-`docs/security/refresh.md` tells the reasoning; `tests/identity/test_rule.py` enumerates every interleaving of
-clients, lost answers, retries, slow tabs and a thief against it.
+Reasons: `docs/security/refresh.md`. `tests/identity/test_rule.py` tries every interleaving of clients, lost answers,
+retries, slow tabs and a thief.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from typing import NamedTuple
 
 MAX_GRACE_ELSEWHERE = 2
 MAX_BEHIND = 16
-"""How far behind a slow tab can be. A thief who refreshes every few seconds keeps the row young for ever; by this the
-victim, who comes back minutes later and is dozens of generations behind, gives the thief away all the same."""
+"""Generations a slow tab may be behind. A thief who refreshes every few seconds keeps the row young; the victim, dozens
+behind, still reveals the theft.
+"""
 
 
 class Verdict(Enum):
-    """What to do with the presented token."""
+    """The meaning of a token."""
 
-    ROTATE = "rotate"  # the newest one: the ordinary case, decided by the database's own UPDATE
-    GRACE = "grace"  # its successor was just made: answer with that same successor
+    ROTATE = "rotate"  # the newest: the UPDATE decides it
+    GRACE = "grace"  # just replaced: answer with the same successor
     SUPERSEDED = "superseded"  # a slow tab: refuse, keep the session
     REUSE = "reuse"  # a copy: end the session
-    ROLLED_BACK = "rolled_back"  # newer than the database, which was restored to an older state: serve the holder
-    ENDED = "ended"  # nothing to refresh any more
+    ROLLED_BACK = "rolled_back"  # newer than the restored database: serve the holder
+    ENDED = "ended"  # nothing is left to refresh
 
 
 class SessionState(NamedTuple):
-    """What the rule needs to know of a session's row. Times are seconds since 1970 UTC."""
+    """What the rule reads of a session's row. Times are seconds since 1970 UTC."""
 
     generation: int
     rotated_at: int
@@ -40,12 +41,10 @@ class SessionState(NamedTuple):
 
 
 def decide(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
-    """What presenting generation `presented` at `now` means.
+    """Decide what sending generation `presented` means. An ended session has no grace.
 
-    Whether the session still lives is decided before anything else: an ended session has no grace.
-
-    :param grace: seconds after a rotation in which its immediate parent still gets its successor.
-    :param elsewhere: another address prefix *and* another agent than the last ordinary rotation's.
+    :param grace: seconds after a rotation in which the parent still gets its successor.
+    :param elsewhere: another address prefix *and* another agent than at the last rotation.
     """
     if not is_live(session, now):
         return Verdict.ENDED
@@ -63,7 +62,7 @@ def decide(session: SessionState, presented: int, now: int, *, grace: int, elsew
 
 
 def is_live(session: SessionState, now: int) -> bool:
-    """Whether the session can still be refreshed. On its very second of expiry it cannot."""
+    """Tell whether the session can be refreshed; not in its second of expiry."""
     return (
         session.ended_at is None and session.user_active and now < session.expires_at and now < session.idle_expires_at
     )

@@ -1,7 +1,4 @@
-"""Sessions: opened, refreshed, listed, ended. One row each, no row per token.
-
-How one is refreshed is in `refreshing`, by which rule in `refresh_rule`.
-"""
+"""Open, refresh, list and end sessions. One row each, no row per token."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
-from watchword.identity.revocation import Follower
+from watchword.identity.revocation import Published, Revocations
 from watchword.identity.sessions.refreshing import Refresher
-from watchword.identity.sessions.row import READ, Live, state_of
+from watchword.identity.sessions.row import IS_LIVE, READ, Live, state_of
 from watchword.identity.sessions.rule import is_live
 from watchword.ids import new_id
 from watchword.opaque import RefreshToken
@@ -32,14 +29,14 @@ INSERT INTO ww_sessions (id, handle_hash, user_id, client_id, scope, amr, auth_t
 VALUES (:id, :handle, :user, :client, :scope, :amr, :now, 0, :now, :now, :idle, :expires, :until, 0, :address, :agent)
 """
 _ANOTHER = "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL AND id <> :keep LIMIT 1"
-_LIVE_CALLER = """
+_LIVE_CALLER = f"""
 SELECT ww_sessions.id FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
-WHERE ww_sessions.id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now AND idle_expires_at > :now
+WHERE ww_sessions.id = :id AND user_id = :user AND {IS_LIVE}
     AND disabled_at IS NULL AND token_version <= CAST(:version AS BIGINT)
 """
 
 MAX_SESSIONS = 100
-"""Live sessions of one user; the next log-in ends the oldest."""
+"""Live sessions per user; the next log-in ends the oldest."""
 
 _SURPLUS_AT_ONCE = 10
 
@@ -55,7 +52,7 @@ class Tokens(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """A session about to be opened: who, how, and from where."""
+    """A session to be opened: who, how, from where."""
 
     user_id: str
     client_id: str
@@ -65,7 +62,7 @@ class Opening(NamedTuple):
 
 
 class Current(NamedTuple):
-    """What introspection says of a refresh token that would be accepted."""
+    """What introspection tells of a refresh token that would be accepted."""
 
     id: str
     user_id: str
@@ -76,7 +73,7 @@ class Current(NamedTuple):
 
 
 class SessionView(NamedTuple):
-    """One of a user's sessions, for its owner's eyes. The id is a name, not a credential."""
+    """A session as its owner sees it. The id is no credential."""
 
     id: str
     created_at: int
@@ -95,25 +92,25 @@ class Sessions:
         ephemeral: Ephemeral,
         master: Master,
         issuer: TokenIssuer,
-        follower: Follower,
+        revocations: Revocations,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
         self._keys = master.keys("refresh")
         self._issuer = issuer
-        self._follower = follower
+        self._revocations = revocations
         self._clock = clock
         self._idle = int(settings.refresh_idle.total_seconds())
         self._lifetime = int(settings.session_lifetime.total_seconds())
-        self._refresher = Refresher(database, ephemeral, self._keys, issuer, follower, settings, clock)
+        self._refresher = Refresher(database, ephemeral, self._keys, issuer, revocations, settings, clock)
 
     def tokens(self, live: Live) -> Tokens:
         """Sign what the client receives. The access token's times are the row's."""
         now = self._clock.now()
         return Tokens(
             self._issuer.access_token(live.grant, live.key),
-            # A grace answer may carry a token that has just expired; the refresh token beside it is what counts then.
+            # A grace answer may carry a token that has just expired; its refresh token counts.
             max(0, self._issuer.expires_at(live.grant) - now),
             opaque.encode_refresh(live.refresh, self._keys[0]),
             max(0, live.idle_expires_at - now),
@@ -121,9 +118,9 @@ class Sessions:
         )
 
     async def open(self, tx: Tx, opening: Opening, *, version: int, roles: tuple[str, ...], now: int) -> Live:
-        """Insert a session, in the log-in's unit: a new id and a new secret handle, always.
+        """Insert a session, in the log-in's unit: always a new id and a new secret handle.
 
-        Raises `StorageUnavailable` when there is no key to sign its tokens with.
+        Raises `StorageUnavailable` without a signing key.
         """
         key = self._issuer.require_key()
         refresh = RefreshToken(os.urandom(opaque.HANDLE_BYTES), 0)
@@ -160,10 +157,9 @@ class Sessions:
         return Live(grant, refresh, idle_expires_at, key)
 
     async def end_surplus(self, tx: Tx, user_id: str, now: int) -> list[revocation.Entry]:
-        """End a user's oldest live sessions beyond a hundred, in the log-in's unit; what to publish.
+        """End a user's oldest sessions beyond a hundred, in the log-in's unit; return what to publish.
 
-        Otherwise one account could make the list of its own sessions, and the feed of anyone who ends them all, as long
-        as it likes.
+        Otherwise one account could grow its list, and the feed, without bound.
         """
         rows = await tx.all(
             "SELECT id FROM ww_sessions WHERE user_id = :user AND ended_at IS NULL"
@@ -180,8 +176,7 @@ class Sessions:
     async def refresh(self, presented: str, *, client_id: str, client: Client) -> Tokens:
         """Exchange a refresh token for its successor and an access token.
 
-        Raises `Unauthenticated` with `refresh_token_invalid` (not one of ours, or another client's), `session_ended`,
-        `refresh_superseded` (a slow tab; the session lives) or `refresh_token_reused` (the session is ended).
+        Raises `Unauthenticated`, with the codes of `Refresher.rotate`.
         """
         return self.tokens(await self.rotate(presented, client_id=client_id, client=client))
 
@@ -190,18 +185,15 @@ class Sessions:
         return await self._refresher.rotate(presented, client_id=client_id, client=client)
 
     async def is_live(self, session_id: str) -> bool:
-        """Whether the session has neither ended nor expired."""
+        """Tell whether the session has neither ended nor expired."""
         now = self._clock.now()
         row = await self._database.one(
-            "SELECT id FROM ww_sessions WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now",
-            id=session_id,
-            now=now,
+            f"SELECT id FROM ww_sessions WHERE id = :id AND {IS_LIVE}", id=session_id, now=now
         )
         return row is not None
 
     async def find_current(self, presented: str) -> Current | None:
-        """The live session whose newest refresh token this is, or None."""
+        """Return the live session with this newest refresh token, or None."""
         token = opaque.decode_refresh(presented, self._keys)
         if token is None:
             return None
@@ -213,51 +205,59 @@ class Sessions:
         )
 
     def session_handle(self, presented: str) -> str | None:
-        """The handle hash of a genuine refresh token, whatever its generation; None for anything else."""
+        """Return the handle hash of a genuine refresh token, of any generation; None for anything else."""
         token = opaque.decode_refresh(presented, self._keys)
         return None if token is None else opaque.fingerprint(token.handle)
 
     async def end_by_handle(self, tx: Tx, handle: str, *, reason: str, now: int) -> list[revocation.Entry]:
-        """End the session behind a refresh token, in the caller's unit; what to publish."""
+        """End the session of a refresh token, in the caller's unit; return what to publish."""
         row = await tx.one("SELECT id FROM ww_sessions WHERE handle_hash = :handle", handle=handle)
         return [] if row is None else await revocation.end_session(tx, row["id"], reason=reason, now=now)
 
     async def log_out(self, *, claims: AccessClaims | None, presented: str | None, client: Client) -> None:
-        """End the session of an access token, of a refresh token, or both when they differ. Idempotent."""
+        """End the sessions of an access token and of a refresh token. Idempotent."""
         handle = None if presented is None else self.session_handle(presented)
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             entries = []
             if claims is not None and claims.sid is not None:
                 entries += await revocation.end_session(tx, claims.sid, reason="logged_out", now=now)
             if handle is not None:
                 entries += await self.end_by_handle(tx, handle, reason="logged_out", now=now)
             await record_ends(tx, "logged_out", entries, client=client, now=now)
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def page(self, user_id: str, *, after: str = "", limit: int = 100) -> list[SessionView]:
-        """The user's live sessions in the order in which they were opened."""
+        """Return the user's live sessions, oldest first."""
         now = self._clock.now()
         rows = await self._database.all(
             "SELECT id, created_at, rotated_at, idle_expires_at, address, agent FROM ww_sessions"
-            " WHERE user_id = :user AND id > :after AND ended_at IS NULL AND expires_at > :now"
-            " AND idle_expires_at > :now ORDER BY id LIMIT :limit",
+            f" WHERE user_id = :user AND id > :after AND {IS_LIVE} ORDER BY id LIMIT :limit",
             user=user_id,
             after=after,
             now=now,
             limit=limit,
         )
-        return [SessionView(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]
+        return [
+            SessionView(
+                id=row["id"],
+                created_at=row["created_at"],
+                last_used_at=row["rotated_at"],
+                expires_at=row["idle_expires_at"],
+                address=row["address"],
+                agent=row["agent"],
+            )
+            for row in rows
+        ]
 
     async def end(self, caller: AccessClaims, session_id: str, *, client: Client) -> None:
-        """End one of the caller's own sessions. Raises `NotFound` for anyone else's and for one that has ended."""
+        """End a session of the caller. Raises `NotFound` for another user's, or an ended one."""
         now = self._clock.now()
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[None, Published]:
             await require_live(tx, caller, now)
             row = await tx.one(
                 "SELECT id FROM ww_sessions WHERE id = :id AND user_id = :user", id=session_id, user=caller.sub
@@ -268,23 +268,22 @@ class Sessions:
             await audit.record(
                 tx, "session_ended", at=now, client=client, actor=caller.sub, user=caller.sub, session=session_id
             )
-            await revocation.publish(tx, *entries)
-            return entries
+            return None, entries
 
-        await self._follower.take(await self._database.transact(unit, ends=True))
+        await self._revocations.commit(unit, ends=True)
 
     async def end_others(self, caller: AccessClaims, *, client: Client) -> int:
-        """End all of the caller's sessions but the one that asks; how many there were. None: nothing is written."""
+        """End the caller's other sessions, and return their number. Without any, nothing is written."""
         now = self._clock.now()
         if await self._database.one(_ANOTHER, user=caller.sub, keep=caller.sid or "") is None:
             await self._look_at(caller, now)
             return 0
 
-        async def unit(tx: Tx) -> list[revocation.Entry]:
+        async def unit(tx: Tx) -> tuple[int, Published]:
             await require_live(tx, caller, now)
             ended = await revocation.end_sessions(tx, caller.sub, reason="ended", now=now, keep=caller.sid)
             if not ended:
-                return []
+                return 0, ()
             await audit.record(
                 tx,
                 "other_sessions_ended",
@@ -295,16 +294,13 @@ class Sessions:
                 session=caller.sid,
                 detail={"count": str(len(ended))},
             )
-            # Most of a long list were last used days ago: there is no token left to refuse.
-            await revocation.publish(tx, *(entry for entry in ended if (entry.expires_at or 0) > now))
-            return ended
+            # Sessions last used days ago have no token left to refuse.
+            return len(ended), [entry for entry in ended if (entry.expires_at or 0) > now]
 
-        ended = await self._database.transact(unit, ends=True)
-        await self._follower.take(entry for entry in ended if (entry.expires_at or 0) > now)
-        return len(ended)
+        return await self._revocations.commit(unit, ends=True)
 
     async def _look_at(self, caller: AccessClaims, now: int) -> None:
-        """`require_live` where nothing is to be changed: writes nothing. Raises `Unauthenticated`."""
+        """Check as `require_live`, without a write. Raises `Unauthenticated`."""
         found = await self._database.one(_LIVE_CALLER, id=caller.sid, user=caller.sub, version=caller.ver, now=now)
         if found is None:
             raise _over()
@@ -313,10 +309,10 @@ class Sessions:
 async def record_ends(
     tx: Tx, event: str, entries: list[revocation.Entry], *, client: Client, now: int, reason: str | None = None
 ) -> None:
-    """An audit record for each of these sessions, which have just been ended in the caller's unit."""
+    """Record the end of each of these sessions, in the unit that ended them."""
     detail = None if reason is None else {"reason": reason}
     for entry in entries:
-        # The owner is asked for: a cookie may belong to someone else than the access token beside it.
+        # Ask for the owner: a cookie may belong to another user than the access token beside it.
         owner = await tx.one("SELECT user_id FROM ww_sessions WHERE id = :id", id=entry.subject)
         user = None if owner is None else owner["user_id"]
         await audit.record(
@@ -325,10 +321,9 @@ async def record_ends(
 
 
 async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
-    """Inside a unit that changes state: the caller's user and session, as they are now, locked until it commits.
+    """Lock the caller's user and session, in a unit that changes state.
 
-    The list of revocations in memory may be a moment behind; a change of state does not rely on it.
-    Raises `Unauthenticated`.
+    A list of revocations in memory may be late; a change does not rely on it. Raises `Unauthenticated`.
     """
     user = await tx.one(
         "UPDATE ww_users SET updated_at = updated_at WHERE id = :id AND disabled_at IS NULL"
@@ -340,8 +335,8 @@ async def require_live(tx: Tx, caller: AccessClaims, now: int) -> None:
         None
         if user is None
         else await tx.one(
-            "UPDATE ww_sessions SET access_until = access_until WHERE id = :id AND user_id = :user AND ended_at IS NULL"
-            " AND expires_at > :now AND idle_expires_at > :now RETURNING id",
+            "UPDATE ww_sessions SET access_until = access_until"
+            f" WHERE id = :id AND user_id = :user AND {IS_LIVE} RETURNING id",
             id=caller.sid,
             user=caller.sub,
             now=now,

@@ -1,4 +1,4 @@
-"""Several server processes behind one socket: started, kept alive and stopped by this one."""
+"""Starts, replaces and stops several server processes behind one socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from watchword.cli.serve import ServiceConfig, StoppingServer
+from watchword.cli.serving.server import ServiceConfig, StoppingServer
 
 _log = structlog.get_logger("watchword.serve")
 _TURN = 0.1  # seconds between two looks at signals
@@ -23,7 +23,7 @@ _TURNS = 5  # … for one at the workers
 
 class _WorkerServer(StoppingServer):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A terminal sends its interrupt to every process; the first of them tells the others when to stop."""
+        """Ignore the terminal's interrupt: the supervisor stops the workers."""
         if sig != signal.SIGINT:
             super().handle_exit(sig, frame)
 
@@ -32,25 +32,25 @@ class _Worker(Process):
     config: ServiceConfig
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """What the worker process does."""
+        """Serve, in the worker process."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._server = _WorkerServer(self.config)  # in this thread, which alone may set signal handlers
+        self._server = _WorkerServer(self.config)  # only this thread may set signal handlers
         super().target(sockets)
 
     def always_pong(self) -> None:
-        """Answer whether it lives, until the first process has told it to stop and asks no more."""
+        """Answer the supervisor's pings until it sends no more."""
         with suppress(EOFError, OSError):
             super().always_pong()
 
 
 class Workers(Multiprocess):
-    """Runs until a signal says stop; a second one makes the workers end at once."""
+    """Runs worker processes until a signal; a second one ends them at once."""
 
     def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
         super().__init__(config, list(sockets))
 
     def run(self) -> None:
-        """Start them, and return when all have ended."""
+        """Start the workers, and return when all have ended."""
         self.init_processes()
         turn = 0
         while not self.should_exit.wait(_TURN):
@@ -59,21 +59,21 @@ class Workers(Multiprocess):
             if turn % _TURNS == 0:
                 self.keep_subprocess_alive()
         self.terminate_all()
+        self.should_exit.clear()
         while any(process.process.is_alive() for process in self.processes):
             time.sleep(_TURN / 2)
-            self.should_exit.clear()
             self.handle_signals()
-            if self.should_exit.is_set():
+            if self.should_exit.is_set():  # a second signal; at each turn, since a worker may merge two
                 self.terminate_all()
         self.join_all()
 
     def init_processes(self) -> None:
-        """Start as many as the settings say."""
+        """Start all workers."""
         for _ in range(self.processes_num):
             self.processes.append(self._started())
 
     def keep_subprocess_alive(self) -> None:
-        """Start another one for each that has ended; stop when one cannot even start."""
+        """Replace workers that ended; stop when one cannot start."""
         for place, process in enumerate(self.processes):
             if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
                 continue
@@ -86,14 +86,14 @@ class Workers(Multiprocess):
             self.processes[place] = self._started()
 
     def handle_hup(self) -> None:
-        """A hang-up ends nothing: the terminal has gone, the service stays."""
+        """Log and ignore a hang-up."""
         _log.info("hang_up_ignored")
 
     def handle_ttin(self) -> None:
-        """What a shell sends to programs in the background is no order to change the number of workers."""
+        """Ignore it: shells send it to programs in the background."""
 
     def handle_ttou(self) -> None:
-        """The same."""
+        """Ignore it likewise."""
 
     def _started(self) -> _Worker:
         process = _Worker(self.config, self.sockets)

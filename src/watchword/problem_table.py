@@ -1,20 +1,45 @@
-"""Every code an error can carry: its status, its title, and what the caller can do about it. One table."""
+"""Every error code: its status, title, advice and challenge, for the service and for guards."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+REALM: Final = "watchword"
+PLAIN_CHALLENGE: Final = f'Bearer realm="{REALM}"'
+"""The `WWW-Authenticate` of a 401 without another: no error code without credentials (RFC 6750 §3.1)."""
 
 
 class Problem(NamedTuple):
-    """What is known about one code: HTTP status, title, explanation for people, `error` in RFC 6749's words.
+    """One code: HTTP status, title, explanation for people, OAuth's `error`.
 
-    The first sentence of an explanation says what happened, those after it what to do.
+    An explanation says what happened, then what to do. `challenge` is the description in `WWW-Authenticate`: fixed
+    words, since an error's message could hold a quote.
     """
 
     status: int
     title: str
     about: str
     oauth: str = "invalid_request"
+    challenge: str = ""
+
+
+def challenge(code: str, *, scopes: Iterable[str] = (), max_age: int | None = None) -> str:
+    """Return the `WWW-Authenticate` that names an error (RFC 6750 section 3); nothing for an error without one.
+
+    :param code: one of the table.
+    :param scopes: the scopes asked for; sent with `scope_missing`.
+    :param max_age: seconds since log-in asked for; sent with `reauthentication_required` (RFC 9470).
+    """
+    problem = PROBLEMS[code]
+    if not problem.challenge:
+        return ""
+    text = f'{PLAIN_CHALLENGE}, error="{problem.oauth}", error_description="{problem.challenge}"'
+    if code == "scope_missing" and scopes:
+        return f'{text}, scope="{" ".join(sorted(scopes))}"'
+    if code == "reauthentication_required" and max_age is not None:
+        return f'{text}, max_age="{max_age}"'
+    return text
 
 
 _LOG_IN_AGAIN = "Log in again to get a new session."
@@ -35,19 +60,28 @@ PROBLEMS: dict[str, Problem] = {
         "What was sent as an access token is not a signed token of the compact form. Send the token exactly as it was "
         "issued, without quotes or line breaks. " + _REFRESH,
         "invalid_token",
+        challenge="The access token is malformed.",
     ),
     "token_invalid": Problem(
         401,
         "Access token not accepted",
         "The token was not signed by this service, was changed, or is meant for another audience. " + _REFRESH,
         "invalid_token",
+        challenge="The access token is not accepted.",
     ),
-    "token_expired": Problem(401, "Access token expired", "The token's life is over. " + _REFRESH, "invalid_token"),
+    "token_expired": Problem(
+        401,
+        "Access token expired",
+        "The token's life is over. " + _REFRESH,
+        "invalid_token",
+        challenge="The access token expired.",
+    ),
     "token_not_yet_valid": Problem(
         401,
         "Access token not yet valid",
         "The token starts to be valid later than now. The clocks of two machines probably differ; set them by NTP.",
         "invalid_token",
+        challenge="The access token is not valid yet.",
     ),
     "token_revoked": Problem(
         401,
@@ -55,6 +89,7 @@ PROBLEMS: dict[str, Problem] = {
         "The session, the account's standing or the signing key behind this token has changed since it was issued. "
         "Refresh once; if that is refused too, log in again.",
         "invalid_token",
+        challenge="The access token was revoked.",
     ),
     "scope_missing": Problem(
         403,
@@ -62,6 +97,7 @@ PROBLEMS: dict[str, Problem] = {
         "The token is genuine but lacks a scope that this needs; an API's `WWW-Authenticate` names it. This service "
         "gives its tokens no scopes yet: the API can ask for a role instead, which an administrator can grant.",
         "insufficient_scope",
+        challenge="The token lacks a scope.",
     ),
     "role_missing": Problem(
         403,
@@ -69,12 +105,14 @@ PROBLEMS: dict[str, Problem] = {
         "The token is genuine but its user lacks a role that this needs. An administrator can grant it; it takes "
         "effect with the next refresh.",
         "insufficient_scope",
+        challenge="The token's user lacks a role.",
     ),
     "authorization_malformed": Problem(
         400,
         "Authorization header malformed",
         "The `Authorization` header is not of the form `Bearer <token>`: one space, then the token, nothing else. "
         "Send exactly one such header.",
+        challenge="The Authorization header is malformed.",
     ),
     # Logging in, sessions
     "invalid_credentials": Problem(
@@ -295,6 +333,7 @@ PROBLEMS: dict[str, Problem] = {
         "Log-in too long ago",
         "This needs a log-in more recent than the token's. Log in again, then try again.",
         "insufficient_user_authentication",
+        challenge="A more recent log-in is required.",
     ),
     "guard_not_ready": Problem(
         503,

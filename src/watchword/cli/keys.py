@@ -1,27 +1,27 @@
-"""`watchword keys`: list, rotate, revoke. What the service does by its schedule, and what only a person decides."""
+"""Lists, rotates and revokes signing keys: `watchword keys`."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Annotated
 
-from watchword.cli.asking import confirm
-from watchword.cli.exits import FAULT, MISSING, CommandError, warn
-from watchword.cli.people import print_json, require_database, with_kernel
-from watchword.cli.show import print_table
-from watchword.clock import rfc3339
+import typer
+
+from watchword.cli.asking import Yes, confirm
+from watchword.cli.exits import CODES_HELP, FAULT, MISSING, USAGE, CommandError, warn
+from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.opening import require_database, with_kernel
+from watchword.cli.printing import Json, print_json, print_table
 from watchword.errors import NotFound
-from watchword.identity.audit import LOCAL
-from watchword.identity.kernel import Kernel
-from watchword.identity.keys.store import Revoked, StoredKey
-from watchword.settings import Settings
-from watchword.tokens.rotation import (
-    PUBLISHED_AFTER_USE,
-    PUBLISHED_BEFORE_USE,
-    KeyState,
-    published_long_enough,
-    published_until,
-)
 
+if TYPE_CHECKING:
+    from watchword.identity.kernel import Kernel
+    from watchword.identity.keys.store import Revoked, StoredKey
+    from watchword.tokens.rotation import KeyState
+
+group = typer.Typer(help="The keys that sign access tokens.", epilog=CODES_HELP, no_args_is_help=True)
+
+_SHOWN = "`watchword keys list` shows them"
 _HEADS = ("kid", "algorithm", "status", "created", "activated", "retired", "published until")
 _SHARED = "tokens are signed with WATCHWORD_JWT_SECRET, which is in no list; these keys sign nothing"
 _STAYS_GOOD = "access tokens are signed with WATCHWORD_JWT_SECRET, and stay good: revoking a key does not touch them"
@@ -35,8 +35,11 @@ _MEANING = (
 )
 
 
-def show_list(settings: Settings, *, as_json: bool) -> None:
-    """Print every key, oldest first."""
+@group.command("list", epilog=CODES_HELP)
+@takes_settings(*STORAGE)
+def list_keys(*, as_json: Json = False, flags: dict[str, object]) -> None:
+    """List every signing key, oldest first: what it does, since when, and until when it is published."""
+    settings = load_settings(flags).settings
 
     async def work(kernel: Kernel) -> list[StoredKey]:
         return await kernel.keys.store.all()
@@ -50,12 +53,20 @@ def show_list(settings: Settings, *, as_json: bool) -> None:
         sys.stderr.write(f"hint: {_SHARED}\n")
 
 
-def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
-    """Let the next key sign now."""
+@group.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE, "jwt_secret", "algorithm")
+def rotate(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object]) -> None:
+    """Let the next key sign now. Tokens signed so far stay good. Asks first if others may not know the next key yet."""
+    from watchword.clock import rfc3339
+
+    settings = load_settings(flags).settings
     if settings.jwt_secret is not None:
         raise CommandError(f"there is nothing to rotate: {_SHARED}", _REPLACE_IT, FAULT)
 
     async def work(kernel: Kernel) -> tuple[str, KeyState, int]:
+        from watchword.identity.audit import LOCAL
+        from watchword.tokens.rotation import PUBLISHED_AFTER_USE, published_long_enough
+
         active, upcoming = _pair(await kernel.keys.store.published(), settings.algorithm)
         now = kernel.clock.now()
         if upcoming is None or not published_long_enough(upcoming, now):
@@ -72,28 +83,46 @@ def rotate(settings: Settings, *, yes: bool, as_json: bool) -> None:
     print(f"Key {retired.kid} signs no more; it is published until {rfc3339(until)}, and its tokens stay good.")
 
 
-def revoke(settings: Settings, kid: str | None, *, yes: bool, as_json: bool) -> None:
-    """Refuse what a key has signed; None: what every published key has signed."""
+@group.command(epilog=CODES_HELP)
+@takes_settings(*STORAGE, "jwt_secret")
+def revoke(
+    *,
+    kid: Annotated[str | None, typer.Argument(help="Which key, as `watchword keys list` shows it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every key that is published.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+    flags: dict[str, object],
+) -> None:
+    """In an emergency: refuse what a key has signed, at once and for ever. No user is logged out."""
+    if kid is not None and every:
+        raise CommandError(f"both the key {kid!a} and --all are given: say which key, or --all", _SHOWN, USAGE)
+    if kid is None and not every:
+        raise CommandError("say which key, or --all", _SHOWN, USAGE)
+    settings = load_settings(flags).settings
     if settings.jwt_secret is not None:
-        _say_what_stays_good(every=kid is None)
+        _say_what_stays_good(every=every)
     require_database(settings)
     signed = "every published key has" if kid is None else f"the key {kid!a} has"
     confirm(f"This refuses for ever what {signed} signed. Go on?", yes=yes)
 
     async def work(kernel: Kernel) -> Revoked:
+        from watchword.identity.audit import LOCAL
+
         return await kernel.keys.store.revoke(None if kid is None else (kid,), client=LOCAL)
 
     try:
         done = with_kernel(settings, work)
     except NotFound as error:
-        raise CommandError(f"there is no signing key {kid!a}", "watchword keys list shows them", MISSING) from error
+        raise CommandError(f"there is no signing key {kid!a}", _SHOWN, MISSING) from error
     if kid is None and not done.kids:
-        raise CommandError("no key is published: nothing was revoked", "watchword keys list shows what there is", FAULT)
+        raise CommandError(
+            "no key is published: nothing was revoked", "`watchword keys list` shows what there is", FAULT
+        )
     _print_revoked(done, kid, as_json=as_json)
 
 
 def _say_what_stays_good(*, every: bool) -> None:
-    if every:  # who says so wants every token refused, and would take a list of keys for that
+    if every:  # the operator wants every token refused: keys alone are not enough
         raise CommandError(_STAYS_GOOD, _REPLACE_IT, FAULT)
     warn(_STAYS_GOOD, _REPLACE_IT)
 
@@ -110,14 +139,15 @@ def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
         print(f"Key {signing} signs from now on. No user is logged out: clients refresh as they do at expiry.")
     if kid is not None and done.kids:
         sys.stderr.write(
-            "hint: a thief with the database and the master secret has the next key too: watchword keys revoke --all\n"
+            "hint: a thief with the database and the master secret has the next key too: "
+            "run `watchword keys revoke --all`\n"
         )
 
 
 def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | None]:
-    """The key that signs, and the one that is to.
+    """Return the active key and the next one.
 
-    While the algorithm is being changed there are two: that of the settings counts, or else the newer one.
+    During a change of algorithm two are active: that of the settings counts, else the newer one.
     """
     signing = [key for key in keys if key.status == "active"]
     if not signing:
@@ -128,6 +158,9 @@ def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | No
 
 
 def _warn_of_the_unknown(upcoming: KeyState | None, now: int) -> None:
+    from watchword.clock import rfc3339
+    from watchword.tokens.rotation import PUBLISHED_BEFORE_USE
+
     if upcoming is None:
         soonest = rfc3339(now + PUBLISHED_BEFORE_USE)
         warn("there is no next key: one that no verifier has seen would sign", _MEANING.format(soonest))
@@ -139,6 +172,9 @@ def _warn_of_the_unknown(upcoming: KeyState | None, now: int) -> None:
 
 
 def _plain(key: StoredKey) -> dict[str, str | None]:
+    from watchword.clock import rfc3339
+    from watchword.tokens.rotation import published_until
+
     state = key.state
     until = key.revoked_at or published_until(state)
     times = (state.created_at, state.activated_at, state.retired_at, until)

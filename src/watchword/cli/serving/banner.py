@@ -1,4 +1,4 @@
-"""What `watchword serve` says when it is ready."""
+"""Makes the text that `watchword serve` prints when it is ready."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 
 from watchword.settings import Loaded, Settings
 
-# The user of the README, so that either may be followed first.
+# The README's user, so that either may be followed first.
 _REGISTER = """\
     curl -s {url}/register -H 'Content-Type: application/json' \\
          -d '{{"username": "ada", "email": "ada@example.com", "password": "plum-orbit-canvas"}}'
@@ -29,7 +29,7 @@ _FORGERY = """\
 
 
 def banner(loaded: Loaded) -> str:
-    """The URL, where the documentation is, and how to get a first token; one JSON line when JSON was asked for."""
+    """Return URL, documentation and how to get a first token; one JSON line where JSON is set."""
     settings = loaded.settings
     if settings.log_format == "json" and loaded.origins["log_format"] != "default":
         started = {
@@ -46,7 +46,7 @@ def banner(loaded: Loaded) -> str:
 
 
 def program() -> str:
-    """How to call this program again from here: by its name if a shell finds it, else as it was started."""
+    """Return how to run this program again: its name if a shell finds it, else as it was started."""
     started = sys.argv[0]
     if os.path.basename(started) == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m watchword.cli"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.tokens import strict_json
+from watchword import strict_json
 
 REFUSED = {
     "a name twice": b'{"a":1,"a":1}',
@@ -99,3 +99,33 @@ def test_J7_an_unfinished_string_of_quotes_is_read_in_linear_time() -> None:
     with pytest.raises(ValueError):
         strict_json.read(data, max_depth=8)
     assert time.perf_counter() - started < 20
+
+
+BOUNDS = strict_json.Bounds(names=2, letters=3, integer=9)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{"a":1,"b":1,"c":1}', "2 names"),
+        (b'["abcd"]', "3 characters"),
+        (b'{"abcd":1}', "3 characters"),
+        (b"[10]", "too large"),
+        (b"[-10]", "too large"),
+        (b'["\\u0000"]', "NUL"),
+        (b'["\\ud800"]', "surrogate"),
+        (b"[[[1]]]", "2 levels"),
+        (b'{"a":1,"a":1}', "twice"),
+        (b'["\xff"]', "UTF-8"),
+        (b"[NaN]", "NaN"),
+        (b"[,]", "line 1, column 2"),
+    ],
+)
+def test_J1_bounds_are_kept_and_the_message_says_which(data: bytes, said: str) -> None:
+    with pytest.raises(strict_json.NotStrict, match=said):
+        strict_json.read_bounded(data, max_depth=2, bounds=BOUNDS)
+
+
+def test_what_is_within_the_bounds_is_read() -> None:
+    data = b'{"abc":[-9,9,"\\u00e9bc"],"b":"[[[" }'
+    assert strict_json.read_bounded(data, max_depth=2, bounds=BOUNDS) == {"abc": [-9, 9, "ébc"], "b": "[[["}

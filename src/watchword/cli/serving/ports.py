@@ -1,4 +1,4 @@
-"""Taking the port before anything else is started, so that a taken one costs nothing and says so."""
+"""Takes the port before anything else starts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from watchword.platforms import claim_port
 from watchword.settings import Settings
 
 BACKLOG = 2048
-# `localhost` is both, whatever a resolver puts first: half the clients would try the other one.
+# Clients try either for `localhost`.
 _LOCALHOST = (
     (socket.AF_INET, "127.0.0.1"),
     (socket.AF_INET6, "::1"),
 )
-# A machine may have a name for an address of a family that it does not use.
+# A host's name may have addresses of a family that is not in use.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """A listening socket for every address that the host has.
+    """Return a listening socket for each address of the host.
 
-    :raises CommandError: for a taken port, or a host without an address here.
+    :raises CommandError: the port is taken, or the host has no address here.
     """
     with ExitStack() as opened:
         listeners: list[socket.socket] = []
@@ -56,7 +56,7 @@ def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
 
 def _bind(listener: socket.socket, address: tuple[object, ...], *, alone: bool) -> None:
     claim_port(listener)
-    if alone:  # the IPv4 addresses of the same host have a listener of their own
+    if alone:  # IPv4 has its own listener
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     listener.bind(address)
     listener.listen(BACKLOG)

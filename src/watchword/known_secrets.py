@@ -1,8 +1,7 @@
-"""Shared secrets that are public: our own list of the words and literals of tutorials, READMEs and templates.
+"""Refuse public shared secrets, by our own list from tutorials and templates.
 
-A shared secret is refused when it is short, uses few different bytes, repeats itself, is one of the literals, or is put
-together from the words alone. This catches a copied secret. It does not judge how random a secret is: make one with
-`watchword secret`.
+Refused are short, repeating and literal secrets, those of few different bytes, and those made of listed words. This
+does not measure randomness.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from typing import Final
 from watchword.errors import InvalidKey
 
 MIN_SECRET_BYTES: Final = 32
-_MIN_DIFFERENT_BYTES: Final = 7  # 40 random digits have fewer than 7 different ones once in 400,000 times
-_MAX_CHECKED: Final = 512  # bytes; a longer text made of words so far is as well known
+_MIN_DIFFERENT_BYTES: Final = 7  # 40 random digits have fewer once in 400,000 times
+_MAX_CHECKED: Final = 512  # bytes
 
-# What quick starts say, what templates ship, what people type instead.
 _WORDS: Final = frozenset(
     """
     a an and any as at be by can do for from here i in is it me my mine not of on one only or our out s so some
@@ -52,10 +50,10 @@ _WORDS: Final = frozenset(
     please123 hogwarts gandalf starwars matrix batman superman spiderman naruto pokemon football baseball soccer master
     shadow michael jordan jennifer ashley daniel thomas robert charlie buster pepper ginger summer2024 winter2024 spring
     autumn fall january february march april may june july august september october november december monday friday
-    """.split()  # noqa: SIM905 - hundreds of quoted words would be harder to read
+    """.split()  # noqa: SIM905 - easier to read
 )
 
-# Whole literals, in small letters and digits only, that look random and are on many web pages.
+# Web pages' literals that look random: lower-case letters and digits only.
 _LITERALS: Final = frozenset(
     """
     09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
@@ -88,9 +86,9 @@ _LONGEST_WORD: Final = max(map(len, _WORDS))
 
 
 def check_shared_secret(secret: bytes) -> None:
-    """Refuse a shared secret that is known or repeats itself. To be called where secrets are set.
+    """Refuse a known or repeating secret. Call this where secrets are set.
 
-    :raises InvalidKey: not bytes, shorter than 32 bytes, a repetition, few different bytes, or known from tutorials.
+    :raises InvalidKey: not bytes, under 32, repeating, or known from tutorials.
     """
     if not isinstance(secret, bytes | bytearray):
         raise InvalidKey("A shared secret is given as bytes.")
@@ -105,15 +103,15 @@ def check_shared_secret(secret: bytes) -> None:
 def _is_known(secret: bytes) -> bool:
     text = secret[:_MAX_CHECKED].decode("latin-1").strip()
     if not (text.isascii() and text.replace("\n", " ").isprintable()):
-        return False  # random bytes, in which a few letters are no words
+        return False  # random bytes: letters are no words
     plain = "".join(filter(str.isalnum, text.lower()))
     return plain in _LITERALS or _is_made_of_words(plain, cut=len(secret) > _MAX_CHECKED)
 
 
 def _is_made_of_words(plain: str, *, cut: bool) -> bool:
     if sum(map(str.isdecimal, plain)) * 2 > len(plain):
-        return False  # digits between words say little, but a text of digits may be random
-    ends = {0}  # where a sequence of words and digits that begins at the beginning can end
+        return False  # a text of digits may be random
+    ends = {0}  # where words and digits can end
     for end in range(1, len(plain) + 1):
         if (end - 1 in ends and plain[end - 1].isdecimal()) or any(
             start in ends and plain[start:end] in _WORDS for start in range(max(0, end - _LONGEST_WORD), end)
@@ -123,5 +121,5 @@ def _is_made_of_words(plain: str, *, cut: bool) -> bool:
 
 
 def _is_repetition(secret: bytes) -> bool:
-    # A text that occurs in its own doubling at an offset other than 0 and its length is a repetition of that offset.
+    # A text found in its own doubling repeats at that offset.
     return (secret + secret).find(secret, 1) <= MIN_SECRET_BYTES // 2

@@ -1,0 +1,1 @@
+"""Runs `watchword serve`: ports, server, worker processes."""

@@ -1,0 +1,116 @@
+"""`GET /`: who this is and where to go on, as a page for people and as JSON for programs. It tells nothing secret."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+import msgspec
+
+from watchword import __version__
+from watchword.web.feature import Feature
+from watchword.web.framed import HTML, STYLE_POLICY, framed, listed
+from watchword.web.headers import default_headers, overlaid
+from watchword.web.route import Anyone, Call, Header, Reply, Route
+
+_PAGE_HEADERS: Final[tuple[Header, ...]] = tuple(
+    overlaid(default_headers(HTML, https=False), (STYLE_POLICY, (b"content-type", HTML.encode())))
+)
+
+
+class Service(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who this is. Links are whole addresses; `version`, `docs` and `openapi` are there where the documentation is."""
+
+    name: str
+    issuer: str
+    metadata: str
+    health: str
+    problems: str
+    version: str | None = None
+    docs: str | None = None
+    openapi: str | None = None
+
+
+def feature(public_url: str, *, prefix: str, docs: bool) -> Feature:
+    """Return `GET /`, and the same without the slash where there is a prefix.
+
+    :param docs: whether `/docs` is there, which tells the version too.
+    """
+    service = _service(public_url.rstrip("/"), docs=docs)
+    page = _page(service).encode()
+
+    async def show(call: Call) -> Reply:
+        if prefers_page(b",".join(value for name, value in call.scope["headers"] if name == b"accept")):
+            return Reply(page, headers=_PAGE_HEADERS)
+        return Reply(service)  # nothing of this is stored by a cache, so that none mixes up the two
+
+    def at(path: str, *, documented: bool) -> Route:
+        return Route(
+            method="GET",
+            path=path,
+            handler=show,
+            access=Anyone(),
+            summary="Who this is: a page for people, JSON for programs",
+            answers={200: Service},
+            shown={200: service},
+            page=True,
+            documented=documented,
+        )
+
+    routes = (at("/", documented=True), *((at("", documented=False),) if prefix else ()))
+    return Feature("front", routes, "Who this is, and where to go on.")
+
+
+def _service(root: str, *, docs: bool) -> Service:
+    return Service(
+        name="Watchword",
+        issuer=root,
+        metadata=f"{root}/.well-known/openid-configuration",
+        health=f"{root}/healthz",
+        problems=f"{root}/problems",
+        version=__version__ if docs else None,
+        docs=f"{root}/docs" if docs else None,
+        openapi=f"{root}/openapi.json" if docs else None,
+    )
+
+
+def _page(service: Service) -> str:
+    links = (
+        (service.docs, "Every route, to read and to try"),
+        (service.openapi, "The same for programs: the OpenAPI document"),
+        (service.health, "Whether the service is well"),
+        (service.problems, "What can go wrong, and what to do"),
+        (service.metadata, "The discovery document, for clients and APIs"),
+    )
+    version = f" {escape(service.version)}" if service.version else ""
+    return framed(
+        service.issuer,
+        "Watchword",
+        f"<p>Watchword{version} logs users in at <code>{escape(service.issuer)}</code>.</p>"
+        + listed(f'<a href="{escape(address)}">{text}</a>' for address, text in links if address is not None),
+    )
+
+
+def prefers_page(accept: bytes) -> bool:
+    """Tell whether `Accept` ranks `text/html` above `application/json` (RFC 9110 section 12.5.1); a tie is a no."""
+    ranked = dict(_ranges(accept.decode("latin-1").lower()))
+    anything = ranked.get("*/*", 0.0)
+    page = ranked.get("text/html", ranked.get("text/*", anything))
+    return page > ranked.get("application/json", ranked.get("application/*", anything))
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    """Return each media range with its quality; what cannot be read counts as 0."""
+    found = []
+    for each in accept.split(","):
+        kind, *parameters = (part.strip() for part in each.split(";"))
+        qualities = [part.removeprefix("q=") for part in parameters if part.startswith("q=")]
+        found.append((kind, _quality(qualities[0]) if qualities else 1.0))
+    return found
+
+
+def _quality(text: str) -> float:
+    whole, _, rest = text.partition(".")
+    if whole in ("0", "1") and len(rest) <= 3 and (not rest or (rest.isascii() and rest.isdigit())):  # noqa: PLR2004
+        return float(text)
+    return 0.0
