@@ -83,10 +83,11 @@ fmt: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(SERVER)
+docs: $(DEV)
 	@mkdir -p docs/reference
 	$(BIN)/python -m watchword.cli.settings_page > docs/reference/settings.md
 	$(BIN)/python -m watchword.cli.audit_page > docs/reference/audit.md
+	$(BIN)/python -c "from tests.bounds.table import page; print(page(), end='')" > docs/security/bounds.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

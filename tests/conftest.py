@@ -13,6 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.postgres import Databases
+    from tests.storage.valkey_server import Server
 
 settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
 settings.load_profile("any machine")
@@ -53,3 +54,26 @@ def postgres() -> Iterator[Callable[[int], Databases]]:
             return Databases(stack.enter_context(running(version)))
 
         yield databases
+
+
+@pytest.fixture(scope="session")
+def valkeys() -> Iterator[Callable[[str], Server]]:
+    """Real servers from wheels, each started when it is first asked for. Tests take a namespace of their own."""
+    from tests.storage.valkey_server import served  # this file is also loaded where there is no folder of tests
+
+    with ExitStack() as stack:
+
+        @cache
+        def named(name: str) -> Server:
+            return stack.enter_context(served(name))
+
+        yield named
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Server]:
+    """One that a test may stop."""
+    from tests.storage.valkey_server import served
+
+    with served("valkey 9") as server:
+        yield server

@@ -35,12 +35,12 @@ async def in_background(kernel: Kernel) -> AsyncIterator[None]:
 async def _follow(kernel: Kernel, faults: Faults) -> None:
     """Read what other processes changed: revocations, kinds of hash, signing keys.
 
-    Late: this process still accepts what another one revoked, never what it revoked itself. Failed: the next turn reads
-    the same changes.
+    Late: this process still accepts what another one revoked, never what it revoked itself. A hint makes a
+    turn early. Failed: the next turn reads the same changes.
     """
     changed = False
     while True:
-        await asyncio.sleep(FOLLOW_SECONDS)
+        await (asyncio.sleep(FOLLOW_SECONDS) if kernel.hints is None else kernel.hints.wait(FOLLOW_SECONDS))
         try:
             # The database reports a change once: remember it until a turn succeeds.
             changed = await kernel.revocations.poll() or changed

@@ -12,7 +12,7 @@ from watchword.identity.feed import RevocationLog
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.hashing import Hasher
 from watchword.identity.issuing import TokenIssuer
-from watchword.identity.kernel import Kernel
+from watchword.identity.kernel import HintedPolls, Kernel
 from watchword.identity.keys import master, resealing
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.ring import Keys
@@ -27,6 +27,7 @@ from watchword.settings.private_files import check_file, check_folder, make_fold
 from watchword.settings.table import limits_of
 from watchword.settings.values import is_among
 from watchword.storage.database import Database
+from watchword.storage.ephemeral import Ephemeral
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
@@ -51,7 +52,8 @@ async def opened(
     try:
         secret = await _master_of(settings, database)  # first: a wrong secret changes nothing
         await migrate(database, now=clock.now())
-        yield await _assembled(settings, clock, database, hasher, secret, serves=serves)
+        async with contextlib.AsyncExitStack() as stack:
+            yield await _assembled(settings, clock, database, hasher, secret, stack, serves=serves)
     finally:
         hasher.close()
         await database.close()
@@ -94,19 +96,25 @@ async def _master_of(settings: Settings, database: Database) -> Master:
 
 
 async def _assembled(
-    settings: Settings, clock: Clock, database: Database, hasher: Hasher, secret: Master, *, serves: bool
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    hasher: Hasher,
+    secret: Master,
+    stack: contextlib.AsyncExitStack,
+    *,
+    serves: bool,
 ) -> Kernel:
     await master.check(secret, database)
     await create_feed(database)
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
-    revocations = Revocations(database, clock, feed.announce)
+    ephemeral, hints = await _short_lived(settings, database, stack, serves=serves)
+    revocations = Revocations(database, clock, feed.announce, None if hints is None else hints.tell)
     keys = Keys(database, revocations, secret, settings, clock)
     if serves:
         await resealing.start(secret, database, clock)
         await keys.open()
     issuer = TokenIssuer(keys, settings)
-    alone = settings.workers == 1 and settings.database_path is not None
-    ephemeral = MemoryEphemeral() if alone else SQLEphemeral(database)
     throttle = Throttle(database, ephemeral, limits_of(settings), clock)
     users = Users(database, hasher, revocations, throttle, settings, clock)
     await users.learn_kinds()
@@ -131,4 +139,30 @@ async def _assembled(
         users=users,
         sessions=session_store,
         login=LogIn(database, session_store, throttle, revocations, ephemeral, clock),
+        hints=hints,
     )
+
+
+async def _short_lived(
+    settings: Settings, database: Database, stack: contextlib.AsyncExitStack, *, serves: bool
+) -> tuple[Ephemeral, HintedPolls | None]:
+    """Where limits are counted. A command asks no Valkey: it is heard of at the next poll.
+
+    :raises SettingsError: the URL names no server that can ever be used; one that is away is no reason not to start.
+    """
+    if settings.redis_url is None or not serves:
+        alone = settings.workers == 1 and settings.database_path is not None  # PostgreSQL may have other services
+        return MemoryEphemeral() if alone else SQLEphemeral(database), None
+    try:
+        from watchword.storage import ephemeral_fallback, ephemeral_redis, hints, valkey
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
+        fault = Fault("WATCHWORD_REDIS_URL", "needs the package redis", "in your clone: pip install '.[server,redis]'")
+        raise SettingsError((fault,)) from None
+    row = await database.one("SELECT feed_id FROM ww_feed WHERE id = 1")
+    assert row is not None, "the feed's row is made with the first start"
+    server = await stack.enter_async_context(valkey.opened(settings.redis_url, f"ww:{row['feed_id']}:"))
+    heard = await stack.enter_async_context(hints.Hints(server).running())
+    counters = ephemeral_redis.RedisCounters(server)
+    return ephemeral_fallback.FallbackEphemeral(counters, SQLEphemeral(database)), heard

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
-    "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "threads"}),
+    "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "tally", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
         {
@@ -121,6 +121,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
     "rest_framework": ("guard.drf",),
+    "redis": ("storage.valkey", "storage.hints"),
     "rich": ("cli",),
     "sqlite3": ("storage",),
     "starlette": ("web", "app", "cli.serving", "guard.asgi", "guard.fastapi", "guard.starlette"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from random import Random
 
@@ -22,6 +22,7 @@ from tests.identity.scenes import (
     statements,
     unproven,
 )
+from tests.storage.valkey_server import Server
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, Overloaded, StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.features.accounts.service import Accounts
@@ -31,22 +32,35 @@ from watchword.identity.kernel import Kernel
 from watchword.identity.login import Candidate, Proof, Prove
 from watchword.identity.throttle import OCCASIONS, Take, Throttle, takes_of
 from watchword.settings.table import LIMITS
+from watchword.storage.ephemeral_fallback import FallbackEphemeral
 from watchword.storage.ephemeral_memory import CAPACITY, MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 
 WINDOW = 15 * MINUTE
 
 
-@pytest.fixture(params=["memory", "sql"])
-async def limited(request: pytest.FixtureRequest, open_kernel: Opener, engine: str) -> AsyncIterator[Kernel]:
-    """Two users and small limits, on either store: one worker counts in memory, several in the database."""
-    workers = 1 if request.param == "memory" else 2
+STORES = {"memory": MemoryEphemeral, "sql": SQLEphemeral, "valkey": FallbackEphemeral}
+
+
+@pytest.fixture(params=STORES)
+async def limited(
+    request: pytest.FixtureRequest,
+    open_kernel: Opener,
+    engine: str,
+    valkeys: Callable[[str], Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Kernel]:
+    """Two users and small limits, on each store: memory is one worker's, the others are shared."""
+    monkeypatch.setattr("watchword.storage.valkey.DEADLINE", 60.0)  # a slow machine is no outage
     async with open_kernel(
-        workers=workers, login_limit="3/15m", login_address_limit="6/15m", login_account_limit="9/15m"
+        workers=1 if request.param == "memory" else 2,
+        redis_url=valkeys("valkey 9").url if request.param == "valkey" else None,
+        login_limit="3/15m",
+        login_address_limit="6/15m",
+        login_account_limit="9/15m",
     ) as kernel:
-        assert isinstance(
-            kernel.ephemeral, MemoryEphemeral if request.param == "memory" and engine == "sqlite" else SQLEphemeral
-        )
+        store = SQLEphemeral if request.param == "memory" and engine == "postgres" else STORES[request.param]
+        assert isinstance(kernel.ephemeral, store)
         await join(kernel)
         await join(kernel, "sam")
         yield kernel

@@ -40,7 +40,7 @@ VALUES = {
     "path_prefix": "/api",
     "data_dir": "/srv/data",
     "database_url": "sqlite:////srv/data/other.db",
-    "redis_url": "",
+    "redis_url": "redis://cache:6379/1",
     "secret": SECRET,
     "jwt_secret": OTHER,
     "algorithm": "RS256",

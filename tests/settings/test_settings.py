@@ -182,7 +182,16 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
         ({"database_url": "sqlite:///a.db?mode=ro"}, "DATABASE_URL", "without parameters"),
         ({"database_url": "sqlite:////var/lib/other.db"}, "SECRET", "outside the data directory"),
         ({"database_url": "sqlite:///watchword-data/../x.db"}, "SECRET", "watchword secret"),
-        ({"redis_url": "redis://localhost"}, "REDIS_URL", "not in this version yet"),
+        ({"redis_url": "http://localhost"}, "REDIS_URL", "rediss:// for TLS"),
+        ({"redis_url": "redis://"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://:6379/0"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://cache:port/0"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://cache/first"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://cache/0?socket_timeout=60"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://cache/0?ssl_ca_certs=ca.pem"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "rediss://cache/0?ssl_cert_reqs=none"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "redis://cache/0#1"}, "REDIS_URL", "not the URL"),
+        ({"redis_url": "unix://"}, "REDIS_URL", "not the URL"),
         ({"redis_url": "nonsense"}, "REDIS_URL", "not the URL"),
         ({"algorithm": "none"}, "ALGORITHM", "choose one of"),
         ({"algorithm": "HS512"}, "ALGORITHM", "choose one of"),
@@ -234,9 +243,26 @@ def test_what_is_refused(given: dict[str, Any], setting: str, said: str) -> None
     assert said in found[name]
 
 
+@pytest.mark.parametrize(
+    ("url", "means"),
+    [
+        ("redis://cache", "redis://cache"),
+        ("valkey://user:hunter2%40@cache:6380/2", "redis://user:hunter2%40@cache:6380/2"),
+        ("valkeys://cache/0?ssl_ca_certs=/etc/ca.pem", "rediss://cache/0?ssl_ca_certs=/etc/ca.pem"),
+        ("REDISS://[::1]:6379/", "rediss://[::1]:6379/"),
+        ("unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
+    ],
+)
+def test_the_url_of_a_redis(url: str, means: str) -> None:
+    """Valkey's own schemes mean the same; the password is never shown."""
+    settings = Settings(redis_url=url)
+    assert settings.redis_url == means
+    assert "hunter2" not in settings.shown()["redis_url"] + repr(settings)
+
+
 def test_all_faults_at_once() -> None:
     """Nobody has to fix settings one start at a time."""
-    found = faults(port="x", access_lifetime="soon", login_limit="many", algorithm="none", redis_url="redis://x")
+    found = faults(port="x", access_lifetime="soon", login_limit="many", algorithm="none", redis_url="x")
     assert {name.removeprefix("WATCHWORD_") for name in found} == {
         "PORT",
         "ACCESS_LIFETIME",

@@ -49,7 +49,7 @@ class Event:
             raise ValueError(f"{self.name} has no detail {unknown} in watchword.identity.audit.EVENTS")
 
 
-_REFUSED = {"refused": "The password was wrong, the account is disabled, or there is none."}
+_REFUSED = {"refused": "The proof was wrong, the account is disabled or has changed meanwhile, or there is none."}
 _KEY = {"kid": "The key's id.", "algorithm": "What it signs with."}
 _GUARD = {"guard": "The guard key's id.", "name": "Its name."}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Protocol
 
 from watchword.clock import Clock
 from watchword.identity.feed import RevocationLog
@@ -21,6 +22,18 @@ from watchword.identity.verifying import AccessVerifier
 from watchword.settings import Settings
 from watchword.storage.database import Database
 from watchword.storage.ephemeral import Ephemeral
+
+
+class HintedPolls(Protocol):
+    """Hints between processes that something was revoked."""
+
+    def tell(self) -> None:
+        """Hint to the others soon. Waits for nothing and raises nothing."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Return at a hint, or after these seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +56,5 @@ class Kernel:
     users: Users
     sessions: Sessions
     login: LogIn
+    hints: HintedPolls | None = None
     stopping: Event = field(default_factory=Event)  # set when the process is asked to end

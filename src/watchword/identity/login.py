@@ -90,7 +90,7 @@ class SecondFactorNeeded(Unauthenticated):
 
     A caller that knows no second factor refuses it as `Unauthenticated`.
 
-    :param handle: usable once, for five minutes, by the same client.
+    :param handle: opens one session at most, within five minutes and five tries, for the same client.
     :param wanted: the methods, one of which must follow.
     """
 

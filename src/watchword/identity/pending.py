@@ -1,4 +1,4 @@
-"""Keep log-ins that wait for a second factor, each under a handle that works once.
+"""Keep log-ins that wait for a second factor, each under a handle that opens one session at most.
 
 A handle alone opens no session. It is stored hashed, for five minutes.
 """

@@ -141,12 +141,17 @@ class Revocations:
     """Publishes refusals, and keeps the set `refused` up to date.
 
     It reads after its own units, and every quarter second (`poll`).
+
+    :param hint: tells other processes, after each commit that published, to look now. It must not wait or raise.
     """
 
-    def __init__(self, database: Database, clock: Clock, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, announce: Callable[[], None], hint: Callable[[], None] | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
         self._announce = announce
+        self._hint = hint
         self._feed_id = ""
         self._cursor = 0
         self._behind = False
@@ -172,6 +177,8 @@ class Revocations:
 
         result, published = await self._database.transact(publishing, ends=ends)
         if published:
+            if self._hint is not None:
+                self._hint()
             await self._take(published)
         return result
 

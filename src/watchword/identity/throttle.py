@@ -52,7 +52,7 @@ class Take(NamedTuple):
 class Attempt:
     """An attempt. Once decided, `counts` stays.
 
-    True: it is counted (a proof was wrong). False: it is given back.
+    True: it is counted, as a wrong proof is, or what a right one opens. False: it is given back.
     """
 
     def __init__(self) -> None:

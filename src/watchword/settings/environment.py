@@ -78,11 +78,13 @@ def belongs_to_others(variable: str, text: str) -> Fault | None:
             "names neither an SQLite file nor a PostgreSQL database, so it is another program's",
             sqlite_file(text) is not None or is_postgres(text),
         ),
-        "REDIS_URL": ("is another program's, since this version uses no Redis", False),
+        "REDIS_URL": ("may be another program's cache, which forgets what it likes", False),
     }
     why, ours = said[variable]
     if ours:
         return None
     own = f"{ENVIRONMENT_PREFIX}{variable}"
-    hint = f"set {own} if it was meant for Watchword" if variable == "PORT" else f"{own}=off keeps this line away"
+    hint = (
+        f"set {own} if it was meant for Watchword" if variable != "DATABASE_URL" else f"{own}=off keeps this line away"
+    )
     return Fault(variable, f"{why}: ignored", hint)

@@ -34,7 +34,7 @@ class Settings(Frozen):
     path_prefix: Setting[str] = Setting("", read.url_path, "Path before every route, such as /api.", "the path of the public URL")
     data_dir: Setting[Path] = Setting("./watchword-data", read.folder, "Directory for the database and the secret made on first start.")
     database_url: Setting[str] = Setting("", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db")
-    redis_url: Setting[str | None] = Setting("", read.unless_off(read.words), "Redis or Valkey, not in this version yet; off says nothing of a bare REDIS_URL.", "none")
+    redis_url: Setting[str | None] = Setting("", read.unless_off(read.words), "Valkey or Redis for the counters of limits, such as redis://host:6379/0; off says nothing of a bare REDIS_URL.", "none")
     secret: Setting[tuple[bytes, ...] | None] = Setting("", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True)
     jwt_secret: Setting[bytes | None] = Setting("", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True)
     algorithm: Setting[str] = Setting("", read.unless_off(read.choice(*ALGORITHMS)), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret")

@@ -62,4 +62,4 @@ def place_of(settings: Settings) -> str:
 
 
 def _hint() -> str:
-    return f"{sys.executable} -m pip install 'watchword[server,postgres]'"
+    return f"in your clone: {sys.executable} -m pip install '.[server,postgres]'"

@@ -35,7 +35,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """The refresh cookie; without a bearer token the origin rule applies."""
+    """Reads or sets the refresh cookie; without a bearer token the origin rule applies."""
 
 
 Access = Anyone | AccessToken | Browser
