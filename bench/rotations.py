@@ -31,6 +31,7 @@ from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY, TokenIssuer
 from watchword.identity.keys.master import Master
 from watchword.identity.revocation import Revocations
+from watchword.identity.roles import MOST_ROLES
 from watchword.identity.sessions.row import ROTATE
 from watchword.identity.sessions.sessions import Sessions
 from watchword.opaque import RefreshToken
@@ -138,7 +139,7 @@ def _group(cursor: sqlite3.Cursor, turns: Iterator[tuple[str, int]]) -> int:
     """Rotate 32 sessions in one transaction."""
     now = int(time.time())
     same: dict[str, str | int] = {"client": FIRST_PARTY, "address": CLIENT.address, "agent": CLIENT.agent}
-    same |= {"now": now, "idle": now + 604_800, "until": now + 900}
+    same |= {"now": now, "idle": now + 604_800, "until": now + 900, "most": MOST_ROLES}
     cursor.execute("BEGIN IMMEDIATE")
     for fingerprint, generation in islice(turns, IN_FLIGHT):
         rows = cursor.execute(ROTATE, same | {"handle": fingerprint, "generation": generation}).fetchall()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.postgres import Databases
     from tests.storage.valkey_server import Server
 
 settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
@@ -39,6 +40,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def in_ci(value: str) -> bool:
     """Whether `CI` says so."""
     return value.lower() in {"1", "true"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[int], Databases]]:
+    """PostgreSQL servers by version, each started when a test first asks for it."""
+    from tests.postgres import Databases, running  # here: other packages' tests are run with this file alone
+
+    with ExitStack() as stack:
+
+        @cache
+        def databases(version: int) -> Databases:
+            return Databases(stack.enter_context(running(version)))
+
+        yield databases
 
 
 @pytest.fixture(scope="session")

@@ -166,7 +166,7 @@ class StorageError(WatchwordError):
 
 
 class StorageUnavailable(StorageError):
-    """Nothing of the unit was stored."""
+    """Nothing of the unit was stored. Unknown only if PostgreSQL's connection was lost during the commit."""
 
 
 class UniqueViolation(StorageError):

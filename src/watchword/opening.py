@@ -31,7 +31,7 @@ from watchword.storage.ephemeral import Ephemeral
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import migrate
-from watchword.storage.sqlite import SQLite
+from watchword.storage.opening import open_database
 
 
 @contextlib.asynccontextmanager
@@ -46,9 +46,8 @@ async def opened(
     :raises StorageError:
     """
     clock = clock or SystemClock()
-    path = path or settings.database_path
-    _prepare(settings, path, serves=serves)
-    database = await SQLite.open(path, processes=settings.workers, reserve=serves)
+    _prepare(settings, path or settings.database_path, serves=serves)
+    database = await open_database(settings, path=path, reserve=serves)
     hasher = Hasher(settings.password_hash, workers=settings.workers)
     try:
         secret = await _master_of(settings, database)  # first: a wrong secret changes nothing
@@ -67,19 +66,19 @@ def _check_apart(settings: Settings, masters: tuple[bytes, ...]) -> None:
         raise SettingsError((Fault("WATCHWORD_JWT_SECRET", "is the master secret as well", hint),))
 
 
-def _prepare(settings: Settings, path: Path, *, serves: bool) -> None:
+def _prepare(settings: Settings, path: Path | None, *, serves: bool) -> None:
     """Make the directories, and refuse them or a file in them where others may have been let in.
 
     Password hashes lie in the database and in its log, which a restored backup may have left open. A command does not
     try to write: it must be able to end sessions when the disk is full.
     """
-    folders = {path.parent: "WATCHWORD_DATABASE_URL", settings.data_dir: "WATCHWORD_DATA_DIR"}
-    if settings.secret is not None and path.parent != settings.data_dir:
-        del folders[settings.data_dir]  # nothing is kept there
+    folders = {} if path is None else {path.parent: "WATCHWORD_DATABASE_URL"}
+    if settings.secret is None or settings.data_dir in folders:  # else nothing is kept there
+        folders[settings.data_dir] = "WATCHWORD_DATA_DIR"
     for folder, variable in folders.items():
         make_folder(folder, variable, tries_writing=serves)
         check_folder(folder, variable)
-    for each in (path, path.with_name(path.name + "-wal")):
+    for each in () if path is None else (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
             check_file(each, "WATCHWORD_DATABASE_URL", "password hashes are in it")
 
@@ -152,7 +151,8 @@ async def _short_lived(
     :raises SettingsError: the URL names no server that can ever be used; one that is away is no reason not to start.
     """
     if settings.redis_url is None or not serves:
-        return MemoryEphemeral() if settings.workers == 1 else SQLEphemeral(database), None
+        alone = settings.workers == 1 and settings.database_path is not None  # PostgreSQL may have other services
+        return MemoryEphemeral() if alone else SQLEphemeral(database), None
     try:
         from watchword.storage import ephemeral_fallback, ephemeral_redis, hints, valkey
     except ModuleNotFoundError as error:

@@ -296,7 +296,7 @@ PROBLEMS: dict[str, Problem] = {
     "storage_unavailable": Problem(
         503,
         "Storage unavailable",
-        "The database cannot be reached or did not confirm; nothing was stored. Try again after `Retry-After` seconds.",
+        "The database cannot be reached or did not confirm what was asked. Try again after `Retry-After` seconds.",
         "temporarily_unavailable",
     ),
     "schema_mismatch": Problem(

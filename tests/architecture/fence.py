@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
-    "storage": frozenset({"errors", "clock", "ids", "platforms", "tally", "threads"}),
+    "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "tally", "threads"}),
     "mail": frozenset({"errors", "clock", "ids", "settings"}),
     "identity": frozenset(
         {
@@ -106,6 +106,7 @@ FACE = frozenset({"app", "settings"})
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("identity.hashing",),
     "asgiref": ("guard.django",),
+    "asyncpg": ("storage.postgres", "storage.postgres_connection"),
     "bcrypt": ("identity.hashing",),
     "cryptography": ("tokens", "identity.keys.master"),  # sealing is the one use outside tokens
     "dotenv": ("settings",),

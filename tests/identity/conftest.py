@@ -1,18 +1,42 @@
-"""A kernel on a real SQLite file, with a clock that stands still."""
+"""A kernel on a real database, with a clock that stands still: on SQLite, and on PostgreSQL too."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.identity.scenes import Opener
+from tests.postgres import EVERYTHING, Databases
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
 from watchword.opening import opened
 from watchword.settings import Settings
+
+SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
+
+# Where the engine decides most. `make reliability` tries all of them on both.
+ON_BOTH = frozenset({
+    "test_ending", "test_login", "test_races", "test_revocation", "test_second_factor", "test_sessions",
+})  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask for each test of a kernel once more on PostgreSQL, unless it is marked to be about SQLite."""
+    if "engine" not in metafunc.fixturenames:
+        return
+    both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH or EVERYTHING in os.environ
+    only_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
+    engines = ["sqlite", "postgres"] if both and not only_sqlite else ["sqlite"]
+    metafunc.parametrize("engine", engines, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -21,11 +45,21 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def open_kernel(tmp_path: Path, clock: FixedClock) -> Opener:
-    """Opens a kernel on this test's data directory; settings may be given. May be called several times at once."""
+def located(engine: str, tmp_path: Path, postgres: Callable[[int], Databases]) -> Iterator[dict[str, object]]:
+    """The settings that say where this test's database is."""
+    if engine == "sqlite":
+        yield {"data_dir": tmp_path}
+        return
+    with postgres(18).lent() as url:
+        yield {"data_dir": tmp_path, "database_url": url, "secret": SECRET}
+
+
+@pytest.fixture
+def open_kernel(located: dict[str, object], clock: FixedClock) -> Opener:
+    """Opens a kernel on this test's database; settings may be given. May be called several times at once."""
 
     def open_it(*, serves: bool = True, **given: object) -> AbstractAsyncContextManager[Kernel]:
-        settings = Settings(**{"data_dir": tmp_path, **given})  # type: ignore[arg-type]
+        settings = Settings(**{**located, **given})  # type: ignore[arg-type]
         return opened(settings, clock=clock, serves=serves)
 
     return open_it

@@ -101,8 +101,13 @@ async def reset_password(kernel: Kernel, user_id: str, password_hash: str = "$ar
     await kernel.revocations.commit(unit)
 
 
+_BY_TIME = frozenset({"ww_audit", "ww_guard_keys", "ww_sessions", "ww_users"})
+
+
 async def recorded(kernel: Kernel, table: str, order: str = "rowid") -> list[Recorded]:
     """All rows of a table, oldest first."""
+    if order == "rowid" and kernel.settings.database_path is None:
+        order = "id" if table in _BY_TIME else "ctid"  # PostgreSQL: where the row lies, when no one updates it
     rows = await kernel.database.scan(f"SELECT * FROM {table} ORDER BY {order}")
     return [dict(row) for row in rows]  # type: ignore[call-overload]
 

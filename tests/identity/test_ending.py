@@ -292,6 +292,7 @@ async def test_an_entry_outlives_the_latest_token_whatever_the_life_setting_is_n
         assert [e for e in await entries(kernel) if e["subject"] in {long_lived.sid, long_lived.sub}] == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["disable", "roles", "reset", "delete", "email"])
 async def test_a_user_entry_covers_tokens_of_a_longer_life_and_of_sessions_that_are_over(
     open_kernel: Opener, clock: FixedClock, name: str
@@ -332,6 +333,7 @@ FAULTS = [(name, table) for name in ENDING for table in ("ww_revocations", "ww_a
 FAULTS.remove(("reset", "ww_audit"))
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("name", "table"), FAULTS)
 async def test_j9_entries_records_and_rows_are_stored_together_or_not_at_all(
     kernel: Kernel, clock: FixedClock, name: str, table: str
@@ -350,6 +352,7 @@ async def test_j9_entries_records_and_rows_are_stored_together_or_not_at_all(
     assert _accepted(scene, scene.here)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", EVENTS)
 async def test_locks_are_taken_in_one_order_and_the_feed_comes_last(scene: Scene, name: str) -> None:
     """⚑ users → sessions → feed in every unit, and after the feed's row nothing but its entries: no deadlock, and

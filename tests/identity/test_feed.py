@@ -164,6 +164,7 @@ def test_no_cursor_is_the_beginning() -> None:
     assert read_cursor("a.b.12") == Cursor("a.b", 12)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("entries", "sizes"), [(25_000, [10_000, 10_000, 5_000]), (10_000, [10_000]), (0, [0])])
 async def test_a_long_list_comes_in_pages(kernel: Kernel, entries: int, sizes: list[int]) -> None:
     """10,000 to a page, `more` until the last; only the first is a `reset`; nothing twice, nothing left out."""
@@ -249,6 +250,7 @@ async def test_E7_a_log_out_in_another_process_reaches_a_reader_here(open_kernel
         assert subjects(await asyncio.wait_for(asking, MOMENT)) == ["logged-out"]
 
 
+@pytest.mark.sqlite  # elsewhere there is news whenever the reader looks
 async def test_a_storm_of_log_outs_loses_nothing(kernel: Kernel) -> None:
     """A reader that comes back hears of each once, in order, in fewer answers than there are log-outs."""
     cursor, answers, got = await start(kernel), 0, []
@@ -455,6 +457,7 @@ async def test_a_failure_that_nobody_is_left_to_hear_of_is_quiet(kernel: Kernel)
     assert kernel.feed._reading == {}
 
 
+@pytest.mark.sqlite
 async def test_a_transaction_held_open_hides_nothing_from_a_reader(open_kernel: Opener) -> None:
     """⚑ A unit of another process has drawn its number and does not commit, while others want to: no reader ever sees
     a later number before it, so none goes past it."""
@@ -498,6 +501,7 @@ db.execute("COMMIT")
 ]
 
 
+@pytest.mark.sqlite
 async def test_no_reader_misses_an_entry_of_several_processes(open_kernel: Opener) -> None:
     """Three processes publish 150 entries each as fast as they can; a reader here ends with every one, once."""
     async with open_kernel(workers=2) as kernel:

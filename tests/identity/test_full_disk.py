@@ -17,6 +17,8 @@ from watchword.storage import sqlite_units
 from watchword.storage.reserve import RESERVE_BYTES, Reserve
 from watchword.storage.sqlite_connection import connect
 
+pytestmark = pytest.mark.sqlite
+
 _PAGE = 4096
 UNLIMITED = {setting.name: "off" for setting in SETTINGS if setting.name.endswith("_limit")}
 

@@ -11,6 +11,7 @@ from watchword.identity.kernel import Kernel
 from watchword.storage.database import Database, Value
 
 
+@pytest.mark.sqlite
 async def test_J14_the_key_is_shown_once_and_not_stored(kernel: Kernel) -> None:
     """256 bits behind a prefix that secret scanners know; of the file's bytes none is the key's."""
     key, secret = await kernel.guard_keys.create("orders", client=HOME)
@@ -56,6 +57,7 @@ async def test_names_that_are_good(kernel: Kernel, name: str) -> None:
     assert (await kernel.guard_keys.create(name, client=HOME))[0].name == name
 
 
+@pytest.mark.sqlite
 async def test_what_cannot_be_a_key_costs_no_database_call(kernel: Kernel) -> None:
     """Garbage in a storm of polls."""
     _, secret = await kernel.guard_keys.create("orders", client=HOME)
@@ -66,6 +68,7 @@ async def test_what_cannot_be_a_key_costs_no_database_call(kernel: Kernel) -> No
     assert await kernel.guard_keys.find("wwg_" + "A" * 43) is None
 
 
+@pytest.mark.sqlite
 async def test_use_is_noted_once_an_hour(kernel: Kernel, clock: FixedClock) -> None:
     """So that an operator sees which keys are in use, and a poll costs no write."""
     _, secret = await kernel.guard_keys.create("orders", client=HOME)
@@ -102,6 +105,7 @@ async def test_a_use_that_cannot_be_noted_is_a_use(kernel: Kernel) -> None:
         await kernel.guard_keys.find(secret)
 
 
+@pytest.mark.sqlite
 async def test_J9_making_and_revoking_are_audited(kernel: Kernel) -> None:
     """With the key's id and name; in the same unit, so that neither happens without the other."""
     key, secret = await kernel.guard_keys.create("orders", client=HOME)

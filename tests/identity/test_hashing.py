@@ -253,6 +253,7 @@ async def test_D13_a_log_in_storm_does_not_stall_refreshes(kernel: Kernel) -> No
         await held.finish()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("typed", ["alice", "nobody", "disabled"])
 @pytest.mark.parametrize("full", ["this address", "everything"])
 async def test_D7_D13_a_storm_is_refused_before_any_work(open_kernel: Opener, typed: str, full: str) -> None:

@@ -76,6 +76,7 @@ def test_B10_eight_processes_that_apply_the_schedule_at_once_have_one_next_key(t
     assert len(kids[0].split()) == 2
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"])
 async def test_B8_the_private_key_is_nowhere_in_clear(open_kernel: Opener, algorithm: str) -> None:
     """Search the database files for each private number, in base64url and raw; the published set has none either."""
@@ -150,6 +151,7 @@ async def status_of(kernel: Kernel) -> dict[str, str]:
     return {row["kid"]: row["status"] for row in await recorded(kernel, "ww_signing_keys")}
 
 
+@pytest.mark.sqlite
 async def test_a_reload_that_finds_nothing_new_reads_little_and_unseals_nothing(kernel: Kernel) -> None:
     """Under load it happens four times a second: two short reads, no private key, and the ring is the same object."""
     await kernel.keys.follow_schedule()
@@ -196,6 +198,7 @@ async def test_b9_another_process_publishes_the_next_key_before_it_signs(
         assert (await status_of(here))[first] == "retired"
 
 
+@pytest.mark.sqlite
 async def test_the_private_half_is_deleted_when_a_key_signs_no_more(kernel: Kernel, clock: FixedClock) -> None:
     """Retired, removed and revoked keys have none; each change is on record, with the key and nothing secret."""
     clock.advance(30 * DAY)
@@ -361,6 +364,7 @@ async def test_threads_that_verify_while_the_keys_change_never_mix_old_and_new(k
     assert stale.verify(token).kid == met[1] == kernel.keys.ring.signing.kid
 
 
+@pytest.mark.sqlite
 async def test_an_active_key_that_disappears_is_replaced(kernel: Kernel) -> None:
     """Somebody deletes rows by hand: the service makes another key and goes on."""
     gone = kernel.keys.ring.signing.kid

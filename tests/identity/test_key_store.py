@@ -65,6 +65,7 @@ async def events(kernel: Kernel) -> list[str]:
 # --- By schedule, by several ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite
 async def test_b10_eight_processes_that_rotate_at_once_rotate_once(
     tmp_path: Path, open_kernel: Opener, clock: FixedClock
 ) -> None:
@@ -237,6 +238,7 @@ async def test_e7_the_entry_of_a_key_never_expires(kernel: Kernel, clock: FixedC
     assert len(await entries(kernel)) == 1
 
 
+@pytest.mark.sqlite
 async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kernel) -> None:
     """⚑ Rows, record and entry together, the feed's lock last; what fails anywhere in it leaves nothing."""
     await kernel.keys.follow_schedule()
@@ -257,6 +259,7 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     ) == before  # fmt: skip
 
 
+@pytest.mark.sqlite
 async def test_b10_eight_processes_that_revoke_at_once_leave_one_key_that_signs(
     tmp_path: Path, open_kernel: Opener, clock: FixedClock
 ) -> None:
@@ -344,6 +347,7 @@ async def test_a_revocation_and_a_rotation_at_once_leave_one_key_that_signs(
             assert active.kid not in [key.kid for keys in now.values() for key in keys]
 
 
+@pytest.mark.sqlite
 async def test_the_index_refuses_a_second_active_or_next_key(kernel: Kernel) -> None:
     """B10: not by our care alone, by the database."""
     await kernel.keys.follow_schedule()

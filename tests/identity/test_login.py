@@ -137,6 +137,7 @@ async def test_a_password_change_counts_the_version_that_was_proven(kernel: Kern
     assert (await recorded(kernel, "ww_users"))[0]["password_hash"] == "$argon2id$new"
 
 
+@pytest.mark.sqlite
 async def test_a_log_in_is_written_with_its_session_or_not_at_all(kernel: Kernel) -> None:
     """When the session cannot be stored, `last_login_at`, the upgrade and the record are not stored either."""
     await join(kernel)
@@ -215,6 +216,7 @@ async def _failed(kernel: Kernel, failure: str) -> Unauthenticated:
     return caught.value
 
 
+@pytest.mark.sqlite
 async def test_d7_every_failure_looks_the_same(population: Kernel) -> None:
     """Unknown, wrong, disabled, without a password: same error, same statements, one record each."""
     answers, shapes = set(), set()

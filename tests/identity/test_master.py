@@ -100,6 +100,7 @@ def test_j12_a_file_that_holds_no_secret_is_a_fault_of_the_settings(tmp_path: Pa
     assert path.read_bytes() == content
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o606])
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 async def test_j12_a_database_that_others_can_read_is_refused(
@@ -122,6 +123,7 @@ async def test_j12_a_database_that_others_can_read_is_refused(
         pass
 
 
+@pytest.mark.sqlite
 async def test_a13_the_secret_in_the_file_is_not_shared(open_kernel: Opener, tmp_path: Path) -> None:
     """WATCHWORD_JWT_SECRET_FILE=…/master.secret: whoever verifies tokens would hold the master secret."""
     async with open_kernel():
@@ -132,6 +134,7 @@ async def test_a13_the_secret_in_the_file_is_not_shared(open_kernel: Opener, tmp
     assert caught.value.faults[0].setting == "WATCHWORD_JWT_SECRET"
 
 
+@pytest.mark.sqlite
 async def test_the_service_keeps_its_secret_across_starts(open_kernel: Opener, tmp_path: Path) -> None:
     """What it made at the first start it uses at the second: sessions go on."""
     async with open_kernel() as kernel:
@@ -161,6 +164,7 @@ async def test_another_master_secret_is_refused(open_kernel: Opener, jwt_secret:
         assert await recorded(kernel, "ww_meta") == before
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("serves", [True, False])
 async def test_a_lost_secret_file_is_not_replaced_in_silence(
     open_kernel: Opener, tmp_path: Path, *, serves: bool
@@ -180,6 +184,7 @@ async def test_a_lost_secret_file_is_not_replaced_in_silence(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.sqlite
 async def test_with_another_master_secret_the_schema_stays_as_it_is(open_kernel: Opener) -> None:
     """⚑ Not even a migration is applied."""
     async with open_kernel(secret=(OLD,)) as kernel:
@@ -278,6 +283,7 @@ def test_sub_keys_of_different_labels_have_nothing_in_common() -> None:
     assert repr(keeper) == "Master(2 secrets)"
 
 
+@pytest.mark.sqlite
 async def test_a_signing_key_in_anothers_row_does_not_start(open_kernel: Opener) -> None:
     """Somebody with write access to the database cannot make one key sign under another's name."""
     async with open_kernel() as kernel:

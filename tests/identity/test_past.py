@@ -101,6 +101,7 @@ DEEDS: dict[str, Do] = {
 }
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("deed", DEEDS)
 async def test_what_a_user_did_before_is_not_read(kernel: Kernel, clock: FixedClock, deed: str) -> None:
     """With 50,000 sessions that have ended, as in an afternoon of log-ins, everything takes as few steps as ever."""
@@ -113,6 +114,7 @@ async def test_what_a_user_did_before_is_not_read(kernel: Kernel, clock: FixedCl
     assert steps[0] < FEW
 
 
+@pytest.mark.sqlite
 async def test_a_closed_account_leaves_rows_to_the_sweep(kernel: Kernel, clock: FixedClock) -> None:
     """Dead at once, name and address free at once; the rows go batch by batch, no statement taking more than one."""
     user = await join(kernel)
@@ -129,6 +131,7 @@ async def test_a_closed_account_leaves_rows_to_the_sweep(kernel: Kernel, clock: 
     assert rows == []
 
 
+@pytest.mark.sqlite
 async def test_sessions_that_live_are_not_visited_by_the_sweep(kernel: Kernel, clock: FixedClock) -> None:
     """However many there are, a turn reads what it deletes, and a bounded part of the rest."""
     user = await join(kernel)

@@ -44,6 +44,8 @@ from watchword.identity.password_factor import keep_better
 from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.storage.migrate import bundled
 
+pytestmark = pytest.mark.sqlite
+
 GROWS = ("ww_users", "ww_sessions", "ww_revocations", "ww_audit", "ww_ephemeral")
 # What only an operator asks, in a process of its own: about all users or all sessions there are.
 WHOLE = (

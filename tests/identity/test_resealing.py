@@ -55,6 +55,7 @@ async def test_a_refresh_token_from_the_previous_master_is_good(open_kernel: Ope
         assert caught.value.code == "refresh_token_invalid"
 
 
+@pytest.mark.sqlite
 async def test_everything_sealed_is_sealed_again_and_stays_readable(open_kernel: Opener) -> None:
     """Active and next key; what has no private half is left alone; a second time there is nothing to do."""
     async with open_kernel(secret=(OLD,)) as kernel:
@@ -76,6 +77,7 @@ async def test_everything_sealed_is_sealed_again_and_stays_readable(open_kernel:
             pass
 
 
+@pytest.mark.sqlite
 async def test_with_a_wrong_master_nothing_is_changed(open_kernel: Opener) -> None:
     """The list has the check value's secret, but one key was sealed by another: all or nothing."""
     async with open_kernel(secret=(OLD,)) as kernel:

@@ -39,6 +39,7 @@ def put_back(backup: Path, data: Path) -> None:
     shutil.copy(backup, data / "watchword.db")
 
 
+@pytest.mark.sqlite
 async def test_what_the_backup_forgot_does_not_come_back(open_kernel: Opener, tmp_path: Path) -> None:
     """A key revoked, a session ended and a password changed since: none of them is good again."""
     backup = tmp_path / "backup"

@@ -44,6 +44,7 @@ async def publish(kernel: Kernel, *published: Entry, fail: bool = False) -> None
     await kernel.revocations.commit(unit)
 
 
+@pytest.mark.sqlite
 async def test_numbers_have_no_gap_and_follow_the_commits(open_kernel: Opener, clock: FixedClock) -> None:
     """⚑ Two processes publish at once and some units fail: at every moment a reader sees 1 … n and nothing else.
 
@@ -80,6 +81,7 @@ async def test_numbers_have_no_gap_and_follow_the_commits(open_kernel: Opener, c
         assert feed["head"] == len(published)
 
 
+@pytest.mark.sqlite
 async def test_nothing_to_publish_takes_no_lock(kernel: Kernel) -> None:
     """A unit that ends nothing does not touch the row that all units share."""
     with statements(kernel) as seen:
@@ -166,6 +168,7 @@ class Failing:
         return await self._database.transact(unit, ends=ends)
 
 
+@pytest.mark.sqlite
 async def test_a_commit_publishes_and_refuses_at_once(kernel: Kernel) -> None:
     """The entries are written by the last statements of the unit; what is committed is answered and refused here,
     also when the list cannot be read just then, and the next poll reads it."""
@@ -220,6 +223,7 @@ async def test_e7_a_poll_that_failed_is_made_up_for_by_the_next(open_kernel: Ope
         assert len(follower.refused) == 1
 
 
+@pytest.mark.sqlite
 async def test_a_quiet_poll_reads_no_table(kernel: Kernel) -> None:
     """Nobody has written since: only the file's version is asked for."""
     await kernel.revocations.poll()
@@ -228,6 +232,7 @@ async def test_a_quiet_poll_reads_no_table(kernel: Kernel) -> None:
     assert seen.of_the_product == []
 
 
+@pytest.mark.sqlite
 async def test_an_unknown_kind_is_not_swallowed(kernel: Kernel) -> None:
     """An entry that this version does not understand must not look as if nothing had been revoked."""
     meddle(kernel, "INSERT INTO ww_revocations VALUES (1, 'planet', 'x', NULL, NULL)")
@@ -289,6 +294,7 @@ async def test_e7_log_out_against_refresh(kernel: Kernel, clock: FixedClock) -> 
                 claims_of(kernel, answer)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("script", ["UPDATE ww_feed SET feed_id = 'other', head = 9", "UPDATE ww_feed SET head = 1"])
 async def test_a_follower_begins_again_when_the_database_was_restored(open_kernel: Opener, script: str) -> None:
     """The list has another name, or is shorter than what was read: entries come with numbers that were passed."""

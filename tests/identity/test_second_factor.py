@@ -333,6 +333,7 @@ async def test_a_factor_that_fails_uses_up_no_handle(second: Kernel) -> None:
     await complete(second, handle)
 
 
+@pytest.mark.sqlite
 async def test_the_handle_is_kept_hashed(open_kernel: Opener) -> None:
     """Who reads the database can complete no log-in."""
     async with open_kernel(workers=2) as kernel:
@@ -343,6 +344,7 @@ async def test_the_handle_is_kept_hashed(open_kernel: Opener) -> None:
         assert handle.removeprefix("wwp_").encode() not in contents
 
 
+@pytest.mark.sqlite
 async def test_a_session_that_cannot_be_stored_opens_nothing(second: Kernel) -> None:
     """The second proof's transaction is undone as a whole; the handle is gone, and the user begins again."""
     handle = await begin(second)

@@ -68,6 +68,7 @@ async def test_e2_each_refresh_is_one_step_forward(kernel: Kernel, clock: FixedC
     assert row["access_until"] == claims.exp
 
 
+@pytest.mark.sqlite
 async def test_e2_an_ordinary_refresh_is_one_statement_and_leaves_no_record(kernel: Kernel) -> None:
     """The conditional UPDATE decides; there is nothing to read before it, and nothing to audit after it."""
     await join(kernel)
@@ -291,6 +292,7 @@ def restore(copy: Path, database: Path) -> None:
     shutil.copy(copy, database)
 
 
+@pytest.mark.sqlite
 async def test_a_restored_database_serves_the_newest_holder_and_recognises_the_older(
     open_kernel: Opener, clock: FixedClock, tmp_path: Path
 ) -> None:
@@ -410,6 +412,7 @@ async def test_master_secrets_rotate_without_logging_anybody_out(open_kernel: Op
         assert await refusal(kernel, idle.refresh_token) == "refresh_token_invalid"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("make", ["empty", "words", "other_prefix", "short", "long", "flipped", "padded", "non_ascii"])
 async def test_garbage_is_refused_without_asking_the_database(kernel: Kernel, make: str) -> None:
     """Whoever guesses costs no statement, leaves no record, and can end nobody's session."""
@@ -435,6 +438,7 @@ async def test_garbage_is_refused_without_asking_the_database(kernel: Kernel, ma
     assert await everything(kernel) == before
 
 
+@pytest.mark.sqlite
 async def test_e1_the_database_holds_the_hash_of_the_handle_and_nothing_else_of_a_token(kernel: Kernel) -> None:
     """Search the files, log included: no token, no handle in any spelling, only its SHA-256."""
     await join(kernel)

@@ -147,6 +147,7 @@ async def test_a_reuse_is_recognised_a_day_after_the_end(kernel: Kernel, clock: 
         assert caught.value.code == "session_ended"
 
 
+@pytest.mark.sqlite
 async def test_a_sweep_goes_on_until_nothing_is_left(kernel: Kernel, clock: FixedClock) -> None:
     """⚑ In batches of five hundred, each a unit of its own, with others in between: it has no ceiling to outgrow."""
     user = await join(kernel)
@@ -199,6 +200,7 @@ async def test_audit_records_are_kept_as_long_as_the_settings_say(kernel: Kernel
         assert len(await recorded(kernel, "ww_audit")) == left
 
 
+@pytest.mark.sqlite
 async def test_looking_for_dead_sessions_is_not_the_writers_work(kernel: Kernel, clock: FixedClock) -> None:
     """Going through all sessions happens in a scan; the writer, which runs on the event loop, only deletes by key."""
     await join(kernel)

@@ -46,6 +46,7 @@ STORES = {"memory": MemoryEphemeral, "sql": SQLEphemeral, "valkey": FallbackEphe
 async def limited(
     request: pytest.FixtureRequest,
     open_kernel: Opener,
+    engine: str,
     valkeys: Callable[[str], Server],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Kernel]:
@@ -58,7 +59,8 @@ async def limited(
         login_address_limit="6/15m",
         login_account_limit="9/15m",
     ) as kernel:
-        assert isinstance(kernel.ephemeral, STORES[request.param])
+        store = SQLEphemeral if request.param == "memory" and engine == "postgres" else STORES[request.param]
+        assert isinstance(kernel.ephemeral, store)
         await join(kernel)
         await join(kernel, "sam")
         yield kernel
@@ -224,6 +226,7 @@ async def test_J5_one_customer_is_one_address(limited: Kernel) -> None:
     await log_in(limited, "alice", client=HOME._replace(address="192.0.2.2"))
 
 
+@pytest.mark.sqlite
 async def test_limits_can_be_off(open_kernel: Opener) -> None:
     """Then nothing is counted."""
     async with open_kernel(login_limit="off", login_address_limit="off", login_account_limit="off") as kernel:
@@ -348,6 +351,7 @@ async def test_H2_a_flood_from_a_blocked_address_changes_nothing(limited: Kernel
     assert len(await recorded(limited, "ww_audit")) == trail
 
 
+@pytest.mark.sqlite
 async def test_H3_a_refused_attempt_writes_nothing(open_kernel: Opener) -> None:
     """⚑ With the counters in the database each 429 cost five transactions and left two rows."""
     async with open_kernel(workers=2, login_address_limit="2/15m") as kernel:
@@ -565,6 +569,7 @@ async def test_M5_few_wait(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> 
     assert limited.throttle._undecided._waiting == {}
 
 
+@pytest.mark.sqlite
 async def test_what_cannot_be_given_back_is_no_failure(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log-in has happened: it is answered, and the attempt is given back as soon as that is possible."""
     working = limited.ephemeral.give_back

@@ -104,6 +104,7 @@ async def test_roles_are_bounded_when_they_are_set(kernel: Kernel) -> None:
     assert claims_of(kernel, await log_in(kernel)).roles == set(MOST)
 
 
+@pytest.mark.sqlite
 async def test_more_roles_than_fit_burn_no_refresh_token(kernel: Kernel) -> None:
     """A row of an older version: log-in and refresh are refused before anything is stored, and go on when it is set
     right."""
@@ -132,6 +133,7 @@ async def test_a_key_that_goes_between_commit_and_answer_does_not_lose_the_answe
     assert kernel.sessions.tokens(live).access_token.count(".") == 2
 
 
+@pytest.mark.sqlite
 async def test_a_list_that_cannot_be_read_after_the_commit_does_not_lose_the_answer(
     open_kernel: Opener, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

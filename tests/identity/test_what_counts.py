@@ -123,6 +123,7 @@ async def test_a_forgotten_decision_counts(limited: Kernel) -> None:
     assert set(await counted(limited, takes)) == {1}
 
 
+@pytest.mark.sqlite
 async def test_a_right_password_that_meets_a_broken_database_is_no_failure(limited: Kernel) -> None:
     """The session could not be stored: an error, as often as it happens, and the next one gets in."""
     meddle(limited, "CREATE TRIGGER fault BEFORE INSERT ON ww_sessions BEGIN SELECT RAISE(ABORT, 'fault'); END")
@@ -134,6 +135,7 @@ async def test_a_right_password_that_meets_a_broken_database_is_no_failure(limit
     await log_in(limited)
 
 
+@pytest.mark.sqlite
 async def test_a_wrong_password_whose_record_cannot_be_written_is_a_failure(limited: Kernel) -> None:
     """Else a broken audit table would make guesses free."""
     meddle(limited, "CREATE TRIGGER fault BEFORE INSERT ON ww_audit BEGIN SELECT RAISE(ABORT, 'fault'); END")

@@ -172,7 +172,9 @@ def test_a_bind_beyond_loopback_needs_a_public_url(host: str) -> None:
     ("given", "setting", "said"),
     [
         ({"public_url": "http://x.example"}, "PUBLIC_URL", "https://x.example"),
-        ({"database_url": "postgresql://a:b@c/d"}, "DATABASE_URL", "not in this version yet"),
+        ({"database_url": "postgresql://a:b@c/d"}, "SECRET", "outside the data directory"),
+        ({"database_url": "postgresql://a:b@c", "secret": SECRET_TEXT}, "DATABASE_URL", "names no database"),
+        ({"database_url": "cockroachdb://a:b@c/d"}, "DATABASE_URL", "not a database"),
         ({"database_url": "mysql://a"}, "DATABASE_URL", "not a database"),
         ({"database_url": "nonsense"}, "DATABASE_URL", "sqlite:///"),
         ({"database_url": "sqlite:///:memory:"}, "DATABASE_URL", "does not name a file"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import Databases
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
 
@@ -23,6 +24,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
 def path(tmp_path: Path) -> Path:
     """Where the database lies."""
     return tmp_path / "watchword.db"
+
+
+@pytest.fixture
+async def postgres_url(postgres: Callable[[int], Databases], version: int) -> AsyncIterator[str]:
+    """An empty database of its own in a PostgreSQL of the version asked for."""
+    url = await postgres(version).make()
+    yield url
+    await postgres(version).drop(url)
+
+
+@pytest.fixture
+def version() -> int:
+    """Of PostgreSQL, where a test does not care."""
+    return 18
 
 
 @pytest.fixture

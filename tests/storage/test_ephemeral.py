@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import Databases
 from tests.storage.valkey_server import PROGRAMS, Server, connected, fallback, free_port
 from watchword.storage.ephemeral import SWEEP_ROWS, Counted, Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.storage.ephemeral_memory import MemoryEphemeral
 from watchword.storage.ephemeral_sql import SQLEphemeral
+from watchword.storage.migrate import migrate
+from watchword.storage.postgres import Postgres
 from watchword.storage.sqlite import SQLite
 
 pytestmark = pytest.mark.anyio
@@ -21,18 +24,27 @@ pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 
 
-@pytest.fixture(params=["memory", "sql", *PROGRAMS, "valkey away"])
+@pytest.fixture(params=["memory", "sql", "sql-postgres", *PROGRAMS, "valkey away"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def store(kind: str, database: SQLite, valkeys: Callable[[str], Server]) -> AsyncIterator[Ephemeral]:
+async def store(
+    kind: str, database: SQLite, valkeys: Callable[[str], Server], postgres: Callable[[int], Databases]
+) -> AsyncIterator[Ephemeral]:
     """Each of them, empty."""
     if kind == "memory":
         yield MemoryEphemeral()
     elif kind == "sql":
         yield SQLEphemeral(database)
+    elif kind == "sql-postgres":
+        url = await postgres(18).make()
+        shared = await Postgres.open(url)
+        await migrate(shared, now=NOW)
+        yield SQLEphemeral(shared)
+        await shared.close()
+        await postgres(18).drop(url)
     elif kind == "valkey away":
         async with connected(f"redis://127.0.0.1:{free_port()}/0") as away:
             yield fallback(away, database)
@@ -300,7 +312,7 @@ async def test_sql_gives_back_in_one_unit(database: SQLite, monkeypatch: pytest.
     taken = held(await store.reserve([Quota(name, 60, 9) for name in ("a", "b", "c")], NOW))
     units = []
     transact = database.transact
-    monkeypatch.setattr(database, "transact", lambda unit: units.append(unit) or transact(unit))
+    monkeypatch.setattr(database, "transact", lambda unit, **more: units.append(unit) or transact(unit, **more))
     await store.give_back(taken, NOW)
     assert len(units) == 1
     assert await store.sweep(NOW + 99) == 0

@@ -9,10 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from watchword.errors import SchemaMismatch
+from watchword.storage.database import Database
 from watchword.storage.migrate import bundled, migrate, read, split, status
+from watchword.storage.postgres import Postgres
 from watchword.storage.sqlite import SQLite
 
 pytestmark = pytest.mark.anyio
@@ -21,20 +24,22 @@ ONE = {"0001_one.sql": "CREATE TABLE one (id TEXT);"}
 TWO = {**ONE, "0002_two.sql": "CREATE TABLE two (id TEXT);\nINSERT INTO two (id) VALUES ('a;b -- c');"}
 
 
-@pytest.fixture
-async def empty(path: Path) -> AsyncIterator[SQLite]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def empty(request: pytest.FixtureRequest, path: Path, postgres_url: str) -> AsyncIterator[Database]:
     """A database without anything in it."""
-    database = await SQLite.open(path)
+    database: Database = await (SQLite.open(path) if request.param == "sqlite" else Postgres.open(postgres_url))
     yield database
     await database.close()
 
 
-async def tables(database: SQLite) -> list[object]:
+async def tables(database: Database) -> list[object]:
     """What there is."""
-    return [row[0] for row in await database.scan("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    of_sqlite = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    of_postgres = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+    return [row[0] for row in await database.scan(of_sqlite if isinstance(database, SQLite) else of_postgres)]
 
 
-async def test_the_bundled_migrations_apply_once(empty: SQLite) -> None:
+async def test_the_bundled_migrations_apply_once(empty: Database) -> None:
     """From nothing to ready; a second run finds nothing to do; the record says when."""
     assert (await status(empty)).version == 0
     assert (await status(empty)).pending == bundled()
@@ -46,13 +51,13 @@ async def test_the_bundled_migrations_apply_once(empty: SQLite) -> None:
     assert tuple(row[n] for n in range(3)) == (1, "foundation", 1_800_000_000)
 
 
-async def test_status_writes_nothing(empty: SQLite) -> None:
+async def test_status_writes_nothing(empty: Database) -> None:
     """The readiness probe and the CLI may look at a database that nobody has migrated."""
     assert (await status(empty)).pending == bundled()
     assert await tables(empty) == []
 
 
-async def test_only_what_is_missing_is_applied(empty: SQLite) -> None:
+async def test_only_what_is_missing_is_applied(empty: Database) -> None:
     """A database at one gets two; text in quotes keeps its semicolons and dashes."""
     await migrate(empty, now=1, migrations=read(ONE))
     applied = await migrate(empty, now=2, migrations=read(TWO))
@@ -62,17 +67,17 @@ async def test_only_what_is_missing_is_applied(empty: SQLite) -> None:
     assert row[0] == "a;b -- c"
 
 
-async def test_a_failing_migration_leaves_nothing(empty: SQLite) -> None:
+async def test_a_failing_migration_leaves_nothing(empty: Database) -> None:
     """Its first statements and its record go with the one that failed; those before it stay; repaired, it applies."""
     broken = {**ONE, "0002_two.sql": "CREATE TABLE two (id TEXT);\nINSERT INTO nowhere (id) VALUES ('a');"}
-    with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
+    with pytest.raises((sqlite3.OperationalError, asyncpg.UndefinedTableError), match="nowhere"):
         await migrate(empty, now=1, migrations=read(broken))
     assert await tables(empty) == ["one", "ww_schema"]
     assert (await status(empty, migrations=read(TWO))).version == 1
     assert len(await migrate(empty, now=1, migrations=read(TWO))) == 1
 
 
-async def test_a_newer_database_is_refused(empty: SQLite) -> None:
+async def test_a_newer_database_is_refused(empty: Database) -> None:
     """An older version must not touch what it does not understand, and says what to do."""
     await migrate(empty, now=1, migrations=read(TWO))
     for refused in (migrate(empty, now=2, migrations=read(ONE)), status(empty, migrations=read(ONE))):
@@ -80,7 +85,7 @@ async def test_a_newer_database_is_refused(empty: SQLite) -> None:
             await refused
 
 
-async def test_another_history_is_refused(empty: SQLite) -> None:
+async def test_another_history_is_refused(empty: Database) -> None:
     """A migration that was renamed after it had been applied, or a record with a gap, is not ours to go on from."""
     await migrate(empty, now=1, migrations=read(TWO))
     other = read({"0001_other.sql": "CREATE TABLE other (id TEXT);", "0002_two.sql": "CREATE TABLE two (id TEXT);"})

@@ -14,7 +14,7 @@ import typer
 
 from watchword.cli.exits import FAULT, USAGE, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
-from watchword.cli.opening import require_database
+from watchword.cli.opening import require_database, require_file
 from watchword.cli.printing import Json, print_json
 from watchword.errors import SettingsError, StorageError
 from watchword.settings import Settings
@@ -37,9 +37,10 @@ def backup(
     """Copy the database to a new file, while the service runs. The master secret is not in it: keep it elsewhere."""
     # It needs no secret and changes nothing, not even an older schema.
     settings = load_settings(flags).settings
+    source = require_file(settings, "pg_dump")
     require_database(settings)
     place = _place(file)
-    copied = _copy(settings.database_path, place)
+    copied = _copy(source, place)
     if as_json:
         print_json({"file": os.path.abspath(place), "bytes": copied.size})
     else:

@@ -10,7 +10,7 @@ import typer
 from watchword.cli.asking import Yes, confirm
 from watchword.cli.exits import CODES_HELP
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
-from watchword.cli.opening import require_database, tell_that_it_is_new, with_kernel
+from watchword.cli.opening import is_new, require_database, tell_that_it_is_new, with_kernel
 from watchword.cli.printing import Json, print_json
 from watchword.settings import Settings
 
@@ -32,7 +32,7 @@ The backup does not know what happened since it was made:
 def migrate(*, flags: dict[str, object]) -> None:
     """Bring the database to this version's schema; does nothing when it is there already."""
     settings = load_settings(flags).settings
-    made = not settings.database_path.exists()
+    made = is_new(settings)
 
     async def nothing(_: Kernel) -> None:
         """Do nothing: to open it is enough."""

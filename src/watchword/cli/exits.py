@@ -77,12 +77,13 @@ def explain(error: Exception) -> int:
 
 
 def _hint(error: WatchwordError) -> str:
-    from watchword.storage.sqlite_faults import advice
+    from watchword.storage import postgres_faults, sqlite_faults
     from watchword.storage.sqlite_lock import BeingReplaced
 
     if isinstance(error, BeingReplaced):
         return "wait until that has ended, then try again"
-    found = advice(error.__cause__) if isinstance(error, StorageError) else ""
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    found = sqlite_faults.advice(cause) or postgres_faults.advice(cause)
     return found or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from watchword.cli.exits import MISSING, CommandError
+from watchword.cli.exits import MISSING, USAGE, CommandError
 from watchword.settings import Settings
 
 if TYPE_CHECKING:  # the kernel's libraries load slowly
@@ -43,16 +43,43 @@ def require_database(settings: Settings) -> None:
 
     :raises CommandError: there is no database where the settings say.
     """
-    if not settings.database_path.exists():
+    if is_new(settings):
         miss_database(settings)
+
+
+def require_file(settings: Settings, program: str) -> Path:
+    """Return the settings' SQLite file.
+
+    :param program: what does this work for PostgreSQL.
+    :raises CommandError: the settings name PostgreSQL.
+    """
+    if settings.database_path is None:
+        hint = f"use {program}, and keep the master secret in another place: docs/guides/postgres.md"
+        raise CommandError("this command is for SQLite; the settings name PostgreSQL", hint, USAGE)
+    return settings.database_path
+
+
+def is_new(settings: Settings) -> bool:
+    """Tell whether Watchword has not yet been in the settings' database."""
+    import asyncio
+
+    from watchword.storage import opening
+
+    return asyncio.run(opening.is_new(settings))
 
 
 def miss_database(settings: Settings, otherwise: str = "") -> NoReturn:
     """Raise `CommandError`: there is no database. `otherwise` ends the hint."""
     hint = "run this where the service runs, or name the place with --data-dir or --database-url"
-    raise CommandError(f"there is no database at {settings.database_path}", hint + otherwise, MISSING)
+    raise CommandError(f"there is no database at {_place(settings)}", hint + otherwise, MISSING)
 
 
 def tell_that_it_is_new(settings: Settings) -> None:
     """Print where a database was made: it may be the wrong place."""
-    sys.stderr.write(f"hint: the database is a new one, at {settings.database_path}\n")
+    sys.stderr.write(f"hint: the database is a new one, at {_place(settings)}\n")
+
+
+def _place(settings: Settings) -> str:
+    from watchword.storage.opening import place_of
+
+    return place_of(settings)

@@ -15,6 +15,7 @@ from watchword.cli.asking import Yes, confirm
 from watchword.cli.db import plain, print_done, refuse_what_was_issued
 from watchword.cli.exits import FAULT, MISSING, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
+from watchword.cli.opening import require_file
 from watchword.cli.printing import Json, print_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def restore(
     from watchword.storage.sqlite_restore import put_in_place
 
     settings = load_settings(flags).settings
-    path = Path(os.path.realpath(settings.database_path))
+    path = Path(os.path.realpath(require_file(settings, "pg_restore, then watchword db restored")))
     source = _backup(file, path)
     make_folder(path.parent, "WATCHWORD_DATABASE_URL", tries_writing=True)
     with _alone(path):

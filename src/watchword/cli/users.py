@@ -12,7 +12,7 @@ import typer
 from watchword.cli.asking import at_terminal
 from watchword.cli.exits import CODES_HELP, MISSING, USAGE, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
-from watchword.cli.opening import miss_database, tell_that_it_is_new, with_kernel
+from watchword.cli.opening import is_new, miss_database, tell_that_it_is_new, with_kernel
 from watchword.cli.printing import Json, fields, print_json, print_record, print_table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def create(
     settings = load_settings(flags).settings
     if username is None and email is None:
         raise CommandError("give a username, --email, or both", "see `watchword users create --help`", USAGE)
-    made = not settings.database_path.exists()
+    made = is_new(settings)
     if made and not makes:
         miss_database(settings, "; --new-database makes one for this user")
     password = _password_from_stdin() if password_stdin else _password_asked_for()

@@ -31,11 +31,11 @@ _DEAD = "access_until + :retention <= :now AND {} + :retention <= :now"
 # Each walks an index and visits no live rows.
 _FIND_ENDED = """
 SELECT id, ended_at AS at FROM ww_sessions WHERE ended_at IS NOT NULL AND (ended_at, id) > (:at, :after)
-    AND ended_at <= :now - :retention ORDER BY ended_at, id LIMIT :rows
+    AND ended_at <= CAST(:now AS BIGINT) - :retention ORDER BY ended_at, id LIMIT :rows
 """
 _FIND_EXPIRED = """
 SELECT id, expires_at AS at FROM ww_sessions WHERE ended_at IS NULL AND (expires_at, id) > (:at, :after)
-    AND expires_at <= :now - :retention ORDER BY expires_at, id LIMIT :rows
+    AND expires_at <= CAST(:now AS BIGINT) - :retention ORDER BY expires_at, id LIMIT :rows
 """
 _FORGET_ENDED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('ended_at')}"
 _FORGET_EXPIRED = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('expires_at')}"
@@ -54,8 +54,11 @@ async def sweep(database: Database, now: int, *, audit_retention: timedelta | No
     :param audit_retention: how long audit records stay; None keeps them for ever.
     """
 
+    async def unit(tx: Tx) -> int:
+        return await tx.run(_FORGET_REVOCATIONS, now=now, rows=ROWS)
+
     async def revocations() -> int:
-        return await database.run(_FORGET_REVOCATIONS, now=now, rows=ROWS)
+        return await database.transact(unit, upkeep=True)
 
     deleted = await in_batches(revocations, ROWS) + await _forget_sessions(database, now)
     if audit_retention is not None:
@@ -130,4 +133,4 @@ async def _delete(database: Database, sql: str, rows: list[Row], **values: int) 
             deleted += await tx.run(sql, id=row["id"], **values)
         return deleted
 
-    return await database.transact(unit) if rows else 0
+    return await database.transact(unit, upkeep=True) if rows else 0

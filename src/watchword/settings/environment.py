@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 
 from watchword.errors import Fault
+from watchword.settings.postgres_url import is_postgres
 from watchword.settings.row import ENVIRONMENT_PREFIX
 from watchword.settings.rules import sqlite_file
 
@@ -73,7 +74,10 @@ def belongs_to_others(variable: str, text: str) -> Fault | None:
     """Warn of another program's PORT, DATABASE_URL or REDIS_URL; None when it is usable."""
     said = {
         "PORT": ("is not a port number", re.fullmatch(r"[0-9]+", text) is not None),
-        "DATABASE_URL": ("names no SQLite file, so it is another program's", sqlite_file(text) is not None),
+        "DATABASE_URL": (
+            "names neither an SQLite file nor a PostgreSQL database, so it is another program's",
+            sqlite_file(text) is not None or is_postgres(text),
+        ),
         "REDIS_URL": ("may be another program's cache, which forgets what it likes", False),
     }
     why, ours = said[variable]

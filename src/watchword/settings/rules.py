@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
+from watchword.settings import postgres_url
 from watchword.settings.row import Setting, variable
 from watchword.settings.values import Unfit, is_among, is_loopback
 from watchword.settings.written import meant
@@ -20,7 +21,6 @@ LONGEST_ISSUER = LONGEST_AUDIENCE = 255
 
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
-_POSTGRES = ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "cockroachdb")
 _REDIS = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
 
 
@@ -154,15 +154,11 @@ def _database(draft: Draft) -> None:
         return
     scheme = url.partition("://")[0].lower()
     path = sqlite_file(url)
-    if scheme in _POSTGRES:
-        draft.fault(
-            "database_url",
-            "PostgreSQL support is not in this version yet",
-            "leave it out: SQLite in the data directory needs no set-up",
-        )
+    if postgres_url.is_postgres(url):
+        _postgres(draft, url)
     elif scheme not in _SQLITE or "://" not in url:
         message = f"{scheme[:20]!a} is not a database Watchword knows"
-        draft.fault("database_url", message, "use sqlite:///path/to/file.db")
+        draft.fault("database_url", message, f"use sqlite:///path/to/file.db or {postgres_url.FORM}")
     elif path is None:
         draft.fault(
             "database_url",
@@ -187,13 +183,27 @@ def _sqlite(draft: Draft, path: str) -> None:
     home = os.path.abspath(draft.values["data_dir"])
     if os.path.dirname(os.path.abspath(path)) != home and draft.usable("secret") and not draft.values["secret"]:
         # A secret made here would be lost with the machine, while the database stays elsewhere.
-        draft.fault(
-            "secret",
-            "is needed for a database outside the data directory",
-            "make one with: watchword secret, and give it as WATCHWORD_SECRET or WATCHWORD_SECRET_FILE, "
-            "or keep the database in the data directory (a bare DATABASE_URL of another program: "
-            "WATCHWORD_DATABASE_URL=off)",
-        )
+        _need_secret(draft)
+
+
+def _postgres(draft: Draft, url: str) -> None:
+    draft.values["database_path"] = None
+    try:
+        postgres_url.read(url)
+    except Unfit as unfit:
+        draft.fault("database_url", unfit.message, unfit.hint)
+    if draft.usable("secret") and not draft.values["secret"]:
+        _need_secret(draft)
+
+
+def _need_secret(draft: Draft) -> None:
+    draft.fault(
+        "secret",
+        "is needed for a database outside the data directory",
+        "make one with: watchword secret, and give it as WATCHWORD_SECRET or WATCHWORD_SECRET_FILE, "
+        "or keep the database in the data directory (a bare DATABASE_URL of another program: "
+        "WATCHWORD_DATABASE_URL=off)",
+    )
 
 
 def _redis(draft: Draft) -> None:

@@ -33,7 +33,7 @@ class Settings(Frozen):
     public_url: Setting[str] = Setting("", read.unless_off(read.public_url), "Where clients reach the service, path included; the issuer of its tokens, byte for byte. Needed beyond loopback.", "from host, port and path prefix")
     path_prefix: Setting[str] = Setting("", read.url_path, "Path before every route, such as /api.", "the path of the public URL")
     data_dir: Setting[Path] = Setting("./watchword-data", read.folder, "Directory for the database and the secret made on first start.")
-    database_url: Setting[str] = Setting("", read.unless_off(read.words), "The database; a bare DATABASE_URL that names an SQLite file is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db")
+    database_url: Setting[str] = Setting("", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db")
     redis_url: Setting[str | None] = Setting("", read.unless_off(read.words), "Valkey or Redis for the counters of limits, such as redis://host:6379/0; off says nothing of a bare REDIS_URL.", "none")
     secret: Setting[tuple[bytes, ...] | None] = Setting("", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True)
     jwt_secret: Setting[bytes | None] = Setting("", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True)
@@ -71,9 +71,9 @@ class Settings(Frozen):
     # fmt: on
 
     @property
-    def database_path(self) -> Path:
-        """Return the SQLite file in `database_url`."""
-        path: Path = self.value("database_path")
+    def database_path(self) -> Path | None:
+        """Return the SQLite file in `database_url`, or None for PostgreSQL."""
+        path: Path | None = self.value("database_path")
         return path
 
     @property

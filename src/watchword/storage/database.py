@@ -1,4 +1,4 @@
-"""The contract of a database.
+"""The contract of a database, which `sqlite.py` and `postgres.py` keep.
 
 SQL is common to SQLite 3.37 and PostgreSQL 14, with `:name` parameters; optional ones are `CAST(:x AS TEXT)`.
 
@@ -13,6 +13,14 @@ from typing import Any, Protocol, TypeVar
 
 Value = str | int | None
 T = TypeVar("T")
+
+INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.all and tx.run see what it has written"
+# A new value each time: SQLite skips unchanged ones.
+PROBE = (
+    "INSERT INTO ww_meta (name, value) VALUES ('probe', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+PROBE_SECONDS = 1.0
+"""Between two probes, once a write was lost."""
 
 
 class Row(Protocol):
@@ -61,10 +69,15 @@ class Database(Protocol):
         """Execute a statement as a unit."""
         ...
 
-    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
+    async def change(self, sql: str, /, **values: Value) -> Row | None:
+        """Execute one `… RETURNING` as a unit; return its first row."""
+        ...
+
+    async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:
         """Run a unit; return its result once it is durable. If the unit raises, nothing is stored.
 
         :param ends: it takes rights away (a log-out), so it may use the reserve.
+        :param upkeep: a migration or a sweep: one at a time over all processes, and slower than a request may be.
         """
         ...
 

@@ -107,7 +107,11 @@ class SQLEphemeral:
 
     async def sweep(self, now: int) -> int:
         """Delete ended rows."""
-        return await self._database.run(_SWEEP, now=now, most=SWEEP_ROWS)
+
+        async def unit(tx: Tx) -> int:
+            return await tx.run(_SWEEP, now=now, most=SWEEP_ROWS)
+
+        return await self._database.transact(unit, upkeep=True)
 
 
 class _Passed(Exception):

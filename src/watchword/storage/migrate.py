@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from watchword.errors import SchemaMismatch, StorageError, UniqueViolation
+from watchword.errors import SchemaMismatch, StorageError, StorageUnavailable
 from watchword.storage.database import Database, Tx
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -58,6 +58,7 @@ async def migrate(
     if not missing:
         return ()
     await _make_table(database)
+    await _refuse_others(database)
     applied = [migration for migration in missing if await _apply(database, migration, now)]
     await status(database, migrations=known)  # a newer Watchword may have come between
     return tuple(applied)
@@ -140,12 +141,29 @@ def _refuse_strange(applied: Mapping[int, str], known: Sequence[Migration]) -> N
             raise SchemaMismatch(f"The database has not applied migration {migration.version:04}_{migration.name}.")
 
 
-async def _make_table(database: Database) -> None:
+async def _refuse_others(database: Database) -> None:
+    """Refuse a table of our name with other columns."""
     try:
-        await database.run(_TABLE)
-    except UniqueViolation:
-        # PostgreSQL: another process made it at once.
-        await database.run(_TABLE)
+        await database.all(_APPLIED)
+    except StorageError:
+        raise
+    except Exception as error:
+        raise SchemaMismatch(
+            "The table ww_schema is another program's. Give Watchword a database of its own."
+        ) from error
+
+
+async def _make_table(database: Database) -> None:
+    async def unit(tx: Tx) -> None:
+        await tx.run(_TABLE)
+
+    try:
+        await database.transact(unit, upkeep=True)
+    except StorageUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - each catalogue of PostgreSQL has its own error
+        # PostgreSQL without locks: another process made it at once.
+        await database.transact(unit, upkeep=True)
 
 
 async def _apply(database: Database, migration: Migration, now: int) -> bool:
@@ -156,4 +174,4 @@ async def _apply(database: Database, migration: Migration, now: int) -> bool:
             await tx.run(statement)
         return True
 
-    return await database.transact(unit)
+    return await database.transact(unit, upkeep=True)

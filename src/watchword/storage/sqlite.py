@@ -15,7 +15,7 @@ from typing import TypeVar
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
 from watchword.ids import new_id
-from watchword.storage.database import Row, Tx, Unit, Value
+from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Row, Tx, Unit, Value
 from watchword.storage.sqlite_backup import copy_to
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import code, is_busy, is_fault_of_the_file, unavailable
@@ -25,13 +25,6 @@ from watchword.threads import Threads
 
 PATIENCE = 5.0  # seconds
 T = TypeVar("T")
-
-_PROBE_SECONDS = 1.0
-_PROBE = (
-    "INSERT INTO ww_meta (name, value) VALUES ('probe', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-)
-
-_INSIDE = "a unit called the database directly; inside a unit only tx.one, tx.all and tx.run see what it has written"
 
 
 class SQLite:
@@ -91,7 +84,11 @@ class SQLite:
 
         return await self.transact(unit)
 
-    async def transact(self, unit: Unit[T], *, ends: bool = False) -> T:
+    async def change(self, sql: str, /, **values: Value) -> Row | None:
+        """Execute one `… RETURNING` as a unit; return its first row."""
+        return await self.transact(lambda tx: tx.one(sql, **values))
+
+    async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:  # noqa: ARG002 - one writer
         """Run a unit; return its result once it is durable.
 
         Raises also `RuntimeError`, if it awaits anything but `tx`. A failed statement ends it, as on PostgreSQL.
@@ -111,10 +108,9 @@ class SQLite:
         Other units prove less: an unchanged row is "stored" on a full disk too.
         """
         if self._writer.failed and monotonic() >= self._probe_at:
-            self._probe_at = monotonic() + _PROBE_SECONDS
+            self._probe_at = monotonic() + PROBE_SECONDS
             try:
-                # A new value: SQLite skips unchanged ones.
-                await self.run(_PROBE, value=new_id())
+                await self.run(PROBE, value=new_id())
             except StorageUnavailable:
                 return False
             self._writer.failed = False
@@ -204,7 +200,7 @@ class SQLite:
 
     def _refuse_inside_unit(self) -> None:
         if self._writer.inside_unit:
-            raise RuntimeError(_INSIDE)
+            raise RuntimeError(INSIDE)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:

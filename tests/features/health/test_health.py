@@ -46,7 +46,7 @@ async def test_readyz_is_503_from_the_first_lost_write_to_the_next_that_is_store
 ) -> None:
     """⚑ A full disk: reading works, nothing can be stored. What changes nothing, and so succeeds, does not count."""
     disk = FullDisk(api, monkeypatch)
-    monkeypatch.setattr(sqlite, "_PROBE_SECONDS", 0)
+    monkeypatch.setattr(sqlite, "PROBE_SECONDS", 0)
     assert (await api.get("/readyz")).status_code == 200, "nobody has found out yet"
     assert (await api.post("/register", json={"username": "bob", "password": PASSWORD})).status_code == 503
     for _ in range(2):

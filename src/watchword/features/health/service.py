@@ -25,11 +25,12 @@ class Health:
         `accepting`: no one has asked the process to stop. `writes`: the last known one was stored. `keys`: our
         signatures are accepted, and the database's master secret is ours. `revocations`: this process knows them.
         """
+        answers = await self._database_answers()  # where it does not, each further question would wait as long
         return {
             "accepting": not self._stopping.is_set(),
-            "database": await self._database_answers(),
-            "writes": await self._database.writable(),
-            "migrations": await self._is_migrated(),
+            "database": answers,
+            "writes": answers and await self._database.writable(),
+            "migrations": answers and await self._is_migrated(),
             "keys": self._keys.usable,
             "revocations": self._followed.silence <= _LONGEST_SILENCE,
         }

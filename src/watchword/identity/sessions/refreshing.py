@@ -16,6 +16,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
 from watchword.identity.revocation import Published, Revocations
+from watchword.identity.roles import MOST_ROLES
 from watchword.identity.sessions.row import COLUMNS, READ, ROTATE, Live, is_elsewhere, live_of, state_of
 from watchword.identity.sessions.rule import Verdict, decide
 from watchword.opaque import RefreshToken
@@ -91,20 +92,22 @@ class Refresher:
         handle = opaque.fingerprint(token.handle)
         now = self._clock.now()
 
+        row = await self._database.change(
+            ROTATE,
+            now=now,
+            idle=now + self._idle,
+            until=now + self._issuer.lifetime,
+            handle=handle,
+            generation=token.generation,
+            client=client_id,
+            address=client.address,
+            agent=client.agent,
+            most=MOST_ROLES,
+        )
+        if row is not None:
+            return live_of(row, token.handle, key)
+
         async def unit(tx: Tx) -> tuple[Live | _Grace | _Refused, Published]:
-            row = await tx.one(
-                ROTATE,
-                now=now,
-                idle=now + self._idle,
-                until=now + self._issuer.lifetime,
-                handle=handle,
-                generation=token.generation,
-                client=client_id,
-                address=client.address,
-                agent=client.agent,
-            )
-            if row is not None:
-                return live_of(row, token.handle, key), ()
             return await self._not_rotated(tx, token, handle, client_id, client, now, key)
 
         outcome = await self._revocations.commit(unit)
@@ -169,7 +172,8 @@ class Refresher:
             case Verdict.ENDED:
                 return _refused(_ENDED, row), ()
             case Verdict.ROTATE:
-                # UPDATE and rule read the same conditions: only a broken database gets here.
+                live_of(row, token.handle, key)  # raises `Forbidden` for more roles than fit, as the UPDATE refused
+                # What the UPDATE refused has changed since: another try will find it so.
                 raise StorageUnavailable("The session could not be refreshed just now.")
 
     async def _serve_after_rollback(

@@ -20,6 +20,7 @@ _USER = "SELECT {} FROM ww_users WHERE ww_users.id = ww_sessions.user_id"
 COLUMNS = f"""id, user_id, client_id, scope, amr, auth_time, generation, rotated_at, idle_expires_at,
     CASE WHEN expires_at < access_until THEN expires_at ELSE access_until END AS not_after,
     ({_USER.format("token_version")}) AS version, ({_USER.format("roles")}) AS roles"""
+# It is stored once executed, so it refuses more roles than a token holds: `:most`.
 ROTATE = f"""
 UPDATE ww_sessions SET generation = generation + 1, prev_rotated_at = rotated_at, rotated_at = :now,
     idle_expires_at = CASE WHEN expires_at < :idle THEN expires_at ELSE :idle END,
@@ -27,7 +28,7 @@ UPDATE ww_sessions SET generation = generation + 1, prev_rotated_at = rotated_at
     grace_elsewhere = 0, address = :address, agent = :agent
 WHERE handle_hash = :handle AND generation = :generation AND client_id = :client
     AND {IS_LIVE}
-    AND EXISTS ({_USER.format("1")} AND disabled_at IS NULL)
+    AND EXISTS ({_USER.format("1")} AND disabled_at IS NULL AND LENGTH(roles) - LENGTH(REPLACE(roles, ' ', '')) < :most)
 RETURNING {COLUMNS}
 """
 READ = f"""
