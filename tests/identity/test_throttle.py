@@ -461,14 +461,23 @@ async def test_J9_registrations_that_are_refused_are_recorded_too(open_kernel: O
 # --- Attempts that are not decided yet -------------------------------------------------------------------------------
 
 
-def taking(seconds: float, proof: Proof | None) -> Prove:
-    """A factor that takes a while."""
+def taking(seconds: float, proof: Proof | None, begun: list[int] | None = None) -> Prove:
+    """A factor that takes a while. Each that has begun, and so was counted, is in `begun`."""
 
     async def prove(_: Candidate | None) -> Proof | None:
+        if begun is not None:
+            begun.append(1)
         await asyncio.sleep(seconds)
         return proof
 
     return prove
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for it; a slow machine takes longer."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - what is waited for is a number, which tells no one
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -519,8 +528,9 @@ async def test_M5_however_mixed_the_failures_never_pass_the_quota(open_kernel: O
 async def test_M5_waiting_ends(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits is refused after a moment, when those before him take too long; the place is then free again."""
     monkeypatch.setattr(throttle, "PATIENCE", 0.05)
-    slow = [asyncio.create_task(log_in(limited, prove=taking(0.4, Proof("pwd")))) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    begun: list[int] = []
+    slow = [asyncio.create_task(log_in(limited, prove=taking(0.4, Proof("pwd"), begun))) for _ in range(3)]
+    await until(lambda: len(begun) == 3)
     await refused(limited)
     await asyncio.gather(*slow)
     await log_in(limited)
@@ -528,9 +538,10 @@ async def test_M5_waiting_ends(limited: Kernel, monkeypatch: pytest.MonkeyPatch)
 
 async def test_M5_whoever_waits_goes_as_soon_as_there_is_a_place(limited: Kernel) -> None:
     """Not when all of those before him are decided: the first that succeeds makes room."""
-    slow = [asyncio.create_task(log_in(limited, prove=taking(20, None))) for _ in range(2)]
-    quick = asyncio.create_task(log_in(limited, prove=taking(0.1, Proof("pwd"))))
-    await asyncio.sleep(0.02)
+    begun: list[int] = []
+    slow = [asyncio.create_task(log_in(limited, prove=taking(20, None, begun))) for _ in range(2)]
+    quick = asyncio.create_task(log_in(limited, prove=taking(0.1, Proof("pwd"), begun)))
+    await until(lambda: len(begun) == 3)
     async with asyncio.timeout(15):
         await log_in(limited)
     await quick
@@ -542,8 +553,9 @@ async def test_M5_whoever_waits_goes_as_soon_as_there_is_a_place(limited: Kernel
 async def test_M5_nobody_waits_for_nothing(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all of those before him have failed he is refused at once."""
     monkeypatch.setattr(throttle, "PATIENCE", 20)
-    failing = [asyncio.create_task(log_in(limited, prove=taking(0.1, None))) for _ in range(3)]
-    await asyncio.sleep(0.02)
+    begun: list[int] = []
+    failing = [asyncio.create_task(log_in(limited, prove=taking(0.1, None, begun))) for _ in range(3)]
+    await until(lambda: len(begun) == 3)
     async with asyncio.timeout(15):
         await refused(limited)
     await asyncio.gather(*failing, return_exceptions=True)
@@ -552,11 +564,12 @@ async def test_M5_nobody_waits_for_nothing(limited: Kernel, monkeypatch: pytest.
 async def test_M5_few_wait(limited: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is bounded: beyond that one is refused at once. Those who hang up while they wait leave their place."""
     monkeypatch.setattr(throttle, "MOST_WAITING", 4)
-    slow = [asyncio.create_task(log_in(limited, prove=taking(10, None))) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    begun: list[int] = []
+    slow = [asyncio.create_task(log_in(limited, prove=taking(60, None, begun))) for _ in range(3)]
+    await until(lambda: len(begun) == 3)
     for _ in range(2):
         waiting = [asyncio.create_task(log_in(limited)) for _ in range(4)]
-        await asyncio.sleep(0.05)
+        await until(lambda: sum(map(len, limited.throttle._undecided._waiting.values())) == 4)
         assert not any(task.done() for task in waiting)
         await refused(limited)
         assert not any(task.done() for task in [*waiting, *slow])

@@ -91,6 +91,8 @@ def _check(copy: Path) -> None:
         connection.execute("PRAGMA trusted_schema = OFF").fetchall()
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if "ww_schema" in names:  # another program's has other columns
+            connection.execute("SELECT version, name FROM ww_schema LIMIT 1").fetchall()
     except sqlite3.DatabaseError as error:
         raise Unusable(str(error)) from error
     finally:
