@@ -160,7 +160,7 @@ async def _short_lived(
             raise
         fault = Fault("WATCHWORD_REDIS_URL", "needs the package redis", "in your clone: pip install '.[server,redis]'")
         raise SettingsError((fault,)) from None
-    row = await database.one("SELECT feed_id FROM ww_feed WHERE id = 1")
+    row = await database.one("SELECT feed_id, head FROM ww_feed WHERE id = 1")
     assert row is not None, "the feed's row is made with the first start"
     server = await stack.enter_async_context(valkey.opened(settings.redis_url, f"ww:{row['feed_id']}:"))
     heard = await stack.enter_async_context(hints.Hints(server).running())

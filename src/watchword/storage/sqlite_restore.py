@@ -91,15 +91,14 @@ def _check(copy: Path) -> None:
         connection.execute("PRAGMA trusted_schema = OFF").fetchall()
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if "ww_schema" in names:  # another program's has other columns
-            connection.execute("SELECT version, name FROM ww_schema LIMIT 1").fetchall()
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(ww_schema)")}
     except sqlite3.DatabaseError as error:
         raise Unusable(str(error)) from error
     finally:
         close(connection)
     if found != ["ok"]:
         raise Unusable(" ".join(found[0].split()))
-    if not names.issuperset(_TABLES):
+    if not names.issuperset(_TABLES) or not columns.issuperset({"version", "name"}):
         raise Unusable("it is no database of Watchword")
 
 
