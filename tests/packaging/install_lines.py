@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CLONE = "/path/to/the/clone"
-OURS = (".", ".[server]", CLONE, f"{CLONE}[server]")
+OURS = (".", ".[server]", ".[server,postgres]", ".[server,redis]", CLONE, f"{CLONE}[server]")
 _LINE = re.compile(r"\bpip install ([^`\n\\]+)")
 _WHERE = ("*.md", "docs/**/*.md", "examples/**/*.md", "examples/**/*.py", "examples/**/*.js", "src/**/*.py")
 
