@@ -184,7 +184,7 @@ async def ours(path: Path, spec: Spec) -> dict[str, float]:
     settings, clock = Settings(data_dir=path.parent), SystemClock()
     ring = SimpleNamespace(to_sign_with=lambda: None)  # nothing is signed here
     issuer = TokenIssuer(SimpleNamespace(ring=ring), settings)  # type: ignore[arg-type]
-    revocations = Revocations(database, clock, lambda: None)  # nobody follows
+    revocations = Revocations(database, clock, lambda: None)  # no one follows
     callers = Ours(Sessions(database, MemoryEphemeral(), MASTER, issuer, revocations, settings, clock))
     garbage.settle()  # as the service does when it has started
     tasks = [asyncio.create_task(callers.call(first)) for first in range(IN_FLIGHT)]

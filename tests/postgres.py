@@ -185,7 +185,7 @@ class Databases:
         return self.server.url(name)
 
     async def drop(self, url: str) -> None:
-        """Drop one, whoever is still connected to it."""
+        """Drop one, also while someone is connected to it."""
         await self._do(self.server.url(), f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     @contextmanager

@@ -296,7 +296,7 @@ async def test_a_cancelled_attempt_stays_counted(limited: Kernel) -> None:
 
 
 def test_what_an_attempt_counts_against_follows_from_the_table() -> None:
-    """Every limit of the occasion and no other, addresses first; `whose` of its row says for whom."""
+    """Every limit of the occasion and no other, addresses first; `counted_by` of its row says for whom."""
     taken = [(take.limit, take.subject) for take in takes_of("login", "192.0.2.7", "ada")]
     pair, place = "login", "login_address"
     assert taken == [(place, "192.0.2.7"), (pair, "192.0.2.7 ada"), ("login_account", "ada")]

@@ -102,7 +102,7 @@ def test_the_pause_grows_to_five_seconds(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_no_command_reads_the_answer_of_another(own_valkey: Server) -> None:
-    """⚑ One that is cancelled or late closes its connection: its answer, which comes later, is nobody's."""
+    """⚑ One that is cancelled or late closes its connection: its late answer must reach no other command."""
     async with Proxy(own_valkey.port) as proxy, connected(proxy.url, deadline=PATIENT) as valkey:
         counters = RedisCounters(valkey)
         await counters.count("warm", lifetime=60, now=NOW)

@@ -21,7 +21,7 @@ name or the e-mail address of a user. What is not on this page cannot be written
 | `at` | when, in Unix seconds |
 | `event`, `outcome` | what, and how it ended: below |
 | `actor_id` | the id of the user who did it, where it was one |
-| `user_id`, `session_id` | whom and what it is about, where that is known |
+| `user_id`, `session_id` | the user and the session that it is about, where that is known |
 | `address`, `agent` | where the request came from; `local` and `watchword` for a command or the service itself |
 | `request_id` | as in the log and in the answer's `X-Request-Id` |
 | `detail` | a JSON object of texts with the fields below |

@@ -66,7 +66,7 @@ def list_guards(*, as_json: Json = False, flags: dict[str, object]) -> None:
 @takes_settings(*STORAGE)
 def revoke(
     *,
-    name: Annotated[str, typer.Argument(help="Name of the API whose key is refused from now on.")],
+    name: Annotated[str, typer.Argument(help="Name of the API. Its key is refused from now on.")],
     yes: Yes = False,
     as_json: Json = False,
     flags: dict[str, object],

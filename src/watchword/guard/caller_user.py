@@ -98,6 +98,7 @@ class CallerUser:
 
     def set_password(self, *_: Any, **__: Any) -> Never:
         """Refuse. :raises NotImplementedError: always."""
+        # As Django's own AnonymousUser does: there is no row to change, save or delete.
         raise NotImplementedError("A caller is a user of the Watchword service and is not kept in Django's database.")
 
     save = delete = set_password

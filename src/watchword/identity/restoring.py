@@ -39,8 +39,8 @@ class Restored(NamedTuple):
 async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
     """Refuse everything issued before, in one transaction. Raises `StorageUnavailable`, and has done nothing then.
 
-    Each signing key of the backup is revoked. One entry refuses every access token, also of users whom the backup
-    lacks, and a key revoked since the backup signs no more.
+    Each signing key of the backup is revoked. One entry refuses every access token, also of users that are not
+    in the backup, and a key revoked since the backup signs no more.
 
     :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
     """

@@ -23,7 +23,7 @@ from watchword.identity import audit
 from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
 from watchword.settings import Limit
-from watchword.settings.row import Limited, Whose
+from watchword.settings.row import CountedBy, Limited
 from watchword.settings.table import LIMITS
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
@@ -277,7 +277,7 @@ class _Undecided:
 
 OCCASIONS = {
     occasion: tuple(
-        (whose, row) for whose in Whose for row in LIMITS if row.occasion == occasion and whose in row.whose
+        (by, row) for by in CountedBy for row in LIMITS if row.occasion == occasion and by in row.counted_by
     )
     for occasion in dict.fromkeys(row.occasion for row in LIMITS)
 }
@@ -292,20 +292,20 @@ def takes_of(occasion: str, address: str, account: str | None) -> tuple[Take, ..
     :param account: None counts nothing by account.
     :raises ValueError: for a limit of accounts only, without an account.
     """
-    return tuple(take for whose, row in OCCASIONS[occasion] for take in _takes(whose, row, address, account))
+    return tuple(take for by, row in OCCASIONS[occasion] for take in _takes(by, row, address, account))
 
 
-def _takes(whose: Whose, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
-    if whose is Whose.ADDRESS:
+def _takes(by: CountedBy, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
+    if by is CountedBy.ADDRESS:
         return address_takes(row.limit, address)
     if account is None:
-        if Whose.ADDRESS not in row.whose:
+        if CountedBy.ADDRESS not in row.counted_by:
             raise ValueError(f"{row.name} counts by account, and there is none")
         return ()
-    if whose is Whose.ADDRESS_AND_ACCOUNT:
+    if by is CountedBy.ADDRESS_AND_ACCOUNT:
         return (Take(row.limit, f"{network(address)} {account}"),)
     # A limit that also counts addresses: an account must not be named like one.
-    return (Take(row.limit, account if row.whose == (Whose.ACCOUNT,) else f"account {account}"),)
+    return (Take(row.limit, account if row.counted_by == (CountedBy.ACCOUNT,) else f"account {account}"),)
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:

@@ -84,7 +84,7 @@ class Setting(Generic[T]):
             return False
 
 
-class Whose(Enum):
+class CountedBy(Enum):
     """The subjects counted together, in the order of counting."""
 
     ADDRESS = "per address"
@@ -96,12 +96,12 @@ class Limited(Setting[Limit | None]):
     """A limit. `login_limit`, `login_address_limit` and `login_account_limit` share an occasion.
 
     :param what: the counted attempts, for the documentation.
-    :param whose: the subjects, counted apart with the same quota.
+    :param counted_by: the subjects, counted apart with the same quota.
     """
 
-    def __init__(self, default: str, what: str, *whose: Whose) -> None:
-        super().__init__(default, values.limit, f"{what} {' and '.join(each.value for each in whose)}.")
-        self.whose = whose
+    def __init__(self, default: str, what: str, *counted_by: CountedBy) -> None:
+        super().__init__(default, values.limit, f"{what} {' and '.join(each.value for each in counted_by)}.")
+        self.counted_by = counted_by
 
     @property
     def limit(self) -> str:

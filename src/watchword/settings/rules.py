@@ -53,7 +53,7 @@ def complete(
     :param rows: name → setting: the table.
     :param texts: name → text; empty means not given.
     :param unreadable: settings with a reported fault; no rule reads them.
-    :param verbatim: settings whose text is key bytes, taken as they are.
+    :param verbatim: settings that hold key bytes, taken as they are.
     :raises SettingsError: with all faults at once.
     """
     draft = Draft()

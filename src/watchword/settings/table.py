@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from watchword.settings import values as read
 from watchword.settings.frozen import Frozen
-from watchword.settings.row import Limited, Setting, Whose
+from watchword.settings.row import CountedBy, Limited, Setting
 from watchword.settings.values import DAY, Limit, Proxies, is_loopback
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519", "HS256")
@@ -46,16 +46,16 @@ class Settings(Frozen):
     refresh_grace: Setting[timedelta] = Setting("30s", read.duration(0, 120), "How long a refresh token just used still yields the same successor.")
     password_hash: Setting[Literal["argon2id", "bcrypt"]] = Setting("argon2id", read.choice("argon2id", "bcrypt"), "How new passwords are hashed: argon2id or bcrypt.")
     password_policy: Setting[Literal["default", "nist"]] = Setting("default", read.choice("default", "nist"), "default: 8 characters; nist: 15.")
-    login_limit: Limited = Limited("10/15m", "Failed log-ins", Whose.ADDRESS_AND_ACCOUNT)
-    login_address_limit: Limited = Limited("100/15m", "Failed log-ins", Whose.ADDRESS)
-    login_account_limit: Limited = Limited("100/15m", "Failed log-ins", Whose.ACCOUNT)
-    register_limit: Limited = Limited("20/1h", "Registrations", Whose.ADDRESS)
-    session_limit: Limited = Limited("300/1h", "Log-ins that succeed, and other uses of the right password,", Whose.ACCOUNT)
-    session_address_limit: Limited = Limited("3000/1h", "Log-ins that succeed, and other uses of the right password,", Whose.ADDRESS)
-    change_limit: Limited = Limited("60/1h", "Changes of an account by its owner,", Whose.ACCOUNT)
-    change_address_limit: Limited = Limited("600/1h", "Changes of an account by its owner,", Whose.ADDRESS)
-    conflict_limit: Limited = Limited("20/1h", "Answers that a username or an e-mail address is taken,", Whose.ADDRESS, Whose.ACCOUNT)
-    second_factor_limit: Limited = Limited("10/1h", "Wrong second factors, where a factor asks for one,", Whose.ACCOUNT)
+    login_limit: Limited = Limited("10/15m", "Failed log-ins", CountedBy.ADDRESS_AND_ACCOUNT)
+    login_address_limit: Limited = Limited("100/15m", "Failed log-ins", CountedBy.ADDRESS)
+    login_account_limit: Limited = Limited("100/15m", "Failed log-ins", CountedBy.ACCOUNT)
+    register_limit: Limited = Limited("20/1h", "Registrations", CountedBy.ADDRESS)
+    session_limit: Limited = Limited("300/1h", "Log-ins that succeed, and other uses of the right password,", CountedBy.ACCOUNT)
+    session_address_limit: Limited = Limited("3000/1h", "Log-ins that succeed, and other uses of the right password,", CountedBy.ADDRESS)
+    change_limit: Limited = Limited("60/1h", "Changes of an account by its owner,", CountedBy.ACCOUNT)
+    change_address_limit: Limited = Limited("600/1h", "Changes of an account by its owner,", CountedBy.ADDRESS)
+    conflict_limit: Limited = Limited("20/1h", "Answers that a username or an e-mail address is taken,", CountedBy.ADDRESS, CountedBy.ACCOUNT)
+    second_factor_limit: Limited = Limited("10/1h", "Wrong second factors, where a factor asks for one,", CountedBy.ACCOUNT)
     private_email: Setting[bool] = Setting("off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost.")
     audit_retention: Setting[timedelta | None] = Setting("365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever.")
     registration: Setting[Literal["open", "closed"]] = Setting("open", read.choice("open", "closed", also={"on": "open", "off": "closed"}), "Who may register: open or closed.")

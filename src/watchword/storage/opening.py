@@ -32,7 +32,7 @@ async def open_database(settings: Settings, *, path: Path | None = None, reserve
         if error.name != _DRIVER:
             raise
         raise SettingsError(
-            (Fault("WATCHWORD_DATABASE_URL", "names PostgreSQL, whose driver is missing", _hint()),)
+            (Fault("WATCHWORD_DATABASE_URL", "names PostgreSQL, and the driver of PostgreSQL is missing", _hint()),)
         ) from None
     return await Postgres.open(settings.database_url)
 
