@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 
 @lru_cache(maxsize=4096)
@@ -50,3 +50,14 @@ def neighbourhood(address: str) -> str:
         parsed = parsed.ipv4_mapped
     bits = 24 if isinstance(parsed, IPv4Address) else 48
     return str(ip_network(f"{parsed}/{bits}", strict=False))
+
+
+@lru_cache(maxsize=4096)
+def is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Tell whether an address is in one of the networks. IPv4 written as IPv6 is IPv4; other text is in none."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = None if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped
+    return any((mapped or parsed) in each for each in networks)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from watchword.errors import Refused
-from watchword.settings import Network, Proxies
+from watchword.identity.addresses import is_in
+from watchword.settings import Proxies
 from watchword.web.route import Scope
 
 MAX_AGENT = 256  # characters
@@ -70,7 +71,7 @@ def _forwarded_for(header: bytes, socket: str, trusted: Proxies) -> str:
     if isinstance(trusted, int):
         entries = header.rsplit(b",", trusted)
         return _entry(entries[-trusted]) if len(entries) >= trusted else ""
-    if not _is_in(socket, trusted):
+    if not is_in(socket, trusted):
         return ""
     found = ""
     for entry in reversed(header.rsplit(b",", _MOST_PROXIES)[-_MOST_PROXIES:]):
@@ -78,7 +79,7 @@ def _forwarded_for(header: bytes, socket: str, trusted: Proxies) -> str:
         if not address:
             break
         found = address
-        if not _is_in(address, trusted):
+        if not is_in(address, trusted):
             break
     return found
 
@@ -87,21 +88,13 @@ def _entry(raw: bytes) -> str:
     return _normal(raw.decode("latin-1").strip(" \t"))
 
 
-@lru_cache(maxsize=4096)
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    if address == UNKNOWN:
-        return False
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in networks)
-
-
 def _hint(trusted: Proxies, socket: str) -> str:
     if isinstance(trusted, int) and trusted:
         return (
             f"X-Forwarded-For has fewer than {trusted} usable entries; set WATCHWORD_TRUSTED_PROXIES to the number of "
             "proxies that add to it"
         )
-    if not isinstance(trusted, int) and _is_in(socket, trusted):
+    if not isinstance(trusted, int) and is_in(socket, trusted):
         return "this proxy is believed, and sends no usable X-Forwarded-For: let it send one"
     if socket == UNKNOWN:
         return "if this is a proxy of yours, set WATCHWORD_TRUSTED_PROXIES=1"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 import structlog
 
-from watchword.identity.addresses import neighbourhood, network
+from watchword.identity.addresses import is_in, neighbourhood, network
 from watchword.tally import Tally
 
 MOST = 10_000  # some kilobytes each
@@ -63,16 +63,7 @@ def proxies_among(trusted: int | tuple[IPv4Network | IPv6Network, ...]) -> Calla
     """Return a test for our proxies, by `WATCHWORD_TRUSTED_PROXIES`."""
     if isinstance(trusted, int):
         return (lambda _address: True) if trusted else None
-    return lambda address: _is_in(address, trusted)
-
-
-def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return any((mapped or parsed) in each for each in networks)
+    return lambda address: is_in(address, trusted)
 
 
 def _site(address: str) -> str:
