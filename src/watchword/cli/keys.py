@@ -63,24 +63,30 @@ def rotate(*, yes: Yes = False, as_json: Json = False, flags: dict[str, object])
     if settings.jwt_secret is not None:
         raise CommandError(f"there is nothing to rotate: {_SHARED}", _REPLACE_IT, FAULT)
 
-    async def work(kernel: Kernel) -> tuple[str, KeyState, int]:
+    async def work(kernel: Kernel) -> tuple[str, str, int | None]:
         from watchword.identity.audit import LOCAL
-        from watchword.tokens.rotation import PUBLISHED_AFTER_USE, published_long_enough
+        from watchword.identity.granting import unchecked
+        from watchword.tokens.rotation import published_long_enough, published_until, signing_pair
 
-        active, upcoming = _pair(await kernel.keys.store.published(), settings.algorithm)
+        pair = signing_pair(await kernel.keys.store.published(), settings.algorithm)
+        if pair is None:
+            raise CommandError("there is no active signing key", "the service makes one when it starts", FAULT)
+        active, upcoming = pair
         now = kernel.clock.now()
         if upcoming is None or not published_long_enough(upcoming, now):
             _warn_of_the_unknown(upcoming, now)
             confirm("Let it sign now?", yes=yes)
-        signing = await kernel.keys.store.promote(active, upcoming, client=LOCAL)
-        return signing, active, kernel.clock.now() + PUBLISHED_AFTER_USE
+        signing = await kernel.keys.store.promote(active, upcoming, client=LOCAL, check=unchecked)
+        retired = {key.kid: key for key in await kernel.keys.store.published()}[active.kid]
+        return signing, retired.kid, published_until(retired)
 
     signing, retired, until = with_kernel(settings, work)
+    leaves = None if until is None else rfc3339(until)
     if as_json:
-        print_json({"signing": signing, "retired": retired.kid, "published_until": rfc3339(until)})
+        print_json({"signing": signing, "retired": retired, "published_until": leaves})
         return
     print(f"Key {signing} signs from now on.")
-    print(f"Key {retired.kid} signs no more; it is published until {rfc3339(until)}, and its tokens stay good.")
+    print(f"Key {retired} signs no more; it is published until {leaves}, and its tokens stay good.")
 
 
 @group.command(epilog=CODES_HELP)
@@ -107,8 +113,10 @@ def revoke(
 
     async def work(kernel: Kernel) -> Revoked:
         from watchword.identity.audit import LOCAL
+        from watchword.identity.granting import unchecked
 
-        return await kernel.keys.store.revoke(None if kid is None else (kid,), client=LOCAL)
+        kids = None if kid is None else (kid,)
+        return await kernel.keys.store.revoke(kids, client=LOCAL, check=unchecked)
 
     try:
         done = with_kernel(settings, work)
@@ -142,19 +150,6 @@ def _print_revoked(done: Revoked, kid: str | None, *, as_json: bool) -> None:
             "hint: a thief with the database and the master secret has the next key too: "
             "run `watchword keys revoke --all`\n"
         )
-
-
-def _pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | None]:
-    """Return the active key and the next one.
-
-    During a change of algorithm two are active: that of the settings counts, else the newer one.
-    """
-    signing = [key for key in keys if key.status == "active"]
-    if not signing:
-        raise CommandError("there is no active signing key", "the service makes one when it starts", FAULT)
-    active = max(signing, key=lambda key: (key.algorithm == algorithm, key.activated_at or 0))
-    upcoming = (key for key in keys if key.status == "next" and key.algorithm == active.algorithm)
-    return active, next(upcoming, None)
 
 
 def _warn_of_the_unknown(upcoming: KeyState | None, now: int) -> None:
