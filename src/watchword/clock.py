@@ -89,3 +89,8 @@ _ELAPSED: Final = (_sleepless(),)
 def rfc3339(seconds: int) -> str:
     """Return RFC 3339 UTC text: `2026-11-20T06:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def minute(seconds: int) -> str:
+    """Return a time for people: `2026-11-28 09:30 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -39,12 +39,12 @@ async def store(
     elif kind == "sql":
         yield SQLEphemeral(database)
     elif kind == "sql-postgres":
-        url = await postgres(18).make()
+        url = await postgres(18).borrow()
         shared = await Postgres.open(url)
         await migrate(shared, now=NOW)
         yield SQLEphemeral(shared)
         await shared.close()
-        await postgres(18).drop(url)
+        await postgres(18).give_back(url)
     elif kind == "valkey away":
         async with connected(f"redis://127.0.0.1:{free_port()}/0") as away:
             yield fallback(away, database)

@@ -70,8 +70,10 @@ async def test_only_what_is_missing_is_applied(empty: Database) -> None:
 async def test_a_failing_migration_leaves_nothing(empty: Database) -> None:
     """Its first statements and its record go with the one that failed; those before it stay; repaired, it applies."""
     broken = {**ONE, "0002_two.sql": "CREATE TABLE two (id TEXT);\nINSERT INTO nowhere (id) VALUES ('a');"}
-    with pytest.raises((sqlite3.OperationalError, asyncpg.UndefinedTableError), match="nowhere"):
+    with pytest.raises(SchemaMismatch, match="0002_two") as refused:
         await migrate(empty, now=1, migrations=read(broken))
+    assert isinstance(refused.value.__cause__, sqlite3.OperationalError | asyncpg.UndefinedTableError)
+    assert "nowhere" in str(refused.value.__cause__)
     assert await tables(empty) == ["one", "ww_schema"]
     assert (await status(empty, migrations=read(TWO))).version == 1
     assert len(await migrate(empty, now=1, migrations=read(TWO))) == 1
@@ -108,6 +110,9 @@ async def test_another_history_is_refused(empty: Database) -> None:
         ({"0001_one.sql": "COMMIT;"}, "may not say 'COMMIT'"),
         ({"0001_one.sql": "-- a\n pragma foreign_keys = off;"}, "may not say 'pragma"),
         ({"0001_one.sql": ";"}, "may not say ''"),
+        ({**ONE, "0002_two.sql": "-- serves: 0002\nDROP TABLE one;"}, "names one schema before"),
+        ({**ONE, "0002_two.sql": "-- serves: 0000\nDROP TABLE one;"}, "names one schema before"),
+        ({**ONE, "0002_two.sql": "-- serves: 0001\n-- serves: 0001\nDROP TABLE one;"}, "names one schema before"),
     ],
 )
 def test_names_numbers_and_statements_are_checked(files: dict[str, str], says: str) -> None:

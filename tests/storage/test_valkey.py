@@ -6,21 +6,23 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from tests.storage.valkey_server import Proxy, Server, connected, fallback, free_port, served
+from tests.reliability.proxy import Proxy
+from tests.storage.valkey_server import Server, connected, fallback, free_port, served, url
 from watchword.errors import SettingsError, StorageUnavailable
 from watchword.storage import valkey as module
 from watchword.storage.ephemeral import Counted, Exhausted, Quota, Reservation
 from watchword.storage.ephemeral_redis import SLACK, RedisCounters
 from watchword.storage.ephemeral_sql import SQLEphemeral
-from watchword.storage.hints import Hints
 from watchword.storage.sqlite import SQLite
 from watchword.storage.valkey import FAILURES, Away, Breaker, opened
+from watchword.storage.valkey_hints import ValkeyHints
 
 pytestmark = pytest.mark.anyio
 
@@ -43,14 +45,16 @@ async def test_a_sick_server_costs_a_few_waits(
 ) -> None:
     """⚑ Every count is answered, by the database; after three failures the server is not asked again."""
     monkeypatch.setattr(module, "FIRST_PAUSE", 3600.0)
-    async with Proxy(own_valkey.port) as proxy, connected(proxy.url) as valkey:
+    async with Proxy(own_valkey.port) as proxy, connected(url(proxy.port)) as valkey:
         store = fallback(valkey, database)
         if harm == "slow":
-            proxy.delay = 0.5
+            proxy.answers.delay = 0.5
         elif harm == "stopped":
             own_valkey.stop()
+        elif harm == "hole":
+            proxy.swallow()
         else:
-            proxy.mode = harm
+            proxy.reset()
         for n in range(1, 8):
             assert await store.count("a", lifetime=60, now=NOW) == Counted(n, NOW + 60)
             assert valkey.breaker.is_open == (n >= FAILURES)
@@ -103,24 +107,41 @@ def test_the_pause_grows_to_five_seconds(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_no_command_reads_the_answer_of_another(own_valkey: Server) -> None:
     """⚑ One that is cancelled or late closes its connection: its late answer must reach no other command."""
-    async with Proxy(own_valkey.port) as proxy, connected(proxy.url, deadline=PATIENT) as valkey:
+    async with Proxy(own_valkey.port) as proxy, connected(url(proxy.port), deadline=PATIENT) as valkey:
         counters = RedisCounters(valkey)
         await counters.count("warm", lifetime=60, now=NOW)
         for n in range(40):  # more than there are connections: none is lost
-            proxy.delay = 0.02
+            proxy.answers.delay = 0.02
             task = asyncio.create_task(counters.count(f"first {n}", by=1000 + n, lifetime=60, now=NOW))
             await asyncio.sleep(0.01)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            proxy.delay = 0
+            with suppress(asyncio.CancelledError):  # Python 3.11 loses a cancellation that meets the end of a write
+                assert await task == Counted(1000 + n, NOW + 60)
+            proxy.answers.delay = 0
             assert await counters.count(f"second {n}", lifetime=60, now=NOW) == Counted(1, NOW + 60)
         valkey._deadline = 0.02
-        proxy.delay = 0.1
+        proxy.answers.delay = 0.1
         with pytest.raises(Away):
             await counters.count("late", by=77, lifetime=60, now=NOW)
-        valkey._deadline, proxy.delay = PATIENT, 0
+        valkey._deadline, proxy.answers.delay = PATIENT, 0
         assert await counters.count("next", lifetime=60, now=NOW) == Counted(1, NOW + 60)
+
+
+async def test_closing_waits_for_the_commands_under_way(own_valkey: Server) -> None:
+    """A connection that was being opened when the others were closed stayed open; later commands are not sent."""
+    async with Proxy(own_valkey.port) as proxy:
+        async with connected(url(proxy.port), deadline=PATIENT) as valkey:
+            proxy.answers.delay = 0.02
+            counters = RedisCounters(valkey)
+            asked = [asyncio.create_task(counters.count(f"{n}", lifetime=60, now=NOW)) for n in range(40)]
+            await asyncio.sleep(0)
+        pool = valkey.client.connection_pool
+        assert not [each for each in (*pool._available_connections, *pool._in_use_connections) if each.is_connected]
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert ended.count(Counted(1, NOW + 60)) == 32
+        assert [each.asked for each in ended if isinstance(each, Away)] == [False] * 8
+        with pytest.raises(Away):
+            await counters.count("late", lifetime=60, now=NOW)
 
 
 async def test_places_are_given_back_where_they_were_taken(own_valkey: Server, database: SQLite) -> None:
@@ -146,11 +167,11 @@ async def test_places_are_given_back_where_they_were_taken(own_valkey: Server, d
 
 async def test_what_may_have_been_given_back_is_not_given_back_again(own_valkey: Server, database: SQLite) -> None:
     """⚑ The answer was lost: it stays as it is, since a second time would undo another attempt's failure."""
-    async with Proxy(own_valkey.port) as proxy, connected(proxy.url, deadline=0.5) as valkey:
+    async with Proxy(own_valkey.port) as proxy, connected(url(proxy.port), deadline=0.5) as valkey:
         store = fallback(valkey, database)
         held = await store.reserve([Quota("a", 60, 9)], NOW)
         assert isinstance(held, list)
-        proxy.mode = "reset"
+        proxy.answers.resets = 1.0
         await store.give_back(held, NOW)
 
 
@@ -265,10 +286,10 @@ async def test_a_user_needs_the_rights_of_the_guide(valkeys: Callable[[str], Ser
             held = await counters.reserve([Quota("a", 60, 9)], NOW)
             assert isinstance(held, list)
             await counters.give_back(held, NOW)
-            async with Hints(valkey).running() as hints:
-                await hints.wait(3600)
-                hints.tell()
-                await hints.wait(3600)
+            async with ValkeyHints(valkey).running() as hears, ValkeyHints(valkey).running() as tells:
+                await hears.wait(3600)
+                tells.tell()
+                await hears.wait(3600)
 
 
 async def test_the_start_refuses_a_database_that_is_not_there(own_valkey: Server) -> None:
@@ -328,9 +349,9 @@ async def test_a_hint_wakes_the_others(own_valkey: Server) -> None:
         connected(own_valkey.url, deadline=PATIENT, namespace="a:") as one,
         connected(own_valkey.url, deadline=PATIENT, namespace="a:") as two,
         connected(own_valkey.url, deadline=PATIENT, namespace="b:") as stranger,
-        Hints(one).running() as tells,
-        Hints(two).running() as hears,
-        Hints(stranger).running() as apart,
+        ValkeyHints(one).running() as tells,
+        ValkeyHints(two).running() as hears,
+        ValkeyHints(stranger).running() as apart,
     ):
         for each in (tells, hears, apart):
             await each.wait(3600)  # that listening has begun is a hint, too
@@ -343,31 +364,43 @@ async def test_hints_come_back_with_the_server(own_valkey: Server) -> None:
     """Without it `wait` is a pause; what was told meanwhile is looked for when listening begins again."""
     async with (
         connected(own_valkey.url, deadline=PATIENT) as valkey,
-        Hints(valkey).running() as hints,
+        ValkeyHints(valkey).running() as hears,
+        ValkeyHints(valkey).running() as tells,
     ):
-        await hints.wait(3600)
+        await hears.wait(3600)
         own_valkey.stop()
-        hints.tell()
-        await hints.wait(0.01)
+        tells.tell()
+        await hears.wait(0.01)
         own_valkey.start()
-        await hints.wait(3600)
+        await hears.wait(3600)
         valkey.breaker.answered()
+        tells.tell()
+        await hears.wait(3600)
+
+
+async def test_a_process_hears_itself_without_the_server() -> None:
+    """What was committed here is read at once, whether or not Valkey is there."""
+    async with (
+        connected(f"redis://127.0.0.1:{free_port()}/0", deadline=PATIENT) as valkey,
+        ValkeyHints(valkey).running() as hints,
+    ):
         hints.tell()
         await hints.wait(3600)
 
 
 async def test_a_silent_line_is_left(own_valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that lost its other end says nothing for ever: it is asked, and made anew."""
-    monkeypatch.setattr("watchword.storage.hints._QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("watchword.storage.valkey_hints._QUIET_SECONDS", 0.05)
     async with (
         Proxy(own_valkey.port) as proxy,
-        connected(proxy.url, deadline=PATIENT) as valkey,
-        Hints(valkey).running() as hints,
+        connected(url(proxy.port), deadline=PATIENT) as valkey,
+        ValkeyHints(valkey).running() as hints,
     ):
         await hints.wait(3600)
-        proxy.mode, accepted = "hole", proxy.accepted
+        accepted = proxy.accepted
+        proxy.swallow()
         await until(lambda: proxy.accepted > accepted)
-        proxy.mode = "open"
+        proxy.mend()
         proxy.cut()
         await hints.wait(3600)
 

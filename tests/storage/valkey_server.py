@@ -1,21 +1,18 @@
-"""A real Valkey or Redis from a wheel, on a free port and in a folder of its own, and a proxy that does it harm."""
+"""A real Valkey or Redis from a wheel, on a free port and in a folder of its own."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import platform
 import secrets
 import shutil
 import socket
-import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -45,6 +42,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def url(port: int) -> str:
+    """Of a server, or of what stands before it."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
 class Server:
     """One server, which keeps its port when it is started again. It stores nothing on disk."""
 
@@ -57,7 +59,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return url(self.port)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -75,6 +77,13 @@ class Server:
             time.sleep(0.01)
         raise AssertionError((self._folder / "log").read_text())
 
+    def shut_down(self) -> None:
+        """Stop it in order, as an operator does."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
     def stop(self) -> None:
         """Kill it: what it held is gone."""
         if self._process is not None:
@@ -85,75 +94,6 @@ class Server:
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class Proxy:
-    """Stands before a server. `mode` may be `open`, `hole` (swallows all) or `reset` (answers by a reset)."""
-
-    def __init__(self, port: int) -> None:
-        self.mode = "open"
-        self.delay = 0.0  # seconds, for answers
-        self.accepted = 0
-        self.port = 0
-        self._upstream = port
-        self._lines: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def cut(self) -> None:
-        """Reset every connection."""
-        for line in self._lines:
-            with suppress(OSError, AttributeError):
-                raw = line.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            line.transport.abort()
-        self._lines.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        self._lines.add(writer)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        upstream: asyncio.StreamWriter | None = None
-        try:
-            answers, upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
-            await asyncio.gather(self._pass(reader, upstream, answers=False), self._pass(answers, writer, answers=True))
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            for each in (writer, upstream):
-                if each is not None:
-                    each.transport.abort()
-            self._lines.discard(writer)
-            self._tasks.discard(task)
-
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool) -> None:
-        while data := await source.read(65536):
-            if answers and self.delay:
-                await asyncio.sleep(self.delay)
-            if self.mode == "reset":
-                self.cut()
-                raise ConnectionResetError
-            if self.mode == "open":
-                target.write(data)
-                await target.drain()
-        target.transport.abort()
 
 
 @contextmanager

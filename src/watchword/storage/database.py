@@ -9,7 +9,7 @@ effect.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Value = str | int | None
 T = TypeVar("T")
@@ -29,6 +29,13 @@ class Row(Protocol):
     def __getitem__(self, column: str | int, /) -> Any: ...
 
     def __iter__(self) -> Iterator[Any]: ...
+
+
+class Load(NamedTuple):
+    """How busy a database is now: connections in use, and calls that wait for one."""
+
+    in_use: int
+    waiting: int
 
 
 class Tx(Protocol):
@@ -52,6 +59,11 @@ Unit = Callable[[Tx], Awaitable[T]]
 
 class Database(Protocol):
     """An open database. Any method may raise `StorageUnavailable`; writes also `UniqueViolation`."""
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether units of all processes run one after the other, so that a row which all write delays none."""
+        ...
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
         """Read one row by key."""
@@ -77,7 +89,8 @@ class Database(Protocol):
         """Run a unit; return its result once it is durable. If the unit raises, nothing is stored.
 
         :param ends: it takes rights away (a log-out), so it may use the reserve.
-        :param upkeep: a migration or a sweep: one at a time over all processes, and slower than a request may be.
+        :param upkeep: a migration, a sweep, a batch of an import: one at a time over all processes, and slower than a
+            request may be.
         """
         ...
 
@@ -87,6 +100,10 @@ class Database(Protocol):
 
     async def writable(self) -> bool:
         """Return whether writes are stored, as far as known."""
+        ...
+
+    def load(self) -> Load:
+        """Return how busy this process's part of it is."""
         ...
 
     async def close(self) -> None:

@@ -44,6 +44,9 @@ class Exhausted(NamedTuple):
 class Ephemeral(Protocol):
     """A store. A method that raises `StorageUnavailable` has had no effect."""
 
+    shared: bool
+    """Whether other processes use the same entries, so that one of them sweeps for all."""
+
     async def put(self, name: str, value: str, lifetime: int, now: int) -> None:
         """Store a value for `lifetime` seconds."""
         ...

@@ -30,6 +30,8 @@ class FallbackEphemeral:
     :param database: has the values, and counts while Valkey is away.
     """
 
+    shared = True
+
     def __init__(self, counters: RedisCounters, database: Ephemeral) -> None:
         self._counters = counters
         self._database = database

@@ -33,6 +33,8 @@ class _Entry:
 class MemoryEphemeral:
     """The `Ephemeral` contract in memory. Not thread-safe."""
 
+    shared = False
+
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._entries: dict[str, _Entry] = {}

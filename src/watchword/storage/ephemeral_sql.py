@@ -25,14 +25,16 @@ _LOOK = "SELECT name, amount, expires_at FROM ww_ephemeral WHERE expires_at > :n
 _GIVE_BACK = "UPDATE ww_ephemeral SET amount = amount - 1 WHERE name = :name AND expires_at = :until"
 # The UPDATE has locked the row: no one counts in between.
 _FORGET = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at = :until AND amount <= 0"
+# Found first and deleted by their names: for a DELETE … IN (SELECT … LIMIT) PostgreSQL walks through the whole table.
 # The time is compared twice: a row counted on again in between must stay (E-12).
-_SWEEP = """
-    DELETE FROM ww_ephemeral WHERE expires_at <= :now AND name IN (
-        SELECT name FROM ww_ephemeral WHERE expires_at <= :now ORDER BY expires_at LIMIT :most)"""
+_FIND_ENDED = "SELECT name FROM ww_ephemeral WHERE expires_at <= :now ORDER BY expires_at LIMIT :most"
+_FORGET_ENDED = "DELETE FROM ww_ephemeral WHERE name = :name AND expires_at <= :now"
 
 
 class SQLEphemeral:
     """The `Ephemeral` contract on a migrated database."""
+
+    shared = True
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -107,11 +109,12 @@ class SQLEphemeral:
 
     async def sweep(self, now: int) -> int:
         """Delete ended rows."""
+        ended = await self._database.scan(_FIND_ENDED, now=now, most=SWEEP_ROWS)
 
         async def unit(tx: Tx) -> int:
-            return await tx.run(_SWEEP, now=now, most=SWEEP_ROWS)
+            return sum([await tx.run(_FORGET_ENDED, name=row["name"], now=now) for row in ended])
 
-        return await self._database.transact(unit, upkeep=True)
+        return await self._database.transact(unit, upkeep=True) if ended else 0
 
 
 class _Passed(Exception):

@@ -1,35 +1,26 @@
-"""A published hint that something was revoked, so that other processes read the list before their next poll.
+"""Hints that something was revoked, so that the list is read before the next poll.
 
-A hint says nothing but *look*. The list in the database is the truth: one that is lost costs a quarter of a second, one
-that is forged costs a read.
+A hint says nothing but *look*. The list in the database is the truth: a hint that is lost costs a quarter of a second,
+one that is forged costs a read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-
-from redis.asyncio.client import PubSub
-
-from watchword.storage.valkey import FAULTS, FIRST_PAUSE, LONGEST_PAUSE, Away, Valkey
 
 _GATHER_SECONDS = 0.01  # a storm of log-outs costs a hundred reads a second, not one for each
-_QUIET_SECONDS = 5.0
 
 
 class Hints:
-    """Tells and hears."""
+    """Hints within this process. `valkey_hints` has those between processes."""
 
-    def __init__(self, valkey: Valkey) -> None:
-        self._valkey = valkey
-        self._channel = f"{valkey.namespace}hint"
-        self._to_tell = asyncio.Event()
+    def __init__(self) -> None:
         self._heard = asyncio.Event()
 
     def tell(self) -> None:
-        """Publish soon. Waits for nothing and raises nothing."""
-        self._to_tell.set()
+        """Hint soon. Waits for nothing and raises nothing."""
+        self._heard.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when a hint was heard since the last time, or after these seconds."""
@@ -38,47 +29,3 @@ class Hints:
                 await self._heard.wait()
                 await asyncio.sleep(_GATHER_SECONDS)
         self._heard.clear()  # before the reading: a hint that comes while it goes on is worth another
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Hints]:
-        """Publish and listen meanwhile."""
-        tasks = [asyncio.create_task(each()) for each in (self._send, self._listen)]
-        try:
-            yield self
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _send(self) -> None:
-        while True:
-            await self._to_tell.wait()
-            self._to_tell.clear()
-            with contextlib.suppress(Away):
-                await self._valkey.ask(lambda: self._valkey.client.publish(self._channel, ""))
-
-    async def _listen(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            subscription = self._valkey.listener.pubsub()
-            try:
-                await subscription.subscribe(self._channel)
-                while await self._hear(subscription):
-                    pause = FIRST_PAUSE
-            except FAULTS:
-                pass
-            finally:
-                with contextlib.suppress(*FAULTS):
-                    await subscription.aclose()  # type: ignore[no-untyped-call]
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _hear(self, subscription: PubSub) -> bool:
-        """Wait for a message; whether the server is there. One that is silent is asked, since a lost line is silent."""
-        message = await subscription.get_message(timeout=_QUIET_SECONDS)
-        if message is None:
-            await subscription.ping()
-            message = await subscription.get_message(timeout=_QUIET_SECONDS)
-        if message is not None and message["type"] in ("subscribe", "message"):
-            self._heard.set()  # also when listening begins: what was told before was not heard
-        return message is not None

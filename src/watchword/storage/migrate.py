@@ -1,6 +1,9 @@
 """Bring a database to this schema: `migrations/NNNN_name.sql`, in order, forward only.
 
 Each migration is a unit. Its first statement is its row in `ww_schema`, where another process waits.
+
+A migration says by a line `-- serves: 0004` that code which knows 0004 and nothing later goes on beside it, and stays
+right: it finds what it reads, and what it writes is complete. Without the line older code stops serving.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from watchword.storage.database import Database, Tx
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _ALLOWED = frozenset({"ALTER", "CREATE", "DELETE", "DROP", "INSERT", "UPDATE"})  # no COMMIT, PRAGMA, ATTACH
 # Linear: alternatives begin differently, and none is empty.
+_SERVES = re.compile(r"^-- serves: (\d{4})$", re.MULTILINE)
+_MADE = re.compile(r"CREATE TABLE (\w+)|DROP TABLE (\w+)|ALTER TABLE (\w+) RENAME TO (\w+)", re.IGNORECASE)
 _PIECE = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|;|[^-'\";]+|.", re.DOTALL)
 
 _TABLE = (
@@ -26,20 +31,28 @@ _CLAIM = (
     "INSERT INTO ww_schema (version, name, applied_at) VALUES (:version, :name, :now) ON CONFLICT (version) DO NOTHING"
 )
 _APPLIED = "SELECT version, name FROM ww_schema ORDER BY version"
+_DECLARE = "UPDATE ww_schema SET serves = :serves WHERE version = :version"
+_DECLARED = "SELECT version, serves FROM ww_schema WHERE version > :known AND serves <= :known"
+
+_ANOTHERS = "The table ww_schema is another program's. Give Watchword a database of its own."
+_OWN = "name another database in WATCHWORD_DATABASE_URL, or another data directory"
+_WHOLE = "was a restore not complete? Put the whole backup back: docs/guides/restore-a-backup.md"
+_NEWER = "install that version, or put back the backup that was made before: docs/guides/upgrade.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step."""
+    """One step; `serves` is the oldest schema whose code goes on beside it, or None."""
 
     version: int
     name: str
     statements: tuple[str, ...]
+    serves: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A database's schema; ready when nothing is `pending`."""
+    """A database's schema; ready when nothing is `pending`. Its `version` may be above `newest`."""
 
     version: int
     newest: int
@@ -51,16 +64,17 @@ async def migrate(
 ) -> tuple[Migration, ...]:
     """Apply what is missing; return what this call applied.
 
-    Raises `SchemaMismatch` for a newer database, and `StorageUnavailable`.
+    Raises `SchemaMismatch` for a database that is newer, another program's or not complete, and `StorageUnavailable`.
     """
     known = _known(migrations)
     missing = (await status(database, migrations=known)).pending
-    if not missing:
-        return ()
-    await _make_table(database)
-    await _refuse_others(database)
-    applied = [migration for migration in missing if await _apply(database, migration, now)]
-    await status(database, migrations=known)  # a newer Watchword may have come between
+    applied = []
+    if missing:
+        await _make_table(database)
+        await _refuse_others(database)
+        applied = [migration for migration in missing if await _apply(database, migration, now)]
+        await status(database, migrations=known)  # a newer Watchword may have come between
+    await require(database, tables(known))
     return tuple(applied)
 
 
@@ -68,6 +82,7 @@ async def status(database: Database, *, migrations: Sequence[Migration] | None =
     """Return the schema, unchanged. Raises `SchemaMismatch`."""
     known = _known(migrations)
     applied = await _applied(database)
+    await _refuse_newer(database, applied, len(known))
     _refuse_strange(applied, known)
     return Status(
         version=max(applied, default=0),
@@ -113,7 +128,24 @@ def _parsed(name: str, text: str) -> Migration:
     for statement in statements:
         if not _ALLOWED.issuperset(statement.upper().split(maxsplit=1)[:1] or {""}):
             raise ValueError(f"{name}: a migration may not say {statement[:60]!r}")
-    return Migration(int(match[1]), match[2], statements)
+    return Migration(int(match[1]), match[2], statements, _serves(text, int(match[1]), name))
+
+
+def _serves(text: str, version: int, name: str) -> int | None:
+    found = [int(each) for each in _SERVES.findall(text)]
+    if len(found) > 1 or any(not 0 < serves < version for serves in found):
+        raise ValueError(f"{name}: `-- serves:` names one schema before its own")
+    return found[0] if found else None
+
+
+def tables(migrations: Sequence[Migration]) -> tuple[str, ...]:
+    """Return the tables that these migrations leave, in alphabetical order."""
+    there: set[str] = set()
+    for statement in (each for migration in migrations for each in migration.statements):
+        if (found := _MADE.match(statement)) is not None:
+            there -= {found[2], found[3]}
+            there |= {name for name in (found[1], found[4]) if name}
+    return tuple(sorted(there))
 
 
 def _known(migrations: Sequence[Migration] | None) -> tuple[Migration, ...]:
@@ -127,18 +159,36 @@ async def _applied(database: Database) -> dict[int, str]:
         raise
     except Exception:  # noqa: BLE001 - engines differ for a missing table
         return {}
-    return {int(str(row["version"])): str(row["name"]) for row in rows}
+    try:
+        return {int(str(row["version"])): str(row["name"]) for row in rows}
+    except ValueError as error:
+        raise SchemaMismatch(_ANOTHERS, _OWN) from error
+
+
+async def _refuse_newer(database: Database, applied: Mapping[int, str], known: int) -> None:
+    """Refuse a newer schema, unless each step beyond ours says that code like ours goes on."""
+    newer = {version for version in applied if version > known}
+    if newer and await _declared(database, known) != newer:
+        raise SchemaMismatch(
+            f"The database has schema {max(newer)}, this Watchword knows {known}. Install the newer version.", _NEWER
+        )
+
+
+async def _declared(database: Database, known: int) -> set[int]:
+    try:
+        return {int(str(row["version"])) for row in await database.all(_DECLARED, known=known)}
+    except StorageUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - engines differ for a missing column
+        return set()
 
 
 def _refuse_strange(applied: Mapping[int, str], known: Sequence[Migration]) -> None:
     newest = max(applied, default=0)
-    if newest > len(known):
-        raise SchemaMismatch(
-            f"The database has schema {newest}, this Watchword knows {len(known)}. Install the newer version."
-        )
     for migration in known[:newest]:
         if applied.get(migration.version) != migration.name:
-            raise SchemaMismatch(f"The database has not applied migration {migration.version:04}_{migration.name}.")
+            name = f"{migration.version:04}_{migration.name}"
+            raise SchemaMismatch(f"The database has not applied migration {name}.", _OWN)
 
 
 async def _refuse_others(database: Database) -> None:
@@ -148,9 +198,18 @@ async def _refuse_others(database: Database) -> None:
     except StorageError:
         raise
     except Exception as error:
-        raise SchemaMismatch(
-            "The table ww_schema is another program's. Give Watchword a database of its own."
-        ) from error
+        raise SchemaMismatch(_ANOTHERS, _OWN) from error
+
+
+async def require(database: Database, names: Sequence[str]) -> None:
+    """Refuse a database that lacks a table, before a request finds out. Raises `SchemaMismatch`."""
+    for name in names:
+        try:
+            await database.all(f"SELECT 1 FROM {name} WHERE 1 = 0")
+        except StorageError:
+            raise
+        except Exception as error:
+            raise SchemaMismatch(f"The database has no table {name}, which belongs to its schema.", _WHOLE) from error
 
 
 async def _make_table(database: Database) -> None:
@@ -172,6 +231,14 @@ async def _apply(database: Database, migration: Migration, now: int) -> bool:
             return False
         for statement in migration.statements:
             await tx.run(statement)
+        if migration.serves is not None:
+            await tx.run(_DECLARE, serves=migration.serves, version=migration.version)
         return True
 
-    return await database.transact(unit, upkeep=True)
+    try:
+        return await database.transact(unit, upkeep=True)
+    except StorageError:
+        raise
+    except Exception as error:
+        name = f"{migration.version:04}_{migration.name}"
+        raise SchemaMismatch(f"Migration {name} does not fit what is in the database.", _OWN) from error

@@ -21,11 +21,12 @@ from watchword.errors import StorageUnavailable
 from watchword.ids import new_id
 from watchword.settings import postgres_url
 from watchword.storage import postgres_connection
-from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Row, Tx, Unit, Value
+from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Load, Row, Tx, Unit, Value
 from watchword.storage.postgres_connection import Frame
 from watchword.storage.postgres_faults import is_elsewhere, is_lost, is_overtaken, state_of, translated
+from watchword.storage.postgres_hosts import Hosts
 from watchword.storage.postgres_pool import Connection, Pool
-from watchword.storage.postgres_units import Failed, PostgresTx, run_unit
+from watchword.storage.postgres_units import Failed, run_alone, run_unit
 
 DEADLINE = 2.5
 """Seconds that a request waits, for a connection and all statements of a unit together: then it is answered."""
@@ -46,6 +47,8 @@ Attempt = Callable[[Connection], Awaitable[T]]
 class Postgres:
     """A PostgreSQL database. Make one with `await Postgres.open(url)`; it belongs to the event loop that opened it."""
 
+    one_writer = False
+
     def __init__(self, pool: Pool, frame: Frame, deadline: float) -> None:
         """Use `open`."""
         self._pool = pool
@@ -65,17 +68,18 @@ class Postgres:
         :raises StorageUnavailable:
         """
         found = postgres_url.read(url)
-        frame = await postgres_connection.examine(found)
-        pool = Pool(lambda: postgres_connection.connect(found, frame), found.connections)
+        hosts = Hosts(found)
+        frame = await postgres_connection.examine(found, hosts)
+        pool = Pool(lambda: postgres_connection.connect(found, hosts, frame), found.connections)
         return cls(pool, frame, deadline)
 
     async def one(self, sql: str, /, **values: Value) -> Row | None:
         """Read the first row by a key; sees everything acknowledged so far."""
-        return await self._read(lambda tx: tx.one(sql, **values))
+        return await self._owned(self._single(lambda tx: tx.one(sql, **values)), self._deadline)
 
     async def all(self, sql: str, /, **values: Value) -> list[Row]:
         """Read a handful of rows by a key."""
-        return await self._read(lambda tx: tx.all(sql, **values))
+        return await self._owned(self._single(lambda tx: tx.all(sql, **values)), self._deadline)
 
     async def scan(self, sql: str, /, **values: Value) -> list[Row]:
         """Read many rows, for which more time is given."""
@@ -87,11 +91,13 @@ class Postgres:
 
     async def run(self, sql: str, /, **values: Value) -> int:
         """Execute one statement as a unit of its own; how many rows were changed, once it is durable."""
-        return await self._written(self._single(lambda tx: tx.run(sql, **values), committing=True), self._deadline)
+        attempt = self._single(lambda tx: tx.run(sql, **values), committing=True)
+        return await self._owned(attempt, self._deadline, writes=True)
 
     async def change(self, sql: str, /, **values: Value) -> Row | None:
         """Execute one `… RETURNING` as a unit of its own; its first row, once it is durable."""
-        return await self._written(self._single(lambda tx: tx.one(sql, **values), committing=True), self._deadline)
+        attempt = self._single(lambda tx: tx.one(sql, **values), committing=True)
+        return await self._owned(attempt, self._deadline, writes=True)
 
     async def transact(self, unit: Unit[T], *, ends: bool = False, upkeep: bool = False) -> T:  # noqa: ARG002 - SQLite's
         """Run a unit, again where it may be, and return once it is durable.
@@ -108,12 +114,12 @@ class Postgres:
             return await run_unit(connection, _marked(unit), self._frame.begin_upkeep, first=first)
 
         if not upkeep:
-            return await self._written(attempt, self._deadline)
+            return await self._owned(attempt, self._deadline, writes=True)
         try:
-            return await self._written(patient, UPKEEP_DEADLINE)
+            return await self._owned(patient, UPKEEP_DEADLINE, writes=True)
         except _NoLocks:
             self._has_locks = False  # what upkeep does excludes others by its rows as well, only less gently
-            return await self._written(patient, UPKEEP_DEADLINE)
+            return await self._owned(patient, UPKEEP_DEADLINE, writes=True)
 
     async def changed(self) -> bool:
         """Return True: PostgreSQL has no sign of a commit that could not be seen too early."""
@@ -130,6 +136,10 @@ class Postgres:
             self._failed = False
         return not self._failed
 
+    def load(self) -> Load:
+        """Connections in use, and calls that wait for one."""
+        return self._pool.load()
+
     async def close(self) -> None:
         """Finish what is under way and let go of everything. May be called again."""
         if self._closed:
@@ -137,68 +147,64 @@ class Postgres:
         self._closed = True
         await self._pool.close(_CLOSING_SECONDS)
 
-    async def _read(self, ask: Unit[T]) -> T:
-        return await self._owned(self._single(ask), self._deadline)
-
     def _single(self, ask: Unit[T], *, committing: bool = False) -> Attempt[T]:
         """One statement, which is a transaction by itself.
 
         :param committing: the server may have stored it where the connection is lost, so that it is not run again.
         """
+        if self._frame.always:
+            return lambda connection: run_unit(connection, ask, self._frame.begin)
+        return lambda connection: run_alone(connection, ask, committing=committing)
 
-        async def attempt(connection: Connection) -> T:
-            if self._frame.always:
-                return await run_unit(connection, ask, self._frame.begin)
-            return await _alone(connection, ask, committing=committing)
+    async def _owned(self, attempt: Attempt[T], seconds: float, *, writes: bool = False) -> T:
+        """Work within so many seconds, again where that may help, unless called from inside a unit or after the end.
 
-        return attempt
-
-    async def _written(self, attempt: Attempt[T], seconds: float) -> T:
-        try:
-            return await self._owned(attempt, seconds)
-        except StorageUnavailable as error:
-            self._failed = self._failed or error.__cause__ is not None
-            raise
-
-    async def _owned(self, attempt: Attempt[T], seconds: float) -> T:
-        """Work within so many seconds, unless called from inside a unit or after the end."""
+        :param writes: whether something is stored, so that `writable` learns of a failure.
+        """
         if _inside_unit.get():
             raise RuntimeError(INSIDE)
         if self._closed:
             raise StorageUnavailable("The database has been closed.")
-        return await self._attempts(attempt, monotonic() + seconds)
-
-    async def _attempts(self, attempt: Attempt[T], give_up_at: float) -> T:
+        give_up_at = monotonic() + seconds
         for number in range(ATTEMPTS):
             try:
                 return await self._once(attempt, give_up_at)
             except Failed as failed:
-                error = failed.error
-                if is_elsewhere(error):
-                    self._pool.expire()  # the next ones are made to whichever server is right now
-                if failed.first and state_of(error) in _HAS_NO_LOCKS:
-                    raise _NoLocks from error
-                if number == ATTEMPTS - 1 or not _again(failed) or monotonic() >= give_up_at:
-                    raise translated(error) from error
+                self._judge(failed, last=number == ATTEMPTS - 1 or monotonic() >= give_up_at, writes=writes)
             await asyncio.sleep(random.uniform(0, min(_PAUSE * 2**number, _LONGEST_PAUSE)))  # noqa: S311 - no secret
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(self, attempt: Attempt[T], give_up_at: float) -> T:
-        left = max(give_up_at - monotonic(), 0.001)
-        try:
-            connection = await self._pool.acquire(left)
-        except Exception as error:
-            raise Failed(error, connecting=True) from error
-        # Not by cancelling: the driver would then wait until the server has agreed.
-        alarm = asyncio.get_running_loop().call_later(give_up_at - monotonic(), connection.terminate)
+        began = monotonic()
+        connection = self._pool.take(began, give_up_at) or await self._waited(began, give_up_at)
         try:
             return await attempt(connection)
         except asyncio.CancelledError:
             connection.terminate()  # in the middle of something: the server rolls back
             raise
         finally:
-            alarm.cancel()
-            self._pool.release(connection)
+            now = monotonic()
+            self._pool.release(connection, now)
+            if now >= give_up_at:
+                self._pool.expire_unused(began)
+
+    async def _waited(self, began: float, give_up_at: float) -> Connection:
+        try:
+            return await self._pool.acquire(max(give_up_at, began + 0.001))
+        except Exception as error:
+            raise Failed(error, connecting=True) from error
+
+    def _judge(self, failed: Failed, *, last: bool, writes: bool) -> None:
+        """Return where another attempt may go better; raise what the caller is told otherwise."""
+        error = failed.error
+        if is_elsewhere(error):
+            self._pool.expire()  # the next ones are made to whichever server is right now
+        if failed.first and state_of(error) in _HAS_NO_LOCKS:
+            raise _NoLocks from error
+        if last or not _again(failed):
+            meant = translated(error)
+            self._failed = self._failed or (writes and isinstance(meant, StorageUnavailable))
+            raise meant from error
 
 
 class _NoLocks(Exception):
@@ -223,14 +229,3 @@ def _marked(unit: Unit[T]) -> Unit[T]:
             _inside_unit.reset(before)
 
     return marked
-
-
-async def _alone(connection: Connection, ask: Unit[T], *, committing: bool) -> T:
-    """One statement without a transaction around it."""
-    tx = PostgresTx(connection)
-    try:
-        return await ask(tx)
-    except Exception as error:
-        if tx.fault is None:
-            raise
-        raise Failed(tx.fault, committing=committing) from error

@@ -6,13 +6,11 @@ statement runs in a transaction, settings are set inside it, and no prepared sta
 
 from __future__ import annotations
 
-import ssl
 from typing import Any, NamedTuple
-
-import asyncpg
 
 from watchword.settings.postgres_url import PostgresUrl
 from watchword.storage import postgres_faults as faults
+from watchword.storage.postgres_hosts import Hosts
 
 OLDEST = 14
 STATEMENT_MS = 3_000
@@ -21,11 +19,10 @@ STATEMENT_MS = 3_000
 SCAN_MS = 30_000
 IDLE_MS = 5_000
 _STATEMENTS = 512  # prepared ones that a connection keeps: more than the program has
-_CONNECT_SECONDS = 5.0
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _ASK = (
     "SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding,"
-    " current_setting('synchronous_commit') AS durable, current_setting('server_version') AS version"
+    " current_setting('synchronous_commit') AS durable"
 )
 
 
@@ -79,19 +76,20 @@ def through_pgbouncer(*, durable: bool) -> Frame:
     )
 
 
-async def examine(url: PostgresUrl) -> Frame:
+async def examine(url: PostgresUrl, hosts: Hosts) -> Frame:
     """Connect once, and find out what stands behind the URL.
 
     :raises SettingsError: the server refuses the user, has no such database, is too old, or has no UTF-8.
     :raises StorageUnavailable:
     """
     try:
-        connection = await asyncpg.connect(**_given(url), timeout=_CONNECT_SECONDS, statement_cache_size=0)
+        connection = await hosts.connect(statement_cache_size=0)
         try:
+            if connection.get_server_version().major < OLDEST:
+                raise faults.too_old(str(connection.get_settings().server_version))
             await connection.execute(_BEGIN)  # PgBouncer gives the two halves of a statement to one server only then
             found = await connection.fetchrow(_ASK)
             pid = connection.get_server_pid()
-            major = connection.get_server_version().major
         finally:
             connection.terminate()
     except Exception as error:
@@ -99,8 +97,6 @@ async def examine(url: PostgresUrl) -> Frame:
             raise
         raise faults.refused_at_start(error, url) from error
     assert found is not None, "a SELECT without FROM has a row"
-    if major < OLDEST:
-        raise faults.too_old(str(found["version"]))
     if found["encoding"] != "UTF8":
         raise faults.no_unicode(str(found["encoding"]), url)
     # PgBouncer makes up the number of the process that it names to its clients.
@@ -109,16 +105,10 @@ async def examine(url: PostgresUrl) -> Frame:
     return through_pgbouncer(durable=durable) if pooled else direct(durable=durable)
 
 
-async def connect(url: PostgresUrl, frame: Frame) -> Any:
+async def connect(url: PostgresUrl, hosts: Hosts, frame: Frame) -> Any:
     """Open a connection."""
-    return await asyncpg.connect(
-        **_given(url),
-        timeout=_CONNECT_SECONDS,
+    return await hosts.connect(
         statement_cache_size=0 if frame.always else _STATEMENTS,
         max_cached_statement_lifetime=0,
         server_settings={"application_name": url.application, **frame.settings},
     )
-
-
-def _given(url: PostgresUrl) -> dict[str, Any]:
-    return {"dsn": url.dsn, **({"ssl": ssl.create_default_context()} if url.trusts_system else {})}

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 from watchword.errors import Fault, SettingsError, StorageError, StorageUnavailable, UniqueViolation
 from watchword.settings.postgres_url import PostgresUrl
@@ -34,9 +35,17 @@ _ADVICE = {
     "57": "the server stops, starts or was told to end this: try again in a moment",
     _NOT_ALLOWED: "the database user lacks a right: as the owner of the database, GRANT CREATE ON SCHEMA public TO it",
     _NO_DATABASE: "make the database: createdb NAME",
-    _READ_ONLY: "this server only reads (a standby?): name the primary, or both with target_session_attrs=read-write",
+    _READ_ONLY: "this server only reads (a standby?): name the primary, or both: postgresql://…@one,other/…",
     _TOO_MANY: "the server has no connection left: raise its max_connections, or lower pool_size in the URL",
 }
+_TLS = "write the sslmode that the server offers, and its authority as sslrootcert=/path/to/ca.pem"
+_NO_TLS = "the server has no TLS: switch on its ssl, or check the port, where another program may listen"
+_EXPIRED = "renew the server's certificate, and check the clock of this machine"
+_STRANGER = "name the authority that signed it: sslrootcert=/path/to/ca.pem, or sslrootcert=system"
+_OTHER_HOST = "write the host that the server's certificate names; verify-ca does not look at it"
+_CERTIFICATES = {7: _STRANGER, 9: _EXPIRED, 10: _EXPIRED, 18: _STRANGER, 19: _STRANGER, 20: _STRANGER, 21: _STRANGER,
+                 62: _OTHER_HOST, 64: _OTHER_HOST}  # fmt: skip
+"""By what OpenSSL found (X509_V_ERR_…)."""
 
 
 def state_of(error: BaseException | None) -> str:
@@ -81,7 +90,12 @@ def is_lost(error: BaseException) -> bool:
 
 def is_elsewhere(error: BaseException) -> bool:
     """Whether another server may be the right one now: after a fail-over this one only reads, or stops."""
-    return state_of(error) in _GONE | {_READ_ONLY}
+    return state_of(error) in _GONE or only_reads(error)
+
+
+def only_reads(error: BaseException) -> bool:
+    """Whether the server was reached and takes no writes. The driver has no code for it while it connects."""
+    return state_of(error) == _READ_ONLY or type(error).__name__ == "TargetServerAttributeNotMatched"
 
 
 def unavailable(cause: BaseException | None) -> StorageUnavailable:
@@ -109,8 +123,11 @@ def advice(error: BaseException | None) -> str:
     """What those who run the service can do about it; empty where the error is not of this engine."""
     if error is None or not is_of_driver(error):
         return ""
-    if state := state_of(error):
+    if state := _READ_ONLY if only_reads(error) else state_of(error):
         return _ADVICE.get(state) or _ADVICE.get(state[:2], "")
+    if _is_of_tls(error):
+        otherwise = _NO_TLS if "rejected" in str(error) else _TLS
+        return _CERTIFICATES.get(getattr(error, "verify_code", 0), otherwise)
     of_network = isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or not isinstance(error, OSError)
     return _REACH if of_network else ""  # another OSError may be about a file
 
@@ -122,14 +139,24 @@ def refused_at_start(error: Exception, url: PostgresUrl) -> SettingsError | Stor
         return _fault(f"is refused by the server ({_line(text)})", _ADVICE["28"])
     if state == _NO_DATABASE:
         return _fault(f"names a database that the server does not have ({url.name})", f"createdb {url.name}")
-    if "SSL" in text or type(error).__module__ == "ssl":
-        hint = "write the sslmode that the server offers, and its authority as sslrootcert=/path/to/ca.pem"
-        return _fault(f"is refused for its TLS ({_line(text)})", hint)
-    if isinstance(error, FileNotFoundError | PermissionError) and "ssl" in url.dsn:
+    if _is_of_file(error, text):
         return _fault("names a certificate or key that cannot be read", "look at its sslrootcert, sslcert and sslkey")
+    if _is_of_tls(error):
+        return _fault(f"is refused for its TLS ({_line(text)})", advice(error))
     if isinstance(error, ValueError):  # of the driver: it may quote what the URL holds
         return _fault("cannot be used by the driver", "look at its sslmode, sslrootcert and hosts")
     return _unreachable(error, url)
+
+
+def _is_of_tls(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError) or "SSL" in str(error)
+
+
+def _is_of_file(error: Exception, text: str) -> bool:
+    """Whether a certificate or a key of the URL is missing, may not be read, or is none."""
+    if isinstance(error, ssl.SSLError):
+        return "_FILE" in text or "PEM" in text or "X509" in text or "KEY_VALUES" in text
+    return isinstance(error, FileNotFoundError | PermissionError) or "root certificate file" in text
 
 
 def too_old(version: str) -> SettingsError:

@@ -81,9 +81,23 @@ class PostgresTx:
 
     def _failed(self, error: Exception) -> Exception:
         """What the unit is told. From here on it is lost, even if it catches this."""
-        self.fault = error
+        self.fault = error = _meant(self._connection, error)
         self._refusal = translated(error)
         return self._refusal
+
+
+async def run_alone(connection: Any, ask: Unit[T], *, committing: bool) -> T:
+    """Run one statement without a transaction around it. Raises `Failed` for what the server did.
+
+    :param committing: it may have been stored all the same.
+    """
+    tx = PostgresTx(connection)
+    try:
+        return await ask(tx)
+    except Exception as error:
+        if tx.fault is None:
+            raise
+        raise Failed(tx.fault, committing=committing) from error
 
 
 async def run_unit(connection: Any, unit: Unit[T], begin: str, *, first: str | None = None) -> T:
@@ -116,7 +130,13 @@ async def _said(connection: Any, text: str, *, committing: bool = False, first: 
     except Exception as error:
         if not committing:
             await _rolled_back(connection)
-        raise Failed(error, committing=committing, first=first) from error
+        raise Failed(_meant(connection, error), committing=committing, first=first) from error
+
+
+def _meant(connection: Any, error: Exception) -> Exception:
+    """The driver loses its protocol object when a deadline ends the connection between two of its steps."""
+    ended = isinstance(error, AttributeError) and connection.is_closed()
+    return ConnectionResetError("the connection was ended") if ended else error
 
 
 async def _rolled_back(connection: Any, tx: PostgresTx | None = None) -> None:

@@ -15,7 +15,8 @@ from typing import TypeVar
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
 from watchword.ids import new_id
-from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Row, Tx, Unit, Value
+from watchword.meters import UNMETERED, Meters
+from watchword.storage.database import INSIDE, PROBE, PROBE_SECONDS, Load, Row, Tx, Unit, Value
 from watchword.storage.sqlite_backup import copy_to
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import code, is_busy, is_fault_of_the_file, unavailable
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 class SQLite:
     """A SQLite database, for the event loop that opened it. Reads refuse to write."""
+
+    one_writer = True
 
     def __init__(self, path: Path, writer: Writer, patience: float) -> None:
         """Use `open`."""
@@ -44,14 +47,22 @@ class SQLite:
         self._probe_at = float("-inf")
 
     @classmethod
-    async def open(cls, path: Path, *, processes: int = 1, patience: float = PATIENCE, reserve: bool = False) -> SQLite:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        processes: int = 1,
+        patience: float = PATIENCE,
+        reserve: bool = False,
+        meters: Meters = UNMETERED,
+    ) -> SQLite:
         """Open or make the file (mode 0600). Raises `StorageUnavailable`.
 
         :param processes: how many write; several pause between commits.
         :param reserve: keep space to take rights away on a full disk.
         :param patience: seconds to wait for another process's lock.
         """
-        writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve)
+        writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve, meters=meters)
         database = cls(Path(path), writer, patience)
         try:
             database._lock = await database._in_thread(lambda: share(Path(path)))
@@ -115,6 +126,10 @@ class SQLite:
                 return False
             self._writer.failed = False
         return not self._writer.failed
+
+    def load(self) -> Load:
+        """Return whether this process writes, and how many units wait."""
+        return self._writer.load()
 
     async def backup(self, target: Path) -> int:
         """Copy everything committed to a new file, mode 0600; return its bytes.

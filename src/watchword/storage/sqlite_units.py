@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from watchword.clock import monotonic
 from watchword.errors import StorageUnavailable
-from watchword.storage.database import Row, Unit, Value
+from watchword.meters import COMMIT_GROUP, UNMETERED, Meters
+from watchword.storage.database import Load, Row, Unit, Value
 from watchword.storage.reserve import Reserve
 from watchword.storage.sqlite_connection import close, connect, patiently
 from watchword.storage.sqlite_faults import is_busy, is_full, translated, unavailable
@@ -115,7 +116,16 @@ class _GroupLost(Exception):
 class Writer:
     """The writing connection and its queue."""
 
-    def __init__(self, path: Path, *, processes: int, patience: float, keeps_reserve: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        processes: int,
+        patience: float,
+        keeps_reserve: bool = False,
+        meters: Meters = UNMETERED,
+    ) -> None:
+        self._meters = meters
         self._path = path
         self._reserve = Reserve(path)
         self._keeps_reserve = keeps_reserve
@@ -155,6 +165,10 @@ class Writer:
             self._task = loop.create_task(self._work(), context=contextvars.Context())
         answer: T = await request.answer
         return answer
+
+    def load(self) -> Load:
+        """Return whether this process writes, and how many units wait."""
+        return Load(0 if self._task is None else 1, len(self._queue))
 
     async def close(self) -> None:
         """Finish the queue, then close."""
@@ -201,6 +215,7 @@ class Writer:
                 if request not in again:
                     request.fail(error.__cause__ or error)
             return None
+        self._meters.observe(COMMIT_GROUP, len(group))
         for request in group:
             request.settle()
         return None

@@ -113,6 +113,7 @@ class Valkey:
         self.breaker = Breaker()
         self._deadline = deadline
         self._places = asyncio.Semaphore(_PLACES)
+        self._closed = False
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
         """Send a command; its answer.
@@ -122,7 +123,7 @@ class Valkey:
         :raises Away:
         """
         async with self._places:
-            if not self.breaker.admit():
+            if self._closed or not self.breaker.admit():
                 raise Away(asked=False)
             try:
                 async with asyncio.timeout(self._deadline):
@@ -158,10 +159,15 @@ class Valkey:
         _judge(about)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, when the commands under way have ended: one of them may be opening another."""
+        self._closed = True
+        for _ in range(_PLACES):
+            await self._places.acquire()
         for client in (self.client, self.listener):
             with contextlib.suppress(*FAULTS):
                 await client.aclose()
+        for _ in range(_PLACES):
+            self._places.release()  # for those who ask too late, who learn that it is closed
 
 
 @contextlib.asynccontextmanager
@@ -176,6 +182,17 @@ async def opened(url: str, namespace: str) -> AsyncIterator[Valkey]:
         yield valkey
     finally:
         await valkey.close()
+
+
+async def about(url: str) -> dict[str, Any]:
+    """Return what a server says of itself. :raises RedisError, OSError: `FAULTS`"""
+    client = _client(url, socket_timeout=_START_SECONDS, connections=1)
+    try:
+        found: dict[str, Any] = await client.info()
+        return found
+    finally:
+        with contextlib.suppress(*FAULTS):
+            await client.aclose()
 
 
 def _client(url: str, *, socket_timeout: float | None, connections: int) -> Redis:
