@@ -30,6 +30,18 @@ def only(values: Sequence[Value]) -> Value | None:
     return values[0] if values else None
 
 
+def only_token(found: Sequence[Value]) -> Value:
+    """Return the only token of a request, whichever places it may be in.
+
+    :raises TokenError: `token_missing`. :raises Refused: `invalid_request`, for two.
+    """
+    if not found:
+        raise missing()
+    if len(found) > 1:
+        raise Refused("Only one access token may be sent.", code="invalid_request")
+    return found[0]
+
+
 def likely_token(value: str | bytes) -> str | None:
     """Return a Bearer header's token, unchecked, or None for another scheme.
 
@@ -88,6 +100,15 @@ def read_basic(value: str) -> tuple[str, str] | None:
 def missing() -> TokenError:
     """Make the error of a request without a token."""
     return TokenError("This needs an access token: send `Authorization: Bearer <token>`.", code="token_missing")
+
+
+def key_in_address() -> TokenError:
+    """Make the error of a request without a token, whose address holds an API key."""
+    return TokenError(
+        "An API key in an address is not read, because addresses end in logs: send `Authorization: Bearer <key>`, "
+        "and rotate this key.",
+        code="token_missing",
+    )
 
 
 def _malformed() -> Refused:

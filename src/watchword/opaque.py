@@ -39,7 +39,7 @@ def encode_refresh(token: RefreshToken, key: bytes) -> str:
     :param key: the master secret's refresh sub-key, 32 bytes.
     """
     body = b"%c%b%b" % (REFRESH_FORMAT, token.handle, token.generation.to_bytes(4, "big"))
-    return REFRESH_PREFIX + base64url.encode_text(body + _mac(key, body))
+    return REFRESH_PREFIX + base64url.encode_text(body + short_mac(key, body))
 
 
 def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
@@ -57,7 +57,7 @@ def decode_refresh(text: str, keys: tuple[bytes, ...]) -> RefreshToken | None:
         return None
     body, mac = raw[:_REFRESH_BODY], raw[_REFRESH_BODY:]
     for key in keys:
-        if hmac.compare_digest(_mac(key, body), mac):
+        if hmac.compare_digest(short_mac(key, body), mac):
             return RefreshToken(body[1 : 1 + HANDLE_BYTES], int.from_bytes(body[1 + HANDLE_BYTES :], "big"))
     return None
 
@@ -77,7 +77,7 @@ def looks_like(text: str, prefix: str) -> bool:
     return len(text) == len(prefix) + _SECRET_CHARS and text.startswith(prefix) and text.isascii()
 
 
-def _mac(key: bytes, body: bytes) -> bytes:
+def short_mac(key: bytes, body: bytes) -> bytes:
     """Return a shortened HMAC-SHA-256 (RFC 2104); a cached state halves the work."""
     mac = _keyed(key).copy()
     mac.update(body)

@@ -154,6 +154,20 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(b"", status=404)
 
+    def do_POST(self) -> None:
+        service = self.server.service
+        path = urlsplit(self.path).path.removeprefix(service.path)
+        service.asked[path] += 1
+        if path in service.misbehave:
+            service.misbehave[path](self)
+        else:
+            self.send(b"", status=404)
+
+    def form(self) -> dict[str, str]:
+        """The form that was posted, read to its end."""
+        sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        return {name: values[0] for name, values in parse_qs(sent, strict_parsing=True).items()}
+
     def say(self, value: Any, **how: Any) -> None:
         self.send(msgspec.json.encode(value), **how)
 

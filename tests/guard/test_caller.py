@@ -83,6 +83,7 @@ def test_as_json() -> None:
             "scope": "x y",
             "roles": ["a", "b"],
             "ver": 1,
+            "rver": 1,
             "auth_time": ISSUER.clock.now(),
             "amr": ["pwd"],
             "tenant": TENANT,

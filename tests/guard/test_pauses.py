@@ -173,6 +173,7 @@ def test_a_service_that_does_not_answer_is_waited_for_once(service: Service) -> 
     assert asked == [2.0]
 
 
+@pytest.mark.rare
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a system without SIGSTOP")
 def test_a_process_that_was_stopped_asks_before_it_accepts(service: Service) -> None:
     """⚑ A real one, by SIGSTOP. The poll was answered before the session ended, and lies unread; the next is slow."""

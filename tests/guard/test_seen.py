@@ -290,6 +290,45 @@ def test_names_in_one_text_are_words_and_not_letters() -> None:
         assert code(guard, header(honest()), roles="admin", scopes="read write") == "ok"
 
 
+@pytest.mark.parametrize("client_id", ["watchword", "api_key"])
+def test_A25_what_was_met_for_one_route_says_nothing_of_another(client_id: str) -> None:
+    """Nor of the same one later, where a recent log-in is asked for."""
+    clock = FixedClock(NOW)
+    guard, shown = make(clock), header(honest(client_id=client_id, auth_time=NOW, exp=NOW + 900))
+    by_key = client_id == "api_key"
+    has, lacks = Needs(scopes=frozenset({"read"}), api_keys=True), Needs(scopes=frozenset({"owner"}), api_keys=True)
+    recent = Needs(max_age=60)
+    guard.check(shown, api_keys=True)
+    for _ in range(3):
+        assert guard.recall(shown, has) is not None
+        assert guard.recall(shown, lacks) is None
+        assert (guard.recall(shown, recent) is None) == by_key
+        assert (guard.recall(shown) is None) == by_key
+    clock.advance(61)
+    assert guard.recall(shown, recent) is None
+    assert guard.recall(shown, has) is not None
+
+
+def test_A25_a_service_account_that_is_remembered_needs_a_scope_all_the_same() -> None:
+    """Its first request went to a route that asks for one, the next to a route that asks for nothing."""
+    account = "wwc_01a224d0-1851-7bf9-9182-1dfb29ad1acc"
+    guard, shown = make(), header(honest(sub=account, client_id=account))
+    guard.check(shown, scopes="read")
+    for _ in range(3):
+        assert guard.recall(shown, Needs(scopes=frozenset({"read"}))) is not None
+        assert guard.recall(shown) is None
+    with pytest.raises(TokenError, match="service account"):
+        guard.check(shown)
+
+
+def test_what_a_route_needs_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, shown = make(), header(honest())
+    needs = guard.require(scopes="read")
+    assert needs.check(shown) is needs.recall(shown)
+    monkeypatch.setattr(Needs, "lack", lambda *_, **__: pytest.fail("was compared again"))
+    assert needs.recall(shown) is not None
+
+
 def test_a_token_that_tells_no_log_in_is_never_recent() -> None:
     without = claims()
     del without["auth_time"]

@@ -6,6 +6,7 @@
     /scoped         the scope orders:write
     /admin          the role admin
     /recent         a log-in within five minutes
+    /keys           the scope orders:read, of a token or of an API key
     /group/one      one of a group that is guarded in one line, by the scope orders:read
 
 Each answers `{"user": …}`. Those that take a POST take one at `/needs` as well.
@@ -20,6 +21,20 @@ from typing import Annotated, Any
 from watchword.guard import Caller, Guard
 
 MaybeCaller = Caller | None
+NEEDS: dict[str, dict[str, Any]] = {
+    "/scoped": {"scopes": "orders:write"},
+    "/admin": {"roles": "admin"},
+    "/recent": {"max_age": 300},
+    "/keys": {"scopes": "orders:read", "api_keys": True},
+}
+"""What the routes of single needs ask for."""
+GROUPS: dict[str, dict[str, Any]] = {
+    "/needs": {},
+    "/maybe": {"optional": True},
+    **NEEDS,
+    "/group": {"scopes": ["orders:read"]},
+}
+"""The same API by path prefixes."""
 
 
 def seen(caller: MaybeCaller) -> dict[str, Any]:
@@ -44,14 +59,7 @@ def plain_asgi(guard: Guard) -> Any:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     guarded: Any = app
-    for prefix, needs in (
-        ("/needs", {}),
-        ("/maybe", {"optional": True}),
-        ("/scoped", {"scopes": "orders:write"}),
-        ("/admin", {"roles": ["admin"]}),
-        ("/recent", {"max_age": 300}),
-        ("/group", {"scopes": ["orders:read"]}),
-    ):
+    for prefix, needs in GROUPS.items():
         guarded = GuardMiddleware(guarded, guard, prefix=prefix, **needs)  # type: ignore[arg-type]  # a table
     return guarded
 
@@ -92,6 +100,10 @@ def fastapi(guard: Guard) -> Any:
     async def recent(caller: Annotated[Caller, auth.required(max_age=300)]) -> dict[str, Any]:
         return seen(caller)
 
+    @app.get("/keys")
+    async def keys(caller: Annotated[Caller, auth.required(scopes="orders:read", api_keys=True)]) -> dict[str, Any]:
+        return seen(caller)
+
     group = APIRouter(prefix="/group", dependencies=[auth.required(scopes="orders:read")])
 
     @group.get("/one")
@@ -125,6 +137,7 @@ def starlette(guard: Guard) -> Any:
             Route("/scoped", answer, middleware=[guarded(guard, scopes="orders:write")]),
             Route("/admin", answer, middleware=[guarded(guard, roles="admin")]),
             Route("/recent", answer, middleware=[guarded(guard, max_age=300)]),
+            Route("/keys", answer, middleware=[guarded(guard, scopes="orders:read", api_keys=True)]),
             Mount("/group", routes=[Route("/one", answer)], middleware=[guarded(guard, scopes="orders:read")]),
         ]
     )
@@ -169,12 +182,16 @@ def litestar(guard: Guard) -> Any:
     async def recent(caller: NamedDependency[Caller]) -> dict[str, Any]:
         return seen(caller)
 
+    @get("/keys", guards=[auth.required(scopes="orders:read", api_keys=True)])
+    async def keys(caller: NamedDependency[Caller]) -> dict[str, Any]:
+        return seen(caller)
+
     @get("/one")
     async def one(caller: NamedDependency[Caller]) -> dict[str, Any]:
         return seen(caller)
 
     group = Router("/group", route_handlers=[one], guards=[auth.required(scopes="orders:read")])
-    return Litestar([open_, needs, maybe, scoped, admin, recent, group], plugins=[auth])
+    return Litestar([open_, needs, maybe, scoped, admin, recent, keys, group], plugins=[auth])
 
 
 def flask(guard: Guard) -> Any:
@@ -199,11 +216,7 @@ def flask(guard: Guard) -> Any:
     def maybe() -> dict[str, Any]:
         return seen(find_caller())
 
-    for path, asked in (
-        ("/scoped", {"scopes": "orders:write"}),
-        ("/admin", {"roles": "admin"}),
-        ("/recent", {"max_age": 300}),
-    ):
+    for path, asked in NEEDS.items():
         app.add_url_rule(path, path, auth.required(**asked)(lambda: seen(current_caller)))  # type: ignore[arg-type]
 
     @group.get("/one")
@@ -213,6 +226,85 @@ def flask(guard: Guard) -> Any:
     auth.protect(group, scopes="orders:read")
     app.register_blueprint(group)
     return app
+
+
+def quart(guard: Guard) -> Any:
+    """Decorators, and a whole blueprint."""
+    from quart import Blueprint, Quart
+
+    from watchword.guard.quart import QuartGuard, current_caller, find_caller
+
+    app, group, auth = Quart(__name__), Blueprint("group", __name__, url_prefix="/group"), QuartGuard(guard)
+
+    @app.get("/open")
+    async def open_() -> dict[str, Any]:
+        return seen(find_caller())
+
+    @app.route("/needs", methods=["GET", "POST"])
+    @auth.required()
+    async def needs() -> dict[str, Any]:
+        return seen(current_caller)
+
+    @app.get("/maybe")
+    @auth.optional()
+    def maybe() -> dict[str, Any]:
+        return seen(find_caller())
+
+    for path, asked in NEEDS.items():
+        app.add_url_rule(path, path, auth.required(**asked)(lambda: seen(current_caller)))  # type: ignore[arg-type]
+
+    @group.get("/one")
+    async def one() -> dict[str, Any]:
+        return seen(current_caller)
+
+    auth.protect(group, scopes="orders:read")
+    app.register_blueprint(group)
+    return app
+
+
+def aiohttp(guard: Guard) -> Any:
+    """Decorators, and a whole sub-application."""
+    from aiohttp import web
+
+    from watchword.guard.aiohttp import AiohttpGuard, find_caller
+
+    app, group, auth, routes = web.Application(), web.Application(), AiohttpGuard(guard), web.RouteTableDef()
+
+    @routes.get("/open")
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(seen(find_caller(request)))
+
+    @routes.view("/needs")
+    class Needs(web.View):
+        @auth.required()
+        async def get(self) -> web.Response:
+            return await answer(self.request)
+
+        post = head = get
+
+    app.add_routes(routes)
+    app.router.add_get("/maybe", auth.optional()(answer))
+    for path, asked in NEEDS.items():
+        app.router.add_get(path, auth.required(**asked)(answer))  # type: ignore[arg-type]
+    group.router.add_get("/one", answer)
+    auth.protect(group, scopes="orders:read")
+    app.add_subapp("/group", group)
+    return app
+
+
+def plain_wsgi(guard: Guard) -> Any:
+    """No framework: middleware by path prefix, one inside the other."""
+    from watchword.guard.wsgi import GuardMiddleware, find_caller
+
+    def app(environ: Any, start_response: Any) -> Any:
+        body = json.dumps(seen(find_caller(environ))).encode()
+        start_response("200 OK", [("content-type", "application/json"), ("content-length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    guarded: Any = app
+    for prefix, needs in GROUPS.items():
+        guarded = GuardMiddleware(guarded, guard, prefix=prefix, **needs)  # type: ignore[arg-type]  # a table
+    return guarded
 
 
 def django_wsgi(guard: Guard | None = None) -> Any:
@@ -227,6 +319,16 @@ def django_asgi(guard: Guard | None = None) -> Any:
     from tests.guard_adapters import django_site
 
     return django_site.asgi(guard)
+
+
+def channels_asgi() -> Any:
+    """Consumers of Channels, in Django's process."""
+    from tests.guard_adapters import django_site
+
+    django_site.configure()
+    from tests.guard_adapters import channels_app
+
+    return channels_app.application()
 
 
 def guard_from_environment() -> Guard:
@@ -244,4 +346,11 @@ ASGI: dict[str, Callable[[Guard], Any]] = {
     "fastapi": fastapi,
     "starlette": starlette,
     "litestar": litestar,
+    "quart": quart,
 }
+WSGI: dict[str, Callable[[Guard], Any]] = {
+    "wsgi": plain_wsgi,
+    "flask": flask,
+    "django": django_wsgi,
+}
+"""In one process, by `in_process`. Django's `/drf` is another adapter."""

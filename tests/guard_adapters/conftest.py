@@ -9,7 +9,7 @@ import pytest
 
 from tests.guard.service import Service, serving
 from tests.guard_adapters import apps
-from tests.guard_adapters.serving import GUNICORN, Api, as_process, on_uvicorn, on_werkzeug, on_wsgiref
+from tests.guard_adapters.serving import GUNICORN, Api, as_process, on_aiohttp, on_uvicorn, on_werkzeug, on_wsgiref
 from watchword.guard import Guard
 
 ADAPTERS = [
@@ -17,6 +17,9 @@ ADAPTERS = [
     "fastapi",
     "starlette",
     "litestar",
+    "quart",
+    "aiohttp",
+    "wsgi",
     "flask",
     "flask-wsgiref",
     "flask-gunicorn",
@@ -24,6 +27,9 @@ ADAPTERS = [
     "django-uvicorn",
     "drf-gunicorn",
     "drf-uvicorn",
+    "ninja-gunicorn",
+    "ninja-uvicorn",
+    "channels-uvicorn",
 ]
 
 
@@ -50,6 +56,8 @@ def apis(issuer: Service, guard: Guard, tmp_path_factory: pytest.TempPathFactory
             return stack.enter_context(as_process(tmp_path_factory.mktemp("api"), *command, **where))
 
         running = {name: stack.enter_context(on_uvicorn(make(guard))) for name, make in apps.ASGI.items()}
+        running["aiohttp"] = stack.enter_context(on_aiohttp(apps.aiohttp(guard)))
+        running["wsgi"] = stack.enter_context(on_wsgiref(apps.plain_wsgi(guard)))
         running["flask"] = stack.enter_context(on_werkzeug(apps.flask(guard)))
         running["flask-wsgiref"] = stack.enter_context(on_wsgiref(apps.flask(guard)))
         # Forked after the application was imported, two workers, threads in each.
@@ -57,12 +65,14 @@ def apis(issuer: Service, guard: Guard, tmp_path_factory: pytest.TempPathFactory
             *(*GUNICORN, "--preload", "--workers", "2", "--threads", "2", "tests.guard_adapters.apps:flask_process()")
         )
         running["django-gunicorn"] = process(*GUNICORN, "--threads", "2", "tests.guard_adapters.apps:django_wsgi()")
-        running["django-uvicorn"] = process(
-            *("uvicorn", "--factory", "--port", "{port}", "--log-level", "warning", "--lifespan", "off"),
-            "tests.guard_adapters.apps:django_asgi",
-        )
+        for name in ("django", "channels"):
+            running[f"{name}-uvicorn"] = process(
+                *("uvicorn", "--factory", "--port", "{port}", "--log-level", "warning", "--lifespan", "off"),
+                f"tests.guard_adapters.apps:{name}_asgi",
+            )
         for server in ("gunicorn", "uvicorn"):
-            running[f"drf-{server}"] = Api(running[f"django-{server}"].port, "/drf")
+            for name in ("drf", "ninja"):
+                running[f"{name}-{server}"] = Api(running[f"django-{server}"].port, f"/{name}")
         assert set(running) == set(ADAPTERS)
         yield running
 

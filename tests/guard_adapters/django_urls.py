@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tests.guard_adapters.apps import seen
+from tests.guard_adapters.ninja_api import api
 from watchword.guard.django import guarded
 from watchword.guard.drf import HasCaller, has_roles, has_scopes
 
@@ -83,6 +84,10 @@ class Recent(Needs):
     permission_classes = (type("RecentCaller", (HasCaller,), {"max_age": 300}),)
 
 
+class Keys(Needs):
+    permission_classes = (has_scopes("orders:read", api_keys=True),)
+
+
 class One(Needs):
     permission_classes = (HasCaller & has_scopes("orders:read"),)
 
@@ -100,14 +105,17 @@ urlpatterns = [
     path("scoped", guarded(scopes="orders:write")(show_async)),
     path("admin", guarded(roles="admin")(show)),
     path("recent", guarded(max_age=300)(show)),
+    path("keys", guarded(scopes="orders:read", api_keys=True)(show)),
     path("group/one", whole_group),
     path("group/bare", show),
     path("group/price", show),
+    path("ninja/", api.urls),
     path("drf/open", Open.as_view()),
     path("drf/needs", Needs.as_view()),
     path("drf/maybe", Maybe.as_view()),
     path("drf/scoped", Scoped.as_view()),
     path("drf/admin", Admin.as_view()),
     path("drf/recent", Recent.as_view()),
+    path("drf/keys", Keys.as_view()),
     path("drf/group/one", One.as_view()),
 ]

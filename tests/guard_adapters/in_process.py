@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from tests.guard_adapters.serving import Answer
 
@@ -60,37 +61,128 @@ def asgi(app: Any, loop: asyncio.AbstractEventLoop) -> Ask:
     return lambda path, values: answer_of(loop.run_until_complete(ask_asgi(app, http_scope(path, values))))
 
 
+class AsgiApi(NamedTuple):
+    """An ASGI application, asked as `serving.Api` is."""
+
+    app: Any
+    loop: asyncio.AbstractEventLoop
+    prefix: str = ""
+
+    def ask(self, path: str, headers: Iterable[tuple[str, str | bytes]] = (), method: str = "GET") -> Answer:
+        """Send a request with these header lines."""
+        path, _, query = (self.prefix + path).partition("?")
+        lines = [(b"host", b"testserver"), *((name.lower().encode(), _bytes(value)) for name, value in headers)]
+        scope = http_scope(unquote(path), raw_path=path.encode(), query_string=query.encode(), method=method)
+        scope["headers"] = lines
+        return answer_of(self.loop.run_until_complete(ask_asgi(self.app, scope)))
+
+
+class WsgiApi(NamedTuple):
+    """A WSGI application, asked likewise; repeated headers are joined as servers do it."""
+
+    app: Any
+    prefix: str = ""
+
+    def ask(self, path: str, headers: Iterable[tuple[str, str | bytes]] = (), method: str = "GET") -> Answer:
+        """Send a request with these header lines."""
+        path, _, query = (self.prefix + path).partition("?")
+        environ = wsgi_environ(unquote(path, "latin-1"), REQUEST_METHOD=method, QUERY_STRING=query)
+        for name, value in headers:
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            joined = [environ[key]] if key in environ else []
+            environ[key] = ",".join([*joined, _bytes(value).decode("latin-1")])
+        return answer_by(self.app, environ)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1")
+
+
+def wsgi_environ(path: str, **changed: Any) -> dict[str, Any]:
+    """What a server gives a WSGI application."""
+    return {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "testserver",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "testserver",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **changed,
+    }
+
+
+def answer_by(app: Any, environ: dict[str, Any]) -> Answer:
+    """A WSGI application's answer."""
+    begun: list[Any] = []
+    body = app(environ, lambda *start: begun.append(start))
+    try:
+        content = b"".join(body)
+    finally:
+        getattr(body, "close", lambda: None)()
+    status, headers = begun[0][:2]
+    return Answer(int(status[:3]), {name.lower(): value for name, value in headers}, content)
+
+
 def wsgi(app: Any) -> Ask:
     """Asks a WSGI application; two headers are joined as servers do it."""
 
     def ask(path: str, values: Iterable[bytes]) -> Answer:
-        given = b",".join(values)
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "SERVER_NAME": "testserver",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": "testserver",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
+        environ = wsgi_environ(path)
         if values:
-            environ["HTTP_AUTHORIZATION"] = given.decode("latin-1")
-        begun: list[Any] = []
-        body = app(environ, lambda *start: begun.append(start))
-        try:
-            content = b"".join(body)
-        finally:
-            getattr(body, "close", lambda: None)()
-        status, headers = begun[0][:2]
-        return Answer(int(status[:3]), {name.lower(): value for name, value in headers}, content)
+            environ["HTTP_AUTHORIZATION"] = b",".join(values).decode("latin-1")
+        return answer_by(app, environ)
 
     return ask
+
+
+class AiohttpApi(NamedTuple):
+    """An aiohttp application, asked as `serving.Api` is; it reads bytes as its own server does."""
+
+    app: Any
+    loop: asyncio.AbstractEventLoop
+
+    def ask(self, path: str, headers: Iterable[tuple[str, str | bytes]] = (), method: str = "GET") -> Answer:
+        """Send a request with these header lines."""
+        return self.loop.run_until_complete(self._ask(path, [(name, _bytes(value)) for name, value in headers], method))
+
+    async def _ask(self, path: str, headers: list[tuple[str, bytes]], method: str) -> Answer:
+        from aiohttp import web
+        from aiohttp.test_utils import make_mocked_request
+        from multidict import CIMultiDict
+
+        request: Any = make_mocked_request(method, path, app=self.app)
+        request._headers = CIMultiDict((name, value.decode("utf-8", "surrogateescape")) for name, value in headers)
+        raw = tuple((name.encode(), value) for name, value in headers)
+        request._message = request._message._replace(raw_headers=raw)
+        try:
+            found: Any = await self.app._handle(request)
+        except web.HTTPException as refused:
+            found = refused
+        return Answer(found.status, {name.lower(): value for name, value in found.headers.items()}, found.body or b"")
+
+
+def aiohttp(app: Any, loop: asyncio.AbstractEventLoop) -> Ask:
+    """Asks an aiohttp application."""
+    app.freeze()
+    return lambda path, values: AiohttpApi(app, loop).ask(path, [("Authorization", value) for value in values])
+
+
+def every_one(guard: Any, loop: asyncio.AbstractEventLoop) -> dict[str, Ask]:
+    """The small API behind each adapter of HTTP, by name."""
+    from tests.guard_adapters import apps
+
+    asks = {name: asgi(make(guard), loop) for name, make in apps.ASGI.items()}
+    asks |= {name: wsgi(make(guard)) for name, make in apps.WSGI.items()}
+    asks["aiohttp"] = aiohttp(apps.aiohttp(guard), loop)
+    asks["drf"] = lambda path, values: asks["django"]("/drf" + path, values)
+    asks["ninja"] = lambda path, values: asks["django"]("/ninja" + path, values)
+    return asks

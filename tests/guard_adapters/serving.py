@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -81,6 +82,31 @@ def on_uvicorn(app: Any, port: int = 0, **options: Any) -> Iterator[Api]:
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+@contextlib.contextmanager
+def on_aiohttp(app: Any) -> Iterator[Api]:
+    """An aiohttp application on aiohttp's server, on an event loop in a thread."""
+    from aiohttp import web
+
+    loop, runner = asyncio.new_event_loop(), web.AppRunner(app, max_field_size=16380, access_log=None)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+
+        async def begin() -> None:
+            await runner.setup()
+            await web.SockSite(runner, listening).start()
+
+        asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
+        try:
+            yield Api(listening.getsockname()[1])
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
 
 
 @contextlib.contextmanager

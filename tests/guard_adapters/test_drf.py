@@ -179,3 +179,35 @@ def test_a_permission_of_ones_own_says_where_it_is_written_what_it_cannot_mean(a
 
     with pytest.raises(TypeError, match=next(iter(asked))):
         type("Admin", (HasCaller,), asked)
+
+
+EXPIRED = ISSUER.expired_token("ada")
+KEY: dict[str, Any] = {"scopes": ["read"], "client_id": "api_key"}
+
+
+def key_views() -> Iterator[tuple[Any, int]]:
+    """Views, and what each answers to an API key with the scope `read`."""
+    from rest_framework.permissions import AllowAny, IsAuthenticated
+
+    from watchword.guard.drf import HasCaller, has_scopes
+
+    takes, other = has_scopes("read", api_keys=True), has_scopes("write", api_keys=True)
+    yield view_of(takes), 200
+    yield view_of(IsAuthenticated & takes), 200
+    yield view_of(IsAuthenticated, type("Takes", (HasCaller,), {"api_keys": True})), 200
+    yield view_of(get_permissions=lambda self: [takes()]), 200
+    yield view_of(other), 403
+    yield view_of(takes, HasCaller), 401
+    yield view_of(takes & has_scopes("read")), 401
+    for without in ((), (AllowAny,), (IsAuthenticated,), (HasCaller,), (has_scopes("read"),)):
+        yield view_of(*without), 401
+    # Asks who it is in order to say what is needed, in a circle.
+    yield view_of(get_permissions=lambda self: [takes()] if self.request.user else []), 401
+
+
+def test_a_view_takes_an_API_key_where_a_permission_says_so() -> None:
+    """⚑ Who it is is asked before what they may do, and a key is shown no view that did not ask for keys."""
+    for place, (view, expected) in enumerate(key_views()):
+        for _ in range(2):  # remembered the second time
+            assert ask(view, **ISSUER.headers("ada", **KEY)).status_code == expected, place
+        assert ask(view, Authorization=f"Bearer {EXPIRED}").status_code == 401

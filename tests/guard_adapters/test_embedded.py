@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pytest
 
 from tests.e2e.client import Client, bearer
 from tests.guard_adapters import apps, in_process
 from tests.guard_adapters.serving import on_uvicorn
-from watchword.guard import Guard
+from watchword.guard import Caller, Guard
 from watchword.testing import Issuer
-from watchword.tokens import AccessClaims
+from watchword.tokens import AccessClaims, RevocationSet
 
 
 class Service:
@@ -27,22 +29,21 @@ class Service:
     def verify(self, token: str) -> AccessClaims:
         return self._guard.verify(token).claims
 
+    @property
+    def revocations(self) -> RevocationSet:
+        return self.issuer._revocations
 
-@pytest.mark.parametrize("name", [*apps.ASGI, "flask", "django", "drf"])
+
+@pytest.mark.parametrize("name", [*apps.ASGI, *apps.WSGI, "aiohttp", "drf", "ninja"])
 def test_an_embedded_service(name: str) -> None:
     service = Service()
     guard = Guard.local(service, issuer="https://api.example/auth")
     loop = asyncio.new_event_loop()
-    ask: Any
-    if name in apps.ASGI:
-        ask = in_process.asgi(apps.ASGI[name](guard), loop)
-    else:
-        ask = in_process.wsgi(apps.flask(guard) if name == "flask" else apps.django_wsgi(guard))
-    prefix = "/drf" if name == "drf" else ""
+    ask = in_process.every_one(guard, loop)[name]
     token = service.issuer.token("ada", session_id="s", scopes=["orders:write"])
 
     def asked(path: str) -> in_process.Answer:
-        answer: in_process.Answer = ask(prefix + path, [b"Bearer " + token.encode()])
+        answer: in_process.Answer = ask(path, [b"Bearer " + token.encode()])
         return answer
 
     assert asked("/scoped").user() == "ada"
@@ -71,10 +72,23 @@ def test_the_service_itself_mounted_in_the_API_that_it_guards(tmp_path: Path) ->
     app = FastAPI(lifespan=service.lifespan)
     app.mount("/auth", service)
     app.get("/hello", dependencies=[auth.required()], response_class=PlainTextResponse)(lambda: "hello")
+
+    async def wait(caller: Caller) -> str:
+        with caller.watch() as watch:
+            open_requests.put(caller.user_id)
+            return await watch.ended()
+
+    wait.__annotations__["caller"] = Annotated[Caller, auth.required()]
+    app.get("/wait", response_class=PlainTextResponse)(wait)
+    open_requests: queue.Queue[str] = queue.Queue()
     with on_uvicorn(app, lifespan="on", port=port) as api, Client(url, inspected=False) as client:
         token = client.newcomer()
         headers = list(bearer(token).items())
         assert api.ask("/hello").code == "token_missing"
         assert api.ask("/hello", headers).body == b"hello"
-        assert client.post("/logout", headers=bearer(token)).status_code < 300
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(api.ask, "/wait", headers)
+            open_requests.get(timeout=60)
+            assert client.post("/logout", headers=bearer(token)).status_code < 300
+            assert waiting.result(60).body == b"token_revoked"
         assert api.ask("/hello", headers).code == "token_revoked"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +17,23 @@ from tests.e2e.client import bearer
 from tests.e2e.fixtures import server
 from tests.e2e.server import Server
 from tests.guard.service import Service
-from tests.guard_adapters.serving import GUNICORN, ROOT, Answer, Api, as_process, on_uvicorn, on_werkzeug
+from tests.guard_adapters.serving import (
+    GUNICORN,
+    ROOT,
+    Answer,
+    Api,
+    as_process,
+    on_aiohttp,
+    on_uvicorn,
+    on_werkzeug,
+    on_wsgiref,
+)
 from tests.proxies.conftest import log_in
 
 __all__ = ["server"]
 
 GUIDES = ROOT / "docs" / "guides"
-NAMES = ["fastapi", "starlette", "flask", "django", "litestar"]
+NAMES = ["fastapi", "starlette", "flask", "django", "litestar", "ninja", "quart", "aiohttp", "wsgi"]
 SHOWN = "http://127.0.0.1:4000"
 START = {
     "fastapi": ("main.py", "uvicorn main:app --port 8000"),
@@ -30,7 +41,13 @@ START = {
     "flask": ("app.py", "flask run --port 8000"),
     "django": ("site_one.py", "gunicorn site_one:application"),
     "litestar": ("main.py", "uvicorn main:app --port 8000"),
+    "ninja": ("site_one.py", "gunicorn site_one:application"),
+    "quart": ("main.py", "hypercorn main:app --bind 127.0.0.1:8000"),
+    "aiohttp": ("main.py", "python main.py"),
+    "wsgi": ("main.py", "gunicorn main:app"),
 }
+SERVERS = {"flask": on_werkzeug, "wsgi": on_wsgiref, "aiohttp": on_aiohttp}
+"""Others are ASGI applications, or sites of Django."""
 
 
 def guide(name: str) -> str:
@@ -52,13 +69,13 @@ def placed(code: str, issuer: str) -> str:
 @contextlib.contextmanager
 def running(name: str, folder: Path, *, issuer: str) -> Iterator[Api]:
     code = placed(snippet(name), issuer)
-    if name == "django":
+    if name in {"django", "ninja"}:
         with django_site(code, folder) as api:
             yield api
         return
     sys.modules[f"guide_{name}"] = module = ModuleType(f"guide_{name}")  # Litestar looks up where a handler is from
     exec(compile(code, f"protect-{name}.md", "exec", dont_inherit=True), vars(module))
-    with (on_werkzeug if name == "flask" else on_uvicorn)(module.app) as api:
+    with SERVERS.get(name, on_uvicorn)(module.app) as api:
         yield api
     guard = getattr(module, "guard", None) or module.auth.guard
     guard.stop()
@@ -86,7 +103,9 @@ def test_the_snippet(name: str, issuer: Service, tmp_path: Path) -> None:
     with running(name, tmp_path, issuer=issuer.url) as api:
         assert ask(api, "/orders")[:2] == (401, "token_missing")
         assert ask(api, "/orders", audience="another API")[:2] == (401, "token_invalid")
-        assert ask(api, "/orders", roles=[]) == (200, None, b'{"ordersof":"ada"}')
+        assert ask(api, "/orders", roles=[]) == (200, None, b'{"message":"Welcome,stranger","ordersof":"ada"}')
+        named = ask(api, "/orders", claims={"name": "Ada"})
+        assert named == (200, None, b'{"message":"Welcome,Ada","ordersof":"ada"}')
         assert ask(api, "/prices") == (200, None, b'{"discount":false}')
         assert ask(api, "/prices", roles=[]) == (200, None, b'{"discount":true}')
         assert ask(api, *admin)[:2] == (401, "token_missing")
@@ -96,14 +115,18 @@ def test_the_snippet(name: str, issuer: Service, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_snippet_with_the_service(name: str, server: Server, tmp_path: Path) -> None:
-    """The tokens that the service itself gives open each route: a log-in the first, the role the one for admins."""
+    """The tokens that the service itself gives open each route, and greet by name: a log-in the first, the role the one
+    for admins."""
     admin = ("/admin/orders/7", "DELETE") if name == "fastapi" else ("/admin/stock", "GET")
-    user, boss = log_in(server), log_in(server, role="admin")
+    user, boss = log_in(server, called="Ada"), log_in(server, role="admin", called="Ada")
     with running(name, tmp_path, issuer=server.url) as api:
         for person, status in ((user, 403), (boss, 200)):
             headers = list(bearer(person.token).items())
             answer = api.ask("/orders", headers)
-            assert (answer.status, json.loads(answer.body)) == (200, {"orders of": person.user_id})
+            assert (answer.status, json.loads(answer.body)) == (
+                200,
+                {"message": "Welcome, Ada", "orders of": person.user_id},
+            )
             assert api.ask(admin[0], headers, admin[1]).status == status
 
 
@@ -113,7 +136,7 @@ def test_a_guide_says_how_to_start_it(name: str) -> None:
     file, command = START[name]
     assert f"Save it as `{file}`, run `{command}`" in guide(name)
     program = command.split()[0]
-    assert program in re.findall(r"`pip install ([^`]+)`", guide(name))[0].split()
+    assert program == "python" or program in re.findall(r"`pip install ([^`]+)`", guide(name))[0].split()
     if ":" in command:
         module, application = command.split()[1].split(":")
         assert file == f"{module}.py"
@@ -144,9 +167,29 @@ def test_rest_framework_as_printed(issuer: Service, tmp_path: Path) -> None:
         assert ask("/admin/stock", roles=["admin"]).status == 200
 
 
+def test_the_snippet_for_functions(issuer: Service) -> None:
+    """As a host of functions calls it; it leaves no thread."""
+    (code,) = re.findall(r"```python\n(.*?)```", (GUIDES / "functions.md").read_text("utf-8"), re.DOTALL)
+    module = ModuleType("functions")
+    before = threading.active_count()
+    exec(compile(placed(code, issuer.url), "functions.md", "exec", dont_inherit=True), vars(module))
+
+    def call(**headers: str) -> tuple[int, dict[str, str]]:
+        answer = module.handler({"headers": headers}, None)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    token = issuer.token(user_id="ada", audience=issuer.url, claims={"name": "Ada"})
+    assert call(Authorization=f"Bearer {token}") == (200, {"message": "Welcome, Ada"})
+    status, problem = call()
+    assert (status, problem["code"]) == (401, "token_missing")
+    assert threading.active_count() <= before + 1  # the issuer's own answers in a thread
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_links_lead_somewhere(name: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", guide(name)):
+        if "://" in target:
+            continue
         path, _, heading = target.partition("#")
         there = GUIDES / path
         assert there.exists(), target

@@ -17,6 +17,11 @@ FRAMEWORKS = {
     "werkzeug",
     "pydantic",
     "asgiref",
+    "ninja",
+    "quart",
+    "aiohttp",
+    "channels",
+    "grpc",
 }
 SERVERS = {"uvicorn", "sqlite3", "asyncpg", "httptools", "structlog", "typer", "argon2"}
 BRINGS = {
@@ -27,6 +32,12 @@ BRINGS = {
     "django": {"django", "asgiref", "sqlite3"},
     "drf": {"django", "asgiref", "rest_framework", "sqlite3"},
     "litestar": {"litestar", "pydantic"},
+    "ninja": {"django", "asgiref", "ninja", "pydantic", "sqlite3"},
+    "quart": {"quart", "flask", "werkzeug", "asgiref"},
+    "aiohttp": {"aiohttp"},
+    "wsgi": set(),
+    "channels": {"django", "asgiref", "sqlite3"},
+    "grpc": {"grpc"},
 }
 SETTINGS = "from django.conf import settings; settings.configure()\n"
 
@@ -37,7 +48,7 @@ def run(code: str) -> str:
 
 @pytest.mark.parametrize("name", BRINGS)
 def test_an_adapter_imports_its_framework_only(name: str) -> None:
-    begin = SETTINGS if name in {"django", "drf"} else ""
+    begin = SETTINGS if name in {"django", "drf", "ninja", "channels"} else ""
     loaded = run(f"{begin}import sys, watchword.guard.{name}\nprint(*sys.modules)").split()
     assert {module for module in loaded if module in FRAMEWORKS | SERVERS} <= BRINGS[name]
 

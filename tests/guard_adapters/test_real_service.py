@@ -12,7 +12,7 @@ from tests.e2e.client import Client, bearer
 from tests.e2e.fixtures import server
 from tests.e2e.server import Server
 from tests.guard_adapters import apps
-from tests.guard_adapters.serving import GUNICORN, Api, as_process, on_uvicorn
+from tests.guard_adapters.serving import GUNICORN, Api, as_process, on_aiohttp, on_uvicorn, on_wsgiref
 from watchword.guard import Guard
 
 __all__ = ["server"]
@@ -28,7 +28,9 @@ def real(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         for name in ("flask_process", "django_wsgi"):
             command = (*GUNICORN, "--workers", "2", f"tests.guard_adapters.apps:{name}()")
             running[name] = stack.enter_context(as_process(tmp_path_factory.mktemp(name), *command, **where))
-        running["drf"] = Api(running["django_wsgi"].port, "/drf")
+        running |= {name: Api(running["django_wsgi"].port, f"/{name}") for name in ("drf", "ninja")}
+        running["aiohttp"] = stack.enter_context(on_aiohttp(apps.aiohttp(guard)))
+        running["wsgi"] = stack.enter_context(on_wsgiref(apps.plain_wsgi(guard)))
         yield running
     guard.stop()
 

@@ -6,12 +6,16 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.guard.service import Service
+from tests.guard.key_desk import KeyDesk
+from tests.guard.service import Service, until
 from tests.guard_adapters.serving import Answer, Api
+from watchword.api_keys import attenuate, make
+from watchword.ids import new_id
 
 PLAIN = 'Bearer realm="watchword"'
 Headers = list[tuple[str, str | bytes]]
@@ -37,9 +41,33 @@ class Tokens:
         self.good()
         return self._issuer.issuer.forged_token("ada")
 
+    @property
+    def keys(self) -> Keys:
+        """API keys of ada's."""
+        return keys_of(self._issuer)
+
     def old(self) -> str:
         """Of a log-in an hour ago."""
         return self.good(auth_time=int(time.time()) - 3600)
+
+
+class Keys:
+    """API keys, each the same in every adapter, so that guards share what they learn of it."""
+
+    def __init__(self, issuer: Service) -> None:
+        self.desk = KeyDesk(issuer)
+        self.good = self.desk.make("orders:read", "orders:write")
+        self.lacking = self.desk.make("orders:write")
+        self.weak = attenuate(self.good, scopes=["orders:read"], expires_in=3600, resource="orders")
+        self.too_weak = attenuate(self.good, scopes=["orders:write"])
+        self.for_another = attenuate(self.good, resource="billing")
+        self.forged = make(new_id()).text
+        self.mistyped = self.good[:-1] + ("A" if self.good[-1] != "A" else "B")
+        self.revoked = self.desk.make("orders:read")
+        self.desk.revoke(self.revoked)
+
+
+keys_of = cache(Keys)
 
 
 class Scenario(NamedTuple):
@@ -52,6 +80,9 @@ class Scenario(NamedTuple):
     code: str | None = None
     challenge: str | None = None
     nobody: bool = False
+    method: str = "GET"
+    leads_to: str = ""
+    detail: str = ""
 
 
 def bearer(token: str | bytes) -> Headers:
@@ -73,6 +104,10 @@ HEADER = said("invalid_request", "The Authorization header is malformed.")
 SCOPE = "The token lacks a scope."
 ROLE = said("insufficient_scope", "The token's user lacks a role.")
 STEP_UP = said("insufficient_user_authentication", "A more recent log-in is required.", ', max_age="300"')
+
+NO_KEY = "This API key is not accepted."
+NOT_HERE = "An API key is not accepted here."
+IN_ADDRESS = make(new_id()).text
 
 # fmt: off
 SCENARIOS = [
@@ -106,6 +141,8 @@ SCENARIOS = [
     Scenario("the scope", "/scoped", lambda t: bearer(t.good(scopes=["orders:write", "x"])), 200),
     Scenario("another scope", "/scoped", lambda t: bearer(t.good(scopes=["orders:read"])), 403, "scope_missing",
              said("insufficient_scope", SCOPE, ', scope="orders:write"')),
+    Scenario("a list for the scope", "/scoped", lambda t: bearer(t.good(scope=["orders:write"])), 401, "token_invalid",
+             INVALID),
     Scenario("no token where a scope is needed", "/scoped", nothing, 401, "token_missing", PLAIN),
     Scenario("the role", "/admin", lambda t: bearer(t.good(roles=["admin"])), 200),
     Scenario("another role", "/admin", lambda t: bearer(t.good(roles=["Admin"])), 403, "role_missing", ROLE),
@@ -113,6 +150,28 @@ SCENARIOS = [
              "role_missing", ROLE),
     Scenario("logged in just now", "/recent", lambda t: bearer(t.good()), 200),
     Scenario("logged in an hour ago", "/recent", lambda t: bearer(t.old()), 401, "reauthentication_required", STEP_UP),
+    Scenario("an API key", "/keys", lambda t: bearer(t.keys.good), 200),
+    Scenario("a token where keys are taken", "/keys", lambda t: bearer(t.good(scopes=["orders:read"])), 200),
+    Scenario("a weakened key", "/keys", lambda t: bearer(t.keys.weak), 200),
+    Scenario("a key without the scope", "/keys", lambda t: bearer(t.keys.lacking), 403, "scope_missing",
+             said("insufficient_scope", SCOPE, ', scope="orders:read"')),
+    Scenario("a weakened key without the scope", "/keys", lambda t: bearer(t.keys.too_weak), 403, "scope_missing",
+             said("insufficient_scope", SCOPE, ', scope="orders:read"')),
+    Scenario("a weakened key for another API", "/keys", lambda t: bearer(t.keys.for_another), 401, "token_invalid",
+             INVALID, detail=NO_KEY),
+    Scenario("a forged key", "/keys", lambda t: bearer(t.keys.forged), 401, "token_invalid", INVALID, detail=NO_KEY),
+    Scenario("a mistyped key", "/keys", lambda t: bearer(t.keys.mistyped), 401, "token_invalid", INVALID,
+             detail="mistyped"),
+    Scenario("a revoked key", "/keys", lambda t: bearer(t.keys.revoked), 401, "token_invalid", INVALID, detail=NO_KEY),
+    Scenario("a key where none is taken", "/needs", lambda t: bearer(t.keys.good), 401, "token_invalid", INVALID,
+             detail=NOT_HERE),
+    Scenario("a key where one may be", "/maybe", lambda t: bearer(t.keys.good), 401, "token_invalid", INVALID,
+             detail=NOT_HERE),
+    Scenario("two keys", "/keys", lambda t: bearer(t.keys.good) * 2, 400, "invalid_request"),
+    Scenario("a key in the query", f"/keys?api_key={IN_ADDRESS}", nothing, 401, "token_missing", PLAIN,
+             detail="An API key in an address is not read"),
+    Scenario("a key in the query of another route", f"/needs?a=b&key={IN_ADDRESS}", nothing, 401, "token_missing",
+             PLAIN, detail="An API key in an address is not read"),
     Scenario("in a group, good", "/group/one", lambda t: bearer(t.good(scopes=["orders:read"])), 200),
     Scenario("in a group, missing", "/group/one", nothing, 401, "token_missing", PLAIN),
     Scenario("in a group, forbidden", "/group/one", lambda t: bearer(t.good()), 403, "scope_missing",
@@ -130,6 +189,7 @@ def test_the_table(scenario: Scenario, api: Api, issuer: Service) -> None:
         assert answer.user() == (None if scenario.nobody else "ada")
         return
     assert answer.headers.get("www-authenticate") == scenario.challenge
+    assert scenario.detail in json.loads(answer.body)["detail"]
     _is_whole(answer, issuer)
 
 
@@ -167,6 +227,21 @@ def test_what_is_revoked_is_refused_within_a_second(apis: dict[str, Api], issuer
         refused = apis[name].ask(path, headers)
         assert (refused.status, refused.code) == (401, "token_revoked"), name
         assert refused.headers["www-authenticate"] == said("invalid_token", "The access token was revoked.")
+
+
+def test_an_API_key_that_passes_is_refused_once_it_is_revoked(apis: dict[str, Api], issuer: Service) -> None:
+    """Everywhere, by every worker, and with it a weaker key that was made of it."""
+    desk = keys_of(issuer).desk
+    key = desk.make("orders:read")
+    headers = [bearer(key), bearer(attenuate(key, expires_in=600))]
+    routes = [(name, shown) for name in apis for shown in headers] * 2
+    assert {apis[name].ask("/keys", shown).status for name, shown in routes} == {200}
+    desk.revoke(key)
+    for name, shown in routes:  # how soon is measured elsewhere
+        assert until(lambda api=apis[name], sent=shown: api.ask("/keys", sent).status == 401), name  # type: ignore[misc]
+    for name, shown in routes * 2:
+        refused = apis[name].ask("/keys", shown)
+        assert (refused.status, refused.code) == (401, "token_invalid"), name
 
 
 def test_a_new_key_is_learnt_without_a_restart(apis: dict[str, Api], issuer: Service) -> None:

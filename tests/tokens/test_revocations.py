@@ -22,6 +22,10 @@ class Token:
     user_mark: int
     key_mark: int
     ver: int | None
+    rver: int | None = None
+    scopes: frozenset[str] = frozenset()
+    aud: tuple[str, ...] = ()
+    actors: tuple[tuple[int, int | None], ...] = ()
 
 
 def token(sid: str | None = "s", sub: str = "u", kid: str = "k", ver: int | None = 3) -> Token:
@@ -45,6 +49,19 @@ def test_each_kind_refuses_its_own_subject_and_no_other() -> None:
         other = token(sid="s2", sub="u2", kid="k2")
         assert not revoked.refuses(other)
         assert not revoked.refuses(token(sid=subject + "x", sub=subject + "x", kid=subject + "x"))
+
+
+def test_an_entry_of_a_service_account_refuses_what_it_does_for_users() -> None:
+    """⚑ Also where another one acts after it; `act` without a version proves nothing."""
+    revoked = RevocationSet()
+    revoked.add("user", "wwc_1", 4, 1000)
+    acting = token()
+    for version, refused in ((3, True), (4, False), (None, True)):
+        for others in ((), ((mark_of("wwc_2"), 1),)):
+            acting.actors = (*others, (mark_of("wwc_1"), version))
+            assert revoked.refuses(acting) is refused
+    acting.actors = ((mark_of("wwc_2"), 1),)
+    assert not revoked.refuses(acting)
 
 
 def test_a_user_entry_refuses_lower_versions_and_tokens_that_tell_none() -> None:

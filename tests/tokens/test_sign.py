@@ -10,9 +10,10 @@ import pytest
 
 from tests.attacks.forging import NOW, accept, claims, honest, key, verifier
 from watchword.base64url import decode
+from watchword.claim_names import RESERVED_CLAIMS
 from watchword.tokens import SigningKey, sign_access, sign_compact
 from watchword.tokens.algorithms import ALGORITHMS
-from watchword.tokens.claims import REQUIRED_CLAIMS, RESERVED_CLAIMS
+from watchword.tokens.claims import REQUIRED_CLAIMS
 
 
 def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

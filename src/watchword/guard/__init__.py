@@ -10,7 +10,24 @@ from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.local import Local
+from watchword.guard.places import AccessCookie, FirstMessage, OtherHeader, Subprotocol
 from watchword.guard.refusals import Refusal, Unready
 from watchword.guard.requirement import Requirement
+from watchword.guard.several import SeveralIssuers
+from watchword.tokens.legacy import Legacy
 
-__all__ = ["Authorization", "Caller", "Guard", "Local", "Refusal", "Requirement", "Unready"]
+__all__ = [
+    "AccessCookie",
+    "Authorization",
+    "Caller",
+    "FirstMessage",
+    "Guard",
+    "Legacy",
+    "Local",
+    "OtherHeader",
+    "Refusal",
+    "Requirement",
+    "SeveralIssuers",
+    "Subprotocol",
+    "Unready",
+]

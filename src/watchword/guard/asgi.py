@@ -8,39 +8,36 @@ The caller is in `scope["caller"]` and `scope["state"]["caller"]` (`request.stat
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import misuse, slips
 from watchword.guard.asked import Names
-from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
+from watchword.guard.preflights import AROUND, Preflights
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
+from watchword.guard.sent import AsgiSent
+from watchword.guard.sockets import (
+    POLICY_VIOLATION,
+    Receive,
+    Scope,
+    Send,
+    SocketRefused,
+    admit,
+    authorization_of,
+)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-POLICY_VIOLATION: Final = 1008
-"""Closes a WebSocket where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
-
-_PREFLIGHT: Final = (
-    "guard: refused a CORS preflight for %r, which carries no token: the guard stands outside of the CORS middleware, "
-    "or there is none. %s"
-)
 _BELOW: Final = (
     "Write `app.add_middleware(CORSMiddleware, …)` below the line that adds the guard, since what is added last stands "
     "outside; in a list `middleware=[…]` it comes before the guard."
 )
-_AROUND: Final = "Put the CORS middleware around the guard: `app = CORSMiddleware(GuardMiddleware(app, guard), …)`."
 _IN_LITESTAR: Final = (
     "Give the guard to Litestar as `middleware=[DefineMiddleware(GuardMiddleware, guard=guard)]` and write "
     "`cors_config=CORSConfig(…)`, which stands outside."
@@ -59,7 +56,7 @@ class GuardMiddleware:
 
     :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`).
     :param except_paths: paths that need none; `/*` at the end means all below.
-    :param scopes: like `roles` and `max_age` as in `Guard.check`.
+    :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     """
 
@@ -73,26 +70,31 @@ class GuardMiddleware:
         scopes: Names = EVERYONE,
         roles: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
         optional: bool = False,
     ) -> None:
-        self._needs = slips.needs(guard, "GuardMiddleware", scopes, roles, max_age)
+        self._needs = slips.needs(guard, "GuardMiddleware", scopes, roles, max_age, api_keys)
         if not callable(app):
             raise TypeError(f"guard: GuardMiddleware(app, guard) takes an application first, unlike {app!r:.100}")
         self.app = app
         self._guard = guard
         self._optional = misuse.a_switch(optional, "optional")
-        self._preflight_seen = False
+        self._preflights = Preflights()
         self._recall = self._needs.recall
+        self._by_places = self._needs.places is not None
         paths = Paths([prefix], except_paths)
         self._paths = None if paths.everything else paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if kind != "http" and kind != "websocket":  # noqa: PLR1714  faster than a set
-            await self._live(scope, receive, send)
+        if kind != "http":
+            await (self._socket if kind == "websocket" else self._live)(scope, receive, send)
             return
         if self._paths is None or guards(self._paths, scope):
+            if self._by_places:
+                await self._by_place(scope, receive, send)
+                return
             # As `authorization_of`, inlined for speed.
             header: Any = None
             for name, value in scope["headers"]:
@@ -105,7 +107,7 @@ class GuardMiddleware:
                 except WatchwordError as error:
                     if not self._optional or error.code != "token_missing":
                         self._notice_preflight(scope)
-                        await refuse(self._needs.refusal(error), scope, send)
+                        await refuse(self._needs.refusal(error, AsgiSent(scope)), scope, send)
                         return
             scope["caller"] = caller
             try:
@@ -116,16 +118,40 @@ class GuardMiddleware:
             scope.setdefault("caller", None)
         await self.app(scope, receive, send)
 
+    async def _by_place(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request by the guard's places."""
+        try:
+            caller = await (check_optional if self._optional else check)(self._needs, scope)
+        except WatchwordError as error:
+            self._notice_preflight(scope)
+            await refuse(self._needs.refusal(error, AsgiSent(scope)), scope, send)
+            return
+        remember(scope, caller)
+        await self.app(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket."""
+        if self._paths is not None and not guards(self._paths, scope):
+            scope.setdefault("caller", None)
+            await self.app(scope, receive, send)
+            return
+        try:
+            admitted = await admit(self._needs, scope, receive, send, optional=self._optional)
+        except SocketRefused as refused:
+            await refuse(refused.refusal, scope, send, refused.code)
+            return
+        remember(scope, admitted.caller)
+        await self.app(scope, admitted.receive, admitted.send)
+
     def _notice_preflight(self, scope: Scope) -> None:
         """Log once which line to move where a preflight is refused."""
-        if self._preflight_seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
+        if self._preflights.seen or scope.get("method") != "OPTIONS" or not is_preflight(scope):
             return
-        self._preflight_seen = True
         # A framework puts its application into the scope.
-        line = _CORS_LINES.get(_framework(scope["app"]), _AROUND) if "app" in scope else _AROUND
+        line = _CORS_LINES.get(_framework(scope["app"]), AROUND) if "app" in scope else AROUND
         if _framework(self.app) == "litestar":
             line = _IN_LITESTAR
-        logging.getLogger("watchword.guard").warning(_PREFLIGHT, scope["path"][:100], line)
+        self._preflights.log(scope["path"], line)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -147,6 +173,8 @@ def _framework(thing: object) -> str:
 
 async def check(needs: Requirement, scope: Scope) -> Caller:
     """Return the caller of a request. :raises WatchwordError: as `Guard.check`."""
+    if needs.places is not None:
+        return await needs.admit_async(AsgiSent(scope))
     header = authorization_of(scope)
     caller = needs.recall(header)
     return caller if caller is not None else await needs.check_async(header)
@@ -160,17 +188,6 @@ async def check_optional(needs: Requirement, scope: Scope) -> Caller | None:
         if error.code == "token_missing":
             return None
         raise
-
-
-def authorization_of(scope: Scope) -> Authorization:
-    """Return the Authorization header: its value, or all values if several."""
-    found: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if found is not None:
-                return [found, value]
-            found = value
-    return found
 
 
 def guards(paths: Paths, scope: Scope) -> bool:
@@ -215,13 +232,16 @@ def remember(scope: Scope, caller: Caller | None) -> None:
         state["caller"] = caller
 
 
-async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer with a refusal, or close a WebSocket if its handshake cannot be answered."""
+async def refuse(refusal: Refusal, scope: Scope, send: Send, code: int | None = None) -> None:
+    """Answer with a refusal, or close a WebSocket if its handshake cannot be answered.
+
+    :param code: to close a WebSocket with that is open already.
+    """
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"
-        if kind not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
+        if code is not None or kind not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": code or POLICY_VIOLATION, "reason": refusal.code})
             return
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": raw_headers(refusal)})
     await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else refusal.body})

@@ -12,15 +12,29 @@ Names = Annotated[str | Iterable[str], FROM_CODE]
 """Scopes or roles: several, or one text with spaces."""
 
 
-def needs_of(roles: Names, scopes: Names, max_age: int | None) -> Needs:
+def needs_of(roles: Names, scopes: Names, max_age: int | None, api_keys: bool = False) -> Needs:
     """Return what one check asks for.
 
-    :raises TypeError: not names, or not seconds.
+    :raises TypeError: not names, not seconds, or not a switch.
     :raises ValueError: empty names, as of a missing setting: any caller would pass.
     """
-    if roles is EVERYONE and scopes is EVERYONE and max_age is None:
+    if roles is EVERYONE and scopes is EVERYONE and max_age is None and api_keys is False:
         return NOTHING
-    return Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
+    found = Needs(checked_names(roles, "roles"), checked_names(scopes, "scopes"), checked_age(max_age))
+    return found._replace(api_keys=checked_switch(api_keys, found))
+
+
+def checked_switch(given: Any, needs: Needs) -> bool:
+    """Return whether API keys are accepted.
+
+    :raises TypeError: neither True nor False.
+    :raises ValueError: roles or a recent log-in are needed too, which no key has.
+    """
+    if not isinstance(given, bool):
+        raise TypeError(f"guard: api_keys is True or False, unlike {given!r}")
+    if given and (needs.roles or needs.max_age is not None):
+        raise ValueError("guard: an API key has scopes, and neither roles nor a log-in: leave roles and max_age out")
+    return given
 
 
 def checked_age(given: Any) -> int | None:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from weakref import ref
 
 import msgspec
 
+from watchword.claim_names import RESERVED_CLAIMS
+from watchword.guard.own_claims import read_claim
+from watchword.guard.watching import Watch
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.frozen import FrozenMapping
 
+T = TypeVar("T")
+D = TypeVar("D")
+
+if TYPE_CHECKING:
+    from watchword.guard.standing import Standing
+
+_LET_IN: Final = "let_in_by"
 _NOT_A_PARAMETER: Final = (
     "guard: no request can hold a Caller, only a guard yields one: "
     "write `caller: Annotated[Caller, auth.required()]`, or `Annotated[Caller | None, auth.optional()]`"
@@ -29,7 +42,7 @@ _SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Describes the user of a verified access token. Immutable; requests with the same token share it.
 
     `user_id` is the token's `sub`, never reused; `session_id` its `sid`, or None; `roles` those at issue;
@@ -63,6 +76,53 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return whether the token has a scope."""
         return scope in self.scopes
 
+    @property
+    def is_client(self) -> bool:
+        """Tell whether this is a service account, and `user_id` its id (RFC 9068 section 2.2). It is never a user."""
+        return self.claims.sub == self.claims.client_id
+
+    @property
+    def actor(self) -> str | None:
+        """Return the id of the service account that acts for the user (RFC 8693 section 4.1), or None."""
+        act = self.claims.extra.get("act")
+        found = act.get("sub") if isinstance(act, Mapping) else None
+        return found if isinstance(found, str) else None
+
+    def watch(self) -> Watch:
+        """Return what tells when this caller's rights end: for WebSockets, server-sent events and long work.
+
+        :raises RuntimeError: no guard in this process has let the caller in, as after copying or pickling.
+        """
+        standing_of, until = self.__dict__.get(_LET_IN, (None, 0))
+        standing: Standing | None = None if standing_of is None else standing_of()
+        if standing is None:
+            raise RuntimeError(
+                "guard: only a guard's own caller can be watched, in its process, while there is the guard"
+            )
+        return Watch(self, standing.watches, standing.list_for_watching, until)
+
+    @property
+    def own_claims(self) -> Mapping[str, Any]:
+        """Return the service's own claims: those that its WATCHWORD_CLAIMS names, and none of the protocol's."""
+        return FrozenMapping({n: value for n, value in self.claims.extra.items() if n.lower() not in RESERVED_CLAIMS})
+
+    @overload
+    def claim(self, name: str, kind: type[T]) -> T: ...
+
+    @overload
+    def claim(self, name: str, kind: type[T], default: D) -> T | D: ...
+
+    def claim(self, name: str, kind: type[Any], default: Any = ...) -> Any:
+        """Return one of the service's own claims: `caller.claim("tenant", str)`.
+
+        :param kind: `str`, `int`, `float`, `bool`, `list` or `dict`; the last two are copies. An `int` is no `bool`.
+        :param default: what to return where the token has no such claim.
+        :raises ClaimError: the token has no such claim, or one of another kind.
+        :raises ValueError: the name of a claim of the protocol.
+        :raises TypeError: another kind.
+        """
+        return read_claim(self.claims.extra, name, kind, default)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything for JSON, with sorted names."""
         return {
@@ -85,6 +145,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: object, _handler: object) -> dict[str, Any]:
         return _SCHEMA
+
+
+def let_in(caller: Caller, standing: Standing, until: int) -> None:
+    """Note who let a caller in, and until when; beside the fields, so that no comparison and no copy holds it."""
+    # A weak reference: a guard that no one holds can go.
+    caller.__dict__[_LET_IN] = (ref(standing), until)
 
 
 def _refuse_as_parameter() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Never
 from django.core.exceptions import ObjectDoesNotExist  # type: ignore[import-untyped]
 
 from watchword.guard.caller import Caller
+from watchword.guard.own_claims import name_in
 
 
 class CallerUser:
@@ -45,10 +46,16 @@ class CallerUser:
     user_permissions = groups
 
     def get_username(self) -> str:
-        """Return the user's id: a token has no name."""
+        """Return the user's id, which stays when a username changes."""
         return self.pk
 
-    natural_key = get_full_name = get_short_name = get_username
+    natural_key = get_username
+
+    def get_full_name(self) -> str:
+        """Return the claim `name`, where the service's WATCHWORD_CLAIMS has one; else the user's id."""
+        return name_in(self.caller.claims.extra) or self.pk
+
+    get_short_name = get_full_name
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:  # noqa: ARG002  Django's signature
         """Return False; a subclass may override it."""

@@ -31,17 +31,20 @@ from django.utils.module_loading import import_string  # type: ignore[import-unt
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse
-from watchword.guard.asked import Names, checked_age, checked_names
+from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.bearer import Authorization, from_wsgi
+from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
+from watchword.guard.sent import WsgiSent
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
+_HEADER: Final = ("Authorization",)
 _SETTING: Final = "WATCHWORD_GUARD"
 _FOR_MIDDLEWARE: Final = frozenset({"protect", "optional", "except"})
 _made: list[Guard] = []
@@ -81,7 +84,12 @@ def authorization_of(request: HttpRequest) -> Authorization:
 def guarded(view: _View, /) -> _View: ...
 @overload
 def guarded(
-    *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None, optional: bool = False
+    *,
+    scopes: Names = EVERYONE,
+    roles: Names = EVERYONE,
+    max_age: int | None = None,
+    api_keys: bool = False,
+    optional: bool = False,
 ) -> Callable[[_View], _View]: ...
 def guarded(
     view: Any = None,
@@ -90,13 +98,14 @@ def guarded(
     scopes: Names = EVERYONE,
     roles: Names = EVERYONE,
     max_age: int | None = None,
+    api_keys: bool = False,
     optional: bool = False,
 ) -> Any:
     """Decorate a view, sync or async, to run for good callers only, with `request.caller`.
 
     A view that needs a caller needs no CSRF token: no other site can make a browser send a bearer token.
 
-    :param scopes: like `roles` and `max_age` as in `Guard.check`.
+    :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
     :raises TypeError, ValueError: a slip; the message says what to write.
     """
@@ -108,6 +117,7 @@ def guarded(
         "roles": checked_names(roles, "roles") or EVERYONE,
         "max_age": checked_age(max_age),
     }
+    asked["api_keys"] = needs_of(asked["roles"], asked["scopes"], asked["max_age"], api_keys).api_keys
     needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
 
     def decorate(wrapped: Any) -> Any:
@@ -148,7 +158,7 @@ def _view(view: Any, needs: _Needs, optional: bool) -> Any:
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         _check_request(request)
         refused = check(request, needs(get_guard()), optional=optional)
-        return _of_caller(request, view(request, *args, **kwargs)) if refused is None else refused
+        return kept_apart(request, view(request, *args, **kwargs)) if refused is None else refused
 
     return checked
 
@@ -158,16 +168,16 @@ def _async_view(view: Any, needs: _Needs, optional: bool) -> Any:
     async def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         _check_request(request)
         refused = await check_async(request, needs(get_guard()), optional=optional)
-        return _of_caller(request, await view(request, *args, **kwargs)) if refused is None else refused
+        return kept_apart(request, await view(request, *args, **kwargs)) if refused is None else refused
 
     return checked
 
 
-def _of_caller(request: HttpRequest, answer: Any) -> Any:
+def kept_apart(request: HttpRequest, answer: Any) -> Any:
     """Keep caches from giving one caller's answer to others."""
     if isinstance(answer, HttpResponseBase):
-        patch_vary_headers(answer, ["Authorization"])
-        if request.caller is not None and not answer.has_header("Cache-Control"):
+        patch_vary_headers(answer, vary())
+        if getattr(request, "caller", None) is not None and not answer.has_header("Cache-Control"):
             patch_cache_control(answer, private=True)
     return answer
 
@@ -218,14 +228,14 @@ class GuardMiddleware:
         if not self._concerns(request):
             return self._get_response(request)
         refused = check(request, self._needs(get_guard()), optional=not self._protect.guards(request.path_info))
-        return _of_caller(request, self._get_response(request)) if refused is None else refused
+        return kept_apart(request, self._get_response(request)) if refused is None else refused
 
     async def _answer_async(self, request: HttpRequest) -> Any:
         if not self._concerns(request):
             return await self._get_response(request)
         optional = not self._protect.guards(request.path_info)
         refused = await check_async(request, self._needs(get_guard()), optional=optional)
-        return _of_caller(request, await self._get_response(request)) if refused is None else refused
+        return kept_apart(request, await self._get_response(request)) if refused is None else refused
 
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
@@ -237,22 +247,51 @@ class GuardMiddleware:
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
     """Set `request.caller`, or return the refusal."""
-    header = authorization_of(request)
     try:
-        request.caller = needs.check_optional(header) if optional else needs.check(header)
+        request.caller = caller_of(request, needs, optional=optional)
     except WatchwordError as error:
-        return response(needs.refusal(error))
+        return response(needs.refusal(error, DjangoSent(request)))
     return None
+
+
+def caller_of(request: HttpRequest, needs: Requirement, *, optional: bool) -> Caller | None:
+    """Return the caller of a request. :raises WatchwordError: as `Guard.check`."""
+    return needs.find(authorization_of(request), DjangoSent(request), optional=optional)
+
+
+async def caller_of_async(request: HttpRequest, needs: Requirement, *, optional: bool) -> Caller | None:
+    """Return the caller likewise, without blocking the event loop."""
+    return await needs.find_async(authorization_of(request), DjangoSent(request), optional=optional)
+
+
+class DjangoSent(WsgiSent):
+    """Is a request of Django's, under WSGI and ASGI."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request.META)
+        self._request = request
+
+    def target(self) -> str:
+        """Return path and query as a client writes them."""
+        target: str = self._request.get_full_path()
+        return target
 
 
 async def check_async(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:
     """Check without blocking the event loop."""
-    header = authorization_of(request)
     try:
-        request.caller = await (needs.check_optional_async(header) if optional else needs.check_async(header))
+        request.caller = await caller_of_async(request, needs, optional=optional)
     except WatchwordError as error:
-        return response(needs.refusal(error))
+        return response(needs.refusal(error, DjangoSent(request)))
     return None
+
+
+def vary() -> tuple[str, ...]:
+    """Return the headers by which answers differ from caller to caller."""
+    places = get_guard().places
+    return _HEADER if places is None else places.vary
 
 
 def response(refusal: Refusal) -> HttpResponse:

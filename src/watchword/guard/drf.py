@@ -30,10 +30,10 @@ from rest_framework.request import ForcedAuthentication, Request  # type: ignore
 
 from watchword.authorization import missing
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard.asked import Names, checked_age, checked_names
+from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
-from watchword.guard.django import authorization_of, get_guard
+from watchword.guard.django import DjangoSent, caller_of, get_guard, vary
 from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
@@ -42,6 +42,7 @@ __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", 
 
 _CHALLENGE: Final = "www-authenticate"
 _RETRY: Final = "retry-after"
+_ASKING: Final = "_watchword_asks_for_permissions"
 _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(permission_classes=[…])"
 
 
@@ -56,10 +57,9 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
         """Return user and caller, or None without a token. :raises RequestRefused: a bad token."""
-        needs = get_guard().require()
         _refuse_slips(request)
         _vary(request)
-        caller = _checked(request, needs, optional=True)
+        caller = _identified(request)
         return None if caller is None else (self.user_of(caller), caller)
 
     def authenticate_header(self, _: Request) -> str:
@@ -93,20 +93,19 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
     scopes: Names = EVERYONE
     roles: Names = EVERYONE
     max_age: int | None = None
+    api_keys: bool = False
 
     def __init_subclass__(cls, **given: Any) -> None:
         """Check what a subclass asks for. :raises TypeError, ValueError: a slip."""
         super().__init_subclass__(**given)
-        checked_names(cls.scopes, "scopes")
-        checked_names(cls.roles, "roles")
-        checked_age(cls.max_age)
+        needs_of(cls.roles, cls.scopes, cls.max_age, cls.api_keys)
         for name in ("scope", "role"):
             if hasattr(cls, name):
                 raise TypeError(f"guard: {cls.__name__}.{name} asks for nothing; write `{name}s`")
 
     def has_permission(self, request: Request, _: Any) -> bool:
         """Return True. :raises RequestRefused: otherwise."""
-        needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age)
+        needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age, api_keys=self.api_keys)
         _vary(request)
         if isinstance(request.successful_authenticator, ForcedAuthentication):
             _check_forced(request, needs)
@@ -121,9 +120,10 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
         raise TypeError(f"permission_classes lists classes: write {type(self).__name__} without parentheses")
 
 
-def has_scopes(scopes: Names, *, max_age: int | None = None) -> type[HasCaller]:
-    """Make a permission of scopes, and of the most seconds since log-in."""
-    return type("HasScopes", (HasCaller,), {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age)})
+def has_scopes(scopes: Names, *, max_age: int | None = None, api_keys: bool = False) -> type[HasCaller]:
+    """Make a permission of scopes, of the most seconds since log-in, and of whether API keys are accepted."""
+    asked = {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age), "api_keys": api_keys}
+    return type("HasScopes", (HasCaller,), asked)
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
@@ -141,7 +141,7 @@ class RequestRefused(APIException):  # type: ignore[misc]
         self.status_code = refusal.status
         self.auth_header = headers.get(_CHALLENGE)
         self.wait = int(headers[_RETRY]) if _RETRY in headers else None
-        self.detail = msgspec.json.decode(refusal.body)
+        self.detail = msgspec.json.decode(refusal.body) if refusal.body else {}  # a redirect
 
 
 class _ProblemRenderer(JSONRenderer):  # type: ignore[misc]
@@ -217,8 +217,11 @@ def _vary(request: Request) -> None:
     """Keep caches from giving one caller's answer to others."""
     view = request.parser_context.get("view")
     headers = getattr(view, "headers", None)
-    if isinstance(headers, dict) and "authorization" not in headers.get("Vary", "").lower():
-        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Authorization")))
+    if isinstance(headers, dict):
+        told = headers.get("Vary", "")
+        more = [name for name in vary() if name.lower() not in told.lower()]
+        if more:
+            headers["Vary"] = ", ".join(filter(None, (told, *more)))
 
 
 def _describe() -> None:
@@ -226,16 +229,47 @@ def _describe() -> None:
         import watchword.guard.spectacular  # noqa: F401  the import registers it
 
 
-def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller | None:
-    header = authorization_of(request)
+def _identified(request: Request) -> Caller | None:
+    """Return the caller. Who they are is asked before what they may do, so an API key passes if a permission takes it.
+
+    :raises RequestRefused: a bad token.
+    """
+    needs = get_guard().require()
     try:
-        return needs.check_optional(header) if optional else needs.check(header)
+        return caller_of(request, needs, optional=True)
+    except WatchwordError as error:
+        if error.code != "token_invalid" or not _takes_keys(request):
+            raise _refused(request, needs, error) from error
+    return _checked(request, get_guard().require(api_keys=True), optional=True)
+
+
+def _takes_keys(request: Request) -> bool:
+    """Return whether one of the view's permissions takes API keys."""
+    view: Any = request.parser_context.get("view")
+    if view is None or getattr(request, _ASKING, False):
+        return False  # `get_permissions` of the view has asked for request.user
+    setattr(request, _ASKING, True)
+    try:
+        return any(_takes_key(each) for each in view.get_permissions())
+    finally:
+        setattr(request, _ASKING, False)
+
+
+def _takes_key(permission: Any) -> bool:
+    if isinstance(permission, HasCaller):
+        return permission.api_keys
+    return any(_takes_key(getattr(permission, part)) for part in ("op1", "op2") if hasattr(permission, part))
+
+
+def _checked(request: Request, needs: Requirement, *, optional: bool) -> Caller | None:
+    try:
+        return caller_of(request, needs, optional=optional)
     except WatchwordError as error:
         raise _refused(request, needs, error) from error
 
 
 def _refused(request: Request, needs: Requirement, error: WatchwordError) -> RequestRefused:
-    refused = RequestRefused(needs.refusal(error))
+    refused = RequestRefused(needs.refusal(error, DjangoSent(request)))
     # A refusal has one form, whatever was negotiated.
     request.accepted_renderer = _ProblemRenderer(refused)
     request.accepted_media_type = _ProblemRenderer.media_type

@@ -30,10 +30,11 @@ from fastapi.security.base import SecurityBase
 from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
-from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, raw_headers, remember
+from watchword.guard.asgi import GuardMiddleware, check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -41,6 +42,8 @@ from watchword.guard.marks import EVERYONE, FROM_CODE, NO_DEPENDENCY
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
+from watchword.guard.sent import AsgiSent
+from watchword.guard.sockets import POLICY_VIOLATION, Scope, SocketRefused, admit, authorization_of
 from watchword.tokens.claims import AccessClaims
 
 __all__ = ["FastAPIGuard", "RequestRefused", "answer"]
@@ -56,8 +59,6 @@ _LINES: Final = {
     "optional": "Annotated[Caller | None, auth.optional()]",
 }
 _RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
-
-
 _TOO_LATE: Final = "guard: auth.{}() makes a dependency, and checks nothing where it is called for a request{}"
 _TYPES: Final = {"str": "string", "int": "integer"}
 _PROBLEM: Final = {
@@ -119,16 +120,21 @@ class _Maker(_NoDependency):
         _put(self, _make=make, _name=name)
 
     def __call__(
-        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
+        self,
+        *misplaced: Never,
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
+        max_age: int | None = None,
+        api_keys: bool = False,
     ) -> Any:
         """Return the dependency, for `Annotated[Caller, …]` and `dependencies=[…]`.
 
-        :param scopes: like `roles` and `max_age` as in `Guard.check`; `Security(…, scopes=[…])` around it adds more.
+        :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`; `Security(…, scopes=[…])` adds more.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(self._name, _RIGHT.format(_LINES[self._name])))
-        return self._make(scopes, roles, max_age)
+        return self._make(scopes, roles, max_age, api_keys)
 
     _make: Callable[..., Any]
     _name: str
@@ -139,6 +145,8 @@ class _Made(_NoDependency):
 
     It equals what it calls, so that `app.dependency_overrides[auth.required()]` works.
     """
+
+    scope = "request"  # said, or FastAPI would find out for each request whether this is a generator
 
     def __init__(self, scheme: _Scheme, scopes: list[str], written: str) -> None:
         super().__init__(f"Depends({written}())", _LINES[written.removeprefix("auth.")])
@@ -210,8 +218,10 @@ class FastAPIGuard(_NoDependency):
         yield
         await asyncio.to_thread(self.guard.stop)
 
-    def _dependency(self, check_by: _Check, written: str, scopes: Names, roles: Names, max_age: int | None) -> Any:
-        needs = slips.needs(self.guard, "FastAPIGuard", scopes, roles, max_age)
+    def _dependency(
+        self, check_by: _Check, written: str, scopes: Names, roles: Names, max_age: int | None, api_keys: bool
+    ) -> Any:
+        needs = slips.needs(self.guard, "FastAPIGuard", scopes, roles, max_age, api_keys)
         for scope in sorted(needs.asked.scopes):
             self._flow.scopes.setdefault(scope, "")
         key = check_by, needs.asked
@@ -249,17 +259,38 @@ class _Scheme(SecurityBase):
         return self._check is check_optional
 
     async def __call__(self, connection: HTTPConnection, asked: SecurityScopes) -> Caller | None:
-        needs = self.needs
-        if not needs.asked.scopes.issuperset(asked.scopes):
+        needs, scope = self.needs, connection.scope
+        if asked.scopes and not needs.asked.scopes.issuperset(asked.scopes):
             # `Security(…, scopes=[…])` around this dependency adds scopes.
             scopes = needs.asked.scopes.union(asked.scopes)
             needs = replace(needs, asked=needs.asked._replace(scopes=scopes))
-        try:
-            caller = await self._check(needs, connection.scope)
-        except WatchwordError as error:
-            raise _refused(needs.refusal(error), connection) from error
-        remember(connection.scope, caller)
+        caller = None
+        if needs.places is None and scope["type"] == "http":
+            caller = needs.recall(authorization_of(scope))  # most requests: one coroutine less
+        if caller is None:
+            caller = await self._find(needs, connection)
+        remember(scope, caller)
         return caller
+
+    async def _find(self, needs: Requirement, connection: HTTPConnection) -> Caller | None:
+        if isinstance(connection, WebSocket):
+            return await self._admit(needs, connection)
+        try:
+            return await self._check(needs, connection.scope)
+        except WatchwordError as error:
+            raise _refused(needs.refusal(error, AsgiSent(connection.scope)), connection) from error
+
+    async def _admit(self, needs: Requirement, socket: WebSocket) -> Caller | None:
+        """Let a WebSocket in, whose handler receives and sends by what the guard has put between."""
+        receive, send = socket._receive, socket._send  # noqa: SLF001  Starlette has no other way
+        try:
+            admitted = await admit(needs, socket.scope, receive, send, optional=self.optional)
+        except SocketRefused as refused:
+            if refused.code is not None:
+                raise WebSocketException(refused.code, refused.refusal.code) from refused.error
+            raise _refused(refused.refusal, socket) from refused.error
+        socket._receive, socket._send = admitted.receive, admitted.send  # noqa: SLF001
+        return admitted.caller
 
 
 class _Bearer(SecurityBase):

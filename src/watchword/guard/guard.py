@@ -13,17 +13,20 @@ from watchword.guard.asked import Names, needs_of
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
-from watchword.guard.following.follow import follow
+from watchword.guard.following.follow import follow, key_exchange
 from watchword.guard.following.follower import ServiceFollower
+from watchword.guard.following.key_exchange import KeyExchange
 from watchword.guard.judging import Basis, Judge, awaiting, blocking
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.marks import EVERYONE
-from watchword.guard.options import THE_ISSUER, AllOptions, Options, checked
+from watchword.guard.options import OPEN, THE_ISSUER, AllOptions, Options, checked
+from watchword.guard.places import Places, TokensFrom, places_of
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Requirement
 from watchword.guard.standing import StalePolicy, Standing
 from watchword.tokens.algorithms import ALGORITHMS as ALL_ALGORITHMS
 from watchword.tokens.keys import KeySet, VerificationKey
+from watchword.tokens.legacy import Legacy
 from watchword.tokens.needs import Needs
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.verify import Policy, Verifier
@@ -50,10 +53,14 @@ class Guard:
     :param revocations: whether to follow the feed. Without it a token is good until it expires.
     :param max_stale: seconds without news (15 to 86,400) after which `stale` applies.
     :param stale: `open`: go on and warn; `closed`: answer 503 until there is news.
+    :param background: whether threads follow the service. Without them a request asks when the list is older than
+        `max_stale`, within 5 seconds, for all others too; if it cannot know, `closed` applies.
     :param allow_private_networks: whether the service's name may resolve to a private address.
     :param plain_http: whether `url` may be plain http beyond this machine, in a network that you trust: keys and
         revocations can be forged there. A warning is logged once.
     :param tls: for certificates that the system does not know. They are always checked.
+    :param legacy: whose tokens are accepted too, until its day: those of the application that was there before.
+    :param tokens_from: where a token may be besides the Authorization header (`guard.places`), one or several.
     :param on_event: called from any thread with a name and fields on `ready`, `not_ready`, `keys_changed`,
         `keys_failed`, `feed_failed`, `feed_stale`, `feed_recovered`, `clock_behind`.
     :raises TypeError: a value of the wrong kind.
@@ -71,10 +78,13 @@ class Guard:
         leeway: int = LEEWAY,
         revocations: bool = True,
         max_stale: float = 30.0,
-        stale: StalePolicy = "open",
+        stale: StalePolicy = OPEN,
+        background: bool = True,
         allow_private_networks: bool = True,
         plain_http: bool = False,
         tls: SSLContext | None = None,
+        legacy: Legacy | None = None,
+        tokens_from: TokensFrom = None,
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
@@ -82,7 +92,8 @@ class Guard:
             AllOptions(
                 issuer=issuer, audience=audience, url=url, guard_key=guard_key, algorithms=algorithms, leeway=leeway,
                 revocations=revocations, max_stale=max_stale, stale=stale, plain_http=plain_http, tls=tls, clock=clock,
-                allow_private_networks=allow_private_networks, on_event=on_event,
+                allow_private_networks=allow_private_networks, legacy=legacy, background=background, on_event=on_event,
+                tokens_from=tokens_from,
             )
         )  # fmt: skip
 
@@ -100,18 +111,30 @@ class Guard:
         defaults: AllOptions = Guard.__init__.__kwdefaults__  # type: ignore[assignment]
         guard = cls.__new__(cls)
         key = VerificationKey.shared_secret(secret)
+        legacy = options.get("legacy")
+        if isinstance(legacy, Legacy) and legacy.shares(secret):
+            raise ValueError("guard: the secret of the application before must not be the service's")
         guard._follow(  # noqa: SLF001  this is a constructor too
             {**defaults, **options, "issuer": issuer, "algorithms": ("HS256",)}, key
         )
         return guard
 
     @classmethod
-    def local(cls, service: Local, *, issuer: str = "", audience: str = "", clock: Clock | None = None) -> Guard:
+    def local(
+        cls,
+        service: Local,
+        *,
+        issuer: str = "",
+        audience: str = "",
+        tokens_from: TokensFrom = None,
+        clock: Clock | None = None,
+    ) -> Guard:
         """Make a guard in the service's own process, without network and threads.
 
         :param issuer: the service's public URL, for addresses in problem documents.
         """
-        return cls._made(issuer, audience, Standing(LocalVerifier(service)), clock or SystemClock(), None)
+        standing, places = Standing(LocalVerifier(service)), places_of(tokens_from, issuer)
+        return cls._made(issuer, audience, standing, clock or SystemClock(), None, places)
 
     @classmethod
     def offline(
@@ -123,14 +146,19 @@ class Guard:
         revocations: RevocationSet | None = None,
         algorithms: Collection[str] = ALGORITHMS,
         leeway: int = LEEWAY,
+        legacy: Legacy | None = None,
+        tokens_from: TokensFrom = None,
         clock: Clock | None = None,
     ) -> Guard:
         """Make a guard of given keys and revocations: for tests, and without a network."""
         options = checked(
-            AllOptions(issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, clock=clock)
+            AllOptions(
+                issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, legacy=legacy, clock=clock
+            )
         )
-        verifier = Verifier(_policy(options), keys, cache_size=0)
-        return cls._made(issuer, options["audience"], Standing(verifier, revocations), clock or SystemClock(), None)
+        verifier, clock = Verifier(_policy(options), keys, cache_size=0), clock or SystemClock()
+        standing = Standing(verifier, revocations, _current(legacy, clock))
+        return cls._made(issuer, options["audience"], standing, clock, None, places_of(tokens_from, issuer))
 
     def use_keys(self, keys: KeySet) -> None:
         """Replace the keys of an `offline` guard. :raises TypeError: any other guard."""
@@ -149,18 +177,21 @@ class Guard:
         roles: Names = EVERYONE,
         scopes: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
     ) -> Caller:
         """Return the caller of a request with this Authorization header, or raise why it is refused.
 
-        It may block for two seconds: after a start or pause of the process, or while a key is fetched.
+        It may block for two seconds: after a start or pause of the process, or while a key is fetched; without
+        `background` for five.
 
         :param authorization: the header's value, all values if several, or None; str or bytes.
         :param roles: the user must have each: several, or one text with spaces.
         :param scopes: the token must have each, likewise.
         :param max_age: the most seconds since log-in (RFC 9470).
+        :param api_keys: whether an API key may stand in place of a token.
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        needs = needs_of(roles, scopes, max_age)
+        needs = needs_of(roles, scopes, max_age, api_keys)
         return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
 
     async def check_async(
@@ -170,9 +201,10 @@ class Guard:
         roles: Names = EVERYONE,
         scopes: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
     ) -> Caller:
         """Check on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age)
+        needs = needs_of(roles, scopes, max_age, api_keys)
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
     def verify(
@@ -182,9 +214,10 @@ class Guard:
         roles: Names = EVERYONE,
         scopes: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
     ) -> Caller:
         """Check a bare token."""
-        needs = needs_of(roles, scopes, max_age)
+        needs = needs_of(roles, scopes, max_age, api_keys)
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
     async def verify_async(
@@ -194,14 +227,22 @@ class Guard:
         roles: Names = EVERYONE,
         scopes: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
     ) -> Caller:
         """Check a bare token on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age)
+        needs = needs_of(roles, scopes, max_age, api_keys)
         return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
-    def require(self, *, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None) -> Requirement:
-        """Return what a route needs. Without arguments any valid token passes."""
-        return Requirement(self, needs_of(roles, scopes, max_age))
+    def require(
+        self,
+        *,
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
+        max_age: int | None = None,
+        api_keys: bool = False,
+    ) -> Requirement:
+        """Return what a route needs. Without arguments any person's token passes, no API key and no service account."""
+        return Requirement(self, needs_of(roles, scopes, max_age, api_keys))
 
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller:
         """Check a header for a `Requirement`."""
@@ -210,6 +251,14 @@ class Guard:
     async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller:
         """Check a header for a `Requirement`, without blocking the event loop (asyncio)."""
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
+
+    def verify_for(self, token: str, needs: Needs) -> Caller:
+        """Check a bare token for a `Requirement`."""
+        return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
+
+    async def verify_for_async(self, token: str, needs: Needs) -> Caller:
+        """Check a bare token for a `Requirement`, without blocking the event loop (asyncio)."""
+        return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.
@@ -229,6 +278,8 @@ class Guard:
         """End the background threads. The next check starts new ones."""
         if self._follower is not None:
             self._follower.stop()
+        if self._judge.keys is not None:
+            self._judge.keys.close()
 
     def wait_until_ready(self, seconds: float = 10.0) -> bool:
         """Start, block until `ready` or for so long, and return `ready`. If not, log why."""
@@ -276,10 +327,12 @@ class Guard:
             raise ValueError("guard: for a shared secret use Guard.shared_secret")
         keys = KeySet() if secret is None else KeySet([secret])
         verifier = Verifier(policy, keys, cache_size=0)  # `SeenCallers` remembers
-        standing = Standing(verifier)
         clock, events = options["clock"] or SystemClock(), Events(options["on_event"])
+        standing = Standing(verifier, legacy=_current(options["legacy"], clock))
         follower = follow(standing, options, clock=clock, events=events, keys_of=verifier if secret is None else None)
-        self._begin(policy.issuer, policy.audience, standing, clock, follower, events)
+        places = places_of(options["tokens_from"], policy.issuer)
+        exchange = key_exchange(options, policy.audience, events)
+        self._begin(policy.issuer, policy.audience, standing, clock, follower, places, events, exchange)
 
     def _begin(
         self,
@@ -288,12 +341,15 @@ class Guard:
         standing: Standing,
         clock: Clock,
         follower: ServiceFollower | None,
+        places: Places | None = None,
         events: Events | None = None,
+        keys: KeyExchange | None = None,
     ) -> None:
         self.issuer = issuer
         self.audience = audience
+        self.places = places
         self._events = events or Events(None)
-        self._judge = judge = Judge(standing, clock, follower, self._events)
+        self._judge = judge = Judge(standing, clock, follower, self._events, keys)
         # One call less on the fast path.
         self.recall, self._recall_token = judge.by_header.recall, judge.by_token.recall
         self.check_needs = judge.by_header.check_needs
@@ -302,6 +358,8 @@ class Guard:
         else:
             # Runs at the end of guard or process. The follower must not refer to the guard.
             weakref.finalize(self, follower.stop)
+        if keys is not None:
+            weakref.finalize(self, keys.close)
 
     @property
     def _follower(self) -> ServiceFollower | None:
@@ -313,6 +371,17 @@ class Guard:
     def _judge_by(self, issuer: str, audience: str, basis: Basis) -> None:
         self.issuer, self.audience = issuer, audience
         self._judge.judge_by(basis)
+
+
+def _current(legacy: Legacy | None, clock: Clock) -> Legacy | None:
+    """Return it, and warn when its day is over. :raises ValueError: the day is too far ahead."""
+    if legacy is not None:
+        legacy.require_sane(clock.now())
+        if clock.now() >= legacy.until:
+            import logging  # as in events.py
+
+            logging.getLogger("watchword.guard").warning("The day of %r is over: take legacy= away.", legacy)
+    return legacy
 
 
 def _policy(options: AllOptions) -> Policy:

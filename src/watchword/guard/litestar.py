@@ -19,7 +19,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Generic, Never, TypeVar, cast
 
-from litestar import Request, Response
+from litestar import Request, Response, WebSocket
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
@@ -34,7 +34,7 @@ from litestar.routes import BaseRoute
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
-from watchword.guard.asgi import POLICY_VIOLATION, GuardMiddleware, Scope, check, check_optional, remember
+from watchword.guard.asgi import GuardMiddleware, check, check_optional, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -42,6 +42,8 @@ from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
+from watchword.guard.sent import AsgiSent
+from watchword.guard.sockets import POLICY_VIOLATION, Scope, SocketRefused, admit
 
 __all__ = ["LitestarGuard", "RequestRefused", "answer"]
 
@@ -83,13 +85,13 @@ class Required:
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a connection pass with its caller. :raises RequestRefused: there is no good one."""
         scope = cast(Scope, connection.scope)
-        try:
-            caller = await self._check(scope)
-        except WatchwordError as error:
-            refusal = self.needs.refusal(error)
-            if scope["type"] == "websocket":
-                raise WebSocketException(detail=refusal.code, code=POLICY_VIOLATION) from error
-            raise RequestRefused(refusal) from error
+        if isinstance(connection, WebSocket):
+            caller = await self._admit(connection, scope)
+        else:
+            try:
+                caller = await self._check(scope)
+            except WatchwordError as error:
+                raise RequestRefused(self.needs.refusal(error, AsgiSent(scope))) from error
         remember(scope, caller)
         scope["user"] = scope["auth"] = caller
 
@@ -98,6 +100,20 @@ class Required:
 
     async def _check(self, scope: Scope) -> Caller | None:
         return await check(self.needs, scope)
+
+    async def _admit(self, socket: WebSocket[Any, Any, Any], scope: Scope) -> Caller | None:
+        """Let a WebSocket in, whose handler receives and sends by what the guard has put between."""
+        receive, send = cast(Any, socket.receive), cast(Any, socket.send)
+        try:
+            admitted = await admit(self.needs, scope, receive, send, optional=self.optional)
+        except SocketRefused as refused:
+            code = refused.code or POLICY_VIOLATION
+            raise WebSocketException(detail=refused.refusal.code, code=code) from refused.error
+        if admitted.receive is not receive:
+            socket.receive = socket.receive_wrapper(cast(Any, admitted.receive))
+            socket.connection_state = "init"
+        socket.send = cast(Any, admitted.send)
+        return admitted.caller
 
 
 class Optional(Required):
@@ -121,16 +137,21 @@ class _Maker(slips.ToCall, Generic[_R]):
         self._name = name
 
     def __call__(
-        self, *misplaced: Never, scopes: Names = EVERYONE, roles: Names = EVERYONE, max_age: int | None = None
+        self,
+        *misplaced: Never,
+        scopes: Names = EVERYONE,
+        roles: Names = EVERYONE,
+        max_age: int | None = None,
+        api_keys: bool = False,
     ) -> _R:
         """Return a guard for `guards=[…]`.
 
-        :param scopes: like `roles` and `max_age` as in `Guard.check`.
+        :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
         if _judging.get():
             raise ImproperlyConfiguredException(f"guard: auth.{self._name}() stands inside of a guard: {_NO_GUARD}")
-        return self._make(scopes, roles, max_age)
+        return self._make(scopes, roles, max_age, api_keys)
 
 
 class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
@@ -188,8 +209,8 @@ class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
     def _stop(self) -> None:
         self.guard.stop()
 
-    def _make(self, kind: type[_R], scopes: Names, roles: Names, max_age: int | None) -> _R:
-        needs = slips.needs(self.guard, "LitestarGuard", scopes, roles, max_age)
+    def _make(self, kind: type[_R], scopes: Names, roles: Names, max_age: int | None, api_keys: bool) -> _R:
+        needs = slips.needs(self.guard, "LitestarGuard", scopes, roles, max_age, api_keys)
         for scope in sorted(needs.asked.scopes):
             self._scopes.setdefault(scope, "")
         self._made.append(made := kind(needs))

@@ -15,14 +15,25 @@ class Local(Protocol):
         """Return a valid token's claims. :raises TokenError: any other."""
         ...
 
+    @property
+    def revocations(self) -> RevocationSet:
+        """Return the list by which it refuses tokens, for `caller.watch()`."""
+        ...
+
 
 class LocalVerifier:
     """Makes a service a verifier."""
 
-    __slots__ = ("_verify",)
+    __slots__ = ("_service", "_verify")
 
     def __init__(self, service: Local) -> None:
+        self._service = service
         self._verify = service.verify
+
+    @property
+    def revocations(self) -> RevocationSet:
+        """Return the service's list."""
+        return self._service.revocations
 
     def verify(
         self,

@@ -14,7 +14,7 @@ def a_guard(given: object, where: str) -> Guard:
     """Return the given guard. :raises TypeError: it is none."""
     if isinstance(given, Guard):
         return given
-    raise TypeError(f"guard: {where} takes a Guard, such as Guard('https://auth.example'), unlike {_shown(given)}")
+    raise TypeError(f"guard: {where} takes a Guard, such as Guard('https://auth.example'), unlike {shown(given)}")
 
 
 def no_positional(given: tuple[object, ...], written: str) -> None:
@@ -25,7 +25,7 @@ def no_positional(given: tuple[object, ...], written: str) -> None:
         raise TypeError(f"guard: the parentheses are missing: write @{written}()")
     raise TypeError(
         f'guard: what is needed is given by name: @{written}(roles="…") or @{written}(scopes="…"), '
-        f"unlike @{written}({_shown(given[0])})"
+        f"unlike @{written}({shown(given[0])})"
     )
 
 
@@ -43,18 +43,18 @@ def a_view(given: tuple[object, ...], written: str, *, for_class: str) -> Callab
 def a_switch(given: object, name: str) -> bool:
     """Return a bool. :raises TypeError: another value, such as "no", which counts as True."""
     if not isinstance(given, bool):
-        raise TypeError(f"guard: {name} is True or False, unlike {_shown(given)}")
+        raise TypeError(f"guard: {name} is True or False, unlike {shown(given)}")
     return given
 
 
 def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
     """Return several texts. :raises TypeError: one text, which would count by letters, or other things."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"guard: {name} is a list of texts, unlike {_shown(given)}")
+        raise TypeError(f"guard: {name} is a list of texts, unlike {shown(given)}")
     listed = frozenset(given)
     for each in listed:
         if not isinstance(each, str):
-            raise TypeError(f"guard: {name} is a list of texts, in which {_shown(each)} is none")
+            raise TypeError(f"guard: {name} is a list of texts, in which {shown(each)} is none")
     return listed
 
 
@@ -72,6 +72,8 @@ def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
 def _routes(place: object, view: object) -> bool:
     if type(place).__module__.partition(".")[0] == "flask_socketio":
         return any(getattr(each, "__wrapped__", None) is view for each in _handlers(place))
+    if type(place).__module__ == "aiohttp.web_routedef" and isinstance(place, Iterable):
+        return any(getattr(each, "handler", None) is view for each in place)
     if not hasattr(type(place), "add_url_rule"):
         return False
     if any(each is view for each in getattr(place, "view_functions", {}).values()):
@@ -97,5 +99,6 @@ def _content(cell: Any) -> object:
         return None
 
 
-def _shown(given: object) -> str:
+def shown(given: object) -> str:
+    """Return a value for a message, cut."""
     return f"{given!r:.100}"

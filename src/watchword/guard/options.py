@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, cast, get_type_hints
 
 from watchword.clock import Clock
 from watchword.guard.following.events import OnEvent
+from watchword.guard.places import TokensFrom
 from watchword.guard.standing import StalePolicy
+from watchword.tokens.legacy import Legacy
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -24,8 +26,18 @@ class _TheIssuer(str):
         return "<the issuer>"
 
 
+class _Open(str):
+    """Says that no `stale` was written, which means closed where a guard has no background."""
+
+    __slots__ = ()
+
+
 THE_ISSUER: Final = _TheIssuer()
 """The default audience. The service's tokens name it too, unless WATCHWORD_AUDIENCE is set."""
+
+
+OPEN: Final[StalePolicy] = cast(StalePolicy, _Open("open"))
+"""The default of `stale`."""
 
 
 class _Kind(NamedTuple):
@@ -71,6 +83,7 @@ class Options(TypedDict, total=False):
     revocations: Annotated[bool, _SWITCH]
     max_stale: Annotated[float, _Kind(_number, "a number of seconds")]
     stale: Annotated[StalePolicy, _POLICY]
+    background: Annotated[bool, _SWITCH]
     allow_private_networks: Annotated[bool, _SWITCH]
     plain_http: Annotated[bool, _SWITCH]
     tls: Annotated[
@@ -79,6 +92,8 @@ class Options(TypedDict, total=False):
     clock: Annotated[
         Clock | None, _or_none(lambda value: callable(getattr(value, "now", None)), "an object with now()")
     ]
+    legacy: Annotated[Legacy | None, _or_none(lambda value: isinstance(value, Legacy), "a watchword.guard.Legacy")]
+    tokens_from: Annotated[TokensFrom, _Kind(lambda _: True, "checked by `places_of`, which says more")]
     on_event: Annotated[OnEvent | None, _or_none(callable, "a function of a name and fields")]
 
 

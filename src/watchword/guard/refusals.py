@@ -46,6 +46,8 @@ _RAISED: Final = frozenset(
         "scope_missing",
         "role_missing",
         "authorization_malformed",
+        "cookie_repeated",
+        "origin_refused",
         "invalid_request",
         "guard_not_ready",
         "revocations_stale",

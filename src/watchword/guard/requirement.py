@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Never, Protocol
 
+from watchword import api_keys
+from watchword.authorization import key_in_address
+from watchword.browsers import Sent
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
+from watchword.guard.places import Places
 from watchword.guard.refusals import Refusal
 from watchword.tokens.needs import NOTHING, Needs
 
@@ -27,6 +31,13 @@ class Judge(Protocol):
 
     async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller: ...  # noqa: D102
 
+    @property
+    def places(self) -> Places | None: ...  # noqa: D102
+
+    def verify_for(self, token: str, needs: Needs) -> Caller: ...  # noqa: D102
+
+    async def verify_for_async(self, token: str, needs: Needs) -> Caller: ...  # noqa: D102
+
     def refusal(  # noqa: D102
         self, error: WatchwordError, *, scopes: Iterable[str], max_age: int | None
     ) -> Refusal: ...
@@ -40,10 +51,17 @@ class Requirement:
     asked: Needs = NOTHING
     recall: Callable[[Authorization], Caller | None] = field(init=False, repr=False, compare=False)
     """Return what `check` would, if it is certain at once, else None: an event loop then needs no coroutine."""
+    places: Places | None = field(init=False, repr=False, compare=False)
+    """Where a token may be besides the Authorization header; None: nowhere, and `check` is enough."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "places", self.guard.places)
         recall = self.guard.recall
         object.__setattr__(self, "recall", recall if self.asked == NOTHING else partial(recall, needs=self.asked))
+
+    def __bool__(self) -> Never:
+        """Refuse to count as True, as the result of code that only makes a requirement."""
+        raise TypeError("guard: a requirement checks nothing by itself; ask `needs.check(authorization)`")
 
     def check(self, authorization: Authorization) -> Caller:
         """Return the caller, or raise as `Guard.check`."""
@@ -71,10 +89,62 @@ class Requirement:
                 return None
             raise
 
+    def admit(self, sent: Sent) -> Caller:
+        """Return the caller of a request by the guard's places, or raise as `Guard.check`; also 403, `Forbidden`."""
+        if self.places is None:
+            return self.check(sent.values("authorization"))
+        return self.guard.verify_for(self.places.find(sent).token, self.asked)
+
+    async def admit_async(self, sent: Sent) -> Caller:
+        """Admit on an event loop."""
+        if self.places is None:
+            return await self.check_async(sent.values("authorization"))
+        return await self.guard.verify_for_async(self.places.find(sent).token, self.asked)
+
+    def admit_optional(self, sent: Sent) -> Caller | None:
+        """Return the caller, or None without a token. A bad token is still refused."""
+        try:
+            return self.admit(sent)
+        except TokenError as error:
+            if error.code == "token_missing":
+                return None
+            raise
+
+    async def admit_optional_async(self, sent: Sent) -> Caller | None:
+        """Admit likewise on an event loop."""
+        try:
+            return await self.admit_async(sent)
+        except TokenError as error:
+            if error.code == "token_missing":
+                return None
+            raise
+
+    def find(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Caller | None:
+        """Return the caller of a request: by its header, or by the guard's places if it has some.
+
+        :param optional: whether a request without a token has the caller None, in place of an error.
+        """
+        if self.places is not None:
+            return self.admit_optional(sent) if optional else self.admit(sent)
+        return self.check_optional(authorization) if optional else self.check(authorization)
+
+    async def find_async(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Caller | None:
+        """Find likewise on an event loop."""
+        if self.places is not None:
+            return await (self.admit_optional_async(sent) if optional else self.admit_async(sent))
+        return await (self.check_optional_async(authorization) if optional else self.check_async(authorization))
+
     def check_needs(self, caller: Caller) -> None:
         """Check that a known caller has what is needed. :raises TokenError: something is missing."""
         self.guard.check_needs(caller, self.asked)
 
-    def refusal(self, error: WatchwordError) -> Refusal:
-        """Return the answer for an error that `check` raised."""
-        return self.guard.refusal(error, scopes=self.asked.scopes, max_age=self.asked.max_age)
+    def refusal(self, error: WatchwordError, sent: Sent | None = None) -> Refusal:
+        """Return the answer for an error that `check` or `admit` raised.
+
+        :param sent: the request: a browser may be led to the log-in page, and a key in the address is told of.
+        """
+        if sent is not None and error.code == "token_missing" and api_keys.in_address(sent.target()):
+            error = key_in_address()
+        refusal = self.guard.refusal(error, scopes=self.asked.scopes, max_age=self.asked.max_age)
+        places = self.places
+        return refusal if sent is None or places is None else places.answer(refusal, sent)

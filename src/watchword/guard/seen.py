@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from watchword.clock import STEP_BACK, Clock, SystemClock
 from watchword.guard.bearer import Authorization
-from watchword.guard.caller import Caller
-from watchword.guard.standing import Standing
+from watchword.guard.caller import Caller, let_in
+from watchword.guard.standing import Standing, TokenVerifier
 from watchword.tokens.cache import TokenCache
-from watchword.tokens.needs import NOTHING, Needs
+from watchword.tokens.legacy import Legacy
+from watchword.tokens.needs import NOTHING, Needs, is_machine
 from watchword.tokens.verify import Verifier, revoked
 
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
@@ -63,10 +64,18 @@ class SeenCallers:
             or (standing.strict and not standing.settled(now))
         ):
             return None
-        caller = seen.caller
-        if needs is not NOTHING and needs.lack(caller.claims, now=self.now()) is not None:
+        if needs is not seen.met and not self._meets(seen, needs):
             return None
-        return caller
+        return seen.caller
+
+    def _meets(self, seen: _Seen, needs: Needs) -> bool:
+        """Return whether a remembered caller has what is needed, and remember that where it lasts."""
+        recent = needs.max_age is not None
+        if needs.lack(seen.caller.claims, now=self.now() if recent else None) is not None:
+            return False
+        if not recent:
+            seen.met = needs
+        return True
 
     def verify(self, shown: Authorization, token: str, needs: Needs) -> Caller:
         """Return a token's caller, and remember it by what was sent. :raises TokenError: as `Guard.check`."""
@@ -76,12 +85,25 @@ class SeenCallers:
             caller = self._verify_and_remember(shown, token, now)
         else:
             if not seen.valid_from <= now < seen.valid_until:
-                raise seen.verifier.untimely(seen.caller.claims, now)
+                raise seen.judge.untimely(seen.caller.claims, now)
             if not seen.passes(standing):
                 raise revoked()
             caller = seen.caller
         needs.check(caller.claims, now=now)
         return caller
+
+    def known(self, shown: Authorization) -> Caller | None:
+        """Return a remembered caller whose token is still good, whatever is needed."""
+        seen, standing = self._find(shown), self._standing
+        if seen is None or seen.verifier is not standing.verifier:
+            return None
+        good = seen.valid_from <= self.now() < seen.valid_until and seen.passes(standing)
+        return seen.caller if good else None
+
+    def forget(self, shown: Authorization) -> None:
+        """Drop what was remembered of an API key: another token is exchanged for it."""
+        if isinstance(shown, str | bytes):
+            self._cache.drop(shown)
 
     def check_needs(self, caller: Caller, needs: Needs) -> None:
         """Check that a known caller has what is needed. :raises TokenError: something is missing."""
@@ -97,20 +119,32 @@ class SeenCallers:
         # The state before the list: after an addition in between the next request looks again.
         revocations = self._standing.revocations
         state, verifier = revocations.state, self._standing.verifier
-        caller = Caller.of(verifier.verify(token, now=now, revocations=revocations))
-        if isinstance(verifier, Verifier) and isinstance(shown, str | bytes):
-            self._cache.put(shown, _Seen(caller, verifier, state, self._margin))
+        judge = self._standing.verifier_of(token, verifier)
+        caller = Caller.of(judge.verify(token, now=now, revocations=revocations))
+        if not isinstance(judge, Verifier | Legacy):
+            let_in(caller, self._standing, caller.expires_at)
+            return caller
+        let_in(caller, self._standing, judge.validity(caller.claims)[1])
+        if isinstance(shown, str | bytes):
+            self._cache.put(shown, _Seen(caller, verifier, judge, state, self._margin))
         return caller
 
 
 class _Seen:
-    __slots__ = ("caller", "list_state", "recalled_until", "valid_from", "valid_until", "verifier")
+    __slots__ = ("caller", "judge", "list_state", "met", "recalled_until", "valid_from", "valid_until", "verifier")
 
-    def __init__(self, caller: Caller, verifier: Verifier, list_state: object, margin: int) -> None:
+    met: Needs | None
+    """What the caller was last found to have; the claims and what is needed never change."""
+
+    def __init__(
+        self, caller: Caller, verifier: TokenVerifier, judge: Verifier | Legacy, list_state: object, margin: int
+    ) -> None:
         self.caller = caller
+        self.met = None if is_machine(caller.claims) else NOTHING
         self.verifier = verifier
+        self.judge = judge
         self.list_state = list_state
-        valid_from, valid_until = verifier.validity(caller.claims)
+        valid_from, valid_until = judge.validity(caller.claims)
         # Floats, as the clock gives: they are exact, and compare faster than with integers.
         self.valid_from, self.valid_until = float(valid_from), float(valid_until)
         self.recalled_until = self.valid_until - margin

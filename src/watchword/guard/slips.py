@@ -11,9 +11,9 @@ from watchword.guard.guard import Guard
 from watchword.guard.requirement import Requirement
 
 
-def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None) -> Requirement:
+def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None, api_keys: bool) -> Requirement:
     """Return what a route needs. :raises TypeError: wrong types. :raises ValueError: an empty list of names."""
-    return misuse.a_guard(guard, where).require(scopes=scopes, roles=roles, max_age=max_age)
+    return misuse.a_guard(guard, where).require(scopes=scopes, roles=roles, max_age=max_age, api_keys=api_keys)
 
 
 def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
@@ -31,11 +31,13 @@ _HANDLING: Final = {
     ("starlette.routing", "WebSocketRoute.handle"),
     ("starlette.middleware.base", "BaseHTTPMiddleware.__call__"),
     ("anyio._backends._asyncio", "WorkerThread.run"),  # for what is not `async`
+    ("aiohttp.web_protocol", "RequestHandler._handle_request"),
+    ("grpc._server", "_call_behavior"),
 }
 
 
 def for_a_request(frame: FrameType | None) -> bool:
-    """Return whether FastAPI or Starlette runs this frame for a request. A module imported meanwhile does not count."""
+    """Return whether a framework runs this frame for a request. A module imported meanwhile does not count."""
     while frame is not None and frame.f_code.co_name != "<module>":
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _HANDLING:
             scope = frame.f_locals.get("scope")  # a lifespan passes here too

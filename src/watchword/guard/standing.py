@@ -5,11 +5,15 @@ Each attribute is one reference: what belongs together (policy, keys, verified t
 
 from __future__ import annotations
 
+import os
 from typing import Final, Literal, Protocol
 
 from watchword.clock import elapsed
+from watchword.guard.local import LocalVerifier
 from watchword.guard.refusals import Unready
+from watchword.guard.watching import Watches
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.legacy import Legacy
 from watchword.tokens.revocations import RevocationSet
 
 StalePolicy = Literal["open", "closed"]
@@ -33,19 +37,41 @@ class TokenVerifier(Protocol):
 
 
 class Standing:
-    """Holds verifier and revocations, and until when requests may rely on both.
+    """Holds verifier, revocations and who watches them, and until when requests may rely on both.
 
+    `legacy` verifies the tokens of an application that was there before; it never changes.
     `settled_until` is a time of `clock.elapsed`, `recall_until` of the wall clock. `NOT_NOW`: the next request asks the
-    follower first. `strict`: each request checks both clocks.
+    follower first. `strict`: each request checks both clocks. `process`: the only process that may rely on both,
+    where forks are unseen; else None.
     """
 
-    __slots__ = ("recall_until", "revocations", "settled_until", "strict", "verifier")
+    __slots__ = (
+        *("legacy", "process", "recall_until", "revocations", "settled_until", "strict", "verifier", "watches"),
+        "__weakref__",
+    )
 
-    def __init__(self, verifier: TokenVerifier, revocations: RevocationSet | None = None) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, revocations: RevocationSet | None = None, legacy: Legacy | None = None
+    ) -> None:
+        self.legacy = legacy
         self.verifier = verifier
         self.revocations = RevocationSet() if revocations is None else revocations
         self.strict = False
+        self.process: int | None = None
+        self.watches = Watches()
         self.settle(NOT_NOW, NOT_NOW)
+
+    def verifier_of(self, token: str, own: TokenVerifier) -> TokenVerifier:
+        """Return the one that judges a token, by its header: `own`, or that of the application before."""
+        legacy = self.legacy
+        return legacy if legacy is not None and legacy.concerns(token) else own
+
+    def list_for_watching(self) -> RevocationSet:
+        """Return the list that refuses tokens here, and let the watches hear of its entries."""
+        verifier = self.verifier
+        revocations = verifier.revocations if isinstance(verifier, LocalVerifier) else self.revocations
+        self.watches.listen(revocations)
+        return revocations
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
         """Set until when requests may rely on both."""
@@ -57,6 +83,8 @@ class Standing:
 
     def settled(self, wall: float) -> bool:
         """Return whether requests may rely on both at this wall-clock time."""
+        if self.process is not None and self.process != os.getpid():
+            return False
         return wall < self.recall_until and (self.settled_until is ALWAYS or elapsed() < self.settled_until)
 
 

@@ -12,9 +12,15 @@ request.user.caller
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, Never
+from typing import Any, Final, Never, cast
 
-from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
+from starlette.authentication import (
+    AuthCredentials,
+    AuthenticationBackend,
+    AuthenticationError,
+    BaseUser,
+    UnauthenticatedUser,
+)
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
@@ -22,12 +28,15 @@ from starlette.responses import Response
 
 from watchword.errors import WatchwordError
 from watchword.guard import misuse, slips
-from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, remember
+from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, refuse, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
+from watchword.guard.own_claims import name_in
 from watchword.guard.refusals import Refusal
+from watchword.guard.sent import AsgiSent
+from watchword.guard.sockets import Receive, Scope, Send, SocketRefused, admit
 
 __all__ = ["CallerUser", "GuardBackend", "GuardMiddleware", "RequestRefused", "authentication", "guarded"]
 
@@ -55,6 +64,7 @@ class _Guarded:
         scopes: Names = EVERYONE,
         roles: Names = EVERYONE,
         max_age: int | None = None,
+        api_keys: bool = False,
         optional: bool = False,
     ) -> Middleware:
         """Return `GuardMiddleware` for a `Route`, `Mount`, `Router` or `Starlette`."""
@@ -63,7 +73,13 @@ class _Guarded:
             raise TypeError(_HINT)
         if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
-        asked: dict[str, Any] = {"scopes": scopes, "roles": roles, "max_age": max_age, "optional": optional}
+        asked: dict[str, Any] = {
+            "scopes": scopes,
+            "roles": roles,
+            "max_age": max_age,
+            "api_keys": api_keys,
+            "optional": optional,
+        }
         GuardMiddleware(_no_application, guard, **asked)  # a slip must raise here
         return _Made(GuardMiddleware, guard=guard, **asked)
 
@@ -77,9 +93,31 @@ async def _no_application(*_: object) -> None: ...
 guarded: Final = _Guarded()
 
 
-def authentication(guard: Guard) -> Middleware:
-    """Return AuthenticationMiddleware with a guard, for `Starlette(middleware=[…])`."""
-    return _Made(AuthenticationMiddleware, backend=GuardBackend(guard), on_error=answer)
+def authentication(guard: Guard, *, api_keys: bool = False) -> Middleware:
+    """Return AuthenticationMiddleware with a guard, for `Starlette(middleware=[…])`.
+
+    :param api_keys: whether an API key may stand in place of a token, everywhere.
+    """
+    return _Made(_Authentication, backend=GuardBackend(guard, api_keys=api_keys), on_error=answer)
+
+
+class _Authentication(AuthenticationMiddleware):
+    """Authenticates. A backend sees no messages, so WebSockets are let in here."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await super().__call__(scope, receive, send)
+            return
+        backend = cast("GuardBackend", self.backend)
+        try:
+            admitted = await admit(backend.needs, scope, receive, send, optional=True)
+        except SocketRefused as refused:
+            await refuse(refused.refusal, scope, send, refused.code)
+            return
+        found = authenticated(admitted.caller)
+        scope["auth"], scope["user"] = found or (AuthCredentials(), UnauthenticatedUser())
+        remember(scope, admitted.caller)
+        await self.app(scope, admitted.receive, admitted.send)
 
 
 class CallerUser(BaseUser):
@@ -95,8 +133,8 @@ class CallerUser(BaseUser):
 
     @property
     def display_name(self) -> str:
-        """Return the user's id: a token has no name."""
-        return self.caller.user_id
+        """Return the claim `name`, where the service's WATCHWORD_CLAIMS has one; else the user's id."""
+        return name_in(self.caller.claims.extra) or self.caller.user_id
 
     @property
     def identity(self) -> str:
@@ -119,17 +157,22 @@ class GuardBackend(AuthenticationBackend):
     no client can get a role by asking for a scope.
     """
 
-    def __init__(self, guard: Guard) -> None:
-        self._needs = misuse.a_guard(guard, "authentication").require()
+    def __init__(self, guard: Guard, *, api_keys: bool = False) -> None:
+        self.needs = misuse.a_guard(guard, "authentication").require(api_keys=api_keys)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Return credentials and user. :raises RequestRefused: for a bad token."""
         try:
-            caller = await check_optional(self._needs, conn.scope)
+            caller = await check_optional(self.needs, conn.scope)
         except WatchwordError as error:
-            raise RequestRefused(self._needs.refusal(error)) from error
+            raise RequestRefused(self.needs.refusal(error, AsgiSent(conn.scope))) from error
         remember(conn.scope, caller)
-        return None if caller is None else (AuthCredentials(credentials(caller)), CallerUser(caller))
+        return authenticated(caller)
+
+
+def authenticated(caller: Caller | None) -> tuple[AuthCredentials, BaseUser] | None:
+    """Return Starlette's credentials and user for a caller."""
+    return None if caller is None else (AuthCredentials(credentials(caller)), CallerUser(caller))
 
 
 def credentials(caller: Caller) -> list[str]:

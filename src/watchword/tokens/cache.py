@@ -46,5 +46,10 @@ class TokenCache(Generic[Entry]):
             self.young = young = {}
         young[token] = entry
 
+    def drop(self, token: str | bytes) -> None:
+        """Forget a token. Another thread may put it back."""
+        self.young.pop(token, None)
+        self._old.pop(token, None)
+
     def __len__(self) -> int:
         return len(self.young.keys() | self._old.keys())

@@ -15,21 +15,13 @@ from watchword.errors import TokenError
 from watchword.tokens.frozen import FrozenMapping, thawed
 from watchword.tokens.revocations import mark_of
 
-# Only issuing sets these; no hook or client may (checklist B6).
-RESERVED_CLAIMS: Final = frozenset(
-    (
-        *("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"),
-        *("sid", "scope", "roles", "ver", "auth_time", "amr"),
-        *("typ", "alg", "kid", "cnf", "act", "acr", "azp", "token_type"),
-    )
-)
 REQUIRED_CLAIMS: Final = frozenset(("iss", "sub", "aud", "exp", "iat", "jti", "client_id"))
 
 MAX_CLAIMS_DEPTH: Final = 8
 MAX_ID: Final = 255
 MAX_TIME: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
-_KNOWN: Final = REQUIRED_CLAIMS | {"nbf", "sid", "scope", "roles", "ver", "auth_time", "amr"}
-_AS_THEY_ARE: Final = ("iss", "sub", "exp", "iat", "nbf", "jti", "client_id", "sid", "ver", "auth_time")
+_KNOWN: Final = REQUIRED_CLAIMS | {"nbf", "sid", "scope", "roles", "ver", "rver", "auth_time", "amr"}
+_AS_THEY_ARE: Final = ("iss", "sub", "exp", "iat", "nbf", "jti", "client_id", "sid", "ver", "rver", "auth_time")
 _NOTHING: Final[Mapping[str, Any]] = FrozenMapping()
 
 
@@ -37,7 +29,8 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # JSON
     """A verified access token's claims. Times are seconds since 1970 UTC.
 
     Foreign tokens may lack `sid` and `ver` (None), `jti` and `client_id` (empty). In `extra` arrays are tuples and
-    objects read-only mappings. The marks are the revocation set's.
+    objects read-only mappings. The marks are the revocation set's. `actors` are the marks and versions of the service
+    accounts in `act`, the last one first.
     """
 
     iss: str
@@ -52,6 +45,7 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # JSON
     scopes: frozenset[str]
     roles: frozenset[str]
     ver: int | None
+    rver: int | None = None  # of the tables of rights, when issued
     auth_time: int | None
     amr: tuple[str, ...]
     kid: str
@@ -59,6 +53,7 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # JSON
     session_mark: int | None
     user_mark: int
     key_mark: int
+    actors: tuple[tuple[int, int | None], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the token's claims, ready for JSON."""
@@ -88,7 +83,8 @@ def read_claims(payload: dict[str, Any], *, kid: str, key_mark: int, foreign: bo
         sid=sid,
         scopes=_scopes(payload),
         roles=_as_set(_strings(payload, "roles")),
-        ver=_version(payload),
+        ver=_version(payload, "ver"),
+        rver=_version(payload, "rver"),
         auth_time=_time(payload, "auth_time", foreign=foreign) if "auth_time" in payload else None,
         amr=_strings(payload, "amr"),
         kid=kid,
@@ -96,6 +92,7 @@ def read_claims(payload: dict[str, Any], *, kid: str, key_mark: int, foreign: bo
         session_mark=None if sid is None else mark_of(sid),
         user_mark=mark_of(sub),
         key_mark=key_mark,
+        actors=_actors(payload) if "act" in payload and not foreign else (),
     )
 
 
@@ -123,12 +120,12 @@ def _time(payload: dict[str, Any], name: str, *, foreign: bool) -> int:
     return value
 
 
-def _version(payload: dict[str, Any]) -> int | None:
-    if "ver" not in payload:
+def _version(payload: dict[str, Any], name: str) -> int | None:
+    if name not in payload:
         return None
-    value = payload["ver"]
+    value = payload[name]
     if type(value) is not int or not 0 <= value <= MAX_TIME:
-        raise _fault("ver")
+        raise _fault(name)
     return value
 
 
@@ -140,6 +137,18 @@ def _audience(payload: dict[str, Any]) -> tuple[str, ...]:
     if not listed or max(map(len, listed)) > MAX_ID:
         raise _fault("aud")
     return listed
+
+
+def _actors(payload: dict[str, Any]) -> tuple[tuple[int, int | None], ...]:
+    """Read `act` (RFC 8693 section 4.1). What stands in it may be revoked, so it must be readable."""
+    found: list[tuple[int, int | None]] = []
+    holder = payload
+    while "act" in holder:
+        holder = holder["act"]
+        if type(holder) is not dict:
+            raise _fault("act")
+        found.append((mark_of(_id(holder, "sub")), _version(holder, "ver")))
+    return tuple(found)
 
 
 def _scopes(payload: dict[str, Any]) -> frozenset[str]:
@@ -167,8 +176,13 @@ def _strings(payload: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def frozen(found: dict[str, Any]) -> Mapping[str, Any]:
+    """Return claims with arrays as tuples and objects as read-only mappings."""
+    return FrozenMapping({name: _freeze(value) for name, value in found.items()})
+
+
 def _rest(payload: dict[str, Any]) -> Mapping[str, Any]:
-    return FrozenMapping({name: _freeze(value) for name, value in payload.items() if name not in _KNOWN})
+    return frozen({name: value for name, value in payload.items() if name not in _KNOWN})
 
 
 def _freeze(value: Any) -> Any:

@@ -53,8 +53,9 @@ class FrozenMapping(Mapping[str, Any]):
 
 def thawed(value: Any) -> Any:
     """Return frozen claims as lists and dicts."""
-    if isinstance(value, FrozenMapping):
+    kind = type(value)  # isinstance is slow for an abstract class, and nothing else is frozen
+    if kind is FrozenMapping:
         return {name: thawed(inner) for name, inner in value.items()}
-    if isinstance(value, tuple):
+    if kind is tuple:
         return [thawed(inner) for inner in value]
     return value

@@ -7,6 +7,10 @@ from typing import Final, NamedTuple
 from watchword.errors import TokenError
 from watchword.tokens.claims import AccessClaims
 
+KEY_CLIENT: Final = "api_key"
+"""The `client_id` of access tokens that were exchanged for an API key."""
+ACCOUNT_PREFIX: Final = "wwc_"
+"""How the id of a service account begins; no user's id does."""
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -16,17 +20,20 @@ class Needs(NamedTuple):
     :param roles: each of which the user must have.
     :param scopes: each of which the token must have.
     :param max_age: how many seconds ago the user may have logged in at most (RFC 9470), or None.
+    :param api_keys: whether an API key may stand for its owner; never unless it is said.
     """
 
     roles: frozenset[str] = _NONE
     scopes: frozenset[str] = _NONE
     max_age: int | None = None
+    api_keys: bool = False
 
     def check(self, claims: AccessClaims, *, now: int | None = None) -> None:
         """Check verified claims.
 
         :param now: seconds since 1970 UTC, where `max_age` may be asked for.
-        :raises TokenError: `scope_missing`, `role_missing`, `reauthentication_required`.
+        :raises TokenError: `scope_missing`, `role_missing`, `reauthentication_required`; `token_invalid` for a key, and
+            for a service account where no scope is asked for.
         """
         error = self.lack(claims, now=now)
         if error is not None:
@@ -34,8 +41,13 @@ class Needs(NamedTuple):
 
     def lack(self, claims: AccessClaims, *, now: int | None = None) -> TokenError | None:
         """Return the error that `check` raises, or None."""
+        if claims.client_id == KEY_CLIENT and not self.api_keys:
+            return no_key_here()
+        if claims.sub == claims.client_id and not self.scopes:
+            return no_account_here()
         if not self.scopes <= claims.scopes:
-            return TokenError("The token lacks a scope.", code="scope_missing")
+            missing = " ".join(sorted(self.scopes - claims.scopes))
+            return TokenError(f"The token lacks these scopes: {missing:.200}", code="scope_missing")
         if not self.roles <= claims.roles:
             return TokenError("The token's user lacks a role.", code="role_missing")
         if self.max_age is None:
@@ -44,6 +56,26 @@ class Needs(NamedTuple):
         if now is None or claims.auth_time is None or now - claims.auth_time > self.max_age:
             return TokenError("A more recent log-in is required.", code="reauthentication_required")
         return None
+
+
+def no_key_here() -> TokenError:
+    """Make the error for an API key, or a token that was exchanged for one, where none is accepted."""
+    return TokenError("An API key is not accepted here. Log in.")
+
+
+def no_account_here() -> TokenError:
+    """Make the error for a service account where no scope says what a program may do."""
+    return TokenError("A service account is let in only where scopes are asked for. Log in.")
+
+
+def acts_for(claims: AccessClaims) -> bool:
+    """Tell whether a service account acts with this token for its user: no such token ends the user's session."""
+    return "act" in claims.extra
+
+
+def is_machine(claims: AccessClaims) -> bool:
+    """Tell whether a token is not simply a person's: `Needs` decides, also where nothing is asked for."""
+    return claims.client_id in (KEY_CLIENT, claims.sub)
 
 
 NOTHING: Final = Needs()

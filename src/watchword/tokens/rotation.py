@@ -110,6 +110,18 @@ def published_long_enough(key: KeyState, now: int) -> bool:
     return now - key.created_at >= PUBLISHED_BEFORE_USE
 
 
+def signing_pair(keys: list[KeyState], algorithm: str) -> tuple[KeyState, KeyState | None] | None:
+    """Return the active key and the next one; None without an active one.
+
+    During a change of algorithm two are active: that of the settings counts, else the newer one.
+    """
+    signing = [key for key in keys if key.status == "active"]
+    if not signing:
+        return None
+    active = max(signing, key=lambda key: (key.algorithm == algorithm, key.activated_at or 0))
+    return active, _first([key for key in keys if key.algorithm == active.algorithm], "next")
+
+
 def published_until(key: KeyState) -> int | None:
     """Return when a retired key leaves the published set, or None."""
     return None if key.retired_at is None else key.retired_at + PUBLISHED_AFTER_USE

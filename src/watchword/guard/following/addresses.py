@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from watchword.guard.following.exchange import FetchFault
+from watchword.hosts import is_loopback
 
 _WELL_KNOWN = "/.well-known/oauth-authorization-server"
 # The characters of RFC 3986: no address can end a header line.
@@ -85,14 +86,6 @@ def origin_of(url: str) -> Origin:
     """Return the origin of a checked address."""
     parts = urlsplit(url)
     return Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: `localhost`, `127.…`, `::1`."""
-    if host == "localhost" or host.endswith(".localhost") or host == "::1":
-        return True
-    numbers = host.split(".")
-    return len(numbers) == 4 and numbers[0] == "127" and all(part.isdigit() for part in numbers)  # noqa: PLR2004
 
 
 def _check_configured(name: str, value: object, *, plain_http: bool = False) -> None:

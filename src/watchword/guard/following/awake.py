@@ -33,12 +33,12 @@ class Awake:
         self._max_stale = max_stale
         self._now = now
         self._wall = wall
-        self._asked_at: float | None = None
-        self.until = Moment(float("-inf"), float("-inf"))
         self.found_this_process()
 
     def found_this_process(self) -> None:
-        """Start anew in a forked child, where the lock may be taken for ever."""
+        """Start anew in a forked child, where the lock may be taken for ever, and the list is that of the fork."""
+        self._asked_at: float | None = None
+        self.until = Moment(float("-inf"), float("-inf"))
         self._lock = threading.Lock()
         self._news = Pending()
 

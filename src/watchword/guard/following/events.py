@@ -14,6 +14,7 @@ OnEvent = Callable[[str, Fields], None]
     keys_changed    kids: list of str
     keys_failed     service: str (its address), reason: str, failures: int (in a row), keys: int (known)
     feed_failed     service: str, reason: str (the first of a row of failures)
+    key_exchange_failed  service: str, reason: str, failures: int (in a row): an API key could not be checked
     feed_stale      age: float seconds, stale: "open" or "closed"
     feed_recovered  age: float seconds
     clock_behind    seconds: int (by which a genuine token begins in the future here), leeway: int, failures: int
@@ -26,6 +27,7 @@ _WARNINGS = {
     "not_ready": "The guard of %(service)s is not ready: %(reason)s.",
     "keys_failed": "The key set of %(service)s could not be fetched (%(reason)s); %(then)s.",
     "feed_failed": "The revocation feed of %(service)s could not be read (%(reason)s); trying again.",
+    "key_exchange_failed": "An API key could not be exchanged at %(service)s (%(reason)s); the answer was 503.",
     "feed_stale": "The revocation feed is %(age).0f s old, which is too much; requests are %(does)s.",
 }
 

@@ -12,16 +12,18 @@ FEED_SECONDS = 12.0  # the service waits up to 10 s
 
 
 class Fetch(NamedTuple):
-    """Describes one GET. Redirects are never followed.
+    """Describes one GET, or one POST of a form. Redirects are never followed.
 
     :param limit: the most bytes of the body.
     :param seconds: the time from the name's look-up to the last byte.
+    :param form: what is posted, encoded; None: a GET.
     """
 
     url: str
     limit: int
     seconds: float
     headers: tuple[tuple[str, str], ...] = ()
+    form: bytes | None = None
 
 
 class Answer(NamedTuple):

@@ -21,6 +21,7 @@ import msgspec
 
 from watchword.guard.following.addresses import ServiceAddress
 from watchword.guard.following.exchange import FEED_LIMIT, FEED_SECONDS, Answer, Fetch, FetchFault, check_ok
+from watchword.guard.watching import Watches
 from watchword.tokens.revocations import NEVER, RevocationSet
 
 CHUNK: Final = 200
@@ -30,6 +31,7 @@ _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 1.5
 _NOT_TAKEN: Final = frozenset({400, 422})
 _NO_KEY: Final = frozenset({401, 403})
+_PASSING: Final = frozenset(("session", "user", "scope", "audience"))
 _CURSOR = re.compile(r"(?P<feed>.{1,255})\.(?P<seq>[0-9]{1,18})", re.DOTALL)
 
 
@@ -96,6 +98,10 @@ class FeedReader:
         self._new_keys_revoked = False
         self.complete = False
         self.failures = 0
+
+    def listen(self, watches: Watches) -> None:
+        """Let these hear of each entry, in this list and in those that replace it."""
+        watches.listen(self.in_force.revocations)
 
     def fetch(self, *, at_once: bool = False) -> Fetch:
         """Return what to fetch.
@@ -186,12 +192,13 @@ class FeedReader:
         revocations = RevocationSet()
         for kid in self._revoked_keys:
             revocations.add("key", kid, 0, NEVER)
+        revocations.listeners = self.in_force.revocations.listeners
         return revocations
 
     def _add(self, revocations: RevocationSet, entries: list[FeedEntry]) -> None:
         for entry in entries:
             kind, subject = entry.kind, entry.subject
-            if kind in ("session", "user"):
+            if kind in _PASSING:
                 until = NEVER if entry.expires_at is None else entry.expires_at
                 revocations.add(kind, subject, entry.min_version or 0, until)  # type: ignore[arg-type]
             elif kind == "key":

@@ -6,6 +6,7 @@ They end with `stop`, the guard or the process.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,8 @@ from watchword.guard.following.waiting import Pending
 from watchword.guard.following.worker import Turn, jitter, run_politely
 from watchword.guard.following.workers import Workers
 from watchword.guard.standing import ALWAYS, NOT_NOW, StalePolicy, Standing, not_ready, stale
-from watchword.platforms import after_fork
+from watchword.guard.watching import STALE
+from watchword.platforms import after_fork, forks_unseen
 from watchword.tokens.verify import Verifier
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ class ServiceFollower:
             turns["feed"] = self._feed_turn
         self._workers = Workers(turns, open_client=open_client, events=events, on_death=self._unsettle)
         self._awake = Awake(max_stale, now=self._read, wall=clock.now)
-        standing.strict = feed is not None and policy == "closed"
+        standing.strict = forks_unseen() or (feed is not None and policy == "closed")
+        if feed is not None:
+            feed.listen(standing.watches)
         self._schedule = KeySchedule()
         self._keys_at: str | None = None
         self._swept_at = now()
@@ -79,10 +83,14 @@ class ServiceFollower:
         self._troubles: dict[str, str] = {}
         self._was_ready = False
         self._is_stale = False
+        self._at_once = False
         self._found_this_process()
         _followers.add(self)
 
     def _found_this_process(self) -> None:
+        self._process = os.getpid()
+        if forks_unseen():
+            self._standing.process = self._process
         self._lock = threading.RLock()
         self._digesting = threading.Lock()
         self._became_ready = threading.Event()
@@ -168,6 +176,7 @@ class ServiceFollower:
 
     def start(self) -> None:
         """Start the threads, unless they run."""
+        self._notice_fork()
         if not self._workers.running:
             with self._lock:
                 self._workers.start()
@@ -184,6 +193,14 @@ class ServiceFollower:
         self._finish_fetching()
         self._first.finish()
 
+    def _notice_fork(self) -> None:
+        """Start anew in a child whose fork Python was not told of: its threads seem to be alive."""
+        if self._process == os.getpid():
+            return
+        with _noticing:
+            if self._process != os.getpid():
+                self.after_fork()
+
     def after_fork(self) -> None:
         """Start anew in a forked child: no thread runs here, and locks may be taken for ever."""
         for worker in self._workers.release():
@@ -196,6 +213,7 @@ class ServiceFollower:
             self._standing.verifier = self._verifier
         self._schedule.under_way = False
         self._standing.unsettle()
+        self._standing.watches.found_this_process()
         self._found_this_process()
 
     def _unsettle(self) -> None:
@@ -268,13 +286,14 @@ class ServiceFollower:
             self._awake.attempt_ended(began)
             self._settle()
             self._sweep(feed)
+            self._standing.watches.look_at_the_time()
         elif self.ready:
             self._judge()  # an incomplete list is no news
         return feed.pause(self._now(), asked_at=asked_at, more=more)
 
     def _read_page(self, feed: FeedReader, client: HttpClient) -> bool:
         """Fetch and add a page. Return whether another follows at once."""
-        answer = client.get(feed.fetch(at_once=self._awake.asked))
+        answer = client.get(feed.fetch(at_once=self._at_once or self._awake.asked))
         # A stopped thread may be here too.
         with self._digesting:
             news = run_politely(feed.digest(answer, wall=self._clock.now()))
@@ -335,6 +354,8 @@ class ServiceFollower:
             self._standing.settle(*((end, wall) if self._workers.running else (NOT_NOW, NOT_NOW)))
             stale_now = self._is_stale
         # Outside the lock: the operator's hook may do anything.
+        if stale_now and self._policy == "closed":
+            self._standing.watches.end_all(STALE)
         if stale_now and not was:
             self._events.emit("feed_stale", age=age, stale=self._policy)
         elif was and not stale_now:
@@ -346,6 +367,7 @@ class ServiceFollower:
 
 
 _followers: WeakSet[ServiceFollower] = WeakSet()
+_noticing = threading.Lock()  # taken in forked children only
 
 
 def _after_fork() -> None:

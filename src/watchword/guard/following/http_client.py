@@ -1,4 +1,4 @@
-"""Fetches by GET over http.client with a deadline. Nothing else in a guard uses the network.
+"""Fetches over http.client with a deadline. Nothing else in a guard uses the network.
 
 http.client limits each read only, which a slow server never exceeds. So each step may take the fetch's remaining time
 (docs/security/checklist.md, B12).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,8 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from watchword.clock import elapsed
-from watchword.guard.following.addresses import Origin, is_loopback, origin_of
+from watchword.guard.following.addresses import Origin, origin_of
 from watchword.guard.following.exchange import Aborted, Answer, Fetch, FetchFault
+from watchword.hosts import is_loopback
+from watchword.public_addresses import is_public
 
 _AGENT = "watchword-guard"
 
@@ -101,14 +102,17 @@ class HttpClient:
         connection.auto_open = 0
         line = _Line(connected, deadline, self._now)
         connection.sock = line
-        connection.putrequest("GET", parts._replace(scheme="", netloc="").geturl() or "/", skip_host=True,
-                              skip_accept_encoding=True)  # fmt: skip
+        method, target = "GET" if fetch.form is None else "POST", parts._replace(scheme="", netloc="").geturl() or "/"
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", parts.netloc)
         connection.putheader("User-Agent", _AGENT)
         connection.putheader("Accept-Encoding", "identity")  # the limit counts real bytes
         for name, value in fetch.headers:
             connection.putheader(name, value)
-        connection.endheaders()
+        if fetch.form is not None:
+            connection.putheader("Content-Type", "application/x-www-form-urlencoded")
+            connection.putheader("Content-Length", str(len(fetch.form)))
+        connection.endheaders(fetch.form)
         with connection.getresponse() as response:
             arrived = self._now()
             _remaining(deadline, arrived)  # an answer from before a pause of the process is too late
@@ -144,9 +148,7 @@ class HttpClient:
     def _check_public(self, host: str, address: str) -> None:
         if self._private or is_loopback(host):
             return
-        found = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(found, "ipv4_mapped", None)
-        if not (mapped or found).is_global:
+        if not is_public(address):
             raise FetchFault("the name leads to an address that is not public")
 
 

@@ -20,6 +20,11 @@ class Pending:
         self._waiting = 0
         self._callbacks: list[Callable[[], None]] = []
 
+    @property
+    def over(self) -> bool:
+        """Return whether it is over."""
+        return self._over.is_set()
+
     def finish(self) -> None:
         """Wake everyone."""
         with self._lock:

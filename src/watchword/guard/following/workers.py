@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watchword.guard.following.events import Events
 from watchword.guard.following.worker import Turn, Worker
 
 if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
+
+_NO_THREAD: Final = (
+    "The guard cannot start its threads, so that requests are refused; "
+    "where there are none, make it with background=False."
+)
 
 
 class Workers:
@@ -73,6 +78,6 @@ class Workers:
         try:
             worker.start()
         except RuntimeError as error:  # the next check tries again
-            self._events.defect(error)
+            self._events.defect(error, _NO_THREAD)
             return
         self.by_name[name] = worker

@@ -1,0 +1,53 @@
+"""Reads a service's own claims by their kind, so that an API works with what it expects or with nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from watchword.claim_names import RESERVED_CLAIMS
+from watchword.errors import ClaimError
+from watchword.tokens.frozen import FrozenMapping, thawed
+
+_KINDS: Final[Mapping[type, tuple[type, str]]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: (bool, "true or false"),
+    list: (tuple, "an array"),
+    dict: (FrozenMapping, "an object"),
+}
+_INSTEAD: Final[Mapping[str, str]] = {
+    "sub": "caller.user_id",
+    "sid": "caller.session_id",
+    "roles": "caller.roles",
+    "scope": "caller.scopes",
+    "exp": "caller.expires_at",
+}
+
+
+def name_in(claims: Mapping[str, Any]) -> str | None:
+    """Return the claim `name`, where it is text."""
+    name = claims.get("name")
+    return name if isinstance(name, str) and name else None
+
+
+def read_claim(claims: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
+    """Return a claim as this kind. Parameters and errors as `Caller.claim`; `...` is no default."""
+    if name.lower() in RESERVED_CLAIMS:
+        instead = _INSTEAD.get(name, "caller.claims")
+        raise ValueError(f"{name} is a claim of the protocol: read {instead}")
+    if kind not in _KINDS:
+        raise TypeError(f"a claim is read as str, int, float, bool, list or dict, not as {kind!r}")
+    try:
+        value = claims[name]
+    except KeyError:
+        if default is not ...:
+            return default
+        raise ClaimError(f"This token has no claim {name!a}: does the service's WATCHWORD_CLAIMS name it?") from None
+    stored, said = _KINDS[kind]
+    if type(value) is stored:  # not isinstance: bool is a subclass of int
+        return thawed(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ClaimError(f"The claim {name!a} of this token is not {said}.")
