@@ -6,6 +6,7 @@ does not measure randomness.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from watchword.errors import InvalidKey
@@ -45,7 +46,7 @@ _WORDS: Final = frozenset(
     authtoken accesstoken refreshtoken jwtkey jwttoken jwtsecretkey signingkey privatekey secretkeyhere thisis thisisa
     mysecretkey mysupersecretkey verysecret verysecure verylong longsecret longstring somesecret somerandom randomstring
     at256bits hmacsha256 hmacsha512 sha256 sha384 sha512 sha login logout signin signup register session sessions
-    nobody because when what which who nothing somebody everything knows about be able are was
+    valid nobody because when what which who nothing somebody everything knows about be able are was
     customer client admin123 root123 test123 password1 password123 qwerty123 letmein123 abc123 welcome1 monkey123
     please123 hogwarts gandalf starwars matrix batman superman spiderman naruto pokemon football baseball soccer master
     shadow michael jordan jennifer ashley daniel thomas robert charlie buster pepper ginger summer2024 winter2024 spring
@@ -83,21 +84,42 @@ _LITERALS: Final = frozenset(
     """.split()  # noqa: SIM905 - as above
 )
 _LONGEST_WORD: Final = max(map(len, _WORDS))
+# As tutorials write them, byte for byte.
+_PHRASES: Final = (
+    "your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long", "your-secret-key", "your_secret_key",
+    "my-secret-key", "my_secret_key", "super-secret", "super-secret-key", "super_secret_key", "jwt-secret",
+    "jwt_secret", "change-me", "change_me", "change-this", "secret-key", "secret_key", "access-token-secret",
+    "access_token_secret", "keyboard cat", "django-insecure", "your-super-secret-jwt-key", "your_jwt_secret",
+    "your-jwt-secret",
+    "your-super-secret-jwt-token-with-at-least-32-characters-long", "JWT_SECRET", "ACCESS_TOKEN_SECRET", "SECRET_KEY",
+)  # fmt: skip
 
 
-def check_shared_secret(secret: bytes) -> None:
+def check_shared_secret(secret: bytes, *, least: int = MIN_SECRET_BYTES) -> None:
     """Refuse a known or repeating secret. Call this where secrets are set.
 
-    :raises InvalidKey: not bytes, under 32, repeating, or known from tutorials.
+    :param least: bytes that it needs.
+    :raises InvalidKey: not bytes, too few, repeating, or known from tutorials.
     """
     if not isinstance(secret, bytes | bytearray):
         raise InvalidKey("A shared secret is given as bytes.")
-    if len(secret) < MIN_SECRET_BYTES:
-        raise InvalidKey(f"The shared secret has {len(secret)} bytes; it needs at least {MIN_SECRET_BYTES}.")
+    if len(secret) < least:
+        raise InvalidKey(f"The shared secret has {len(secret)} bytes; it needs at least {least}.")
     if len(set(secret)) < _MIN_DIFFERENT_BYTES or _is_repetition(secret):
         raise InvalidKey("The shared secret repeats itself, so it can be guessed.")
     if _is_known(secret):
         raise InvalidKey("The shared secret is made of what tutorials use, so it can be guessed.")
+
+
+def guesses() -> Iterator[bytes]:
+    """Yield what an attacker tries first: known secrets as they are written, words alone and twice."""
+    yield b""
+    for text in (*_PHRASES, *sorted(_LITERALS)):
+        yield text.encode()
+    for word in sorted(_WORDS):
+        for text in (word, word.upper(), word.capitalize(), word + "123", word * 2):
+            yield text.encode()
 
 
 def _is_known(secret: bytes) -> bool:
@@ -122,4 +144,4 @@ def _is_made_of_words(plain: str, *, cut: bool) -> bool:
 
 def _is_repetition(secret: bytes) -> bool:
     # A text found in its own doubling repeats at that offset.
-    return (secret + secret).find(secret, 1) <= MIN_SECRET_BYTES // 2
+    return (secret + secret).find(secret, 1) <= min(len(secret), MIN_SECRET_BYTES) // 2

@@ -9,18 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from tests import tables
+from tests.hashes import dear_hashes
 from tests.identity.scenes import Opener
 from tests.postgres import EVERYTHING, Databases
 from watchword.clock import FixedClock
 from watchword.identity.kernel import Kernel
+from watchword.identity.own_claims import ClaimsFunction
 from watchword.opening import opened
 from watchword.settings import Settings
 
+__all__ = ["dear_hashes"]
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
 
-# Where the engine decides most. `make reliability` tries all of them on both.
+# Where the engine decides most. `make reliability ARGS=--lengthy` tries all of them on both.
 ON_BOTH = frozenset({
-    "test_ending", "test_login", "test_races", "test_revocation", "test_second_factor", "test_sessions",
+    "test_administration", "test_administrators", "test_api_keys", "test_ending", "test_granting", "test_guessing",
+    "test_login", "test_moving_in", "test_own_claims",
+    "test_numbering",
+    "test_one_time", "test_outbox", "test_races", "test_retry_keys", "test_revocation", "test_rights",
+    "test_second_factor", "test_service_accounts", "test_sessions", "test_starting",
+    "test_token_exchange", "test_trail", "test_webhooks",
 })  # fmt: skip
 
 
@@ -31,6 +40,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH or EVERYTHING in os.environ
     only_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
     engines = ["sqlite", "postgres"] if both and not only_sqlite else ["sqlite"]
+    if metafunc.definition.get_closest_marker("postgres") is not None:
+        engines = ["postgres"]
     metafunc.parametrize("engine", engines, indirect=True)
 
 
@@ -48,6 +59,7 @@ def clock() -> FixedClock:
 def located(engine: str, tmp_path: Path, postgres: Callable[[int], Databases]) -> Iterator[dict[str, object]]:
     """The settings that say where this test's database is."""
     if engine == "sqlite":
+        tables.prepare(tmp_path)
         yield {"data_dir": tmp_path}
         return
     with postgres(18).lent() as url:
@@ -58,9 +70,11 @@ def located(engine: str, tmp_path: Path, postgres: Callable[[int], Databases]) -
 def open_kernel(located: dict[str, object], clock: FixedClock) -> Opener:
     """Opens a kernel on this test's database; settings may be given. May be called several times at once."""
 
-    def open_it(*, serves: bool = True, **given: object) -> AbstractAsyncContextManager[Kernel]:
+    def open_it(
+        *, serves: bool = True, function: ClaimsFunction | None = None, **given: object
+    ) -> AbstractAsyncContextManager[Kernel]:
         settings = Settings(**{**located, **given})  # type: ignore[arg-type]
-        return opened(settings, clock=clock, serves=serves)
+        return opened(settings, clock=clock, serves=serves, claims=function)
 
     return open_it
 

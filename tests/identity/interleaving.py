@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.scenes import HOME, Opener, join, log_in
+from tests.identity.scenes import HOME, Opener, give_roles, join, log_in
 from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.identity import sweeping
@@ -26,7 +26,7 @@ Change = Callable[[Kernel, User, int], Awaitable[User]]
 
 async def change_roles(kernel: Kernel, user: User, turn: int) -> User:
     """Give the user other roles."""
-    return await kernel.users.set_roles(user.id, (f"role-{turn}",), client=HOME)
+    return await give_roles(kernel, user.id, (f"role-{turn}",))
 
 
 async def change_email(kernel: Kernel, user: User, turn: int) -> User:

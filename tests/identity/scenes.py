@@ -9,11 +9,14 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 from watchword.identity import password_factor
+from watchword.identity.administration import Administration, unchecked
 from watchword.identity.audit import Client
+from watchword.identity.factors import Candidate, Confirmed, Factor, Proof, Prove
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, Proof, Prove
+from watchword.identity.login import LoggedIn
 from watchword.identity.revocation import Published
+from watchword.identity.rights import EVERYTHING, Asked
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 from watchword.storage.database import Tx
@@ -56,8 +59,25 @@ async def change_password(
 async def join(kernel: Kernel, username: str = "alice", *, password: str | None = None, **given: Any) -> User:
     """Make a user; without a password unless one is given."""
     return await kernel.users.create(
-        **{"username": username, "email": f"{username}@example.org", "password": password, "client": HOME, **given}
+        **{
+            "username": username,
+            "email": f"{username}@example.org",
+            "password": password,
+            "client": HOME,
+            "check": unchecked,
+            **given,
+        }
     )
+
+
+def operator(kernel: Kernel, *, client: Client = HOME) -> Administration:
+    """What an operator may do by a command, which asks no session."""
+    return Administration(kernel, client=client, check=unchecked)
+
+
+async def give_roles(kernel: Kernel, user_id: str, roles: tuple[str, ...], *, client: Client = HOME) -> User:
+    """Give a user exactly these roles."""
+    return await operator(kernel, client=client).change_roles(user_id, lambda _: frozenset(roles))
 
 
 async def stored(kernel: Kernel, user: User) -> User:
@@ -74,10 +94,18 @@ async def log_in(
     prove: Prove | Factor = proven,
     client: Client = HOME,
     replacing: str | None = None,
+    asked: Asked = EVERYTHING,
 ) -> LoggedIn:
     """Log in through the pipeline."""
     factor = prove if isinstance(prove, Factor) else Factor(prove)
-    return await kernel.login.attempt(who, factor, client=client, client_id=FIRST_PARTY, replacing=replacing)
+    return await kernel.login.attempt(
+        who, factor, client=client, client_id=FIRST_PARTY, replacing=replacing, asked=asked
+    )
+
+
+def known_device(kernel: Kernel, logged_in: LoggedIn) -> str:
+    """The cookie that the browser door sets after a log-in."""
+    return kernel.known_devices.remember(None, logged_in.user.id, logged_in.version)
 
 
 async def refresh(kernel: Kernel, token: str, *, client: Client = HOME, client_id: str = FIRST_PARTY) -> Tokens:

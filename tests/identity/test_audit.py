@@ -22,6 +22,7 @@ from tests.identity.scenes import (
     everything,
     join,
     log_in,
+    operator,
     proven,
     recorded,
     refresh,
@@ -35,7 +36,9 @@ from watchword.identity import audit
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.login import LoggedIn
+from watchword.identity.one_time import Found, Issued
 from watchword.identity.sessions.sessions import Tokens
+from watchword.identity.showing import Brought
 from watchword.identity.users import User
 from watchword.storage.database import Tx
 
@@ -132,6 +135,37 @@ async def _rollback(story: Story) -> None:
     await refresh(story.kernel, tokens.refresh_token, client=AWAY)
 
 
+async def _link(story: Story, purpose: str) -> Found:
+    async def unit(tx: Tx) -> Issued:
+        return await story.kernel.one_time.issue(
+            tx, purpose, "alice@example.org", user_id=story.user.id, detail={"email": "alice@example.org"}
+        )
+
+    issued = await story.kernel.database.transact(unit)
+    derived = await story.kernel.one_time.derive(issued.id, issued.seed)
+    assert derived is not None
+    return await story.kernel.addresses.found((purpose,), token=derived.token, client=HOME)
+
+
+async def _verify(story: Story) -> None:
+    brought = Brought(session=story.session.tokens.refresh_token)
+    await story.kernel.addresses.confirm(await _link(story, "verify"), client=AWAY, brought=brought)
+
+
+async def _undo(story: Story) -> None:
+    await story.kernel.addresses.undo(await _link(story, "undo"), client=AWAY)
+
+
+async def _reset(story: Story) -> None:
+    link = await _link(story, "reset")
+    await story.kernel.addresses.reset_password(link, "velvet-anchor-ripple", client=AWAY, field="password")
+
+
+async def _unverified(story: Story) -> None:
+    story.kernel.login._needs_verified = True
+    await log_in(story.kernel, client=AWAY)
+
+
 # deed → event, outcome, whether the user, the session and the actor are known, the detail
 DECISIONS: dict[str, tuple[Deed, str, str, str, dict[str, str]]] = {
     "log_in": (lambda s: log_in(s.kernel, client=AWAY), "log_in", "ok", "user new actor", {}),
@@ -149,10 +183,42 @@ DECISIONS: dict[str, tuple[Deed, str, str, str, dict[str, str]]] = {
     "end": (_end, "session_ended", "ok", "user session actor", {}),
     "end_others": (_end_others, "other_sessions_ended", "ok", "user session actor", {"count": "1"}),
     "password": (_change_password, "password_changed", "ok", "user new actor", {}),
+    "verify": (_verify, "email_verified", "ok", "user actor", {}),
+    "undo": (_undo, "email_change_undone", "ok", "user actor", {}),
+    "reset": (_reset, "password_reset", "ok", "user actor", {"email": "confirmed"}),
+    "unverified": (_unverified, "log_in", "unverified", "user", {}),
     "username": (_change_name, "user_changed", "ok", "user actor", {"fields": "username"}),
-    "disable": (lambda s: s.kernel.users.disable(s.user.id, client=AWAY), "user_disabled", "ok", "user", {}),
-    "enable": (lambda s: s.kernel.users.enable(s.user.id, client=AWAY), "user_enabled", "ok", "user", {}),
-    "roles": (lambda s: s.kernel.users.set_roles(s.user.id, ("a",), client=AWAY), "roles_changed", "ok", "user", {}),
+    "disable": (lambda s: operator(s.kernel, client=AWAY).disable(s.user.id), "user_disabled", "ok", "user", {}),
+    "enable": (lambda s: operator(s.kernel, client=AWAY).enable(s.user.id), "user_enabled", "ok", "user", {}),
+    "set_password": (
+        lambda s: operator(s.kernel, client=AWAY).set_password(s.user, OTHER_PASSWORD),
+        "password_set",
+        "ok",
+        "user",
+        {},
+    ),
+    "invite": (lambda s: operator(s.kernel, client=AWAY).invite(s.user), "user_invited", "ok", "user", {}),
+    "end_sessions": (
+        lambda s: operator(s.kernel, client=AWAY).end_sessions(s.user),
+        "sessions_ended",
+        "ok",
+        "user",
+        {"count": "1"},
+    ),
+    "end_session": (
+        lambda s: operator(s.kernel, client=AWAY).end_session(str(s.sid)),
+        "session_ended",
+        "ok",
+        "user session",
+        {"reason": "operator"},
+    ),
+    "add_role": (
+        lambda s: operator(s.kernel, client=AWAY).change_roles(s.user.id, lambda held: held | {"a"}),
+        "roles_changed",
+        "ok",
+        "user",
+        {},
+    ),
 }
 
 
@@ -171,7 +237,7 @@ async def test_J9_each_decision_leaves_exactly_one_record(kernel: Kernel, clock:
     assert len(records) == 1
     (record,) = records
     assert (record["event"], record["outcome"], json.loads(record["detail"])) == (event, outcome, detail)
-    assert (record["at"], record["address"], record["agent"], record["request_id"]) == (clock.now(), *AWAY)
+    assert (record["at"], record["address"], record["agent"], record["request_id"]) == (clock.now(), *AWAY[:3])
     assert record["user_id"] == (story.user.id if "user" in known else None)
     assert record["actor_id"] == (story.user.id if "actor" in known else None)
     if "new" in known:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.scenes import HOME, Opener, claims_of, join, log_in, meddle
+from tests.identity.scenes import Opener, claims_of, join, log_in, meddle, operator
 from tests.identity.starting import at_once
 from watchword.clock import FixedClock
 from watchword.errors import InvalidInput, StorageUnavailable
@@ -119,7 +119,7 @@ async def test_an_entry_says_all_that_a_guard_needs(kernel: Kernel) -> None:
     """The three kinds; a key's never expires."""
     user = await join(kernel)
     claims = claims_of(kernel, await log_in(kernel))
-    await kernel.users.disable(user.id, client=HOME)
+    await operator(kernel).disable(user.id)
 
     async def unit(_: Tx) -> tuple[None, Published]:
         return None, [Entry("key", claims.kid, None, None)]
@@ -181,7 +181,7 @@ async def test_a_long_list_comes_in_pages(kernel: Kernel, entries: int, sizes: l
 def _many(entries: int) -> str:
     return f"""
     INSERT INTO ww_revocations WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {entries})
-        SELECT i, 'session', 's' || i, NULL, {FAR} FROM n WHERE i <= {entries};
+        SELECT 'r' || i, i, 'session', 's' || i, NULL, {FAR} FROM n WHERE i <= {entries};
     UPDATE ww_feed SET head = {entries};
     """
 
@@ -493,7 +493,7 @@ import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
 db.execute("BEGIN IMMEDIATE")
 (seq,) = db.execute("UPDATE ww_feed SET head = head + 1 RETURNING head").fetchone()
-db.execute("INSERT INTO ww_revocations VALUES (?, 'session', 'held-open', NULL, 1099511627776)", (seq,))
+db.execute("INSERT INTO ww_revocations VALUES ('held', ?, 'session', 'held-open', NULL, 1099511627776)", (seq,))
 print("held", flush=True)
 sys.stdin.readline()
 db.execute("COMMIT")
@@ -524,8 +524,8 @@ ready()
 for number in range(150):
     db.execute("BEGIN IMMEDIATE")
     (seq,) = db.execute("UPDATE ww_feed SET head = head + 1 RETURNING head").fetchone()
-    row = (seq, f"{os.getpid()}-{number}")
-    db.execute("INSERT INTO ww_revocations VALUES (?, 'session', ?, NULL, 1099511627776)", row)
+    name = f"{os.getpid()}-{number}"
+    db.execute("INSERT INTO ww_revocations VALUES (?, ?, 'session', ?, NULL, 1099511627776)", (name, seq, name))
     db.execute("COMMIT")
 """
 

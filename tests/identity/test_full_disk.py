@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.scenes import HOME, Opener, claims_of, join, log_in, recorded
+from tests.identity.scenes import HOME, Opener, claims_of, join, log_in, operator, recorded
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable, TokenError
 from watchword.identity.kernel import Kernel
@@ -83,7 +83,7 @@ async def test_log_out_ending_and_disabling_work_on_a_full_disk(
         caller = claims_of(kernel, held[4])
         await sessions.end(caller, ended, client=HOME)
         assert await sessions.end_others(caller, client=HOME) == 1
-        await kernel.users.disable(other.id, client=HOME)
+        await operator(kernel).disable(other.id)
         for gone in (*held[:4], others):
             with pytest.raises(TokenError):
                 claims_of(kernel, gone)

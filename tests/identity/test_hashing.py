@@ -66,7 +66,7 @@ def cheap_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "BCRYPT_COST", 10)
 
 
-def test_D1_the_parameters_are_owasps() -> None:
+def test_D1_the_parameters_are_owasps(dear_hashes: None) -> None:
     """Argon2id, 19 MiB, two passes, one lane, 16 bytes of salt, 32 of hash, as a PHC string."""
     parameters = argon2.extract_parameters(make_hash(PASSWORD, "argon2id"))
     assert parameters == argon2.Parameters(
@@ -229,7 +229,7 @@ async def test_D13_work_that_fails_gives_its_place_back(hasher: Hasher) -> None:
     assert (hasher._waiting, hasher._by_network) == (0, {})
 
 
-async def test_D13_hashing_does_not_hold_up_the_loop(hasher: Hasher) -> None:
+async def test_D13_hashing_does_not_hold_up_the_loop(dear_hashes: None, hasher: Hasher) -> None:
     """While four hashes are made, the loop goes round all the time."""
     turns = 0
     work = asyncio.gather(*(hasher.hash(PASSWORD, address=None) for _ in range(4)))

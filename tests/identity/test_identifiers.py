@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from time import perf_counter
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.errors import InvalidInput
+from watchword.identity import identifiers
 from watchword.identity.identifiers import email, typed, username
 
 
@@ -115,12 +117,21 @@ def test_H9_a_username_that_could_pass_for_another_is_refused(text: str, code: s
     assert [(error.field, error.code) for error in caught.value.errors] == [("username", code)]
 
 
-@pytest.mark.parametrize("text", ["a@b@c", "a b", "", "@", "＠", "\x00", "'; DROP TABLE ww_users;--", "x" * 5000])
+@pytest.mark.parametrize("text", ["", "\x00", "a\u202eb", "a@\u0000b", "x" * 5000])
 def test_what_can_be_neither_is_found_by_nobody(text: str) -> None:
     """Typing it is a failed log-in like any other: no exception, and a key that no identifier can have."""
     found = typed(text)
     assert found.key.startswith("\x1f")
     assert found.kind == ("email" if "@" in unicodedata.normalize("NFKC", text) else "username")
+
+
+@pytest.mark.parametrize("text", ["a@b@c", "a b", "@", "＠", "'; DROP TABLE ww_users;--"])
+def test_what_only_another_system_allowed_cannot_be_registered(text: str) -> None:
+    """It has a key, for a user who was imported with it."""
+    assert not typed(text).key.startswith("\x1f")
+    for refuses in (username, email):
+        with pytest.raises(InvalidInput):
+            refuses(text)
 
 
 @given(st.text(max_size=80))
@@ -183,3 +194,58 @@ def test_a_name_that_may_no_longer_be_chosen_is_still_found() -> None:
     """There may be somebody of that name from before."""
     assert typed("01a1f7a0-ad3d-72f2-aa04-709828f888db").key == "01a1f7a0-ad3d-72f2-aa04-709828f888db"
     assert typed("me").key == "me"
+
+
+# --- Ordinary addresses, and names of other systems ----------------------------------------------------------------
+
+_LOCAL = st.from_regex(r"[A-Za-z0-9_+.-]{1,70}", fullmatch=True)
+_DOMAIN = st.from_regex(r"(?:[A-Za-z0-9-]{1,45}\.){1,5}[A-Za-z0-9]{1,22}", fullmatch=True)
+
+
+@given(_LOCAL, _DOMAIN)
+def test_an_ordinary_address_is_read_as_the_library_reads_it(local: str, domain: str) -> None:
+    """The quick way never accepts what the library refuses, and never reads anything otherwise."""
+    text = f"{local}@{domain}"
+    quick, identifiers._ORDINARY = identifiers._ORDINARY, re.compile("(?!)")
+    try:
+        slow = _read(text)
+    finally:
+        identifiers._ORDINARY = quick
+    assert _read(text) == slow
+
+
+def _read(text: str) -> identifiers.Identifier | None:
+    try:
+        return identifiers.email(text)
+    except InvalidInput:
+        return None
+
+
+def test_the_quick_way_is_taken() -> None:
+    """Else the comparison above compares nothing."""
+    for text in ("ada@example.org", "Ada.Lovelace+x@Mail.Example.co.uk", "a_b-c@x-y.example.com"):
+        assert identifiers._ORDINARY.fullmatch(text)
+    for text in ("a@xn--bcher-kva.example.org", "a..b@example.org", "a@b", ".a@example.org", "a@-b.example.org"):
+        assert not identifiers._ORDINARY.fullmatch(text)
+
+
+@pytest.mark.parametrize("text", [
+    "mary jane", "ada+old", "ada@work", "ada@example.org", "admin", "me", "x" * 200, "Ещё ada", "naïve café", "a/b",
+    "😀",
+])  # fmt: skip
+def test_a_name_that_another_system_allowed_is_found_as_it_is_typed(text: str) -> None:
+    """Also in capitals and with blanks around it: its key is that of what is typed."""
+    key = identifiers.imported_username(text).key
+    for same in (text, f"  {text} ", text.upper()):
+        assert identifiers.typed(same).key == key
+
+
+@pytest.mark.parametrize("text", ["", "   ", "a\nb", "a\x00b", "a\u202eb", "a\u3164b\ufe0f", "x" * 300, "a\u2028b"])
+def test_a_name_that_no_one_can_see_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        identifiers.imported_username(text)
+
+
+def test_an_address_as_a_name_has_the_key_of_the_address() -> None:
+    """Else one text could mean two users."""
+    assert identifiers.imported_username("Ada@Example.org").key == identifiers.email("ada@example.org").key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64decode
 from hashlib import sha256
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,11 +22,11 @@ from tests.identity.scenes import (
     refresh,
     statements,
 )
-from tests.identity.starting import at_once
 from watchword import base64url
 from watchword.clock import FixedClock
 from watchword.errors import TokenError
 from watchword.identity.audit import LOCAL
+from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.store import fresh
@@ -35,28 +34,6 @@ from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.rotation import BESIDE_EACH_OTHER, PUBLISHED_AFTER_USE, PUBLISHED_BEFORE_USE, Make
 
 OLD, NEW = (sha256(name).digest() for name in (b"old", b"new"))
-
-_START = """
-import asyncio
-from watchword.opening import opened
-from watchword.settings import Settings
-settings = Settings(data_dir=sys.argv[1], workers=8)
-async def main():
-    async with opened(settings) as kernel:
-        print(kernel.keys.ring.signing.kid)
-ready()
-asyncio.run(main())
-"""
-
-_SCHEDULE = _START.replace(
-    "print(kernel.keys.ring.signing.kid)",
-    "await kernel.keys.follow_schedule(); print(*(key.kid for key in await kernel.keys.store.published()))",
-)
-
-
-def test_B10_eight_processes_on_an_empty_database_have_one_active_key(tmp_path: Path) -> None:
-    """Real processes, one file: whoever loses the race for the partial unique index signs with the winner's key."""
-    assert len(set(at_once(_START, str(tmp_path), processes=8))) == 1
 
 
 async def test_B10_keys_made_at_once_within_a_process_are_one(kernel: Kernel) -> None:
@@ -67,13 +44,6 @@ async def test_B10_keys_made_at_once_within_a_process_are_one(kernel: Kernel) ->
     assert await recorded(kernel, "ww_signing_keys") == before
     assert await recorded(kernel, "ww_audit") == audited
     assert [row["kid"] for row in before if row["status"] == "active"] == [kernel.keys.ring.signing.kid]
-
-
-def test_B10_eight_processes_that_apply_the_schedule_at_once_have_one_next_key(tmp_path: Path) -> None:
-    """The same for the key that is next: a partial unique index decides."""
-    kids = at_once(_SCHEDULE, str(tmp_path), processes=8)
-    assert len(set(kids)) == 1
-    assert len(kids[0].split()) == 2
 
 
 @pytest.mark.sqlite
@@ -348,7 +318,7 @@ async def test_threads_that_verify_while_the_keys_change_never_mix_old_and_new(k
     """⚑ A host verifies in several threads: whoever sees the new ring has the verifier that was made of it."""
     await join(kernel)
     stale = kernel.verifier
-    await kernel.keys.store.revoke(None, client=LOCAL)
+    await kernel.keys.store.revoke(None, client=LOCAL, check=unchecked)
     await kernel.keys.reload()
     token = (await log_in(kernel)).tokens.access_token
     made, met = stale._made, []

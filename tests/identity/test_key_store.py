@@ -26,8 +26,10 @@ from tests.identity.starting import at_once
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, NotFound, TokenError
 from watchword.identity.audit import LOCAL
+from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys import store as key_store
+from watchword.identity.keys.store import HEARD_SECONDS
 from watchword.tokens.revocations import NEVER
 from watchword.tokens.rotation import KeyState, Promote, Remove, Retire, Schedule
 
@@ -45,7 +47,8 @@ asyncio.run(main())
 """
 _REVOKE = _PROMOTE.replace(
     "await kernel.keys.follow_schedule()",
-    "from watchword.identity.audit import LOCAL; await kernel.keys.store.revoke((sys.argv[3],), client=LOCAL);"
+    "from watchword.identity.audit import LOCAL; from watchword.identity.granting import unchecked;"
+    " await kernel.keys.store.revoke((sys.argv[3],), client=LOCAL, check=unchecked);"
     " await kernel.keys.reload()",
 )
 
@@ -163,27 +166,60 @@ async def test_a_process_that_dies_between_two_steps_leaves_a_ring_that_works(
 # --- By hand --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_store, "HEARD_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("hurry")
 async def test_a_rotation_by_hand_keeps_what_was_signed_good(kernel: Kernel) -> None:
-    """The next key signs at once; the one before stays published."""
+    """The next key signs; the one before stays published."""
     await join(kernel)
     tokens = (await log_in(kernel)).tokens
     await kernel.keys.follow_schedule()
     now = await ring(kernel)
-    signing = await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL)
+    signing = await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL, check=unchecked)
     await kernel.keys.reload()
     assert kernel.keys.ring.signing.kid == signing == now["next"][0].kid
     claims_of(kernel, tokens)
     with pytest.raises(Conflict):
-        await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL)
+        await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL, check=unchecked)
 
 
+async def test_a_key_that_was_published_just_now_waits_before_it_signs(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ A key that signs before services and guards have heard of it makes good tokens look forged."""
+    (active,) = (await ring(kernel))["active"]
+    waits: list[tuple[float, set[str]]] = []
+
+    own = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds < 1:  # the database's
+            await own(seconds)
+            return
+        waits.append((seconds, {status for status, keys in (await ring(kernel)).items() if keys}))
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    signing = await kernel.keys.store.promote(active, None, client=LOCAL, check=unchecked)
+    assert waits == [(HEARD_SECONDS, {"active", "next"})]
+    await kernel.keys.follow_schedule()
+    now = await ring(kernel)
+    assert now["active"][0].kid == signing
+    kernel.clock.advance(HEARD_SECONDS + 1)  # type: ignore[attr-defined]
+    await kernel.keys.store.promote(now["active"][0], now["next"][0], client=LOCAL, check=unchecked)
+    assert len(waits) == 1
+
+
+@pytest.mark.usefixtures("hurry")
 async def test_a_rotation_without_a_next_key_makes_one(kernel: Kernel) -> None:
     """As when the service has not run since the first start."""
     (active,) = (await ring(kernel))["active"]
-    signing = await kernel.keys.store.promote(active, None, client=LOCAL)
+    signing = await kernel.keys.store.promote(active, None, client=LOCAL, check=unchecked)
     assert [key.kid for key in (await ring(kernel))["active"]] == [signing] != [active.kid]
     with pytest.raises(Conflict):
-        await kernel.keys.store.promote(active, None, client=LOCAL)
+        await kernel.keys.store.promote(active, None, client=LOCAL, check=unchecked)
     assert len((await ring(kernel))["active"]) == 1
 
 
@@ -204,7 +240,7 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
             await there.keys.reload()
         revoked = here.keys.ring.signing.kid
         upcoming = [key.kid for key in (await ring(here))["next"]]
-        done = await here.keys.store.revoke((revoked,), client=LOCAL)
+        done = await here.keys.store.revoke((revoked,), client=LOCAL, check=unchecked)
         assert done.kids == (revoked,)
         assert len(done.signing) == 1
         assert not with_next or list(done.signing) == upcoming
@@ -227,7 +263,7 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
 async def test_e7_the_entry_of_a_key_never_expires(kernel: Kernel, clock: FixedClock) -> None:
     """⚑ Not after a day, not after a century of sweeps, not in a process that starts then."""
     revoked = kernel.keys.ring.signing.kid
-    await kernel.keys.store.revoke((revoked,), client=LOCAL)
+    await kernel.keys.store.revoke((revoked,), client=LOCAL, check=unchecked)
     (entry,) = await entries(kernel)
     assert (entry["kind"], entry["subject"], entry["expires_at"]) == ("key", revoked, None)
     await kernel.revocations.catch_up()
@@ -244,7 +280,7 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     await kernel.keys.follow_schedule()
     active, upcoming = (await ring(kernel))["active"][0].kid, (await ring(kernel))["next"][0].kid
     with statements(kernel) as seen:
-        await kernel.keys.store.revoke((active,), client=LOCAL)
+        await kernel.keys.store.revoke((active,), client=LOCAL, check=unchecked)
     (unit,) = seen.units
     tables = [table for table in map(written_table, unit) if table]
     assert tables == [
@@ -253,7 +289,7 @@ async def test_an_emergency_is_one_transaction_that_publishes_last(kernel: Kerne
     before = await recorded(kernel, "ww_signing_keys"), await recorded(kernel, "ww_audit"), await entries(kernel)
     refuse_inserts(kernel, "ww_revocations")
     with pytest.raises(Exception, match="injected fault"):
-        await kernel.keys.store.revoke((upcoming,), client=LOCAL)
+        await kernel.keys.store.revoke((upcoming,), client=LOCAL, check=unchecked)
     assert (
         await recorded(kernel, "ww_signing_keys"), await recorded(kernel, "ww_audit"), await entries(kernel)
     ) == before  # fmt: skip
@@ -284,7 +320,7 @@ async def test_every_key_can_be_revoked_at_once(open_kernel: Opener, clock: Fixe
         tokens = (await log_in(kernel)).tokens
         everything = {key.kid for keys in (await ring(kernel)).values() for key in keys}
         assert len(everything) == 3
-        done = await kernel.keys.store.revoke(None, client=LOCAL)
+        done = await kernel.keys.store.revoke(None, client=LOCAL, check=unchecked)
         assert set(done.kids) == everything
         assert not everything & set(done.signing)
         await kernel.revocations.poll()
@@ -307,7 +343,7 @@ async def test_a_next_or_a_retired_key_is_revoked_without_another_in_its_place(
         signing = kernel.keys.ring.signing.kid
         for status in ("retired", "next"):
             (key,) = (await ring(kernel))[status]
-            assert await kernel.keys.store.revoke((key.kid,), client=LOCAL) == ((key.kid,), ())
+            assert await kernel.keys.store.revoke((key.kid,), client=LOCAL, check=unchecked) == ((key.kid,), ())
         await kernel.revocations.poll()
         await kernel.keys.reload()
         assert kernel.keys.ring.signing.kid == signing
@@ -321,11 +357,11 @@ async def test_revoking_twice_changes_nothing_and_an_unknown_key_is_said(kernel:
     """Nothing of a command with an unknown key is done, also not what it said about a known one."""
     kid = kernel.keys.ring.signing.kid
     with pytest.raises(NotFound):
-        await kernel.keys.store.revoke((kid, "unknown"), client=LOCAL)
+        await kernel.keys.store.revoke((kid, "unknown"), client=LOCAL, check=unchecked)
     assert await entries(kernel) == []
-    assert (await kernel.keys.store.revoke((kid,), client=LOCAL)).kids == (kid,)
+    assert (await kernel.keys.store.revoke((kid,), client=LOCAL, check=unchecked)).kids == (kid,)
     before = await recorded(kernel, "ww_signing_keys"), await entries(kernel)
-    assert await kernel.keys.store.revoke((kid,), client=LOCAL) == ((), ())
+    assert await kernel.keys.store.revoke((kid,), client=LOCAL, check=unchecked) == ((), ())
     assert (await recorded(kernel, "ww_signing_keys"), await entries(kernel)) == before
 
 
@@ -339,7 +375,10 @@ async def test_a_revocation_and_a_rotation_at_once_leave_one_key_that_signs(
             clock.advance(30 * DAY)
             (active,) = (await ring(here))["active"]
             schedule = Schedule("ES256", 30 * DAY)
-            work = [here.keys.store.revoke((active.kid,), client=LOCAL), there.keys.store.follow(schedule)]
+            work = [
+                here.keys.store.revoke((active.kid,), client=LOCAL, check=unchecked),
+                there.keys.store.follow(schedule),
+            ]
             await asyncio.gather(*(work if first else reversed(work)))
             now = await ring(here)
             assert len(now["active"]) == 1

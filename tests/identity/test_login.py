@@ -19,8 +19,10 @@ from tests.identity.scenes import (
     claims_of,
     entries,
     everything,
+    give_roles,
     join,
     log_in,
+    operator,
     proven,
     recorded,
     refresh,
@@ -34,9 +36,9 @@ from watchword.clock import FixedClock
 from watchword.errors import Overloaded, TooManyAttempts, Unauthenticated
 from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing
+from watchword.identity.factors import Candidate, Factor, Proof
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Factor, Proof
 from watchword.identity.password_factor import PasswordFactor, keep_better
 from watchword.identity.users import User
 from watchword.storage.database import Tx
@@ -50,15 +52,15 @@ async def change_user(kernel: Kernel, user: User, event: str) -> None:
     if event == "reset":
         await reset_password(kernel, user.id)
     elif event == "roles":
-        await kernel.users.set_roles(user.id, ("admin",), client=HOME)
+        await give_roles(kernel, user.id, ("admin",))
     elif event == "disabled_by_hand":  # by an operator in SQL, who knows nothing of versions
         await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE id = :id", id=user.id)
     elif event == "deleted":
         await kernel.database.run("DELETE FROM ww_users WHERE id = :id", id=user.id)
     else:
-        await kernel.users.disable(user.id, client=HOME)
+        await operator(kernel).disable(user.id)
         if event == "disabled_and_enabled":
-            await kernel.users.enable(user.id, client=HOME)
+            await operator(kernel).enable(user.id)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -90,7 +92,7 @@ async def test_a_proof_of_yesterday_is_a_failed_attempt(open_kernel: Opener) -> 
         user = await join(kernel)
 
         async def prove(candidate: Candidate | None) -> Proof | None:
-            await kernel.users.set_roles(user.id, ("admin",), client=HOME)
+            await give_roles(kernel, user.id, ("admin",))
             return Proof("pwd")
 
         with pytest.raises(Unauthenticated):
@@ -193,7 +195,7 @@ async def population(kernel: Kernel) -> Kernel:
     """One user of each kind that must look alike."""
     await join(kernel, password=PASSWORD)
     disabled = await join(kernel, "dora", password=PASSWORD)
-    await kernel.users.disable(disabled.id, client=HOME)
+    await operator(kernel).disable(disabled.id)
     await join(kernel, "nemo")
     return kernel
 
@@ -270,7 +272,7 @@ async def test_d7_a_mixed_database_makes_every_failure_cost_every_kind(
             computed.clear()
             with pytest.raises(Unauthenticated):
                 await log_in(kernel, who, prove=factor.prove(password, HOME.address))
-            assert sorted(computed) == ["$2b$10", "$argon2id$v=19$m=19456,t=2,p=1"], who
+            assert sorted(computed) == ["$2b$10", kernel.hasher.preferred_kind], who
 
 
 def _counting(computed: list[str]) -> Callable[[str, str], bool]:
@@ -304,10 +306,12 @@ async def test_d3_the_preferred_hash_takes_over_at_log_in_both_ways(open_kernel:
     """bcrypt → argon2id and back: not a change of credential, so version and sessions stay."""
     async with open_kernel(password_hash="bcrypt") as kernel:
         await join(kernel, password=PASSWORD)
-        held = (await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)).tokens.refresh_token
-    for preferred, start in (("argon2id", "$argon2id$v=19$m=19456,t=2,p=1$"), ("bcrypt", "$2b$10$")):
+        held = (
+            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None, device=None)
+        ).tokens.refresh_token
+    for preferred, start in (("argon2id", "$argon2id$v=19$m="), ("bcrypt", "$2b$10$")):
         async with open_kernel(password_hash=preferred) as kernel:
-            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
+            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None, device=None)
             (user,) = await recorded(kernel, "ww_users")
             assert user["password_hash"].startswith(start)
             assert user["token_version"] == 1
@@ -341,7 +345,9 @@ async def test_d3_many_log_ins_at_once_upgrade_to_a_hash_that_still_works(kernel
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     await kernel.database.run("UPDATE ww_users SET password_hash = :weak WHERE id = :id", weak=weak, id=user.id)
     passwords = Passwords(kernel)
-    await asyncio.gather(*(passwords.log_in("alice", PASSWORD, client=HOME, replacing=None) for _ in range(8)))
+    await asyncio.gather(
+        *(passwords.log_in("alice", PASSWORD, client=HOME, replacing=None, device=None) for _ in range(8))
+    )
     (row,) = await recorded(kernel, "ww_users")
     assert hashing.kind_of(row["password_hash"]) == kernel.hasher.preferred_kind
     assert hashing.matches(PASSWORD, row["password_hash"])
@@ -355,7 +361,7 @@ async def test_d2_a_password_that_bcrypt_cannot_hold_keeps_its_argon2_hash(
     async with open_kernel() as kernel:
         await join(kernel, password=long)
     async with open_kernel(password_hash="bcrypt") as kernel:
-        await Passwords(kernel).log_in("alice", long, client=HOME, replacing=None)
+        await Passwords(kernel).log_in("alice", long, client=HOME, replacing=None, device=None)
         (row,) = await recorded(kernel, "ww_users")
         assert row["password_hash"].startswith("$argon2id$")
 
@@ -366,7 +372,7 @@ async def test_a_hash_that_cannot_be_read_matches_nothing(kernel: Kernel) -> Non
     for damaged in ("!", "", "$2b$12$short", "$argon2id$v=19$broken", "$argon2x$", bcrypt.gensalt().decode()):
         await kernel.database.run("UPDATE ww_users SET password_hash = :it WHERE id = :id", it=damaged, id=user.id)
         with pytest.raises(Unauthenticated):
-            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None)
+            await Passwords(kernel).log_in("alice", PASSWORD, client=HOME, replacing=None, device=None)
 
 
 async def test_no_capacity_is_no_attempt(open_kernel: Opener) -> None:

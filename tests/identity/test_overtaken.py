@@ -9,6 +9,7 @@ import pytest
 from tests.identity.scenes import Opener, claims_of, join, log_in, recorded, refresh
 from watchword.errors import StorageUnavailable
 from watchword.identity.audit import LOCAL
+from watchword.identity.granting import unchecked
 from watchword.identity.issuing import AccessGrant
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys import resealing
@@ -36,7 +37,7 @@ class Log:
 async def overtaken(stale: Kernel, fresh: Kernel) -> None:
     """What an operator does whose service runs with the old secret alone."""
     await resealing.rotate(fresh.master, fresh.database, fresh.clock)
-    await fresh.keys.store.revoke(None, client=LOCAL)
+    await fresh.keys.store.revoke(None, client=LOCAL, check=unchecked)
     await stale.revocations.poll()
     assert await stale.keys.reload() is True
 
@@ -83,7 +84,7 @@ async def test_what_is_wrong_is_readable_and_said_once_per_change(
         assert replaced["reason"] == key_ring._REPLACED
         assert unreadable["hint"] == replaced["hint"] == key_ring._START_AGAIN
         assert REDACTED not in str(log.lines)
-        await fresh.keys.store.revoke(None, client=LOCAL)
+        await fresh.keys.store.revoke(None, client=LOCAL, check=unchecked)
         await stale.keys.reload()
         assert [len(log.of(event)) for event in ("signing_key_unreadable", "master_replaced")] == [2, 1]
 

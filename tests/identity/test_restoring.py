@@ -9,6 +9,7 @@ import pytest
 
 from tests.identity.scenes import (
     DAY,
+    HOME,
     Opener,
     claims_of,
     entries,
@@ -18,12 +19,16 @@ from tests.identity.scenes import (
     refresh,
     reset_password,
 )
+from tests.identity.test_service_accounts import made, token
 from watchword.clock import FixedClock
 from watchword.errors import TokenError, Unauthenticated
 from watchword.identity.audit import LOCAL
 from watchword.identity.feed import Cursor, RevocationLog
+from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
+from watchword.identity.one_time import Issued
 from watchword.identity.restoring import FAR_AHEAD, Restored, note_restored
+from watchword.storage.database import Tx
 
 SECRET = "q7Zs0e1Yk2Vb9Xc4Nf6Tj8Hm3Lp5Rw-Ud"
 
@@ -47,10 +52,18 @@ async def test_what_the_backup_forgot_does_not_come_back(open_kernel: Opener, tm
         user = await join(kernel)
         stolen = (await log_in(kernel)).tokens
         await kernel.keys.follow_schedule()
+
+        async def unit(tx: Tx) -> Issued:
+            address = kernel.asks.address("alice@example.org")
+            return await kernel.asks.write(tx, "reset", address, client=HOME)
+
+        reset = await kernel.database.transact(unit)
+        link = await kernel.one_time.derive(reset.id, reset.seed)
+        assert link is not None
     shutil.copy(tmp_path / "watchword.db", backup)
     async with open_kernel() as kernel:
         leaked = kernel.keys.ring.signing.kid
-        await kernel.keys.store.revoke((leaked,), client=LOCAL)
+        await kernel.keys.store.revoke((leaked,), client=LOCAL, check=unchecked)
         await reset_password(kernel, user.id)
         later = (await log_in(kernel)).tokens
         after = await join(kernel, "bob")
@@ -63,6 +76,8 @@ async def test_what_the_backup_forgot_does_not_come_back(open_kernel: Opener, tm
         await kernel.revocations.poll()
         await kernel.keys.reload()
         assert kernel.keys.ring.signing.kid not in {leaked, *done.keys.kids}
+        assert await recorded(kernel, "ww_outbox") == []
+        assert await kernel.one_time.find(link.token, ("reset",)) is None
         for tokens in (stolen, later, of_the_lost):
             with pytest.raises(TokenError):
                 claims_of(kernel, tokens)
@@ -100,20 +115,25 @@ async def test_under_a_shared_secret_every_users_tokens_are_listed(open_kernel: 
     async with open_kernel(jwt_secret=SECRET) as kernel:
         people = [await join(kernel, name) for name in ("alice", "bob", "carol")]
         tokens = (await log_in(kernel)).tokens
+        account, shown = await made(kernel)
+        of_account = await token(kernel, shown)
         done = await note(kernel)  # the command was not told: no key signs, and that is enough
-        assert done.entries == 3
+        assert done.entries == 4
         rows = await entries(kernel)
-        assert {row["subject"] for row in rows} == {person.id for person in people}
-        assert [row["seq"] for row in rows] == [1, 2, 3]
-        assert {row["expires_at"] for row in rows} == {clock.now() + DAY + 120}
+        assert {row["subject"] for row in rows} == {account.id, *(person.id for person in people)}
+        assert [row["seq"] for row in rows] == [1, 2, 3, 4]
+        assert {row["expires_at"] for row in rows} == {clock.now() + DAY + 3720}
         await kernel.revocations.poll()
         with pytest.raises(TokenError) as caught:
             claims_of(kernel, tokens)
         assert caught.value.code == "token_revoked"
+        with pytest.raises(TokenError):
+            kernel.verifier.verify(of_account)
         claims_of(kernel, await log_in(kernel))
+        kernel.verifier.verify(await token(kernel, shown))
         head = await kernel.database.one("SELECT head FROM ww_feed")
         assert head is not None
-        assert head["head"] == 3
+        assert head["head"] == 4
 
 
 async def test_it_may_be_said_twice(kernel: Kernel) -> None:

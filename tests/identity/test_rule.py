@@ -1,4 +1,5 @@
 """Every interleaving of two tabs, lost answers, retries, slow tabs and a thief, against the refresh rule (E-2 … E-5).
+With retry keys too: of clients that have them, and of thieves without, with another, and with a copy.
 
 An oracle that keeps the whole history of the session says what may and what must happen; the rule sees the row only.
 Mutants of the rule, each a mistake that has been made or nearly made, must be caught by the same enumeration: a check
@@ -8,12 +9,12 @@ that no mutant fails would prove nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from watchword.identity.sessions import rule as refresh_rule
-from watchword.identity.sessions.rule import SessionState, Verdict, decide
+from watchword.identity.sessions.rule import NO_KEY, SentKey, SessionState, Verdict, decide
 
 GRACE = 30
 IDLE = 7 * 86_400
@@ -34,14 +35,29 @@ class World(NamedTuple):
     jar: int  # the newest token that the browser received
     slow: int  # what a slow tab read from the jar a while ago
     thief: int  # the newest token that the thief has
+    keys: tuple[str, ...] = ("",)  # keys[g]: the key that came with the refresh that made generation g
 
 
 class Action(NamedTuple):
-    """Somebody presents what he holds, so many seconds after the last action; the answer may be lost on its way."""
+    """Someone presents what they hold, so many seconds after the last action; the answer may be lost on its way.
+
+    :param keys: where the retry key is from: `kept` beside each token, `own` to the thief, `copied` with the first
+        token, `one` for the whole life; none if empty.
+    :param shared: at the door of browsers.
+    """
 
     who: str
     delay: int
     lost: bool
+    keys: str = ""
+    shared: bool = False
+
+    def key(self, presented: int) -> SentKey:
+        """What is sent with this generation."""
+        stolen = "kept" if presented == 0 else "own"
+        kind = {"copied": stolen}.get(self.keys, self.keys)
+        mac = {"": "", "one": "one"}.get(kind, f"{kind} {presented}")
+        return SentKey(mac, self.shared and mac != "")
 
 
 ACTIONS = tuple(
@@ -65,7 +81,7 @@ def held(world: World, who: str) -> int:
     return {"tab": world.jar, "slow": world.slow, "thief": world.thief}[who]
 
 
-def judge(world: World, presented: int, now: int, step: Verdict) -> None:
+def judge(world: World, presented: int, now: int, step: Verdict, key: SentKey = NO_KEY) -> None:
     """What may, and what must, come of presenting this generation now."""
     row = world.row
     if row.ended_at is not None:
@@ -73,8 +89,16 @@ def judge(world: World, presented: int, now: int, step: Verdict) -> None:
         return
     newest = len(world.minted) - 1
     behind = newest - presented
+    made_with = world.keys[newest]
     if behind == 0:
-        _demand(step is Verdict.ROTATE, "the newest token was not rotated")
+        again = key.mac != "" and key.mac == made_with
+        _demand(step is (Verdict.KEY_REPEATED if again else Verdict.ROTATE), f"the newest token got {step}")
+        return
+    if behind == 1 and key.mac and made_with and (key.mac == made_with or not key.shared):
+        if key.mac == made_with:
+            _demand(step is Verdict.GRACE, "a lost answer was not given again for its key")
+        else:
+            _demand(step is Verdict.REUSE, "another key than that of the refresh was not noticed")
         return
     superseded_for = now - world.minted[presented + 1]
     _demand(step is not Verdict.ROTATE, "an old token was rotated: the chain forked")
@@ -95,18 +119,25 @@ def _demand(condition: bool, what: str) -> None:
 def apply(world: World, action: Action, rule: Rule) -> World:
     now = world.now + action.delay
     presented = held(world, action.who)
-    step = rule(world.row, presented, now, grace=GRACE, elsewhere=False)
-    judge(world, presented, now, step)
-    row, minted = world.row, world.minted
+    key = action.key(presented)
+    step = rule(world.row, presented, now, grace=GRACE, elsewhere=False, key=key)
+    judge(world, presented, now, step, key)
+    row, minted, keys = world.row, world.minted, world.keys
     if step is Verdict.ROTATE:
-        row = row._replace(generation=presented + 1, prev_rotated_at=row.rotated_at, rotated_at=now)
-        minted = (*minted, now)
+        row = row._replace(
+            generation=presented + 1,
+            prev_rotated_at=row.rotated_at,
+            rotated_at=now,
+            retry_mac=key.mac,
+            retry_generation=presented + 1,
+        )
+        minted, keys = (*minted, now), (*keys, key.mac)
     elif step is Verdict.REUSE:
         row = row._replace(ended_at=now)
     elif step is Verdict.GRACE and getattr(rule, "reopens", False):
         row = row._replace(rotated_at=now)  # the mutant that opens its window anew
     received = presented + 1 if step in (Verdict.ROTATE, Verdict.GRACE) and not action.lost else None
-    return _received(World(row, now, minted, world.jar, world.slow, world.thief), action.who, received)
+    return _received(World(row, now, minted, world.jar, world.slow, world.thief, keys), action.who, received)
 
 
 def _received(world: World, who: str, received: int | None) -> World:
@@ -118,7 +149,7 @@ def _received(world: World, who: str, received: int | None) -> World:
     return world._replace(slow=world.jar, jar=max(world.jar, received))
 
 
-def explore(rule: Rule, depth: int = DEPTH) -> int:
+def explore(rule: Rule, depth: int = DEPTH, actions: tuple[Action, ...] = ACTIONS) -> int:
     """Go through every sequence of actions up to a depth; how many distinct situations were judged."""
     seen: set[tuple[World, int]] = set()
     stack = [(first_world(), depth)]
@@ -127,7 +158,7 @@ def explore(rule: Rule, depth: int = DEPTH) -> int:
         if (world, left) in seen or left == 0:
             continue
         seen.add((world, left))
-        stack.extend((apply(world, action, rule), left - 1) for action in ACTIONS)
+        stack.extend((apply(world, action, rule), left - 1) for action in actions)
     return len(seen)
 
 
@@ -137,8 +168,8 @@ def test_e2_e3_e4_no_interleaving_breaks_the_rule() -> None:
 
 
 def _variant(change: Callable[[SessionState, int, int, Verdict], Verdict]) -> Rule:
-    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
-        return change(session, presented, now, decide(session, presented, now, grace=grace, elsewhere=elsewhere))
+    def rule(session: SessionState, presented: int, now: int, *, key: SentKey, **given: Any) -> Verdict:
+        return change(session, presented, now, decide(session, presented, now, key=key, **given))
 
     return rule
 
@@ -194,8 +225,8 @@ def test_the_enumeration_catches_every_broken_variant(mutant: Callable[..., Verd
 def test_the_enumeration_catches_a_window_that_is_opened_anew() -> None:
     """⚑ Were a grace answer to move `rotated_at`, a stolen parent would stay good for as long as it is used."""
 
-    def rule(session: SessionState, presented: int, now: int, *, grace: int, elsewhere: bool) -> Verdict:
-        return decide(session, presented, now, grace=grace, elsewhere=elsewhere)
+    def rule(*sent: Any, **given: Any) -> Verdict:
+        return decide(*sent, **given)
 
     rule.reopens = True  # type: ignore[attr-defined]
     with pytest.raises(Violation, match="grace after the window"):
@@ -209,7 +240,7 @@ def _session(**changes: object) -> SessionState:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ended_at": START}, {"user_active": False}, {"expires_at": START + 5}, {"idle_expires_at": START + 5}],
+    [{"ended_at": START}, {"active": False}, {"expires_at": START + 5}, {"idle_expires_at": START + 5}],
     ids=["ended", "user_disabled", "expired", "idle_too_long"],
 )
 @pytest.mark.parametrize("presented", [3, 4, 5, 6])

@@ -13,20 +13,25 @@ from tests.identity.scenes import (
     Opener,
     claims_of,
     file_contents,
+    give_roles,
     join,
+    known_device,
     log_in,
+    operator,
     proven,
     recorded,
     refresh,
     refuse_inserts,
     reset_password,
+    unproven,
 )
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.identity.audit import Client
+from watchword.identity.factors import Candidate, Factor, Proof, SecondFactor
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Factor, LoggedIn, LogIn, Proof, SecondFactor, SecondFactorNeeded
+from watchword.identity.login import LoggedIn, LogIn, SecondFactorNeeded
 from watchword.identity.pending import LIFETIME, TRIES
 from watchword.identity.users import User
 from watchword.storage.database import Tx
@@ -57,6 +62,8 @@ def with_second(kernel: Kernel) -> LogIn:
         kernel.revocations,
         kernel.ephemeral,
         kernel.clock,
+        kernel.notices,
+        kernel.known_devices,
         second_factors=(SecondFactor("otp", _needed),),
     )
 
@@ -177,15 +184,15 @@ async def test_a_user_who_changed_meanwhile_begins_again(second: Kernel, event: 
         if event == "reset":
             await reset_password(second, row["id"])
         elif event == "roles":
-            await second.users.set_roles(row["id"], ("admin",), client=HOME)
+            await give_roles(second, row["id"], ("admin",))
         elif event == "deleted":
             await second.database.run("DELETE FROM ww_users WHERE id = :id", id=row["id"])
         elif event == "disabled_by_hand":
             await second.database.run("UPDATE ww_users SET disabled_at = 1 WHERE id = :id", id=row["id"])
         else:
-            await second.users.disable(row["id"], client=HOME)
+            await operator(second).disable(row["id"])
             if event == "enabled_again":
-                await second.users.enable(row["id"], client=HOME)
+                await operator(second).enable(row["id"])
 
     async def changing(_: Candidate | None) -> Proof | None:
         await change()
@@ -210,7 +217,7 @@ async def test_a_user_who_changes_during_the_first_proof_gets_no_handle(second: 
         await tx.run("UPDATE ww_users SET password_hash = 'better'")
 
     async def changing(_: Candidate | None) -> Proof | None:
-        await second.users.set_roles(row["id"], ("admin",), client=HOME)
+        await give_roles(second, row["id"], ("admin",))
         return Proof("pwd", also)
 
     with pytest.raises(Unauthenticated) as caught:
@@ -266,6 +273,35 @@ async def test_a_wrong_second_proof_is_a_failed_log_in(open_kernel: Opener) -> N
         with pytest.raises(TooManyAttempts) as caught:
             await complete(kernel, handle)
         assert (caught.value.limit, asked) == ("login", 6)
+
+
+async def test_D10_on_a_known_device_both_factors_get_the_owner_in(open_kernel: Opener) -> None:
+    """While strangers use the account's limit up; the second factor's own limit holds there too."""
+    async with open_kernel(login_account_limit="9/15m", second_factor_limit="2/1h") as kernel:
+        await join(kernel)
+        login = with_second(kernel)
+        device = known_device(kernel, await complete(kernel, await begin(kernel)))
+
+        async def both(code: str) -> LoggedIn:
+            with pytest.raises(SecondFactorNeeded) as waiting:
+                await login.attempt("alice", proven, client=HOME, client_id=FIRST_PARTY, device=device)
+            return await login.complete(
+                waiting.value.handle, toy(code), client=HOME, client_id=FIRST_PARTY, device=device
+            )
+
+        for number in range(8):  # the half of the first log-in counts too
+            stranger = HOME._replace(address=f"203.0.113.{number}")
+            with pytest.raises(Unauthenticated):
+                await login.attempt("alice", unproven, client=stranger, client_id=FIRST_PARTY)
+        with pytest.raises(TooManyAttempts):
+            await login.attempt("alice", proven, client=HOME, client_id=FIRST_PARTY)
+        assert (await both(CODE)).user.username == "alice"
+        for _ in range(2):
+            with pytest.raises(Unauthenticated):
+                await both("0")
+        with pytest.raises(TooManyAttempts) as caught:
+            await both(CODE)
+        assert caught.value.limit == "second_factor"
 
 
 async def test_half_a_log_in_counts_as_one(open_kernel: Opener) -> None:

@@ -24,6 +24,7 @@ from tests.identity.scenes import (
     file_contents,
     join,
     log_in,
+    operator,
     recorded,
     refresh,
     session_row,
@@ -108,7 +109,7 @@ async def test_a_token_that_is_signed_late_has_the_times_of_its_row(kernel: Kern
     live = await kernel.sessions.rotate(first.refresh_token, client_id=FIRST_PARTY, client=HOME)
     rotated_at = clock.now()
     clock.advance(5 * MINUTE)
-    tokens = kernel.sessions.tokens(live)
+    tokens = kernel.sessions.sign(live)
     claims = claims_of(kernel, tokens)
     assert (claims.iat, claims.exp, tokens.expires_in) == (rotated_at, rotated_at + LIFE, 10 * MINUTE)
 
@@ -186,7 +187,7 @@ async def test_e4_e6_what_has_ended_is_said_first(kernel: Kernel, clock: FixedCl
     if end == "logged_out":
         await kernel.sessions.log_out(claims=claims, presented=None, client=HOME)
     elif end == "disabled":
-        await kernel.users.disable(user.id, client=HOME)
+        await operator(kernel).disable(user.id)
     else:
         column = "expires_at" if end == "absolute" else "idle_expires_at"
         await kernel.database.run(f"UPDATE ww_sessions SET {column} = :now", now=clock.now())

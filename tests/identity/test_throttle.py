@@ -28,9 +28,10 @@ from watchword.errors import Conflict, Overloaded, StorageUnavailable, TooManyAt
 from watchword.features.accounts.service import Accounts
 from watchword.identity import throttle
 from watchword.identity.audit import Client
+from watchword.identity.factors import Candidate, Proof, Prove
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof, Prove
-from watchword.identity.throttle import OCCASIONS, Take, Throttle, takes_of
+from watchword.identity.takes import OCCASIONS, Take, takes_of
+from watchword.identity.throttle import Throttle
 from watchword.settings.table import LIMITS
 from watchword.storage.ephemeral_fallback import FallbackEphemeral
 from watchword.storage.ephemeral_memory import CAPACITY, MemoryEphemeral
@@ -300,7 +301,15 @@ def test_what_an_attempt_counts_against_follows_from_the_table() -> None:
     taken = [(take.limit, take.subject) for take in takes_of("login", "192.0.2.7", "ada")]
     pair, place = "login", "login_address"
     assert taken == [(place, "192.0.2.7"), (pair, "192.0.2.7 ada"), ("login_account", "ada")]
-    everything = [take.limit for occasion in OCCASIONS for take in takes_of(occasion, "192.0.2.7", "ada")]
+    known = [(take.limit, take.subject) for take in takes_of("login", "192.0.2.7", "ada", device="d1")]
+    assert known == [("login_device", "d1 ada"), (place, "known 192.0.2.7"), ("login_account", "known ada")]
+    assert takes_of("session", "192.0.2.7", "ada", device="d1") == takes_of("session", "192.0.2.7", "ada")
+    everything = [
+        take.limit
+        for occasion in OCCASIONS
+        for device in (None, "d1")
+        for take in takes_of(occasion, "192.0.2.7", "ada", device=device, mail="m")
+    ]
     assert sorted(set(everything)) == sorted(row.limit for row in LIMITS)
     assert [take.subject for take in takes_of("conflict", "192.0.2.7", "ada")] == ["192.0.2.7", "account ada"]
     assert [take.subject for take in takes_of("conflict", "192.0.2.7", None)] == ["192.0.2.7"]
@@ -321,7 +330,7 @@ def test_the_counters_of_different_limits_never_meet() -> None:
     assert takes == (
         Take("login_address", "192.0.2.1"),
         Take("login", "192.0.2.1 192.0.2.1"),
-        Take("login_account", "192.0.2.1"),
+        Take("login_account", "192.0.2.1", grows=True),
     )
 
 

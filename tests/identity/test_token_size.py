@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -14,6 +15,7 @@ from tests.identity.scenes import (
     change_password,
     claims_of,
     everything,
+    give_roles,
     join,
     log_in,
     meddle,
@@ -23,19 +25,24 @@ from tests.identity.scenes import (
 )
 from watchword.clock import FixedClock
 from watchword.errors import Forbidden, InvalidInput, SettingsError, StorageUnavailable, TokenError
-from watchword.identity import roles
+from watchword.identity import own_claims, roles
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.kernel import Kernel
 from watchword.identity.keys.ring import KeyRing
+from watchword.identity.scopes import MOST_TEXT
+from watchword.identity.service_accounts.account import new_account_id
+from watchword.identity.service_accounts.exchanging import MOST_ACTORS
 from watchword.ids import new_id
 from watchword.settings import Settings
 from watchword.settings.rules import LONGEST_AUDIENCE, LONGEST_ISSUER
+from watchword.settings.scopes import LONGEST_ROLE
 from watchword.tokens.claims import MAX_TIME
 from watchword.tokens.compact import MAX_TOKEN
 from watchword.tokens.keys import SigningKey
 from watchword.tokens.verify import Policy, Verifier
 
-MOST = tuple(f"{number:02}".ljust(roles.LONGEST_ROLE, "r") for number in range(roles.MOST_ROLES))
+MOST = tuple(f"{number:02}".ljust(LONGEST_ROLE, "r") for number in range(roles.MOST_ROLES))
+OWN = {"tenant": "\U0001f511" * 154, "plan": "p"}
 # Four bytes a character, or two for one that JSON escapes: the most that an audience of this length can take.
 AUDIENCES = ("\U0001f511" * LONGEST_AUDIENCE, '"\\' * (LONGEST_AUDIENCE // 2))
 
@@ -60,20 +67,29 @@ class _Ring:
 def test_the_largest_token_that_can_be_set_up_is_read_by_our_own_verifier(
     name: str, audience: str, tmp_path: Path
 ) -> None:
-    """Longest issuer and audience, most and longest roles, largest numbers, largest key."""
+    """Longest issuer and audience, most and longest roles, all scopes and own claims that fit, largest numbers, largest
+    key."""
     url = "https://auth.example.com/" + "p" * (LONGEST_ISSUER - 25)
     settings = Settings(public_url=url, trusted_proxies=1, audience=audience, data_dir=tmp_path)
     key = KEYS[name]()
     ring = _Ring(key)
     grant = AccessGrant(
-        new_id(), new_id(), "watchword", "", MOST, MAX_TIME, auth_time=2**40, amr=("pwd",),
-        issued_at=2**40, not_after=2**40 + 86_400,
+        new_id(), new_id(), "watchword", "s" * MOST_TEXT, MOST, MAX_TIME, auth_time=2**40, amr=("pwd",),
+        issued_at=2**40, not_after=2**40 + 86_400, audience=audience, rights=MAX_TIME, claims=OWN,
     )  # fmt: skip
-    token = TokenIssuer(ring, settings).access_token(grant, key)  # type: ignore[arg-type]  # all that it asks for
+    assert len(msgspec.json.encode(OWN)) == own_claims.MOST_BYTES
+    issuer = TokenIssuer(ring, settings)  # type: ignore[arg-type]  # all that it asks for
+    token = issuer.access_token(grant, key)
     assert len(token) <= MAX_TOKEN
+    act: dict[str, object] = {}
+    for _ in range(MOST_ACTORS):
+        act = {"sub": new_account_id(), "ver": MAX_TIME} | ({"act": act} if act else {})
+    acting = grant._replace(client_id=new_account_id(), roles=(), act=act)
+    assert len(issuer.access_token(acting, key)) <= len(token), "who acts takes the place of roles"
     policy = Policy(issuer=url, audience=settings.audience, algorithms=(key.algorithm,), max_lifetime=86_400)
     claims = Verifier(policy, ring.ring.key_set).verify(token, now=2**40 + 1)
     assert claims.roles == set(MOST)
+    assert claims.extra == OWN
 
 
 @pytest.mark.parametrize(
@@ -93,11 +109,11 @@ def test_an_issuer_or_audience_that_no_verifier_reads_is_refused_when_it_is_set(
 async def test_roles_are_bounded_when_they_are_set(kernel: Kernel) -> None:
     """By the library function that the command calls, and when a user is made: the error says how many."""
     user = await join(kernel)
-    await kernel.users.set_roles(user.id, MOST, client=HOME)
+    await give_roles(kernel, user.id, MOST)
     before = await everything(kernel)
     for too_much in ((*MOST, "one-more"), ("r" * 65,), ("two words",), ("",), ("ä",)):
         with pytest.raises(InvalidInput):
-            await kernel.users.set_roles(user.id, too_much, client=HOME)
+            await give_roles(kernel, user.id, too_much)
         with pytest.raises(InvalidInput):
             await join(kernel, "bob", roles=too_much)
     assert await everything(kernel) == before
@@ -118,7 +134,7 @@ async def test_more_roles_than_fit_burn_no_refresh_token(kernel: Kernel) -> None
     with pytest.raises(Forbidden):
         await log_in(kernel)
     assert await everything(kernel) == before
-    await kernel.users.set_roles(user.id, ("reader",), client=HOME)
+    await give_roles(kernel, user.id, ("reader",))
     assert claims_of(kernel, await refresh(kernel, token)).roles == {"reader"}
 
 
@@ -130,7 +146,7 @@ async def test_a_key_that_goes_between_commit_and_answer_does_not_lose_the_answe
     kernel.keys.ring = KeyRing(SigningKey.generate("ES256"), ())  # published no more, as after an emergency
     with pytest.raises(StorageUnavailable):
         kernel.issuer.require_key()
-    assert kernel.sessions.tokens(live).access_token.count(".") == 2
+    assert kernel.sessions.sign(live).access_token.count(".") == 2
 
 
 @pytest.mark.sqlite

@@ -11,12 +11,14 @@ import pytest
 import structlog
 
 from tests.identity.scenes import HOME, Opener, claims_of, join, log_in
-from tests.storage.valkey_server import Proxy, Server, free_port
+from tests.reliability.proxy import Proxy
+from tests.storage.valkey_server import Server, free_port, url
 from watchword import background
 from watchword.errors import SettingsError, TooManyAttempts
+from watchword.identity.factors import Candidate, Proof
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof
 from watchword.storage.ephemeral_fallback import FallbackEphemeral
+from watchword.storage.hints import Hints
 
 QUOTA = 10
 
@@ -65,7 +67,7 @@ async def test_D9_the_limit_holds_over_two_services(two: tuple[Kernel, Kernel]) 
 
 async def test_D9_an_outage_gives_one_more_quota(open_kernel: Opener, own_valkey: Server, unhurried: None) -> None:
     """⚑ What Valkey counted is not known in the database: twice the limit at most, however often Valkey goes."""
-    async with Proxy(own_valkey.port) as proxy, open_kernel(workers=2, redis_url=proxy.url) as kernel:
+    async with Proxy(own_valkey.port) as proxy, open_kernel(workers=2, redis_url=url(proxy.port)) as kernel:
         assert isinstance(kernel.ephemeral, FallbackEphemeral)
         breaker = kernel.ephemeral._counters._valkey.breaker
         await join(kernel)
@@ -73,11 +75,11 @@ async def test_D9_an_outage_gives_one_more_quota(open_kernel: Opener, own_valkey
         await guesses.flood(kernel)
         assert guesses.tried == QUOTA
         for _ in range(3):
-            proxy.mode = "reset"
+            proxy.reset()
             await guesses.flood(kernel)
             assert breaker.is_open
             assert guesses.tried == 2 * QUOTA
-            proxy.mode = "open"
+            proxy.mend()
             breaker._closed_until = 0.0
             await guesses.flood(kernel)
             assert not breaker.is_open
@@ -104,7 +106,6 @@ async def test_a_log_out_is_heard_before_the_next_poll(
     monkeypatch.setattr(background, "FOLLOW_SECONDS", 3600)
     here, there = two
     await join(here)
-    assert there.hints is not None
     await there.hints.wait(3600)  # that listening has begun is a hint, too
     async with background.in_background(there):
         claims = claims_of(here, await log_in(here))
@@ -119,7 +120,7 @@ async def test_a_log_out_is_heard_before_the_next_poll(
 async def test_a_command_asks_no_valkey(open_kernel: Opener) -> None:
     """It does not wait for a server that may be away."""
     async with open_kernel(), open_kernel(serves=False, redis_url=f"redis://127.0.0.1:{free_port()}/0") as kernel:
-        assert kernel.hints is None
+        assert type(kernel.hints) is Hints
 
 
 async def test_without_the_package_the_start_says_what_to_install(
@@ -127,7 +128,7 @@ async def test_without_the_package_the_start_says_what_to_install(
 ) -> None:
     import watchword.storage
 
-    for name in ("valkey", "hints", "ephemeral_redis", "ephemeral_fallback"):
+    for name in ("valkey", "valkey_hints", "ephemeral_redis", "ephemeral_fallback"):
         monkeypatch.delitem(sys.modules, f"watchword.storage.{name}", raising=False)
         monkeypatch.delattr(watchword.storage, name, raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)

@@ -15,9 +15,10 @@ from watchword.errors import Conflict, FieldError, InvalidInput, StorageUnavaila
 from watchword.features.accounts.service import Accounts
 from watchword.features.passwords.service import Passwords
 from watchword.identity import hashing, throttle
+from watchword.identity.factors import Candidate, Proof, Prove
 from watchword.identity.kernel import Kernel
-from watchword.identity.login import Candidate, Proof, Prove
-from watchword.identity.throttle import Take, Throttle, address_takes, takes_of
+from watchword.identity.takes import Take, address_takes, takes_of
+from watchword.identity.throttle import Throttle
 
 # Every error that a factor may end in → whether the attempt counts as a failure.
 COUNTS: dict[type[BaseException], bool] = {
@@ -25,12 +26,14 @@ COUNTS: dict[type[BaseException], bool] = {
     errors.SettingsError: False,
     errors.InvalidKey: False,
     errors.TokenError: False,
+    errors.ClaimError: False,
     errors.InvalidInput: False,
     errors.Refused: False,
     errors.Unauthenticated: True,  # a factor that says no in its own words
     errors.Forbidden: False,
     errors.NotFound: False,
     errors.Conflict: False,
+    errors.TooEarly: False,
     errors.TooManyAttempts: False,
     errors.Overloaded: False,
     errors.StorageError: False,
@@ -45,8 +48,9 @@ COUNTS: dict[type[BaseException], bool] = {
 }
 MAKE: dict[type[BaseException], Callable[[], BaseException]] = {
     errors.SettingsError: lambda: errors.SettingsError(()),
+    errors.TooEarly: lambda: errors.TooEarly("x", code="x", since=1),
     errors.InvalidInput: lambda: InvalidInput(FieldError("x", "x", "x")),
-    errors.TooManyAttempts: lambda: TooManyAttempts(limit="login", quota=1, window=1, retry_after=1),
+    errors.TooManyAttempts: lambda: TooManyAttempts(limit="login", policy="login", quota=1, window=1, retry_after=1),
 }
 
 

@@ -1,7 +1,7 @@
 """The feed, by which guards in other processes refuse revoked tokens without asking.
 
-A cursor is `<feed_id>.<seq>`. Everything up to the head that was read has been committed (see `revocation`), so
-a reader that has seen n has seen all up to n. `as_of` is when the database was read: a service that is cut off from its
+A cursor is `<feed_id>.<seq>`. A reader that has seen n has seen all up to n (see `revocation`). `as_of` is when the
+database was read: everything committed before is in the pages up to that one. A service that is cut off from its
 database answers late or not at all, but never looks fresh.
 """
 
@@ -17,6 +17,7 @@ import msgspec
 
 from watchword.clock import Clock, monotonic
 from watchword.errors import FieldError, InvalidInput
+from watchword.identity.revocation import find_place
 from watchword.storage.database import Database, Row
 
 PAGE = 10_000
@@ -163,9 +164,7 @@ class RevocationLog:
 
     async def _read(self, cursor: Cursor | None) -> FeedPage:
         as_of = self._clock.now()  # before the read: the answer is at least this fresh
-        row = await self._database.one("SELECT feed_id, head FROM ww_feed WHERE id = 1")
-        assert row is not None, "the feed's row is made with the first start"
-        feed_id, head = row["feed_id"], row["head"]
+        feed_id, head = await find_place(self._database)
         reset = cursor is None or cursor.feed_id != feed_id or cursor.seq > head
         after = 0 if cursor is None or reset else cursor.seq
         rows = await self._rows(after, head, as_of)

@@ -1,7 +1,7 @@
 """Password hashes, made and checked in a small pool of threads.
 
 Argon2id has OWASP's smallest recommended setting (19 MiB, two passes, one lane; Password Storage Cheat Sheet); bcrypt
-has cost 12. Both always verify.
+has cost 12. Both always verify, and so do the forms of other systems (`old_hashes`).
 
 The queue is bounded: a storm of log-ins neither stalls refreshes nor fills the memory. Networks take turns. In a full
 queue a newcomer displaces the latest item of the network that has most, so that no network keeps others out.
@@ -22,11 +22,15 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 import argon2
 import bcrypt
 
+from watchword.clock import monotonic
 from watchword.errors import Overloaded
+from watchword.identity import hash_costs, old_hashes
 from watchword.identity.addresses import circles
 from watchword.identity.fair_queue import FairQueue
+from watchword.meters import HASH_REFUSALS, HASH_WAIT, UNMETERED, Meters
 from watchword.platforms import cores
 from watchword.threads import Threads
+from watchword.tracing import UNTRACED, Tracer
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -53,6 +57,8 @@ def normalise(password: str) -> bytes:
 
 def kind_of(password_hash: str) -> str:
     """Return algorithm and parameters, which decide the cost: `$argon2id$v=19$m=19456,t=2,p=1`, `$2b$12`."""
+    if password_hash.startswith(hash_costs.MARK):
+        return old_hashes.kind_of(password_hash)
     return "$".join(password_hash.split("$")[: 4 if password_hash.startswith("$argon2") else 3])
 
 
@@ -67,6 +73,8 @@ def make_hash(password: str, preferred: str) -> str:
 def matches(password: str, password_hash: str) -> bool:
     """Return whether the password matches. The hash is always computed; a malformed one matches nothing."""
     data = normalise(password)
+    if password_hash.startswith(hash_costs.MARK):
+        return old_hashes.matches(password, password_hash.removeprefix(hash_costs.MARK), data)
     if password_hash.startswith("$argon2"):
         try:
             return ARGON2ID.verify(password_hash, data)
@@ -85,6 +93,7 @@ class _Job(NamedTuple):
     path: tuple[str, ...]
     work: Callable[..., Any]
     arguments: tuple[Any, ...]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +111,30 @@ class Hasher:
     :param width: threads; by default this process's share of the cores.
     """
 
-    def __init__(self, preferred: str, *, width: int | None = None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        preferred: str,
+        *,
+        width: int | None = None,
+        workers: int = 1,
+        meters: Meters = UNMETERED,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
         self._preferred = preferred
+        self._tracer = tracer
+        self._meters = meters
         self._width = width or max(1, cores() // workers)
         self._threads = Threads(self._width, "watchword-hash")
         self._queue: FairQueue[_Job] = FairQueue()
         self._in_threads = 0
         self._waiting = 0
         self._by_network: Counter[str] = Counter()
-        self._samples: dict[str, str] = {}
+        self._samples: dict[str, tuple[int, str]] = {}  # family → its most expensive hash
+
+    @property
+    def waiting(self) -> int:
+        """Return how many passwords are being hashed or wait for it."""
+        return self._waiting
 
     @property
     def preferred_kind(self) -> str:
@@ -121,11 +145,14 @@ class Hasher:
 
     def knows(self, kind: str) -> bool:
         """Return whether a failed check already pays for this kind."""
-        return kind in self._samples
+        family, units = hash_costs.cost_of(kind)
+        return family in self._samples and self._samples[family][0] >= units
 
     def learn(self, kind: str, sample: str) -> None:
         """Make every failed check pay for this kind too. `sample` is the hash of an unknown password."""
-        self._samples[kind] = sample
+        if not self.knows(kind):
+            family, units = hash_costs.cost_of(kind)
+            self._samples[family] = (units, sample)
 
     async def sample(self) -> str:
         """Return a hash, of the preferred kind, of an unknown password."""
@@ -140,7 +167,7 @@ class Hasher:
     ) -> Check:
         """Check a password against a stored hash, or a sample when there is none.
 
-        Every failure costs the same: one hash of each kind in the database.
+        Every failure costs the same: the most expensive hash of each family in the database.
 
         :param allowed: False fails the check (a disabled user) at the same cost.
         :raises Overloaded: the queue, or this address's share of it, is full.
@@ -153,10 +180,20 @@ class Hasher:
             if kind == self.preferred_kind:
                 return Check(ok=True)
             return Check(ok=True, upgrade=self._upgrade(password))
-        for other, sample in list(self._samples.items()):
-            if other != kind:
-                matches(password, sample)
+        self._pay_for_others(password, kind)
         return Check(ok=False)
+
+    def _pay_for_others(self, password: str, checked: str | None) -> None:
+        """Do what remains of the work of a failure, after a hash of kind `checked`."""
+        done = None if checked is None else hash_costs.cost_of(checked)
+        for family, (most, sample) in list(self._samples.items()):
+            if done is None or done.family != family:
+                matches(password, sample)
+                continue
+            normal = normalise(password)
+            imported = family.startswith(hash_costs.MARK)
+            spellings = old_hashes.spellings(password, normal) if imported else (normal,)
+            hash_costs.work_off(spellings, done, most)
 
     def _upgrade(self, password: str) -> str | None:
         if self._preferred == "bcrypt" and len(normalise(password)) > BCRYPT_MAX_BYTES:
@@ -175,6 +212,7 @@ class Hasher:
         if any(name and self._by_network[name] >= most for name, most in narrow) or (
             self._is_full and not self._may_displace(path)
         ):
+            self._meters.count(HASH_REFUSALS)
             raise _overloaded()
 
     @property
@@ -192,15 +230,17 @@ class Hasher:
             self._displace()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._enter(path)
-        self._queue.put(path, _Job(future, path, work, arguments))
+        self._queue.put(path, _Job(future, path, work, arguments, monotonic()))
         self._feed()
         # The work's end frees the place, not its requester's: a client that hangs up and
         # asks again would otherwise exceed the bound.
-        return await asyncio.shield(future)
+        with self._tracer.step("password hash"):
+            return await asyncio.shield(future)
 
     def _displace(self) -> None:
         job = self._queue.drop()
         self._leave(job.path)
+        self._meters.count(HASH_REFUSALS)
         _fail(job.future, _overloaded())
 
     def _feed(self) -> None:
@@ -208,7 +248,7 @@ class Hasher:
         while len(self._queue) and self._in_threads < self._width + _AHEAD:
             job = self._queue.take()
             try:
-                done = self._threads.run(job.work, *job.arguments)
+                done = self._threads.run(_timed, job)
             except RuntimeError:  # closed
                 self._leave(job.path)
                 job.future.cancel()
@@ -224,7 +264,9 @@ class Hasher:
         elif (failure := done.exception()) is not None:
             _fail(job.future, failure)
         else:
-            job.future.set_result(done.result())
+            began_at, result = done.result()
+            self._meters.observe(HASH_WAIT, began_at - job.asked_at)
+            job.future.set_result(result)
         self._feed()
 
     def _enter(self, path: tuple[str, ...]) -> None:
@@ -244,6 +286,12 @@ class Hasher:
         with suppress(IndexError, RuntimeError):  # nothing left, or a closed loop
             while True:
                 self._queue.take().future.cancel()
+
+
+def _timed(job: _Job) -> tuple[float, Any]:
+    """Return when the work began in its thread, and its result."""
+    began_at = monotonic()
+    return began_at, job.work(*job.arguments)
 
 
 def _path(address: str | None) -> tuple[str, ...]:

@@ -13,114 +13,62 @@ from typing import NamedTuple
 import msgspec
 
 from watchword.clock import Clock
-from watchword.errors import TooManyAttempts, Unauthenticated
+from watchword.errors import Forbidden, Refused, TooManyAttempts, Unauthenticated
 from watchword.identity import audit, identifiers
 from watchword.identity.audit import Client
+from watchword.identity.factors import Candidate, Confirmed, Factor, Proof, SecondFactor, reason_of
+from watchword.identity.failures import Failures
 from watchword.identity.identifiers import Identifier
+from watchword.identity.known_devices import KnownDevices
+from watchword.identity.notices import Notices
 from watchword.identity.pending import Pending, PendingLogIns
+from watchword.identity.pending import SecondFactorNeeded as SecondFactorNeeded  # noqa: PLC0414 - re-exported
+from watchword.identity.results import counted
 from watchword.identity.revocation import Published, Revocations
+from watchword.identity.rights import EVERYTHING, Asked, listed
 from watchword.identity.roles import granted
+from watchword.identity.sessions.holding import Holder
 from watchword.identity.sessions.row import Live
 from watchword.identity.sessions.sessions import Opening, Sessions, Tokens, record_ends, require_live
-from watchword.identity.throttle import Attempt, Throttle, takes_of
-from watchword.identity.user_row import COLUMNS, User
-from watchword.storage.database import Database, Tx, Unit
+from watchword.identity.takes import Take, takes_of
+from watchword.identity.throttle import Attempt, Throttle
+from watchword.identity.user_row import LOOK_UP, User
+from watchword.meters import LOG_INS, UNMETERED, Meters
+from watchword.settings.claims import FIELDS
+from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral
-from watchword.tally import Log, Sample
-from watchword.tokens.claims import AccessClaims
 
-_SEEN = """
+_SEEN = f"""
 UPDATE ww_users SET last_login_at = :now
 WHERE id = :id AND disabled_at IS NULL AND token_version = :seen
-RETURNING token_version, roles
+RETURNING token_version, roles, (SELECT ww_rights.version FROM ww_rights WHERE ww_rights.id = 1) AS rights,
+    {", ".join(FIELDS)}
 """
+_GIVEN = "SELECT scope, api FROM ww_sessions WHERE id = :id"
 _UNCHANGED = "SELECT id FROM ww_users WHERE id = :id AND disabled_at IS NULL AND token_version = :seen"
-
-
-class Candidate(NamedTuple):
-    """A user who tries to log in. `token_version` is read first: nothing a factor reads is older."""
-
-    user: User
-
-    @property
-    def allowed(self) -> bool:
-        """Tell whether a proof can succeed. A factor does its whole work anyway."""
-        return self.user.disabled_at is None
-
-
-class Proof(NamedTuple):
-    """What a satisfied factor returns.
-
-    :param method: RFC 8176 name, for `amr`.
-    :param also: work inside the log-in's transaction, such as storing a better hash.
-    """
-
-    method: str
-    also: Unit[None] | None = None
-
-
-Prove = Callable[[Candidate | None], Awaitable[Proof | None]]
-
-
-class Factor(NamedTuple):
-    """One factor for one attempt.
-
-    :param prove: called once, with None for an unknown user; does the same work in any case.
-    :param refusal: the answer to every failure.
-    :param wrong: the log's word for a wrong proof.
-    """
-
-    prove: Prove
-    refusal: str = "This is not enough to log in."
-    wrong: str = "wrong_proof"
-
-
-class SecondFactor(NamedTuple):
-    """A factor that some users must pass after another.
-
-    :param needed: whether a user must pass it. Enrolling or removing one raises the user's version.
-    """
-
-    method: str
-    needed: Callable[[User], Awaitable[bool]]
-
-
-class SecondFactorNeeded(Unauthenticated):
-    """The first proof was right; `LogIn.complete` needs a second.
-
-    A caller that knows no second factor refuses it as `Unauthenticated`.
-
-    :param handle: opens one session at most, within five minutes and five tries, for the same client.
-    :param wanted: the methods, one of which must follow.
-    """
-
-    def __init__(self, message: str, *, handle: str, wanted: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.handle = handle
-        self.wanted = wanted
-
-
-class Confirmed(NamedTuple):
-    """A logged-in user who passed a factor again."""
-
-    user: User
-    proof: Proof
-    refusal: str
 
 
 Change = Callable[[Tx, int], Awaitable[Published]]
 """Changes a credential in a unit, at a time: raises the version, ends all sessions, returns what to publish."""
 
 
+class _Door(NamedTuple):
+    client: Client
+    client_id: str
+    replacing: str | None
+    asked: Asked
+
+
 class LoggedIn(NamedTuple):
-    """A finished log-in."""
+    """A finished log-in. `version` is the user's after it."""
 
     user: User
     tokens: Tokens
+    version: int
 
 
 class LogIn:
-    """The pipeline."""
+    """The pipeline. `needs_verified` refuses unconfirmed e-mail addresses, after the right proof only."""
 
     def __init__(
         self,
@@ -130,51 +78,94 @@ class LogIn:
         revocations: Revocations,
         ephemeral: Ephemeral,
         clock: Clock,
+        notices: Notices,
+        known_devices: KnownDevices,
         second_factors: tuple[SecondFactor, ...] = (),
+        *,
+        needs_verified: bool = False,
+        meters: Meters = UNMETERED,
     ) -> None:
+        self._meters = meters
+        self._notices = notices
+        self._known_devices = known_devices
+        self._needs_verified = needs_verified
         self._database = database
         self._sessions = sessions
+        self._rights = sessions.rights
         self._throttle = throttle
         self._revocations = revocations
         self._clock = clock
         self._pending = PendingLogIns(ephemeral, clock)
         self._second_factors = second_factors
-        self._failures = Sample(Log("watchword.login"), "log_in_failed")
+        self._failures = Failures(database, clock)
 
     async def attempt(
-        self, typed: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
+        self,
+        typed: str | Identifier,
+        factor: Factor,
+        *,
+        client: Client,
+        client_id: str,
+        replacing: str | None = None,
+        device: str | None = None,
+        asked: Asked = EVERYTHING,
     ) -> LoggedIn:
         """Log in the user that `typed` names.
 
+        :param typed: what a person typed, or an identifier that is looked up as what it is.
         :param replacing: a refresh token; a successful log-in ends its session.
+        :param device: the device cookie: a known device has limits of its own.
+        :param asked: what the session is limited to. What the user does not have is left out.
         :raises Unauthenticated: `invalid_credentials`, whatever the cause.
+        :raises Refused: `invalid_scope`: the user has nothing of what is asked for; the proof was right.
         :raises SecondFactorNeeded: the proof was right.
+        :raises Forbidden: `email_unverified`; the proof was right.
         :raises TooManyAttempts: before the factor does any work.
         """
-        identifier = identifiers.typed(typed)
+        identifier = identifiers.typed(typed) if isinstance(typed, str) else typed
         candidate = await self._candidate(identifier)
-        # All names of an account share one counter.
-        account = candidate.user.id if candidate is not None else identifier.key
-        takes, user = takes_of("login", client.address, account), None if candidate is None else candidate.user.id
+        user = None if candidate is None else candidate.user.id
+        takes = self._takes(candidate, identifier.key, factor, client, device)
+        door = _Door(client, client_id, replacing, asked)
 
         async def work(attempt: Attempt) -> LoggedIn:
             proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
+            await self._require_verified(proven, proof, factor, attempt, client)
+            await self._require_scopes(proven, factor, attempt, door)
             wanted = tuple([each.method for each in self._second_factors if await each.needed(proven.user)])
             if wanted:
                 # Half a log-in counts, or a stolen password alone would buy handles, and guesses with them.
                 attempt.succeeded = False
-                handle = await self._wait(proven, proof, wanted, client, client_id)
+                handle = await self._wait(proven, proof, factor, wanted, door)
                 if handle is None:
                     raise Unauthenticated(factor.refusal)
                 raise SecondFactorNeeded(factor.refusal, handle=handle, wanted=wanted)
-            async with self._counted(proven, attempt, client):
-                live = await self._open(proven, proof, (proof.method,), client, client_id, replacing)
-            return self._opened(proven, live, factor, attempt)
+            async with self._counted(proven, factor, attempt, client):
+                live = await self._open(proven, proof, factor, (proof.method,), door)
+            return await self._opened(proven, live, factor, attempt)
 
-        return await self._throttle.run(work, *takes, client=client, user=user)
+        with counted(self._meters, LOG_INS):
+            return await self._throttle.run(work, *takes, client=client, user=user)
+
+    def _takes(
+        self, candidate: Candidate | None, typed: str, factor: Factor, client: Client, device: str | None
+    ) -> tuple[Take, ...]:
+        """Return what the attempt counts against. All names of an account share its counters."""
+        account, version = (typed, -1) if candidate is None else (candidate.user.id, candidate.user.token_version)
+        if factor.handle is not None:
+            return takes_of("code", client.address, account or factor.handle, mail=factor.handle)
+        known = self._known_devices.recognise(device, account, version)
+        return takes_of("login", client.address, account, device=known)
 
     async def complete(
-        self, handle: str, factor: Factor, *, client: Client, client_id: str, replacing: str | None = None
+        self,
+        handle: str,
+        factor: Factor,
+        *,
+        client: Client,
+        client_id: str,
+        replacing: str | None = None,
+        device: str | None = None,
     ) -> LoggedIn:
         """Log in with a second factor, under the limits of `attempt` and one of its own.
 
@@ -185,10 +176,11 @@ class LogIn:
         """
         found = await self._pending.find(handle)
         if found is None or found.client_id != client_id:
-            self._failures.add(
-                during="log_in", reason="nothing_pending", address=client.address, request_id=client.request_id
-            )
+            self._meters.count(LOG_INS, "refused")
+            self._failures.log("log_in", "nothing_pending", client)
             raise Unauthenticated(factor.refusal)
+
+        door = _Door(client, client_id, replacing, found.asked)
 
         async def work(attempt: Attempt) -> LoggedIn:
             pending = await self._pending.take(handle)
@@ -198,20 +190,24 @@ class LogIn:
             async with self._keeping(handle, pending):
                 candidate = await self._candidate(Identifier("id", pending.user_id, pending.user_id))
             if candidate is None or not candidate.allowed or candidate.user.token_version != pending.version:
-                await self._failed("log_in", candidate, client)
+                await self._failures.record("log_in", candidate, factor, client)
                 raise Unauthenticated(factor.refusal)
             async with self._keeping(handle, pending):
                 proven, proof = await self._proven("log_in", candidate, factor, attempt, client)
             if proof.method not in pending.wanted:
                 raise RuntimeError(f"{proof.method} is none of the second factors that were asked for")
             amr = (pending.method, proof.method, "mfa")
-            async with self._keeping(handle, pending), self._counted(proven, attempt, client):
-                live = await self._open(proven, proof, amr, client, client_id, replacing)
-            return self._opened(proven, live, factor, attempt)
+            async with self._keeping(handle, pending), self._counted(proven, factor, attempt, client):
+                live = await self._open(proven, proof, factor, amr, door._replace(asked=pending.asked))
+            return await self._opened(proven, live, factor, attempt)
 
-        occasions = ("login", "second_factor")
-        takes = [take for each in occasions for take in takes_of(each, client.address, found.user_id)]
-        return await self._throttle.run(work, *takes, client=client, user=found.user_id)
+        known = self._known_devices.recognise(device, found.user_id, found.version)
+        takes = [
+            *takes_of("login", client.address, found.user_id, device=known),
+            *takes_of("second_factor", client.address, found.user_id),
+        ]
+        with counted(self._meters, LOG_INS):
+            return await self._throttle.run(work, *takes, client=client, user=found.user_id)
 
     @asynccontextmanager
     async def _keeping(self, handle: str, pending: Pending) -> AsyncIterator[None]:
@@ -222,46 +218,54 @@ class LogIn:
             await self._pending.give_back(handle, pending, used=isinstance(error, Unauthenticated))
             raise
 
-    def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
+    async def _opened(self, candidate: Candidate, live: Live | None, factor: Factor, attempt: Attempt) -> LoggedIn:
         if live is None:
             attempt.succeeded = False  # the user changed: the proof no longer counts
             raise Unauthenticated(factor.refusal)
-        return self._logged_in(candidate.user, live)
+        return await self._logged_in(candidate.user, live)
 
     async def _wait(
-        self, candidate: Candidate, proof: Proof, wanted: tuple[str, ...], client: Client, client_id: str
+        self, candidate: Candidate, proof: Proof, factor: Factor, wanted: tuple[str, ...], door: _Door
     ) -> str | None:
         """Keep what was proven, and return its handle; None for a changed user."""
-        user, now = candidate.user, self._clock.now()
+        user, client, now = candidate.user, door.client, self._clock.now()
 
         async def unit(tx: Tx) -> bool:
             if await tx.one(_UNCHANGED, id=user.id, seen=user.token_version) is None:
-                await audit.record(tx, "log_in", at=now, client=client, outcome="refused", user=user.id)
+                await self._failures.overtaken(tx, user, factor, client, now)
                 return False
             if proof.also is not None:
                 await proof.also(tx)
-            await audit.record(tx, "log_in_pending", at=now, client=client, user=user.id)
+            await audit.record(tx, "log_in_pending", at=now, client=client, user=user.id, detail=factor.detail)
             return True
 
         if not await self._database.transact(unit):
             return None
         return await self._pending.begin(
-            user_id=user.id, version=user.token_version, client_id=client_id, method=proof.method, wanted=wanted
+            user_id=user.id,
+            version=user.token_version,
+            client_id=door.client_id,
+            method=proof.method,
+            wanted=wanted,
+            asked=door.asked,
         )
 
-    async def confirm(self, user_id: str, factor: Factor, *, client: Client) -> Confirmed:
+    async def confirm(self, user_id: str, factor: Factor, *, client: Client, device: str | None = None) -> Confirmed:
         """Ask a logged-in user for a factor again, under the limits of a log-in.
 
-        Raises `Unauthenticated` (`invalid_credentials`), `TooManyAttempts`.
+        :param device: the device cookie, as at a log-in.
+        :raises Unauthenticated: `invalid_credentials`.
+        :raises TooManyAttempts: before the factor does any work.
         """
+        candidate = await self._candidate(Identifier("id", user_id, user_id))
 
         async def work(attempt: Attempt) -> Confirmed:
-            candidate = await self._candidate(Identifier("id", user_id, user_id))
             proven, proof = await self._proven("confirm", candidate, factor, attempt, client)
-            async with self._counted(proven, attempt, client):
+            async with self._counted(proven, factor, attempt, client):
                 return Confirmed(proven.user, proof, factor.refusal)
 
-        return await self._throttle.run(work, *takes_of("login", client.address, user_id), client=client, user=user_id)
+        takes = self._takes(candidate, user_id, factor, client, device)
+        return await self._throttle.run(work, *takes, client=client, user=user_id)
 
     async def _proven(
         self, event: str, candidate: Candidate | None, factor: Factor, attempt: Attempt, client: Client
@@ -270,15 +274,33 @@ class LogIn:
         proof = await factor.prove(candidate)
         attempt.succeeded = proof is not None and candidate is not None
         if proof is None or candidate is None:
-            self._failures.add(
-                during=event, reason=_reason(candidate, factor), address=client.address, request_id=client.request_id
-            )
-            await self._failed(event, candidate, client)
+            self._failures.log(event, reason_of(candidate, factor), client)
+            await self._failures.record(event, candidate, factor, client)
             raise Unauthenticated(factor.refusal)
         return candidate, proof
 
+    async def _require_verified(
+        self, candidate: Candidate, proof: Proof, factor: Factor, attempt: Attempt, client: Client
+    ) -> None:
+        """Refuse an unconfirmed address. It counts as a failure: each costs a hash, and opens nothing."""
+        if self._needs_verified and not proof.verifies and candidate.unverified:
+            attempt.succeeded = False
+            await self._failures.record("log_in", candidate, factor, client, outcome="unverified")
+            raise Forbidden("The e-mail address of this account is not confirmed yet.", code="email_unverified")
+
+    async def _require_scopes(self, candidate: Candidate, factor: Factor, attempt: Attempt, door: _Door) -> None:
+        """Refuse a user who has nothing of what is asked for. It counts as a failure, as above."""
+        asked = door.asked
+        if asked.scopes is not None and not self._rights.limit(candidate.user.roles, asked):
+            attempt.succeeded = False
+            await self._failures.record("log_in", candidate, factor, door.client, outcome="no_scope")
+            message = f"This account has none of the scopes that were asked for: {listed(asked.scopes)}."
+            raise Refused(message, code="invalid_scope")
+
     @asynccontextmanager
-    async def _counted(self, candidate: Candidate, attempt: Attempt, client: Client) -> AsyncIterator[None]:
+    async def _counted(
+        self, candidate: Candidate, factor: Factor, attempt: Attempt, client: Client
+    ) -> AsyncIterator[None]:
         """Limit successes too: each costs a hash and a row.
 
         Asked after the proof, the limit tells nothing to anyone without one. A full limit makes the attempt count as
@@ -286,10 +308,9 @@ class LogIn:
         Raises `TooManyAttempts`.
         """
         user = candidate.user.id
+        takes = [take for each in ("session", *factor.counted) for take in takes_of(each, client.address, user)]
         try:
-            async with self._throttle.attempt(
-                *takes_of("session", client.address, user), client=client, user=user
-            ) as opening:
+            async with self._throttle.attempt(*takes, client=client, user=user) as opening:
                 yield
                 opening.counts = True
         except TooManyAttempts:
@@ -297,47 +318,35 @@ class LogIn:
             raise
 
     async def _candidate(self, identifier: Identifier) -> Candidate | None:
-        column = "id" if identifier.kind == "id" else f"{identifier.kind}_key"
-        row = await self._database.one(f"SELECT {COLUMNS} FROM ww_users WHERE {column} = :key", key=identifier.key)
+        row = await self._database.one(LOOK_UP[identifier.kind], key=identifier.key)
         return None if row is None else Candidate(User.of(row))
 
-    async def _failed(self, event: str, candidate: Candidate | None, client: Client) -> None:
-        user = None if candidate is None else candidate.user.id
-        now = self._clock.now()
-
-        async def unit(tx: Tx) -> None:
-            await audit.record(tx, event, at=now, client=client, outcome="refused", user=user)
-
-        await self._database.transact(unit)
-
     async def _open(
-        self,
-        candidate: Candidate,
-        proof: Proof,
-        amr: tuple[str, ...],
-        client: Client,
-        client_id: str,
-        replacing: str | None,
+        self, candidate: Candidate, proof: Proof, factor: Factor, amr: tuple[str, ...], door: _Door
     ) -> Live | None:
         """Open a session; for a user changed since the check, record the refusal and return None.
 
-        The check may have waited while the password was reset. Raising would undo the record.
+        The check may have waited while the password was reset.
         """
-        user = candidate.user
-        now = self._clock.now()
-        replaced = None if replacing is None else self._sessions.session_handle(replacing)
-        opening = Opening(user.id, client_id, "", amr, client)
+        user, client, asked, now = candidate.user, door.client, door.asked, self._clock.now()
+        replaced = None if door.replacing is None else self._sessions.session_handle(door.replacing)
+        verifies = proof.verifies and user.email_verified_at is None
 
         async def unit(tx: Tx) -> tuple[Live | None, Published]:
             seen = await tx.one(_SEEN, id=user.id, now=now, seen=user.token_version)
-            if seen is None:
-                await audit.record(tx, "log_in", at=now, client=client, outcome="refused", user=user.id)
+            roles = () if seen is None else granted(seen["roles"])
+            limit = self._rights.limit(roles, asked)
+            # An empty limit would be none: what is asked for may have been taken away meanwhile.
+            if seen is None or (asked.scopes is not None and not limit):
+                await self._failures.overtaken(tx, user, factor, client, now)
                 return None, ()
             if proof.also is not None:
                 await proof.also(tx)
+            opening = Opening(user.id, door.client_id, limit, asked.api, amr, client, None if proof.fresh else 0)
             live = await self._sessions.open(
-                tx, opening, version=seen["token_version"], roles=granted(seen["roles"]), now=now
+                tx, opening, version=seen["token_version"], roles=roles, user=seen, now=now
             )
+            await self._notices.device(tx, user, client, now=now)
             entries = await self._sessions.end_surplus(tx, user.id, now)
             await record_ends(tx, "session_ended", entries, client=client, now=now, reason="too_many")
             if replaced is not None:
@@ -345,14 +354,21 @@ class LogIn:
                 await record_ends(tx, "session_ended", ended, client=client, now=now, reason="replaced")
                 entries += ended
             await audit.record(
-                tx, "log_in", at=now, client=client, actor=user.id, user=user.id, session=live.grant.session_id
+                tx,
+                "log_in",
+                at=now,
+                client=client,
+                actor=user.id,
+                user=user.id,
+                session=live.grant.session_id,
+                detail={**(factor.detail or {}), **(audit.CONFIRMED if verifies else {})},
             )
             return live, entries
 
         return await self._revocations.commit(unit)
 
     async def renew(
-        self, caller: AccessClaims, confirmed: Confirmed, change: Change, *, event: str, client: Client, client_id: str
+        self, caller: Holder, confirmed: Confirmed, change: Change, *, event: str, client: Client, client_id: str
     ) -> LoggedIn:
         """Change a credential, which ends every session, and open a new session, in one transaction.
 
@@ -360,7 +376,6 @@ class LogIn:
         """
         user = confirmed.user
         now = self._clock.now()
-        opening = Opening(user.id, client_id, "", (confirmed.proof.method,), client)
 
         async def unit(tx: Tx) -> tuple[Live, Published]:
             await require_live(tx, caller, now)
@@ -368,29 +383,18 @@ class LogIn:
             if seen is None:
                 raise Unauthenticated(confirmed.refusal)
             entries = await change(tx, now)
-            live = await self._sessions.open(
-                tx, opening, version=seen["token_version"] + 1, roles=granted(seen["roles"]), now=now
-            )
-            await audit.record(
-                tx,
-                event,
-                at=now,
-                client=client,
-                actor=user.id,
-                user=user.id,
-                session=live.grant.session_id,
-            )
+            given = await tx.one(_GIVEN, id=caller.sid)
+            assert given is not None, "this unit has locked the session"
+            # What the caller's session was limited to limits its successor.
+            opening = Opening(user.id, client_id, given["scope"], given["api"], (confirmed.proof.method,), client)
+            version, roles = seen["token_version"] + 1, granted(seen["roles"])
+            live = await self._sessions.open(tx, opening, version=version, roles=roles, user=seen, now=now)
+            session = live.grant.session_id
+            await audit.record(tx, event, at=now, client=client, actor=user.id, user=user.id, session=session)
             return live, entries
 
-        return self._logged_in(user, await self._revocations.commit(unit))
+        return await self._logged_in(user, await self._revocations.commit(unit))
 
-    def _logged_in(self, user: User, live: Live) -> LoggedIn:
-        seen = msgspec.structs.replace(user, last_login_at=live.grant.auth_time)
-        return LoggedIn(seen, self._sessions.tokens(live))
-
-
-def _reason(candidate: Candidate | None, factor: Factor) -> str:
-    """Return the log's reason, never sent."""
-    if candidate is None:
-        return "unknown_user"
-    return factor.wrong if candidate.allowed else "user_disabled"
+    async def _logged_in(self, user: User, live: Live) -> LoggedIn:
+        seen = msgspec.structs.replace(user, last_login_at=live.grant.issued_at)
+        return LoggedIn(seen, await self._sessions.tokens(live), live.grant.version)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from watchword.identity.audit import Client
+from watchword.identity.factors import Candidate, Confirmed, Factor, Proof
 from watchword.identity.hashing import Hasher, kind_of
-from watchword.identity.login import Candidate, Confirmed, Factor, LoggedIn, LogIn, Proof
+from watchword.identity.login import LoggedIn, LogIn
 from watchword.identity.revocation import Published
+from watchword.identity.sessions.holding import Holder
 from watchword.identity.users import Users
 from watchword.storage.database import Tx, Unit
-from watchword.tokens.claims import AccessClaims
 
 METHOD = "pwd"
 """RFC 8176."""
 
-_REFUSAL = "The username, e-mail address or password is wrong."
+REFUSAL = "The username, e-mail address or password is wrong."
 
 
 class PasswordFactor:
@@ -47,7 +48,7 @@ class PasswordFactor:
             better = None if check.upgrade is None else keep_better(user_id, stored, check.upgrade)
             return Proof(METHOD, better)
 
-        return Factor(prove, refusal=_REFUSAL, wrong="wrong_password")
+        return Factor(prove, refusal=REFUSAL, wrong="wrong_password")
 
 
 def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
@@ -67,7 +68,7 @@ def keep_better(user_id: str, checked: str | None, better: str) -> Unit[None]:
 async def change_password(
     login: LogIn,
     users: Users,
-    caller: AccessClaims,
+    caller: Holder,
     confirmed: Confirmed,
     password_hash: str,
     *,
@@ -77,6 +78,8 @@ async def change_password(
     """Set a new password, end every session, and open a new one. Raises as `LogIn.renew`."""
 
     async def change(tx: Tx, now: int) -> Published:
-        return await users.set_password(tx, confirmed.user.id, password_hash, now=now, reason="password_changed")
+        return await users.set_password(
+            tx, confirmed.user.id, password_hash, now=now, reason="password_changed", language=client.language
+        )
 
     return await login.renew(caller, confirmed, change, event="password_changed", client=client, client_id=client_id)

@@ -11,6 +11,8 @@ import msgspec
 
 from watchword import opaque
 from watchword.clock import Clock
+from watchword.errors import Unauthenticated
+from watchword.identity.rights import EVERYTHING, Asked
 from watchword.storage.ephemeral import Ephemeral
 
 LIFETIME: Final = 300
@@ -22,6 +24,21 @@ TRIES: Final = 5
 _PREFIX = "wwp_"
 
 
+class SecondFactorNeeded(Unauthenticated):
+    """The first proof was right; `LogIn.complete` needs a second.
+
+    A caller that knows no second factor refuses it as `Unauthenticated`.
+
+    :param handle: opens one session at most, within five minutes and five tries, for the same client.
+    :param wanted: the methods, one of which must follow.
+    """
+
+    def __init__(self, message: str, *, handle: str, wanted: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.handle = handle
+        self.wanted = wanted
+
+
 class Pending(msgspec.Struct, frozen=True):
     """What the first factor proved.
 
@@ -30,6 +47,7 @@ class Pending(msgspec.Struct, frozen=True):
     :param method: as in `Proof`.
     :param wanted: the second factors to ask for.
     :param tries: second proofs left.
+    :param asked: what the session will be limited to.
     """
 
     user_id: str
@@ -39,6 +57,7 @@ class Pending(msgspec.Struct, frozen=True):
     wanted: tuple[str, ...]
     tries: int
     expires_at: int
+    asked: Asked = EVERYTHING
 
 
 class PendingLogIns:
@@ -48,11 +67,13 @@ class PendingLogIns:
         self._ephemeral = ephemeral
         self._clock = clock
 
-    async def begin(self, *, user_id: str, version: int, client_id: str, method: str, wanted: tuple[str, ...]) -> str:
+    async def begin(
+        self, *, user_id: str, version: int, client_id: str, method: str, wanted: tuple[str, ...], asked: Asked
+    ) -> str:
         """Keep what was proven, and return its handle."""
         handle = opaque.make_secret(_PREFIX)
         expires_at = self._clock.now() + LIFETIME
-        await self._keep(handle, Pending(user_id, version, client_id, method, wanted, TRIES, expires_at))
+        await self._keep(handle, Pending(user_id, version, client_id, method, wanted, TRIES, expires_at, asked))
         return handle
 
     async def find(self, handle: str) -> Pending | None:

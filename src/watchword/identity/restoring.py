@@ -1,7 +1,8 @@
 """After a restored backup: what the database forgot must stay dead.
 
-It forgot later ends of sessions, changes of passwords and revocations of keys, so stolen tokens and keys would be good
-again. Everything issued is refused, everyone logs in again, and guards load the revocations afresh.
+It forgot later ends of sessions, changes of passwords and revocations of keys, and which links in mails were used. So
+stolen tokens, keys and links would be good again. Everything issued is refused, everyone logs in again, and guards load
+the revocations afresh.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from watchword.identity import audit
 from watchword.identity.audit import LOCAL
 from watchword.identity.keys import store as key_store
 from watchword.identity.keys.store import KeyStore, Revoked
-from watchword.identity.revocation import SKEW, EveryUser, Published, Revocations
+from watchword.identity.revocation import SKEW, Entry, EveryUser, Published, Revocations, legacy_until
 from watchword.ids import new_id
 from watchword.storage.database import Tx
 from watchword.tokens.rotation import LONGEST_TOKEN
 
 FAR_AHEAD: Final = 1_000_000
-"""By so much token versions rise: beyond any that was reached after the backup was made."""
+"""By so much the versions of users and of rights rise: beyond any that was reached after the backup was made."""
 
 
 class Restored(NamedTuple):
     """What was done.
 
     :param feed_id: the revocation list's new name.
-    :param entries: users put on that list; only a shared secret needs that.
+    :param entries: users and service accounts put on that list; only a shared secret needs that.
     """
 
     feed_id: str
@@ -42,7 +43,8 @@ async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock,
     Each signing key of the backup is revoked. One entry refuses every access token, also of users that are not
     in the backup, and a key revoked since the backup signs no more.
 
-    :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: every user's tokens are.
+    :param shared_secret: tokens are signed with a shared secret, which cannot be revoked here: the tokens of every user
+        and service account are.
     """
     spares = await store.spares()
     now = clock.now()
@@ -50,9 +52,13 @@ async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock,
 
     async def unit(tx: Tx) -> tuple[Restored, Published]:
         users = await tx.run("UPDATE ww_users SET token_version = token_version + :far", far=FAR_AHEAD)
+        clients = await tx.all("UPDATE ww_clients SET version = version + :far RETURNING id, version", far=FAR_AHEAD)
         sessions = await tx.run(
             "UPDATE ww_sessions SET ended_at = :now, end_reason = 'restored' WHERE ended_at IS NULL", now=now
         )
+        await tx.run("UPDATE ww_rights SET version = version + :far", far=FAR_AHEAD)
+        await tx.run("DELETE FROM ww_outbox")  # mail that was sent long ago, and links that were used since
+        await tx.run("DELETE FROM ww_one_time")
         keys, entries = await key_store.revoke_in(tx, None, spares, now, LOCAL)
         detail = {"users": str(users), "sessions": str(sessions), "keys": " ".join(keys.kids), "feed": feed_id}
         await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
@@ -61,6 +67,9 @@ async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock,
         if not shared_secret and keys.signing:
             return Restored(feed_id, sessions, users, keys, 0), entries
         # Until the longest-lived token from before has expired.
-        return Restored(feed_id, sessions, users, keys, users), [EveryUser(now + LONGEST_TOKEN + SKEW), *entries]
+        until = max(now + LONGEST_TOKEN, await legacy_until(tx)) + SKEW
+        refused: list[Entry | EveryUser] = [EveryUser(until)]
+        refused += [Entry("user", each["id"], each["version"], until) for each in clients]
+        return Restored(feed_id, sessions, users, keys, users + len(clients)), [*refused, *entries]
 
     return await revocations.commit(unit)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from watchword.errors import FieldError, Forbidden, InvalidInput
+from watchword.settings.scopes import ROLE_FORM, is_role
 
 MOST_ROLES = 32
 """With the longest of everything else such a token has less than the 8 KiB that our own verifiers read."""
 
-LONGEST_ROLE = 64
-_MARKS = frozenset("_-.:")
-
 
 def checked(roles: tuple[str, ...]) -> tuple[str, ...]:
     """Return these roles sorted, each once. Raises `InvalidInput` for a malformed one and for too many."""
-    if not all(map(_may_be, roles)):
-        message = f"A role has letters, digits, '_', '-', '.', ':'; at most {LONGEST_ROLE}."
-        raise InvalidInput(FieldError("roles", "characters", message))
+    if not all(map(is_role, roles)):
+        raise InvalidInput(FieldError("roles", "characters", ROLE_FORM))
     found = tuple(sorted(set(roles)))
     if len(found) > MOST_ROLES:
         message = f"These are {len(found)} roles; a user has at most {MOST_ROLES}, since every access token holds them."
@@ -34,7 +31,3 @@ def granted(stored: str) -> tuple[str, ...]:
         message = f"This account has {len(roles)} roles and a token holds {MOST_ROLES}. An administrator can set fewer."
         raise Forbidden(message, code="too_many_roles")
     return roles
-
-
-def _may_be(role: str) -> bool:
-    return 1 <= len(role) <= LONGEST_ROLE and role.isascii() and all(c.isalnum() or c in _MARKS for c in role)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
+from watchword.identity.devices import DEVICE_SECONDS
+from watchword.identity.queue import KEPT_SECONDS
 from watchword.storage.database import Database, Row, Tx
 
 ROWS = 500
@@ -22,12 +23,30 @@ _PAUSE = 0.01
 _RETENTION = 24 * 3600
 """Seconds that an ended session stays, for its owner's questions and for `refresh_token_reused` to be told apart."""
 
-_FORGET_REVOCATIONS = """
-DELETE FROM ww_revocations WHERE seq IN
-    (SELECT seq FROM ww_revocations WHERE expires_at <= :now ORDER BY expires_at LIMIT :rows)
-"""
+_KEYS_SHOWN = 30 * 86_400
+# Found first and deleted by their keys: for a DELETE … IN (SELECT … LIMIT) PostgreSQL walks through the whole table.
+_FIND_REVOCATIONS = "SELECT id FROM ww_revocations WHERE expires_at <= :now ORDER BY expires_at LIMIT :rows"
+_FORGET_REVOCATION = "DELETE FROM ww_revocations WHERE id = :id AND expires_at <= :now"
 # Not before its last access token has expired: the row tells how long its revocation stays.
 _DEAD = "access_until + :retention <= :now AND {} + :retention <= :now"
+_FIND_LINKS = "SELECT id FROM ww_one_time WHERE expires_at <= :now ORDER BY expires_at, id LIMIT :rows"
+_FORGET_LINK = "DELETE FROM ww_one_time WHERE id = :id AND expires_at <= :now"
+_FIND_ADDRESSED = "SELECT id FROM ww_one_time WHERE address_key = :address AND user_id IS NULL LIMIT :rows"
+_FORGET_ADDRESSED = "DELETE FROM ww_one_time WHERE id = :id AND user_id IS NULL"
+_FIND_MAIL = """
+SELECT id FROM ww_outbox WHERE failed_at IS NOT NULL AND failed_at <= :until ORDER BY failed_at, id LIMIT :rows
+"""
+_FORGET_MAIL = "DELETE FROM ww_outbox WHERE id = :id AND failed_at <= :until"
+_FIND_DELIVERIES = """
+SELECT webhook_id, id FROM ww_deliveries WHERE webhook_id = :webhook AND failed_at IS NOT NULL AND failed_at <= :until
+ORDER BY failed_at, id LIMIT :rows
+"""
+_FORGET_DELIVERY = "DELETE FROM ww_deliveries WHERE webhook_id = :webhook_id AND id = :id AND failed_at <= :until"
+_FORGET_FORMER = "UPDATE ww_webhooks SET sealed_former = '' WHERE sealed_former <> '' AND former_until <= :now"
+_FIND_DEVICES = "SELECT user_id, device FROM ww_devices WHERE seen_at <= :until ORDER BY seen_at LIMIT :rows"
+_FORGET_DEVICE = "DELETE FROM ww_devices WHERE user_id = :user_id AND device = :device AND seen_at <= :until"
+_FIND_API_KEYS = "SELECT id FROM ww_api_keys WHERE expires_at <= :until ORDER BY expires_at LIMIT :rows"
+_FORGET_API_KEY = "DELETE FROM ww_api_keys WHERE id = :id AND expires_at <= :until"
 # Each walks an index and visits no live rows.
 _FIND_ENDED = """
 SELECT id, ended_at AS at FROM ww_sessions WHERE ended_at IS NOT NULL AND (ended_at, id) > (:at, :after)
@@ -44,25 +63,77 @@ _WALK = """
 SELECT id, idle_expires_at AS at FROM ww_sessions WHERE id > :after ORDER BY id LIMIT :rows
 """
 _FORGET_IDLE = f"DELETE FROM ww_sessions WHERE id = :id AND {_DEAD.format('idle_expires_at')}"
-# Ids are in order of creation, so the oldest records come first.
-_FIND_RECORDS = "SELECT id, at FROM ww_audit WHERE id > '' ORDER BY id LIMIT :rows"
 
 
-async def sweep(database: Database, now: int, *, audit_retention: timedelta | None = None) -> int:
-    """Delete all that no longer matters; return how many rows. Raises `StorageUnavailable`.
-
-    :param audit_retention: how long audit records stay; None keeps them for ever.
-    """
-
-    async def unit(tx: Tx) -> int:
-        return await tx.run(_FORGET_REVOCATIONS, now=now, rows=ROWS)
+async def sweep(database: Database, now: int) -> int:
+    """Delete all that no longer matters but audit records; return how many rows. Raises `StorageUnavailable`."""
 
     async def revocations() -> int:
-        return await database.transact(unit, upkeep=True)
+        expired = await database.scan(_FIND_REVOCATIONS, now=now, rows=ROWS)
+        return await _delete(database, _FORGET_REVOCATION, expired, now=now)
 
     deleted = await in_batches(revocations, ROWS) + await _forget_sessions(database, now)
-    if audit_retention is not None:
-        deleted += await _forget_records(database, now - int(audit_retention.total_seconds()))
+    return (
+        deleted
+        + await _forget_mail(database, now)
+        + await _forget_webhooks(database, now)
+        + await _forget_api_keys(database, now)
+    )
+
+
+async def _forget_api_keys(database: Database, now: int) -> int:
+    """Delete keys that expired a month ago: until then their owners see which ones did."""
+    until = now - _KEYS_SHOWN
+
+    async def keys() -> int:
+        found = await database.scan(_FIND_API_KEYS, until=until, rows=ROWS)
+        return await _delete(database, _FORGET_API_KEY, found, until=until)
+
+    return await in_batches(keys, ROWS)
+
+
+async def _forget_mail(database: Database, now: int) -> int:
+    """Delete links that expired, mail that was given up long ago, and devices that did not come back."""
+
+    async def links() -> int:
+        found = await database.scan(_FIND_LINKS, now=now, rows=ROWS)
+        return await _delete(database, _FORGET_LINK, found, now=now)
+
+    async def mail() -> int:
+        found = await database.scan(_FIND_MAIL, until=now - KEPT_SECONDS, rows=ROWS)
+        return await _delete(database, _FORGET_MAIL, found, until=now - KEPT_SECONDS)
+
+    async def devices() -> int:
+        until = now - DEVICE_SECONDS
+        found = await database.scan(_FIND_DEVICES, until=until, rows=ROWS)
+        return await _delete(database, _FORGET_DEVICE, found, keys=("user_id", "device"), until=until)
+
+    return await in_batches(links, ROWS) + await in_batches(mail, ROWS) + await in_batches(devices, ROWS)
+
+
+async def forget_address(database: Database, address_key: str) -> None:
+    """Delete the links to an address that are no one's; there may be many, since anyone may ask for them."""
+
+    async def links() -> int:
+        found = await database.scan(_FIND_ADDRESSED, address=address_key, rows=ROWS)
+        return await _delete(database, _FORGET_ADDRESSED, found)
+
+    await in_batches(links, ROWS)
+
+
+async def _forget_webhooks(database: Database, now: int) -> int:
+    """Delete deliveries that were given up long ago, and secrets that sign no more."""
+    deleted, until = 0, now - KEPT_SECONDS
+    endpoints = await database.all("SELECT id, sealed_former FROM ww_webhooks ORDER BY id")
+    if any(endpoint["sealed_former"] for endpoint in endpoints):
+        await database.run(_FORGET_FORMER, now=now)
+    for endpoint in endpoints:
+
+        async def given_up(webhook: str = endpoint["id"]) -> int:
+            found = await database.scan(_FIND_DELIVERIES, webhook=webhook, until=until, rows=ROWS)
+            return await _delete(database, _FORGET_DELIVERY, found, keys=("webhook_id", "id"), until=until)
+
+        deleted += await in_batches(given_up, ROWS)
     return deleted
 
 
@@ -117,20 +188,11 @@ class Patrol:
         return deleted
 
 
-async def _forget_records(database: Database, until: int) -> int:
-    async def batch() -> int:
-        oldest = await database.scan(_FIND_RECORDS, rows=ROWS)
-        old = [row for row in oldest if row["at"] <= until]
-        return await _delete(database, "DELETE FROM ww_audit WHERE id = :id", old)
-
-    return await in_batches(batch, ROWS)
-
-
-async def _delete(database: Database, sql: str, rows: list[Row], **values: int) -> int:
+async def _delete(database: Database, sql: str, rows: list[Row], keys: tuple[str, ...] = ("id",), **values: int) -> int:
     async def unit(tx: Tx) -> int:
         deleted = 0
         for row in rows:
-            deleted += await tx.run(sql, id=row["id"], **values)
+            deleted += await tx.run(sql, **{key: row[key] for key in keys}, **values)
         return deleted
 
     return await database.transact(unit, upkeep=True) if rows else 0

@@ -15,16 +15,15 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from watchword.clock import Clock, monotonic
 from watchword.errors import StorageUnavailable, TooManyAttempts, Unauthenticated
 from watchword.identity import audit
-from watchword.identity.addresses import circles, network
 from watchword.identity.audit import Client
+from watchword.identity.takes import OCCASION_OF, Take, policies_of
+from watchword.meters import LIMITED, UNMETERED, Meters
 from watchword.settings import Limit
-from watchword.settings.row import CountedBy, Limited
-from watchword.settings.table import LIMITS
 from watchword.storage.database import Database, Tx
 from watchword.storage.ephemeral import Ephemeral, Exhausted, Quota, Reservation, is_first
 from watchword.tally import Log, Tally
@@ -35,18 +34,16 @@ PATIENCE = 2.0
 MOST_WAITING = 32
 """Attempts that wait for one counter."""
 
+LONGEST_WINDOW = 4 * 3600
+"""Seconds to which a window grows, and no further: the owner on an unknown device waits as long as those who guess."""
+
+REMEMBERED = 86_400
+"""Seconds for which failures make windows grow, from the first on."""
+
 MOST_OWED = 4096
 """Attempts to give back once the database returns."""
 
 T = TypeVar("T")
-
-
-class Take(NamedTuple):
-    """One attempt against one limit: its name, the counted subject, and a factor of the quota."""
-
-    limit: str
-    subject: str
-    times: int = 1
 
 
 class Attempt:
@@ -85,11 +82,19 @@ class Throttle:
     """
 
     def __init__(
-        self, database: Database, ephemeral: Ephemeral, limits: Mapping[str, Limit | None], clock: Clock
+        self,
+        database: Database,
+        ephemeral: Ephemeral,
+        limits: Mapping[str, Limit | None],
+        clock: Clock,
+        meters: Meters = UNMETERED,
     ) -> None:
+        self._meters = meters
+        meters.declare(LIMITED, limits)
         self._database = database
         self._ephemeral = ephemeral
         self._limits = limits
+        self.policies = policies_of(limits)
         self._clock = clock
         self._undecided = _Undecided()
         self._owed: deque[Sequence[Reservation]] = deque(maxlen=MOST_OWED)
@@ -99,15 +104,23 @@ class Throttle:
     async def take(self, *takes: Take, client: Client, user: str | None = None) -> None:
         """Count one attempt against every limit, or none when one is used up. Nothing gives it back.
 
-        :param user: the account, for the audit record.
+        :param user: the account, or service account, for the audit record.
         :raises TooManyAttempts: for the first used-up limit.
         """
         await self._hold(takes, client, user, waits=False)
 
+    async def grants(self, take: Take) -> bool:
+        """Count as `take`, for work that no client waits for; False where the limit is used up. No record tells."""
+        limit = self._limits[take.limit]
+        if limit is None:
+            return True
+        quota = Quota(_name(take), int(limit.window.total_seconds()), limit.quota * take.times)
+        return not isinstance(await self._reserve([quota]), Exhausted)
+
     @asynccontextmanager
     async def attempt(self, *takes: Take, client: Client, user: str | None = None) -> AsyncIterator[Attempt]:
         """Count as `take`, and give the attempt back unless it `counts`."""
-        async with self._settled(await self._hold(takes, client, user, waits=True)) as attempt:
+        async with self._settled(await self._hold(takes, client, user, waits=True), takes) as attempt:
             yield attempt
 
     async def run(
@@ -120,7 +133,7 @@ class Throttle:
         held = await self._hold(takes, client, user, waits=True)
 
         async def settled() -> T:
-            async with self._settled(held) as attempt:
+            async with self._settled(held, takes) as attempt:
                 return await work(attempt)
 
         working = asyncio.ensure_future(settled())
@@ -131,7 +144,7 @@ class Throttle:
             raise
 
     @asynccontextmanager
-    async def _settled(self, held: list[Reservation]) -> AsyncIterator[Attempt]:
+    async def _settled(self, held: list[Reservation], takes: Sequence[Take]) -> AsyncIterator[Attempt]:
         attempt = Attempt()
         failure: BaseException | None = None
         try:
@@ -143,6 +156,8 @@ class Throttle:
             try:
                 if not attempt.left_by(failure):
                     await self._give_back(held)
+                else:
+                    await self._note_failure(takes)
             finally:
                 del failure
                 self._undecided.remove(held)
@@ -150,7 +165,8 @@ class Throttle:
     async def _hold(self, takes: Sequence[Take], client: Client, user: str | None, *, waits: bool) -> list[Reservation]:
         active = [(take, limit) for take in takes if (limit := self._limits[take.limit]) is not None]
         quotas = [
-            Quota(_name(take), int(limit.window.total_seconds()), limit.quota * take.times) for take, limit in active
+            Quota(_name(take), await self._window(take, limit, takes), limit.quota * take.times)
+            for take, limit in active
         ]
         give_up_at = monotonic() + PATIENCE
         if self._owed:
@@ -164,6 +180,32 @@ class Throttle:
             name, left = quotas[outcome.place].name, give_up_at - monotonic()
             if not waits or not await self._undecided.wait(name, left):
                 raise await self._refused(*active[outcome.place], outcome.expires_at, client, user)
+
+    async def _window(self, take: Take, limit: Limit, takes: Sequence[Take]) -> int:
+        """Return the seconds of a window that would open now."""
+        window = int(limit.window.total_seconds())
+        if not take.grows:
+            return window
+        counted = await self._ephemeral.count(_guessed(take), by=0, lifetime=REMEMBERED, now=self._clock.now())
+        return grown(window, counted.amount // max(1, limit.quota * take.times - self._alone(takes)))
+
+    async def _note_failure(self, takes: Sequence[Take]) -> None:
+        """Count a failure by which a window grows, if it is one more than a network alone may have in a window.
+
+        Were only windows noted that are used up, someone who stops one guess before would go on at full speed.
+        """
+        for take in takes:
+            if take.grows and self._limits[take.limit] is not None:
+                now = self._clock.now()
+                with suppress(StorageUnavailable):  # the failure is answered as one
+                    counted = await self._ephemeral.count(_name(take), by=0, lifetime=0, now=now)
+                    if counted.amount > self._alone(takes):
+                        await self._ephemeral.count(_guessed(take), lifetime=REMEMBERED, now=now)
+
+    def _alone(self, takes: Sequence[Take]) -> int:
+        """Return how many failures one network may have in a window: the least of the limits that do not grow."""
+        fixed = [(take, limit) for take in takes if not take.grows and (limit := self._limits[take.limit]) is not None]
+        return min((limit.quota * take.times for take, limit in fixed), default=0)
 
     async def _reserve(self, quotas: Sequence[Quota]) -> list[Reservation] | Exhausted:
         """Reserve quota; what a cancelled requester was granted is owed."""
@@ -186,6 +228,7 @@ class Throttle:
         """Log each refusal, and audit one per window and subject."""
         now = self._clock.now()
         left = max(1, expires_at - now)
+        self._meters.count(LIMITED, take.limit)
         self._refusals[take.limit].add(limit=take.limit, address=client.address, request_id=client.request_id)
         if await is_first(self._ephemeral, f"refused_{_name(take)}", lifetime=left, now=now):
 
@@ -193,8 +236,10 @@ class Throttle:
                 await audit.record(tx, "limit_reached", at=now, client=client, outcome=take.limit, user=user)
 
             await self._database.transact(unit)
-        window = int(limit.window.total_seconds())
-        return TooManyAttempts(limit=take.limit, quota=limit.quota * take.times, window=window, retry_after=left)
+        policy = OCCASION_OF.get(take.limit, take.limit)
+        told = self.policies.get(policy, limit)
+        window = int(told.window.total_seconds())
+        return TooManyAttempts(limit=take.limit, policy=policy, quota=told.quota, window=window, retry_after=left)
 
     async def _give_back(self, held: Sequence[Reservation]) -> None:
         # Owed: a failed return must not fail what has succeeded.
@@ -275,49 +320,17 @@ class _Undecided:
                 del self._waiting[name]
 
 
-OCCASIONS = {
-    occasion: tuple(
-        (by, row) for by in CountedBy for row in LIMITS if row.occasion == occasion and by in row.counted_by
-    )
-    for occasion in dict.fromkeys(row.occasion for row in LIMITS)
-}
-"""Occasion → its limits, in the order of counting."""
-
-
-def takes_of(occasion: str, address: str, account: str | None) -> tuple[Take, ...]:
-    """Return every limit of an occasion, for one attempt.
-
-    The address comes first: a flood from one place uses that up before it closes an account.
-
-    :param account: None counts nothing by account.
-    :raises ValueError: for a limit of accounts only, without an account.
-    """
-    return tuple(take for by, row in OCCASIONS[occasion] for take in _takes(by, row, address, account))
-
-
-def _takes(by: CountedBy, row: Limited, address: str, account: str | None) -> tuple[Take, ...]:
-    if by is CountedBy.ADDRESS:
-        return address_takes(row.limit, address)
-    if account is None:
-        if CountedBy.ADDRESS not in row.counted_by:
-            raise ValueError(f"{row.name} counts by account, and there is none")
-        return ()
-    if by is CountedBy.ADDRESS_AND_ACCOUNT:
-        return (Take(row.limit, f"{network(address)} {account}"),)
-    # A limit that also counts addresses: an account must not be named like one.
-    return (Take(row.limit, account if row.counted_by == (CountedBy.ACCOUNT,) else f"account {account}"),)
-
-
-def address_takes(limit: str, address: str) -> tuple[Take, ...]:
-    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all.
-    An IPv4 address counts alone.
-    """
-    own, *wider = reversed(circles(address))
-    around = wider if ":" in own else ()
-    return (Take(limit, own), *(Take(limit, name, 2 * number) for number, name in enumerate(around, 1)))
+def grown(window: int, times: int) -> int:
+    """Return the seconds of a window: twice as long each time that a day's failures would have used it up."""
+    return max(window, min(window << min(times, 16), LONGEST_WINDOW))
 
 
 def _name(take: Take) -> str:
     """Put the limit first: a flood of one limit cannot evict another's counters."""
     kind = take.limit if take.times == 1 else f"{take.limit}_{take.times}"
     return f"{kind}:{sha256(take.subject.encode()).hexdigest()[:40]}"
+
+
+def _guessed(take: Take) -> str:
+    """Name the counter of a day's failures beyond those of one network."""
+    return f"guessed_{_name(take)}"

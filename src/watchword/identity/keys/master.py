@@ -24,7 +24,7 @@ from watchword.settings.private_files import check_file, check_folder
 from watchword.settings.values import secrets as read_secrets
 from watchword.settings.written import meant
 from watchword.storage.database import Database
-from watchword.storage.migrate import status
+from watchword.storage.migrate import require, status
 
 SECRET_BYTES = 32
 SECRET_FILE = "master.secret"  # noqa: S105 - the name of a file
@@ -133,7 +133,10 @@ async def check_value(database: Database) -> str | None:
 
 async def known_to(database: Database) -> str | None:
     """Return `check_value`, also without a schema. Raises `SchemaMismatch` if the database is not ours."""
-    return await check_value(database) if (await status(database)).version else None
+    if not (await status(database)).version:
+        return None
+    await require(database, ("ww_meta",))
+    return await check_value(database)
 
 
 def follow(master: Master, known: str | None) -> None:

@@ -15,6 +15,8 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.keys.master import CHECK_NAME, Master, check_value
 from watchword.identity.keys.store import ABOUT
 from watchword.identity.sessions.row import IS_LIVE
+from watchword.identity.trail.chain import Chain
+from watchword.identity.webhooks import endpoints
 from watchword.storage.database import Database, Tx
 from watchword.tally import Log
 
@@ -45,7 +47,11 @@ class SealedColumn(NamedTuple):
 _PUT_FIRST = "put the secret in force first in the list"
 _OR_GO_BACK = f"{_PUT_FIRST}; to go back to the earlier one after all: watchword secret rotate --go-back"
 
-SEALED = (SealedColumn("ww_signing_keys", "kid", "sealed_private", ABOUT),)
+SEALED = (
+    SealedColumn("ww_signing_keys", "kid", "sealed_private", ABOUT),
+    SealedColumn("ww_webhooks", "id", "sealed_secret", endpoints.ABOUT),
+    SealedColumn("ww_webhooks", "id", "sealed_former", endpoints.ABOUT_FORMER),
+)
 """Every column of the schema whose name begins with `sealed_`."""
 
 
@@ -121,6 +127,7 @@ async def rotate(master: Master, database: Database, clock: Clock, *, go_back: b
         in_force = await _in_force(master, database)
         message = f"begins with a secret (id {master.ids[0]}) that another one (id {in_force}) has superseded"
         raise SettingsError((Fault("WATCHWORD_SECRET", f"{message}: wrong order?", _OR_GO_BACK),))
+    await Chain(database, master).sign_again()
     now = clock.now()
     await database.run(
         "INSERT INTO ww_meta (name, value) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING",

@@ -26,7 +26,7 @@ from watchword.tokens.rotation import Schedule
 _log = Log("watchword.keys")
 
 _FINGERPRINT = f"SELECT kid, status {OF_THE_PUBLISHED}"
-_ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private {OF_THE_PUBLISHED}"
+_ROWS = f"SELECT kid, algorithm, status, public_jwk, sealed_private, activated_at {OF_THE_PUBLISHED}"
 
 _REPLACED = "another master secret has taken over in the database, and this process was started without it"
 _START_AGAIN = "give this process the secret that has taken over, first in its list, and start it again"
@@ -40,6 +40,7 @@ class KeyRing:
 
     `published` is the key set document; `version` names its content.
 
+    :param signs_since: when the key became active, in seconds since 1970 UTC; None for a shared secret.
     :param verification: what the service itself accepts.
     :param published: what others may accept, if different: under a shared secret, the keys that signed before it. The
         secret is never published, nor combined with public keys.
@@ -51,8 +52,10 @@ class KeyRing:
         verification: tuple[VerificationKey, ...],
         *,
         published: tuple[VerificationKey, ...] | None = None,
+        signs_since: int | None = None,
     ) -> None:
         self.signing = signing
+        self.signs_since = signs_since
         self.key_set = KeySet(verification)
         self.published = public_key_set(verification if published is None else published)
         self.version = sha256(self.published).hexdigest()[:32]
@@ -186,7 +189,9 @@ class Keys:
         public = {row["kid"]: self._public.get(row["kid"]) or _public(row) for row in rows}
         published = tuple(public.values())
         shared = signing.verification_key.symmetric
-        self.ring = KeyRing(signing, (signing.verification_key,) if shared else published, published=published)
+        since = next((row["activated_at"] for row in rows if row["kid"] == signing.kid and not shared), None)
+        accepted = (signing.verification_key,) if shared else published
+        self.ring = KeyRing(signing, accepted, published=published, signs_since=since)
         self._public = public
         self._seen, self._unreadable = _fingerprint(rows), None
 

@@ -50,11 +50,25 @@ WHERE kid = :kid AND status <> 'revoked' RETURNING algorithm, activated_at, reti
 """
 
 
+class By(NamedTuple):
+    """Who changes keys: the id of an administrator; None for a command and for the schedule."""
+
+    client: Client
+    actor: str | None = None
+
+
+SERVICE = By(LOCAL)
+
+
 class StoredKey(NamedTuple):
     """A key without its private half. Times are seconds since 1970 UTC."""
 
     state: KeyState
     revoked_at: int | None
+
+
+HEARD_SECONDS = 3
+"""Within these, a published key is known to every service that polls and every guard that follows the feed."""
 
 
 class SealedKey(NamedTuple):
@@ -112,11 +126,11 @@ class KeyStore:
         match step:
             case Make(algorithm, status):
                 key = await self._fresh(algorithm)
-                await self._once(lambda tx: _make(tx, key, status, now, LOCAL))
+                await self._once(lambda tx: _make(tx, key, status, now, SERVICE))
             case Promote(kid, retiring):
-                await self._once(lambda tx: _promote(tx, kid, retiring, now, LOCAL))
+                await self._once(lambda tx: _promote(tx, kid, retiring, now, SERVICE))
             case Retire(kid):
-                await self._once(lambda tx: _retire(tx, kid, now, LOCAL))
+                await self._once(lambda tx: _retire(tx, kid, now, SERVICE))
             case Remove(kid, status):
                 await self._once(lambda tx: _remove(tx, kid, status, now))
 
@@ -136,28 +150,57 @@ class KeyStore:
             if isinstance(step, Make | Promote):
                 await self._do(step)
 
-    async def promote(self, active: KeyState, upcoming: KeyState | None, *, client: Client) -> str:
+    async def promote(
+        self,
+        active: KeyState,
+        upcoming: KeyState | None,
+        *,
+        client: Client,
+        actor: str | None = None,
+        check: Unit[None],
+    ) -> str:
         """Let the next key sign now, or else a new one; return its kid.
 
+        A key that was published less than `HEARD_SECONDS` ago signs only then: services and guards learn of it first.
+
+        :param actor: the administrator who does it; None for a command.
+        :param check: awaited first, in each unit.
         Raises `Conflict` when the active or the next key has changed.
         """
-        now = self._clock.now()
-        spare = await self._fresh(active.algorithm) if upcoming is None else None
+        by = By(client, actor)
+        known = None if upcoming is None else (upcoming.kid, upcoming.created_at)
+        kid, published_at = known or await self._make_next(active, by, check)
+        await asyncio.sleep(min(max(published_at + HEARD_SECONDS - self._clock.now(), 0), HEARD_SECONDS))
 
         async def unit(tx: Tx) -> None:
-            if spare is None:
-                assert upcoming is not None
-                await _promote(tx, upcoming.kid, active.kid, now, client)
-            else:
-                await _retire(tx, active.kid, now, client)
-                await _make(tx, spare, "active", now, client)
+            await check(tx)
+            await _promote(tx, kid, active.kid, self._clock.now(), by)
 
         if not await self._once(unit):
             raise Conflict("The keys were changed just now.")
-        return spare.kid if spare is not None else upcoming.kid if upcoming is not None else ""
+        return kid
 
-    async def revoke(self, kids: tuple[str, ...] | None, *, client: Client) -> Revoked:
-        """Refuse keys for ever, and let others sign; no one is logged out.
+    async def _make_next(self, active: KeyState, by: By, check: Unit[None]) -> tuple[str, int]:
+        """Make the next key; return its kid, and when."""
+        key, now = await self._fresh(active.algorithm), self._clock.now()
+
+        async def unit(tx: Tx) -> None:
+            await check(tx)
+            await _make(tx, key, "next", now, by)
+
+        if not await self._once(unit):
+            raise Conflict("The keys were changed just now.")
+        return key.kid, now
+
+    async def revoke(
+        self,
+        kids: tuple[str, ...] | None,
+        *,
+        client: Client,
+        actor: str | None = None,
+        check: Unit[None],
+    ) -> Revoked:
+        """Refuse keys for ever, and let others sign; no one is logged out. `actor` and `check` as in `promote`.
 
         :param kids: None for every published key.
         :raises NotFound: there is no such key.
@@ -166,7 +209,8 @@ class KeyStore:
         now = self._clock.now()
 
         async def unit(tx: Tx) -> tuple[Revoked, Published]:
-            return await revoke_in(tx, kids, spares, now, client)
+            await check(tx)
+            return await revoke_in(tx, kids, spares, now, client, actor)
 
         try:
             return await self._revocations.commit(unit)
@@ -198,13 +242,18 @@ def state_of(row: Row) -> KeyState:
 
 
 async def revoke_in(
-    tx: Tx, kids: tuple[str, ...] | None, spares: tuple[SealedKey, ...], now: int, client: Client
+    tx: Tx,
+    kids: tuple[str, ...] | None,
+    spares: tuple[SealedKey, ...],
+    now: int,
+    client: Client,
+    actor: str | None = None,
 ) -> tuple[Revoked, list[Entry]]:
     """Revoke keys, in the caller's unit, and let others sign; return what to publish. Raises `NotFound`."""
     if kids is None:
         rows = await tx.all(f"SELECT kid {OF_THE_PUBLISHED}")
         kids = tuple(row["kid"] for row in rows)
-    revoked: list[str] = []
+    by, revoked = By(client, actor), list[str]()
     unmanned: set[str] = set()
     for kid in kids:
         row = await tx.one(_REVOKE, kid=kid, now=now)
@@ -214,24 +263,24 @@ async def revoke_in(
         revoked.append(kid)
         if row["activated_at"] is not None and row["retired_at"] is None:
             unmanned.add(row["algorithm"])
-        await _note(tx, "key_revoked", kid, row["algorithm"], now, client)
-    signing = [await _replace(tx, algorithm, spares, now, client) for algorithm in sorted(unmanned)]
+        await _note(tx, "key_revoked", kid, row["algorithm"], now, by)
+    signing = [await _replace(tx, algorithm, spares, now, by) for algorithm in sorted(unmanned)]
     entries = [Entry("key", kid, None, None) for kid in revoked]
     return Revoked(tuple(revoked), tuple(signing)), entries
 
 
-async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, client: Client) -> str:
+async def _replace(tx: Tx, algorithm: str, spares: tuple[SealedKey, ...], now: int, by: By) -> str:
     """Let the next key sign, or a new one, after the active one was revoked."""
     upcoming = await tx.one(
         "SELECT kid FROM ww_signing_keys WHERE algorithm = :algorithm AND status = 'next'", algorithm=algorithm
     )
     if upcoming is not None:
-        await _promote(tx, upcoming["kid"], None, now, client)
+        await _promote(tx, upcoming["kid"], None, now, by)
         return str(upcoming["kid"])
     spare = next((key for key in spares if key.algorithm == algorithm), None)
     if spare is None:
         raise _Overtaken
-    await _make(tx, spare, "active", now, client)
+    await _make(tx, spare, "active", now, by)
     return spare.kid
 
 
@@ -240,7 +289,7 @@ async def _must_exist(tx: Tx, kid: str) -> None:
         raise NotFound("There is no such signing key.")
 
 
-async def _make(tx: Tx, key: SealedKey, status: str, now: int, client: Client) -> None:
+async def _make(tx: Tx, key: SealedKey, status: str, now: int, by: By) -> None:
     made = await tx.run(
         _INSERT,
         kid=key.kid,
@@ -253,32 +302,33 @@ async def _make(tx: Tx, key: SealedKey, status: str, now: int, client: Client) -
     )
     if not made:
         raise _Overtaken
-    await _note(tx, "key_created", key.kid, key.algorithm, now, client, status=status)
+    await _note(tx, "key_created", key.kid, key.algorithm, now, by, status=status)
 
 
-async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, client: Client) -> None:
+async def _promote(tx: Tx, kid: str, retiring: str | None, now: int, by: By) -> None:
     """Do both or neither: an algorithm always has one active key."""
     if retiring is not None:
-        await _retire(tx, retiring, now, client)
+        await _retire(tx, retiring, now, by)
     row = await tx.one(_PROMOTE, kid=kid, now=now)
     if row is None:
         raise _Overtaken
-    await _note(tx, "key_activated", kid, row["algorithm"], now, client)
+    await _note(tx, "key_activated", kid, row["algorithm"], now, by)
 
 
-async def _retire(tx: Tx, kid: str, now: int, client: Client) -> None:
+async def _retire(tx: Tx, kid: str, now: int, by: By) -> None:
     row = await tx.one(_RETIRE, kid=kid, now=now)
     if row is None:
         raise _Overtaken
-    await _note(tx, "key_retired", kid, row["algorithm"], now, client)
+    await _note(tx, "key_retired", kid, row["algorithm"], now, by)
 
 
 async def _remove(tx: Tx, kid: str, status: str, now: int) -> None:
     row = await tx.one(_REMOVE, kid=kid, status=status)
     if row is None:
         raise _Overtaken
-    await _note(tx, "key_removed", kid, row["algorithm"], now, LOCAL)
+    await _note(tx, "key_removed", kid, row["algorithm"], now, SERVICE)
 
 
-async def _note(tx: Tx, event: str, kid: str, algorithm: str, now: int, client: Client, **more: str) -> None:
-    await audit.record(tx, event, at=now, client=client, detail={"kid": kid, "algorithm": algorithm} | more)
+async def _note(tx: Tx, event: str, kid: str, algorithm: str, now: int, by: By, **more: str) -> None:
+    detail = {"kid": kid, "algorithm": algorithm} | more
+    await audit.record(tx, event, at=now, client=by.client, actor=by.actor, detail=detail)

@@ -1,0 +1,367 @@
+"""API keys: what a user's scripts hold in place of a password, and exchange for short access tokens.
+
+A row keeps a hash of the secret and a public key (`watchword.api_keys`). Each exchange reads the owner as they are now:
+the token gets what the key was made with, what the owner still has, and what a weakened key allows, whichever is least.
+A key's tokens have its id as `sid`, by which the feed refuses them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import msgspec
+
+from watchword import api_keys as written
+from watchword import base64url
+from watchword.clock import Clock
+from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refused, StorageUnavailable, Unauthenticated
+from watchword.identity import audit, revocation
+from watchword.identity.audit import Client
+from watchword.identity.issuing import AccessGrant, TokenIssuer
+from watchword.identity.revocation import Published, Revocations
+from watchword.identity.rights import Asked, Rights, listed
+from watchword.identity.sessions.holding import Holder
+from watchword.identity.sessions.sessions import require_live
+from watchword.identity.takes import takes_of
+from watchword.identity.throttle import Throttle
+from watchword.ids import new_id
+from watchword.storage.database import Database, Row, Tx, Unit
+from watchword.tokens.needs import KEY_CLIENT
+
+MOST_KEYS: Final = 50
+"""Keys of one user at a time, former ones in their overlap too."""
+MOST_SECONDS: Final = 400 * 86_400
+"""The longest life of a key."""
+MOST_OVERLAP: Final = 30 * 86_400
+_MINUTE: Final = 60
+_NAME_MAX: Final = 64
+_MOST_LISTED: Final = 1000
+_COLUMNS: Final = "id, user_id, name, scopes, api, created_at, expires_at, last_used_at, replaced_by"
+_READ: Final = """
+SELECT ww_api_keys.id AS id, user_id, secret_hash, public_key, scopes, api, expires_at, last_used_at, roles,
+    token_version AS version, (SELECT ww_rights.version FROM ww_rights WHERE ww_rights.id = 1) AS rights{}
+FROM ww_api_keys JOIN ww_users ON ww_users.id = user_id
+WHERE ww_api_keys.id = :id AND expires_at > :now AND disabled_at IS NULL
+"""
+_INSERT: Final = """
+INSERT INTO ww_api_keys (id, user_id, name, secret_hash, public_key, scopes, api, created_at, lifetime,
+    expires_at)
+VALUES (:id, :user, :name, :hash, :public, :scopes, :api, :now, :life, :expires)
+"""
+
+
+class KeyRecord(msgspec.Struct, frozen=True):
+    """A key without its secret. Times are seconds since 1970 UTC.
+
+    :param api: the only API: its id, empty for the service's own audience, None for any.
+    """
+
+    id: str
+    user_id: str
+    name: str
+    scopes: tuple[str, ...]
+    api: str | None
+    created_at: int
+    expires_at: int
+    last_used_at: int | None
+    replaced_by: str | None
+
+    @classmethod
+    def of(cls, row: Row) -> KeyRecord:
+        """Read a row with these columns in order."""
+        return cls(row[0], row[1], row[2], tuple(row[3].split()), row[4], row[5], row[6], row[7], row[8])
+
+
+class NewKey(NamedTuple):
+    """What a new key is to be.
+
+    :param asked: its scopes, None for all that the owner has now, and its only API.
+    :param seconds: its life.
+    """
+
+    name: str
+    asked: Asked
+    seconds: int
+
+
+class Exchanged(NamedTuple):
+    """What a key is exchanged for; the lifetime is in seconds."""
+
+    access_token: str
+    expires_in: int
+    scope: str
+
+
+class ApiKeys:
+    """The API keys of one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        issuer: TokenIssuer,
+        rights: Rights,
+        revocations: Revocations,
+        throttle: Throttle,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._issuer = issuer
+        self._rights = rights
+        self._revocations = revocations
+        self._throttle = throttle
+        self._clock = clock
+        self._read = _READ.format("".join(f", ww_users.{name} AS {name}" for name in issuer.own_claims.columns))
+
+    # By its owner -----------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Holder, wanted: NewKey, *, client: Client) -> tuple[KeyRecord, str]:
+        """Make a key for the caller; return the key itself, which is not stored.
+
+        Raises `InvalidInput`; `Refused` (`invalid_scope`) for more than the caller has; `Conflict` (`too_many_keys`);
+        `Unauthenticated`, `TooManyAttempts`.
+        """
+        _check_name(wanted.name)
+        if not 1 <= wanted.seconds <= MOST_SECONDS:
+            message = f"A key lives 1 to {MOST_SECONDS} seconds."
+            raise InvalidInput(FieldError("expires_in", "range", message))
+        await self._count(caller, client)
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> tuple[KeyRecord, str]:
+            await require_live(tx, caller, now)
+            row = await tx.one("SELECT roles FROM ww_users WHERE id = :id", id=caller.sub)
+            assert row is not None, "this unit has locked the row"
+            scopes = self._scopes(tuple(row["roles"].split()), wanted.asked)
+            key = KeyRecord(
+                new_id(), caller.sub, wanted.name, scopes, wanted.asked.api, now, now + wanted.seconds, None, None
+            )
+            text = await _insert(tx, key)
+            await _record(tx, "api_key_created", key, now, client, actor=caller.sub)
+            return key, text
+
+        return await self._database.transact(unit)
+
+    async def rotate(
+        self, caller: Holder, key_id: str, *, overlap: int, client: Client
+    ) -> tuple[KeyRecord, KeyRecord, str]:
+        """Put a new key in the place of one; return both records and the new key. Its life begins anew.
+
+        :param overlap: seconds for which the former one goes on; 0 ends it at once. A shorter one than the life of an
+            access token is refused: the former key's tokens would outlive it.
+        :raises NotFound: not one of the caller's that was not rotated before; `Conflict` (`too_many_keys`).
+        """
+        least = self._issuer.lifetime
+        if overlap and not least <= overlap <= MOST_OVERLAP:
+            message = f"The overlap is 0, or {least} to {MOST_OVERLAP} seconds."
+            raise InvalidInput(FieldError("overlap", "range", message))
+        await self._count(caller, client)
+        now = self._clock.now()
+
+        async def unit(tx: Tx) -> tuple[tuple[KeyRecord, KeyRecord, str], Published]:
+            await require_live(tx, caller, now)
+            fresh_id = new_id()
+            row = await tx.one(
+                "UPDATE ww_api_keys SET replaced_by = :fresh, expires_at = CASE WHEN expires_at < :until THEN"
+                " expires_at ELSE :until END WHERE id = :id AND user_id = :user AND expires_at > :now"
+                f" AND replaced_by IS NULL RETURNING {_COLUMNS}, lifetime",
+                fresh=fresh_id, until=now + overlap, id=key_id, user=caller.sub, now=now,
+            )  # fmt: skip
+            if row is None:
+                raise NotFound("There is no such key, or it was rotated before.")
+            former = KeyRecord.of(row)
+            ends = now + int(row["lifetime"])
+            fresh = KeyRecord(fresh_id, caller.sub, former.name, former.scopes, former.api, now, ends, None, None)
+            text = await _insert(tx, fresh)
+            await _record(tx, "api_key_rotated", former, now, client, actor=caller.sub, by=fresh_id)
+            entries = [] if overlap else await revocation.refuse_api_key(tx, key_id, now=now)
+            return (former, fresh, text), entries
+
+        return await self._revocations.commit(unit)
+
+    async def of(self, user_id: str) -> list[KeyRecord]:
+        """Return a user's keys, oldest first, with those that expired in the last days."""
+        rows = await self._database.all(
+            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id LIMIT :most",
+            user=user_id,
+            most=_MOST_LISTED,
+        )
+        return [KeyRecord.of(row) for row in rows]
+
+    async def revoke(self, caller: Holder, key_id: str, *, client: Client) -> None:
+        """Delete one of the caller's keys, and refuse its tokens. Raises `NotFound`, `Unauthenticated`."""
+        now = self._clock.now()
+
+        async def check(tx: Tx) -> None:
+            await require_live(tx, caller, now)
+
+        await self._delete(key_id, caller.sub, check, now, client, actor=caller.sub)
+
+    # By an operator ---------------------------------------------------------------------------------------------------
+
+    async def page(self, *, user_id: str = "", after: str = "", limit: int) -> list[KeyRecord]:
+        """Return keys of one user or of all, oldest first."""
+        rows = await self._database.scan(
+            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE id > :after AND (:user = '' OR user_id = :user)"
+            " ORDER BY id LIMIT :limit",
+            user=user_id,
+            after=after,
+            limit=limit,
+        )
+        return [KeyRecord.of(row) for row in rows]
+
+    async def revoke_any(
+        self, key_id: str, *, check: Unit[None], client: Client, actor: str | None = None
+    ) -> KeyRecord:
+        """Delete any user's key, and refuse its tokens. Raises `NotFound`.
+
+        :param check: awaited first in the unit; raises when they may not.
+        """
+        return await self._delete(key_id, "", check, self._clock.now(), client, actor=actor)
+
+    # By the key -------------------------------------------------------------------------------------------------------
+
+    async def exchange(self, text: str, asked: Asked) -> Exchanged:
+        """Return an access token for a key, with no more than key, owner and the key's own limits allow.
+
+        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id.
+        Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
+        `invalid_scope`, `invalid_target`. Raises `StorageUnavailable`.
+        """
+        try:
+            key = written.read(text)
+        except written.KeyFault as error:
+            raise Refused(str(error), code="invalid_request") from None
+        signer, now = self._issuer.require_key(), self._clock.now()
+        row = await self._database.one(self._read, id=key.id, now=now)
+        if row is None:
+            raise _not_accepted()
+        public = base64url.decode(row["public_key"])
+        limits = written.limits_of(key, secret_hash=row["secret_hash"], public=public)
+        if limits is None or (limits.until is not None and limits.until <= now):
+            raise _not_accepted()
+        await self._rights.reach(row["rights"])
+        grant = self._grant(row, limits, asked, now)
+        await self._note_use(row, now)
+        return Exchanged(
+            self._issuer.access_token(grant, signer), max(0, self._issuer.expires_at(grant) - now), grant.scope
+        )
+
+    async def is_live(self, key_id: str) -> bool:
+        """Tell whether the key is in use, and its owner enabled."""
+        return await self._database.one(self._read, id=key_id, now=self._clock.now()) is not None
+
+    def _grant(self, row: Row, limits: written.Limits, asked: Asked, now: int) -> AccessGrant:
+        api = self._api(row["api"], limits.resource, asked)
+        allowed = frozenset(row["scopes"].split())
+        if limits.scopes is not None:
+            allowed &= limits.scopes
+        if asked.scopes is not None:
+            beyond = asked.scopes - allowed
+            if beyond:
+                raise Refused(f"This key was not given these scopes: {listed(beyond)}.", code="invalid_scope")
+            allowed = asked.scopes
+        try:
+            # A set, also where it is empty: no limit at all would be all that the owner has.
+            given = self._rights.grant(tuple(row["roles"].split()), "", api, Asked(allowed), version=row["rights"])
+        except Unauthenticated:
+            raise Refused("The API that this key was for is no more.", code="invalid_target") from None
+        ends = [row["expires_at"], now + self._issuer.lifetime] + ([] if limits.until is None else [limits.until])
+        return AccessGrant(
+            row["user_id"], row["id"], KEY_CLIENT, given.scope, (), row["version"], auth_time=0, amr=(KEY_CLIENT,),
+            issued_at=now, not_after=min(ends), audience=given.audience, rights=given.version,
+            claims=self._issuer.claims_of(row["user_id"], (), row),
+        )  # fmt: skip
+
+    def _api(self, api: str | None, resource: str | None, asked: Asked) -> str | None:
+        """Return the API of a token; None for the service's own audience. Each that is named must be the same."""
+        named = [] if resource is None else [self._rights.asked(None, resource).api]
+        found = {each for each in (api, asked.api, *named) if each is not None}
+        if len(found) > 1:
+            raise Refused("This key is for another API.", code="invalid_target")
+        return next(iter(found), None)
+
+    async def _note_use(self, row: Row, now: int) -> None:
+        """Store the last use, to the minute. A full disk must not stop exchanges."""
+        if row["last_used_at"] is not None and now - row["last_used_at"] < _MINUTE:
+            return
+        with suppress(StorageUnavailable):
+            await self._database.run(
+                "UPDATE ww_api_keys SET last_used_at = :now WHERE id = :id"
+                " AND (last_used_at IS NULL OR last_used_at <= :until)",
+                now=now,
+                until=now - _MINUTE,
+                id=row["id"],
+            )
+
+    def _scopes(self, roles: tuple[str, ...], asked: Asked) -> tuple[str, ...]:
+        table = self._rights.table
+        api = table.api(asked.api)
+        if api is None:
+            raise Refused("The API of this key is no more.", code="invalid_target")
+        had = table.of(roles, api)
+        beyond = (asked.scopes or frozenset()) - had
+        if beyond:
+            raise Refused(f"You do not have these scopes: {listed(beyond)}.", code="invalid_scope")
+        return tuple(sorted(had if asked.scopes is None else asked.scopes))
+
+    async def _count(self, caller: Holder, client: Client) -> None:
+        await self._throttle.take(*takes_of("change", client.address, caller.sub), client=client, user=caller.sub)
+
+    async def _delete(
+        self, key_id: str, user_id: str, check: Unit[None], now: int, client: Client, *, actor: str | None
+    ) -> KeyRecord:
+        async def unit(tx: Tx) -> tuple[KeyRecord, Published]:
+            await check(tx)
+            row = await tx.one(
+                f"DELETE FROM ww_api_keys WHERE id = :id AND (:user = '' OR user_id = :user) RETURNING {_COLUMNS}",
+                id=key_id,
+                user=user_id,
+            )
+            if row is None:
+                raise NotFound("There is no such key.")
+            key = KeyRecord.of(row)
+            await _record(tx, "api_key_revoked", key, now, client, actor=actor)
+            return key, await revocation.refuse_api_key(tx, key_id, now=now)
+
+        return await self._revocations.commit(unit, ends=True)
+
+
+async def forget_keys(tx: Tx, user_id: str) -> None:
+    """Delete a user's keys, in a unit that refuses all of the user's tokens."""
+    await tx.run("DELETE FROM ww_api_keys WHERE user_id = :user", user=user_id)
+
+
+async def _insert(tx: Tx, key: KeyRecord) -> str:
+    """Store a new key, and return its text. Raises `Conflict` (`too_many_keys`). The owner's row is locked."""
+    row = await tx.one(
+        "SELECT COUNT(*) AS found FROM ww_api_keys WHERE user_id = :user AND expires_at > :now",
+        user=key.user_id,
+        now=key.created_at,
+    )
+    if row is not None and row["found"] >= MOST_KEYS:
+        raise Conflict(f"You have {MOST_KEYS} API keys. Delete one first.", code="too_many_keys")
+    made = written.make(key.id)
+    await tx.run(
+        _INSERT, id=key.id, user=key.user_id, name=key.name, hash=made.secret_hash,
+        public=base64url.encode_text(made.public), scopes=" ".join(key.scopes), api=key.api, now=key.created_at,
+        life=key.expires_at - key.created_at, expires=key.expires_at,
+    )  # fmt: skip
+    return made.text
+
+
+async def _record(
+    tx: Tx, event: str, key: KeyRecord, now: int, client: Client, *, actor: str | None, by: str = ""
+) -> None:
+    detail = {"key": key.id, "name": key.name} | ({"replaced_by": by} if by else {})
+    await audit.record(tx, event, at=now, client=client, actor=actor, user=key.user_id, detail=detail)
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip():
+        message = f"A key's name is one line of 1 to {_NAME_MAX} characters."
+        raise InvalidInput(FieldError("name", "characters", message))
+
+
+def _not_accepted() -> Refused:
+    return Refused("This API key is not accepted.", code="invalid_request")

@@ -1,0 +1,1 @@
+"""Service accounts: programs with scopes of their own, which prove who they are."""

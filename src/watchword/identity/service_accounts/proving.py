@@ -1,0 +1,109 @@
+"""Find out whether a client is the service account that it says it is.
+
+Whatever is wrong, the answer is the same. A secret has 256 random bits, so one SHA-256 is enough, and guessing is
+hopeless; failures are counted by address so that they cannot fill logs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from hashlib import sha256
+from typing import Any, Final
+
+from watchword import opaque
+from watchword.clock import Clock
+from watchword.errors import Refused, TokenError
+from watchword.identity import audit
+from watchword.identity.audit import Client
+from watchword.identity.service_accounts import assertion
+from watchword.identity.service_accounts.account import COLUMNS, SECRET_PREFIX, Account, Shown, is_account_id
+from watchword.identity.takes import takes_of
+from watchword.identity.throttle import Throttle
+from watchword.settings import Settings
+from watchword.storage.database import Database, Row, Tx
+from watchword.storage.ephemeral import Ephemeral, is_first
+
+_FIND: Final = f"SELECT {COLUMNS}, secret_hash, former_hash, former_until FROM ww_clients WHERE id = :id"
+_HOUR: Final = 3600
+
+
+class Proving:
+    """Checks what clients show."""
+
+    def __init__(
+        self, database: Database, ephemeral: Ephemeral, throttle: Throttle, settings: Settings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._ephemeral = ephemeral
+        self._throttle = throttle
+        self._clock = clock
+        self._audiences = (settings.public_url, f"{settings.public_url}/token")
+
+    async def prove(self, shown: Shown, *, client: Client) -> Account:
+        """Return the enabled account that a client is.
+
+        Raises `Refused` (`invalid_client`) alike for every failure, `TooManyAttempts` after many of them, or after many
+        assertions.
+        """
+        now = self._clock.now()
+        row = await self._find(shown.client_id)
+        if row is None or row["disabled_at"] is not None or not await self._fits(row, shown, now, client):
+            await self._throttle.take(*takes_of("client_proof", client.address, None), client=client)
+            if row is not None:
+                await self._note(row["id"], "refused", now, client)
+            raise not_accepted()
+        account = Account.of(row)
+        await self._note(account.id, "ok", now, client)
+        return account
+
+    async def _find(self, client_id: str) -> Row | None:
+        return await self._database.one(_FIND, id=client_id) if is_account_id(client_id) else None
+
+    async def _fits(self, row: Row, shown: Shown, now: int, client: Client) -> bool:
+        if shown.assertion is not None:
+            return row["public_key"] is not None and await self._is_signed(row, shown.assertion, now, client)
+        if row["secret_hash"] is None or not shown.secret or not opaque.looks_like(shown.secret, SECRET_PREFIX):
+            return False
+        found = opaque.fingerprint(shown.secret.encode())
+        if hmac.compare_digest(found, row["secret_hash"]):
+            return True
+        former = row["former_hash"]
+        return former is not None and now < row["former_until"] and hmac.compare_digest(found, former)
+
+    async def _is_signed(self, row: Row, text: str, now: int, client: Client) -> bool:
+        """Check an assertion, and use up its id. Raises `TooManyAttempts`.
+
+        Each account's are limited, or one with a key could push out the ids that others have used. What was used
+        before does not count: anyone who overheard it could use up the limit.
+        """
+        jwk: dict[str, Any] = json.loads(row["public_key"])
+        try:
+            found = assertion.read_assertion(text, jwk, client_id=row["id"], audiences=self._audiences, now=now)
+        except TokenError:
+            return False
+        used = sha256(f"{row['id']} {found.jti}".encode("utf-8", "surrogatepass")).hexdigest()
+        name, lifetime = f"assertion:{used}", found.expires_at - now
+        if (await self._ephemeral.count(name, by=0, lifetime=lifetime, now=now)).amount:
+            return False
+        takes = takes_of("client", client.address, f"{row['id']} assertions")
+        await self._throttle.take(*takes, client=client, user=row["id"])
+        return (await self._ephemeral.count(name, lifetime=lifetime, now=now)).amount == 1
+
+    async def _note(self, client_id: str, outcome: str, now: int, client: Client) -> None:
+        """Record the first of an hour, and when the account was used."""
+        name = f"client_{outcome}:{sha256(client_id.encode()).hexdigest()[:40]}"
+        if not await is_first(self._ephemeral, name, lifetime=_HOUR, now=now):
+            return
+
+        async def unit(tx: Tx) -> None:
+            if outcome == "ok":
+                await tx.run("UPDATE ww_clients SET last_used_at = :now WHERE id = :id", now=now, id=client_id)
+            await audit.record(tx, "client_used", at=now, client=client, outcome=outcome, detail={"client": client_id})
+
+        await self._database.transact(unit)
+
+
+def not_accepted() -> Refused:
+    """Make the one answer to every client that did not prove who it is."""
+    return Refused("The client is unknown, or did not prove who it is.", code="invalid_client")

@@ -1,0 +1,105 @@
+"""What an attempt counts against: every limit of what is attempted, for its address, account, device or mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from watchword.identity.addresses import circles, network
+from watchword.settings import Limit
+from watchword.settings.row import CountedBy, Limited
+from watchword.settings.table import LIMITS
+
+
+class Take(NamedTuple):
+    """One attempt against one limit: its name, the counted subject, a factor of the quota, whether its window grows."""
+
+    limit: str
+    subject: str
+    times: int = 1
+    grows: bool = False
+
+
+OCCASIONS = {
+    occasion: tuple(
+        (by, row) for by in CountedBy for row in LIMITS if row.occasion == occasion and by in row.counted_by
+    )
+    for occasion in dict.fromkeys(row.occasion for row in LIMITS)
+}
+"""Occasion → its limits, in the order of counting."""
+
+
+OCCASION_OF = {row.limit: row.occasion for row in LIMITS}
+
+
+def policies_of(limits: Mapping[str, Limit | None]) -> dict[str, Limit]:
+    """Return occasion → what anyone may know of its limits: the one of its name, or else the first that is on.
+
+    It is the same for everyone and at any time: which limit is used up, and how far, would tell what others do.
+    """
+    found: dict[str, Limit] = {}
+    for row in LIMITS:
+        limit = limits.get(row.limit)
+        if limit is not None and (row.limit == row.occasion or row.occasion not in found):
+            found[row.occasion] = limit
+    return found
+
+
+def takes_of(
+    occasion: str, address: str, account: str | None, *, device: str | None = None, mail: str | None = None
+) -> tuple[Take, ...]:
+    """Return every limit of an occasion, for one attempt.
+
+    The address comes first: a flood from one place uses that up before it closes an account.
+
+    :param account: None counts nothing by account.
+    :param device: a known device of this account; what strangers have used up is then not asked.
+    :param mail: the handle of the mail that a proof came by.
+    :raises ValueError: for a limit of accounts only, without an account; for a limit of mails, without a mail.
+    """
+    rows = OCCASIONS[occasion]
+    if device is None or not any(by is CountedBy.DEVICE for by, _ in rows):
+        return tuple(take for by, row in rows for take in _takes(by, row, address, account, mail))
+    return tuple(take for by, row in rows for take in _takes_of_known(by, row, address, f"{account}", device))
+
+
+def _takes_of_known(by: CountedBy, row: Limited, address: str, account: str, device: str) -> tuple[Take, ...]:
+    """Count a known device, and apart from strangers all of one account and all at one address.
+
+    Else anyone with accounts of their own could have as many hashes made as they collect devices.
+    """
+    if by is CountedBy.DEVICE:
+        return (Take(row.limit, f"{device} {account}"),)
+    if by is CountedBy.ADDRESS_AND_ACCOUNT:
+        return ()
+    takes = _takes(by, row, address, account, None)
+    return tuple([take._replace(subject=f"known {take.subject}", grows=False) for take in takes])
+
+
+def _takes(by: CountedBy, row: Limited, address: str, account: str | None, mail: str | None) -> tuple[Take, ...]:
+    if by is CountedBy.DEVICE:
+        return ()
+    if by is CountedBy.ADDRESS:
+        return address_takes(row.limit, address)
+    if by is CountedBy.MAIL:
+        if mail is None:
+            raise ValueError(f"{row.name} counts by mail, and there is none")
+        return (Take(row.limit, mail),)
+    if account is None:
+        if CountedBy.ADDRESS not in row.counted_by:
+            raise ValueError(f"{row.name} counts by account, and there is none")
+        return ()
+    if by is CountedBy.ADDRESS_AND_ACCOUNT:
+        return (Take(row.limit, f"{network(address)} {account}"),)
+    # A limit that also counts addresses: an account must not be named like one.
+    alone = row.counted_by == (CountedBy.ACCOUNT,)
+    return (Take(row.limit, account if alone else f"account {account}", grows=row.grows),)
+
+
+def address_takes(limit: str, address: str) -> tuple[Take, ...]:
+    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all.
+    An IPv4 address counts alone.
+    """
+    own, *wider = reversed(circles(address))
+    around = wider if ":" in own else ()
+    return (Take(limit, own), *(Take(limit, name, 2 * number) for number, name in enumerate(around, 1)))
