@@ -47,6 +47,7 @@ def test_the_whole_walk(chromium: Browser, serve: Serve, screen: Screen) -> None
         assert all(address.startswith((server.origin, "data:")) for address in visitor.asked), visitor.asked
 
 
+@pytest.mark.rare
 def test_the_cookies_walk(chromium: Browser, serve: Serve) -> None:
     """Log-in, refresh and log-out by the cookie, and the token endpoint's form, all as they stand."""
     server = serve(**UNLIMITED)
@@ -86,6 +87,7 @@ def test_without_the_password_grant_a_token_is_pasted(chromium: Browser, serve: 
         assert visitor.try_out("get_profile")[0] == 200
 
 
+@pytest.mark.rare
 def test_how_it_looks(chromium: Browser, serve: Serve) -> None:
     """The order, one small window, nothing wider than the screen, nothing faint."""
     server = serve(**UNLIMITED)
