@@ -4,12 +4,14 @@
     ├── SettingsError
     ├── InvalidKey
     ├── TokenError
+    ├── ClaimError
     ├── InvalidInput
     ├── Refused
     │   ├── Unauthenticated
     │   ├── Forbidden
     │   ├── NotFound
     │   └── Conflict
+    │       └── TooEarly
     ├── TooManyAttempts
     ├── Overloaded
     └── StorageError
@@ -77,6 +79,12 @@ class TokenError(WatchwordError):
     code = "token_invalid"
     early_by: int = 0
     """Seconds until a `token_not_yet_valid` is valid."""
+    log_in: str = ""
+    """Where a proxy may lead a browser whose page is refused."""
+
+
+class ClaimError(WatchwordError):
+    """A claim that an API needs, and that this token lacks or has in another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +136,32 @@ class Conflict(Refused):
     code = "conflict"
 
 
+class TooEarly(Conflict):
+    """What works only later.
+
+    :param since: from when on, seconds since 1970 UTC.
+    """
+
+    def __init__(self, message: str, *, code: str, since: int) -> None:
+        super().__init__(message, code=code)
+        self.since = since
+
+
 class TooManyAttempts(WatchwordError):
     """A limit is used up.
 
-    :param limit: name in the `RateLimit` header.
-    :param quota: attempts per `window` seconds.
+    :param limit: which one, for the log alone: an answer that names it would tell what others do to an account.
+    :param policy: name in the `RateLimit` header: what was attempted.
+    :param quota: attempts per `window` seconds, as anyone may know them.
     :param retry_after: seconds.
     """
 
     code = "too_many_attempts"
 
-    def __init__(self, *, limit: str, quota: int, window: int, retry_after: int) -> None:
+    def __init__(self, *, limit: str, policy: str, quota: int, window: int, retry_after: int) -> None:
         super().__init__(f"Too many attempts. Try again in {retry_after} seconds.")
         self.limit = limit
+        self.policy = policy
         self.quota = quota
         self.window = window
         self.retry_after = retry_after
@@ -180,6 +201,13 @@ class UniqueViolation(StorageError):
 
 
 class SchemaMismatch(StorageError):
-    """The database's schema is another version's, or missing."""
+    """The database's schema is another version's or another program's, or it is not complete.
+
+    :param hint: what to do, where it is known.
+    """
 
     code = "schema_mismatch"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint

@@ -94,8 +94,8 @@ PROBLEMS: dict[str, Problem] = {
     "scope_missing": Problem(
         403,
         "Scope missing",
-        "The token is genuine but lacks a scope that this needs; an API's `WWW-Authenticate` names it. This service "
-        "gives its tokens no scopes yet: the API can ask for a role instead, which an administrator can grant.",
+        "The token is genuine but lacks scopes that this needs; `detail` names them. Log in without `scope`, or with "
+        "these in it; if the user's roles do not give them, an administrator can change that.",
         "insufficient_scope",
         challenge="The token lacks a scope.",
     ),
@@ -122,6 +122,15 @@ PROBLEMS: dict[str, Problem] = {
         "cause, so that it does not tell who has an account. Check both.",
         "invalid_grant",
     ),
+    "invalid_scope": Problem(
+        400,
+        "Scope not granted",
+        "Scopes are unknown, malformed or not given; `detail` names them. Ask for fewer, or leave `scope` out.",
+        "invalid_scope",
+    ),
+    "invalid_target": Problem(
+        400, "Unknown API", "No such API, or the session is for another. Name a registered one.", "invalid_target"
+    ),
     "session_ended": Problem(
         401,
         "Session ended",
@@ -145,8 +154,7 @@ PROBLEMS: dict[str, Problem] = {
     "refresh_token_missing": Problem(
         401,
         "Refresh token missing",
-        'No refresh token was shown. Browsers send it as a cookie, which needs `credentials: "include"`. '
-        + _LOG_IN_AGAIN,
+        'No refresh token was shown. A browser needs `credentials: "include"`, for its cookie. ' + _LOG_IN_AGAIN,
         "invalid_grant",
     ),
     "refresh_token_invalid": Problem(
@@ -157,17 +165,29 @@ PROBLEMS: dict[str, Problem] = {
     ),
     # Registering, profile
     "username_taken": Problem(409, "Username taken", "Another user has this username already. Choose another one."),
-    "email_taken": Problem(
-        409, "E-mail address taken", "An account with this address exists already. Log in, or use another address."
+    "email_taken": Problem(409, "E-mail address taken", "An account has this address. Log in, or use another address."),
+    "conflict": Problem(409, "Conflict", "This clashes with what is stored now. Read that, and decide again."),
+    "own_account": Problem(
+        409,
+        "Your own account",
+        "An administrator cannot disable or delete their own account, nor give up their own role `admin`, so that one "
+        "always remains. Another administrator does it, or an operator with `watchword users`.",
     ),
-    "conflict": Problem(
-        409, "Conflict", "This clashes with what is stored now. Read the current state and decide again."
+    "closing_too_early": Problem(
+        409,
+        "Closing works later",
+        "The address was changed, and the one before can take the account back. Wait, or ask an administrator.",
+    ),
+    "key_too_new": Problem(
+        409,
+        "Key too new",
+        "Verifiers may not know the next key yet. Wait until it was published for a day, or send `early`: true.",
     ),
     "too_many_roles": Problem(
         403,
         "Too many roles",
         "The account has more roles than an access token can hold, so no token is issued. An administrator sets fewer: "
-        "`watchword users set-role NAME ROLE …`.",
+        "`watchword users roles NAME --set ROLE …`.",
         "access_denied",
     ),
     "registration_closed": Problem(
@@ -175,6 +195,31 @@ PROBLEMS: dict[str, Problem] = {
         "Registration closed",
         "This service does not let people register themselves. Ask an administrator for an account.",
         "unauthorized_client",
+    ),
+    # Mail
+    "email_unverified": Problem(
+        403,
+        "E-mail address not confirmed",
+        "The password is right, and this service wants the address confirmed first. Open the link in the mail, or ask "
+        "for another one (`POST /email/verification`).",
+        "access_denied",
+    ),
+    "one_time_invalid": Problem(
+        400,
+        "Link or code not accepted",
+        "It is wrong, was used before, has expired, or the account has changed since. A code works only with the "
+        "handle that was answered when it was asked for, five times at most. Ask for another mail.",
+    ),
+    "mail_off": Problem(
+        403,
+        "No mail",
+        "This service has no mail server, so it can send neither links nor codes. An operator can set "
+        "`WATCHWORD_SMTP_URL`.",
+    ),
+    "email_login_off": Problem(
+        403,
+        "No log-in by e-mail",
+        "This service sends no codes to log in. Log in by another way; an operator can set `WATCHWORD_EMAIL_LOGIN=on`.",
     ),
     "forbidden": Problem(
         403, "Not allowed", "You are known, and may not do this. Ask an administrator.", "unauthorized_client"
@@ -238,7 +283,15 @@ PROBLEMS: dict[str, Problem] = {
         403,
         "Origin refused",
         "A web page of another origin sent this request. If that page is yours, the operator adds its origin "
-        "(`https://app.example`, exactly) to `WATCHWORD_ALLOWED_ORIGINS`.",
+        "(`https://app.example`, exactly) to `WATCHWORD_ALLOWED_ORIGINS`. An API that reads the access cookie answers "
+        "pages of its own origin only.",
+        "access_denied",
+    ),
+    "form_refused": Problem(
+        403,
+        "Form out of date",
+        "The form on the page belongs to another session than the one that the browser holds now. Open the page again "
+        "and fill it in anew.",
         "access_denied",
     ),
     # OAuth (RFC 6749 section 5.2, RFC 7009)
@@ -274,17 +327,11 @@ PROBLEMS: dict[str, Problem] = {
         "This kind of token cannot be revoked here. Send an access token or a refresh token.",
         "unsupported_token_type",
     ),
-    "invalid_scope": Problem(
-        400,
-        "Scope not accepted",
-        "A scope that was asked for is unknown or may not be granted. Leave `scope` out.",
-        "invalid_scope",
-    ),
     # Not now
     "too_many_attempts": Problem(
         429,
         "Too many attempts",
-        "A limit is used up. `Retry-After` says in how many seconds to try again, `RateLimit-Policy` which limit.",
+        "A limit is used up. `Retry-After` says in how many seconds to try again, `RateLimit` what is limited.",
         "temporarily_unavailable",
     ),
     "overloaded": Problem(
@@ -326,12 +373,13 @@ PROBLEMS: dict[str, Problem] = {
         "`watchword guards create NAME`.",
         "invalid_client",
     ),
+    "too_many_keys": Problem(409, "Too many API keys", "A user has 50 at most. Delete one that is not in use."),
     "name_taken": Problem(409, "Name taken", "Something of this name exists already. Choose another name."),
     # What guards answer in other people's APIs
     "reauthentication_required": Problem(
         401,
         "Log-in too long ago",
-        "This needs a log-in more recent than the token's. Log in again, then try again.",
+        "This needs a log-in more recent than the token's. Log in again, then try again; a refresh does not help.",
         "insufficient_user_authentication",
         challenge="A more recent log-in is required.",
     ),

@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.features.api import Api, served
+from watchword.identity.keys import store
+
+
+@pytest.fixture(autouse=True)
+def heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a new key sign without the seconds in which others learn of it: no one else is there."""
+    monkeypatch.setattr(store, "HEARD_SECONDS", 0)
 
 
 @pytest.fixture

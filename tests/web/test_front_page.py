@@ -14,7 +14,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 def asker(public_url: str = PUBLIC_URL, *, prefix: str = "", docs: bool = True) -> Asker:
-    routes = feature(public_url, prefix=prefix, docs=docs).routes
+    routes = feature(public_url, prefix=prefix, docs=docs, pages=False).routes
     return dispatcher(*routes, prefix=prefix, public_url=public_url)
 
 

@@ -33,7 +33,7 @@ from watchword.web.feature import Feature
 from watchword.web.problem_pages import ProblemPages, problem_routes
 from watchword.web.route import Speech
 
-LIMIT = TooManyAttempts(limit="login", quota=10, window=900, retry_after=42)
+LIMIT = TooManyAttempts(limit="login_account", policy="login", quota=10, window=900, retry_after=42)
 
 TABLE: list[tuple[WatchwordError, int, str]] = [
     (Unauthenticated("no"), 401, "invalid_credentials"),
@@ -125,8 +125,8 @@ def test_an_overload_is_logged_in_one_short_line() -> None:
     assert "exc_info" not in log.lines[0][1]
 
 
-def test_c6_a_limit_says_when_and_which() -> None:
-    """C6: Retry-After, and the two structured fields of the draft."""
+def test_c6_a_limit_says_when_and_what() -> None:
+    """C6: Retry-After, and the two structured fields of the draft; not which of its limits was used up."""
     answer = failing(LIMIT)
     assert answer["retry-after"] == "42"
     assert answer["ratelimit-policy"] == '"login";q=10;w=900'
@@ -135,7 +135,7 @@ def test_c6_a_limit_says_when_and_which() -> None:
 
 @pytest.mark.parametrize("name", ['lo"gin', "lo\\gin", "lo\r\nset-cookie: a", "é"])
 def test_c6_a_limits_name_cannot_break_the_field(name: str) -> None:
-    answer = failing(TooManyAttempts(limit=name, quota=1, window=1, retry_after=0))
+    answer = failing(TooManyAttempts(limit=name, policy=name, quota=1, window=1, retry_after=0))
     assert re.fullmatch(r'"[ !#-\[\]-~]*";r=0;t=1', answer["ratelimit"])
     assert answer["retry-after"] == "1"
 
@@ -193,8 +193,10 @@ BASIC = ("authorization", "Basic Zm9vOmJhcg==")
         ([], "Bearer"),
         ([("authorization", "Bearer abc")], "Bearer"),
         ([BASIC, ("x-requested-with", "XMLHttpRequest")], "Bearer"),
-        ([BASIC, ("sec-fetch-mode", "cors")], "Bearer"),
-        ([BASIC, ("sec-fetch-mode", "same-origin")], "Bearer"),
+        ([BASIC, ("sec-fetch-mode", "cors"), ("sec-fetch-site", "cross-site")], "Bearer"),
+        ([BASIC, ("sec-fetch-mode", "same-origin"), ("sec-fetch-site", "same-origin")], "Bearer"),
+        ([BASIC, ("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")], "Basic"),
+        ([BASIC, ("sec-fetch-mode", "cors")], "Basic"),  # Node.js
     ],
 )
 def test_the_challenge_is_basic_only_for_a_client_that_used_it(headers: list[tuple[str, str]], scheme: str) -> None:

@@ -335,6 +335,7 @@ def test_an_upgrade_is_answered_over_http(port: int) -> None:
         assert line.answer().startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.rare
 def test_j3_a_client_that_does_not_read_is_cut_off(server: uvicorn.Server, port: int) -> None:
     with Line(port) as line:
         line.send(get(b"/large"))
@@ -507,6 +508,7 @@ def test_an_application_that_fails_after_its_head_ends_the_connection(port: int,
         assert got.count(b"HTTP/") == 1
 
 
+@pytest.mark.rare
 def test_an_application_learns_that_the_client_has_gone(port: int) -> None:
     LEFT.clear()
     with Line(port) as line:

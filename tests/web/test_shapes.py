@@ -19,6 +19,8 @@ class Everything(msgspec.Struct):
     left_out: Annotated[str, Meta(description="x")] | UnsetType = UNSET
     either: Annotated[str, Meta(description="x")] | UnsetType | None = UNSET
     renamed: str = msgspec.field(default="a", name="otherName")
+    flag: Annotated[bool, Meta(description="x")] | UnsetType = UNSET
+    some: list[str] | UnsetType = UNSET
 
 
 TABLE: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
@@ -33,6 +35,14 @@ TABLE: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
     ({"either": 1}, [("either", "wrong_type", "This must be text.")]),
     ({"otherName": 0}, [("otherName", "wrong_type", "This must be text.")]),
     ({"renamed": "a"}, [("renamed", "unknown_field", "There is no field of this name here.")]),
+    ({"flag": "true"}, [("flag", "wrong_type", "This must be true or false.")]),
+    ({"flag": 1}, [("flag", "wrong_type", "This must be true or false.")]),
+    ({"flag": None}, [("flag", "null", "This may not be null.")]),
+    ({"some": "a"}, [("some", "wrong_type", "This must be a list of texts.")]),
+    (
+        {"some": ["a", 1, None]},
+        [("some.1", "wrong_type", "This must be text."), ("some.2", "wrong_type", "This must be text.")],
+    ),
     ({"is_admin": True}, [("is_admin", "unknown_field", "There is no field of this name here.")]),
     (
         {"text": 1, "otherName": None, "x": 1},
@@ -82,8 +92,8 @@ def test_a_body_that_is_no_object(value: object) -> None:
     assert [one.field for one in refused.value.errors] == ["body"]
 
 
-@pytest.mark.parametrize("kind", [int, bool, list[str], dict[str, str], str | int, LogIn, Any])
-def test_a_body_with_a_field_that_is_not_text_is_refused_when_the_route_is_made(kind: Any) -> None:
+@pytest.mark.parametrize("kind", [float, list[int], list[Any], dict[str, str], str | int, str | bool, LogIn, Any])
+def test_a_body_with_a_field_that_is_neither_is_refused_when_the_route_is_made(kind: Any) -> None:
     body = msgspec.defstruct("Body", [("field", kind)])
     with pytest.raises(TypeError, match=r"Body\.field is not text"):
         converter(body)

@@ -50,11 +50,13 @@ def shows_bearer(headers: Mapping[bytes, bytes]) -> bool:
 def client_challenge(error: WatchwordError, headers: Mapping[bytes, bytes]) -> Header | None:
     """Return `Basic` for a client refused after Basic (RFC 6749 section 5.2), else None.
 
-    Never to a script in a browser, which would open its own sign-in box.
+    Never to a script in a browser, which would open its own sign-in box. Browsers say mode and site; Node.js, in which
+    programs run, says a mode alone.
     """
     if problem_of(error)[1].oauth != "invalid_client" or headers.get(b"authorization", b"")[:5].lower() != b"basic":
         return None
-    by_script = b"x-requested-with" in headers or headers.get(b"sec-fetch-mode", b"navigate") != b"navigate"
+    mode = headers.get(b"sec-fetch-mode", b"navigate") if b"sec-fetch-site" in headers else b"navigate"
+    by_script = b"x-requested-with" in headers or mode != b"navigate"
     return None if by_script else (b"www-authenticate", f'Basic realm="{REALM}"'.encode())
 
 
@@ -64,5 +66,6 @@ def challenge(error: WatchwordError, access: Access) -> Header | None:
     if not isinstance(error, TokenError) and known != "authorization_malformed":
         return None
     # `GET /verify?scope=…` itself names the scopes.
-    text = challenge_of(known, scopes=access.scopes if isinstance(access, AccessToken) else ())
+    asked = access if isinstance(access, AccessToken) else AccessToken()
+    text = challenge_of(known, scopes=asked.scopes, max_age=asked.max_age)
     return (b"www-authenticate", text.encode("ascii")) if text else None

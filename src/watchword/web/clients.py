@@ -10,6 +10,7 @@ from typing import Any
 
 from watchword.errors import Refused
 from watchword.identity.addresses import is_in
+from watchword.languages import LONGEST_ACCEPTED
 from watchword.settings import Proxies
 from watchword.web.route import Scope
 
@@ -127,6 +128,12 @@ def client_agent(headers: Mapping[bytes, bytes]) -> str:
     """Return the client's User-Agent: at most 256 printable characters."""
     value = headers.get(b"user-agent")
     return "" if value is None else _agent(value[:MAX_AGENT])
+
+
+def client_language(headers: Mapping[bytes, bytes]) -> str:
+    """Return the client's `Accept-Language`: at most 100 printable characters."""
+    value = headers.get(b"accept-language")
+    return "" if value is None else _agent(value[:LONGEST_ACCEPTED])
 
 
 @lru_cache(maxsize=1024)

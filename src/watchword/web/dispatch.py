@@ -13,42 +13,50 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from watchword.errors import NotFound, Overloaded, Refused, WatchwordError
+from watchword.clock import Clock, SystemClock, monotonic
+from watchword.errors import NotFound, Overloaded, Refused, TooManyAttempts, WatchwordError
 from watchword.identity.audit import Client
 from watchword.ids import new_id
-from watchword.settings import Proxies
+from watchword.meters import REQUEST_SECONDS, REQUESTS, UNMETERED, Meters
+from watchword.settings import Limit, Proxies
 from watchword.tally import Faults, Tally
 from watchword.tokens.needs import Needs
+from watchword.tracing import UNTRACED, Tracer
 from watchword.web import access, bodies
-from watchword.web.clients import ClientAddresses, client_agent, header_map
-from watchword.web.forms import decode_form
+from watchword.web.clients import ClientAddresses, client_agent, client_language, header_map
+from watchword.web.forwarded import ForwardedTokens
 from watchword.web.headers import default_headers, overlaid
 from watchword.web.origin import VARY, OriginRule
-from watchword.web.problems import JSON_TYPE, Problems
+from watchword.web.problems import JSON_TYPE, RATE_LIMIT_POLICY, Problems, policies
+from watchword.web.reading import body_reader
 from watchword.web.route import (
+    SAFE,
     AccessToken,
     Anyone,
     Browser,
     Call,
     Header,
     Message,
+    OwnPage,
     Receive,
     Reply,
     Route,
     Scope,
     Speech,
+    match_path,
 )
-from watchword.web.shapes import converter, form_converter
+from watchword.web.slashes import slashed
 
 if TYPE_CHECKING:
     from watchword.tokens.claims import AccessClaims
 
 Send = Callable[[Message], Awaitable[None]]
-BodyReader = Callable[[Receive, Mapping[bytes, bytes]], Awaitable[Any]]
 Admission = Callable[[Call, Mapping[bytes, bytes]], None]
+RefusalPage = Callable[[str, str, WatchwordError, Reply], Reply]
+"""From `Accept-Language`, the route's path, an error and its answer for programs to a page."""
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOTHING: Mapping[str, str] = {}
+_NO_LIMITS: Mapping[str, Limit] = {}
 _EMPTY_BODY: Message = {"type": "http.response.body", "body": b""}
 _NO_CONTENT = frozenset({204, 304})
 _encode = msgspec.json.Encoder().encode
@@ -57,7 +65,7 @@ _encode = msgspec.json.Encoder().encode
 class _Entry:
     """A compiled route."""
 
-    __slots__ = ("access", "admit", "handler", "head", "path", "read", "speech")
+    __slots__ = ("access", "admit", "handler", "head", "limited", "path", "read", "speech")
 
     def __init__(self, route: Route, admit: Admission | None, defaults: tuple[Header, ...]) -> None:
         self.path = route.path
@@ -65,38 +73,9 @@ class _Entry:
         self.handler = route.handler
         self.speech = route.speech
         self.admit = admit
-        self.read = _body_reader(route)
+        self.read = body_reader(route)
+        self.limited = any(name == RATE_LIMIT_POLICY for name, _ in defaults)
         self.head = ((b"content-type", route.media_type.encode()), *defaults)
-
-
-def _body_reader(route: Route) -> BodyReader | None:
-    assert route.body is None or route.form is None, f"{route.method} {route.path} has a body or a form, not both"
-    if route.body is not None:
-        return _json_reader(converter(route.body))
-    if route.form is not None:
-        return _form_reader(form_converter(route.form))
-    return None if route.method in _SAFE or route.method == "*" else _no_body
-
-
-def _json_reader(convert: Callable[[Any], Any]) -> BodyReader:
-    async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
-        bodies.check_media_type(headers, bodies.JSON)
-        return convert(bodies.decode_json(await bodies.read_body(receive, headers)))
-
-    return read
-
-
-def _form_reader(convert: Callable[[dict[str, str]], Any]) -> BodyReader:
-    async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
-        bodies.check_media_type(headers, bodies.FORM)
-        return convert(decode_form(await bodies.read_body(receive, headers)))
-
-    return read
-
-
-async def _no_body(_: Receive, headers: Mapping[bytes, bytes]) -> None:
-    """Compare an unwanted body with the limit; the server discards it."""
-    bodies.check_length(headers)
 
 
 _Methods = dict[str, _Entry]
@@ -109,6 +88,9 @@ class Dispatcher:
     :param public_url: what problem types start with; https adds HSTS.
     :param verify: from a token to its claims, or TokenError. It must not block.
     :param trusted_proxies: how many proxies are ours, or their networks.
+    :param limits: occasion → what anyone may know of its limits.
+    :param refusal_page: for routes that speak in pages.
+    :param forwarded: for the route that proxies ask.
     :raises ValueError: two routes of one method and path.
     """
 
@@ -121,8 +103,19 @@ class Dispatcher:
         verify: Callable[[str], AccessClaims],
         origins: OriginRule,
         trusted_proxies: Proxies = 0,
+        limits: Mapping[str, Limit] = _NO_LIMITS,
         log: Any = None,
+        meters: Meters = UNMETERED,
+        tracer: Tracer = UNTRACED,
+        refusal_page: RefusalPage | None = None,
+        clock: Clock | None = None,
+        forwarded: ForwardedTokens | None = None,
     ) -> None:
+        self._forwarded = forwarded
+        self._refusal_page = refusal_page
+        self._meters = meters
+        self._clock = clock or SystemClock()
+        self._tracer = tracer
         self._verify = verify
         self._origins = origins
         self._log = structlog.get_logger("watchword.web") if log is None else log
@@ -134,10 +127,15 @@ class Dispatcher:
         self._fallback = ((b"content-type", JSON_TYPE), *default_headers("application/json", https=https))
         self._static: dict[str, _Methods] = {}
         self._patterns: list[tuple[tuple[str, ...], _Methods]] = []
-        for route in routes:
+        for route in (*routes, *slashed(routes)):
             path = route.path if route.root else prefix + route.path
-            entry = _Entry(route, self._admission(route), default_headers(route.media_type, https=https))
+            known = {name: limits[name] for name in route.limits if name in limits}
+            head = (*default_headers(route.media_type, https=https), *([policies(known)] if known else []))
+            entry = _Entry(route, self._admission(route), head)
             self._add(path, route.method, entry)
+        names = {route.path for route in (*routes, *slashed(routes))}
+        meters.declare(REQUESTS, names)
+        meters.declare(REQUEST_SECONDS, names)
 
     def _add(self, path: str, method: str, entry: _Entry) -> None:
         methods = self._methods_at(path)
@@ -161,17 +159,21 @@ class Dispatcher:
     def _admission(self, route: Route) -> Admission | None:
         needed = route.access
         if isinstance(needed, AccessToken):
-            return self._token_admission(Needs(frozenset(needed.roles), frozenset(needed.scopes)))
-        if isinstance(needed, Browser) and route.method not in _SAFE:
+            if needed.or_cookie and self._forwarded is not None:
+                return self._forwarded.admission(self._verify)
+            return self._token_admission(Needs(frozenset(needed.roles), frozenset(needed.scopes), needed.max_age))
+        if isinstance(needed, Browser) and route.method not in SAFE:
             return self._browser_admission(takes_body=route.body is not None)
+        if isinstance(needed, OwnPage) and route.method not in SAFE:
+            return lambda _, headers: self._origins.check_own_page(headers)
         return None
 
     def _token_admission(self, needs: Needs) -> Admission:
-        verify = self._verify
+        verify, clock = self._verify, self._clock
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             claims = verify(access.shown_token(headers))
-            needs.check(claims)
+            needs.check(claims, now=None if needs.max_age is None else clock.now())
             call.caller = claims
 
         return admit
@@ -194,7 +196,21 @@ class Dispatcher:
         """Answer one request; refuse scopes other than `http`."""
         if scope["type"] != "http":
             await _decline(scope, send)
-            return
+        elif self._meters.on or self._tracer.on:
+            await self._serve_watched(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve_watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_at = monotonic()
+        with self._tracer.request(scope["method"], dict(scope["headers"]) if self._tracer.on else {}) as ended:
+            route, status = await self._serve(scope, receive, send)
+            ended(route, status)
+        self._meters.count(REQUESTS, route, f"{status // 100}xx" if status else "gone")
+        self._meters.observe(REQUEST_SECONDS, monotonic() - began_at, route)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        """Answer; return the route's path and the status, 0 for a client that has gone."""
         request_id = new_id()  # never the client's X-Request-Id, which could name another request
         raw = scope["headers"]
         headers: Mapping[bytes, bytes] = dict(raw)
@@ -207,7 +223,9 @@ class Dispatcher:
             if entry is None:
                 reply = self._without_route(scope["method"], methods, headers)
             else:
-                client = Client(self._clients.of(scope, headers), client_agent(headers), request_id)
+                client = Client(
+                    self._clients.of(scope, headers), client_agent(headers), request_id, client_language(headers)
+                )
                 call = Call(scope, client, params, receive, partial(self._origins.check, headers, cookie=False))
                 if entry.admit is not None:
                     entry.admit(call, headers)
@@ -216,14 +234,15 @@ class Dispatcher:
                 reply = await entry.handler(call)
             body = _payload(reply.body)
         except bodies.ClientGone:
-            return
+            return _name(entry), 0
         except WatchwordError as error:
             reply, body = self._refusal(error, entry, request_id, headers)
         except Exception as error:  # noqa: BLE001 -- the worker survives, and the caller gets an answer
-            reply, body = self._crash(error, entry, request_id)
+            reply, body = self._crash(error, entry, request_id, headers)
         start, end = self._answer(scope, reply, body, entry, headers, request_id)
         await send(start)
         await send(end)
+        return _name(entry), reply.status
 
     def _find(self, scope: Scope) -> tuple[_Methods, Mapping[str, str]]:
         """Return the methods of a path, compared as it is: `//`, `;`, `..` match nothing (J4).
@@ -239,7 +258,7 @@ class Dispatcher:
             return methods, _NOTHING
         segments = path.split("/")
         for pattern, found in self._patterns:
-            params = _match(pattern, segments)
+            params = match_path(pattern, segments)
             if params is not None:
                 return found, params
         raise NotFound("There is nothing at this address.")
@@ -267,17 +286,31 @@ class Dispatcher:
         elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             # An unavailable database fails every request: a line a second is enough.
             self._faults.add("request_failed", error, code=error.code, request_id=request_id, route=_name(entry))
+        if isinstance(error, TooManyAttempts) and entry is not None and entry.limited:
+            # The route tells all of its policies, in every answer.
+            reply = reply._replace(headers=tuple([one for one in reply.headers if one[0] != RATE_LIMIT_POLICY]))
+        if speech is Speech.PAGE:
+            reply = self._as_page(error, reply, _name(entry), asked)
         if isinstance(error, _NoMethod):
             reply = reply._replace(headers=(*reply.headers, (b"allow", error.allow)))
         return reply, _payload(reply.body)
 
-    def _crash(self, error: Exception, entry: _Entry | None, request_id: str) -> tuple[Reply, bytes]:
+    def _crash(
+        self, error: Exception, entry: _Entry | None, request_id: str, headers: Mapping[bytes, bytes]
+    ) -> tuple[Reply, bytes]:
         """Log an unforeseen error; answer a generic 500 (J10)."""
         self._log.error("request_crashed", request_id=request_id, route=_name(entry), exc_info=error)
         unknown = WatchwordError("Something went wrong on our side.")
         speech = Speech.PROBLEM if entry is None else entry.speech
         reply = self._problems.reply(unknown, speech=speech, request_id=request_id)
+        if speech is Speech.PAGE:
+            reply = self._as_page(unknown, reply, _name(entry), headers)
         return reply, _payload(reply.body)
+
+    def _as_page(self, error: WatchwordError, reply: Reply, path: str, asked: Mapping[bytes, bytes]) -> Reply:
+        if self._refusal_page is None:
+            return reply
+        return self._refusal_page(client_language(asked), path, error, reply)
 
     def _answer(
         self,
@@ -320,21 +353,6 @@ def _payload(body: object) -> bytes:
     if body is None:
         return b""
     return body if type(body) is bytes else _encode(body)
-
-
-def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
-    """Return the parameters, none of them empty, or None."""
-    if len(pattern) != len(segments):
-        return None
-    params: dict[str, str] = {}
-    for wanted, segment in zip(pattern, segments, strict=True):
-        if wanted[:1] == "{":
-            if not segment:
-                return None
-            params[wanted[1:-1]] = segment
-        elif wanted != segment:
-            return None
-    return params
 
 
 def _name(entry: _Entry | None) -> str:

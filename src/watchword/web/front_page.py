@@ -19,7 +19,8 @@ _PAGE_HEADERS: Final[tuple[Header, ...]] = tuple(
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who this is. Links are whole addresses; `version`, `docs` and `openapi` are there where the documentation is."""
+    """Who this is. Links are whole addresses; `version`, `docs` and `openapi` are there where the documentation is, and
+    `account` where the pages for people are."""
 
     name: str
     issuer: str
@@ -29,14 +30,16 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str | None = None
     docs: str | None = None
     openapi: str | None = None
+    account: str | None = None
 
 
-def feature(public_url: str, *, prefix: str, docs: bool) -> Feature:
+def feature(public_url: str, *, prefix: str, docs: bool, pages: bool) -> Feature:
     """Return `GET /`, and the same without the slash where there is a prefix.
 
     :param docs: whether `/docs` is there, which tells the version too.
+    :param pages: whether `/account` is there.
     """
-    service = _service(public_url.rstrip("/"), docs=docs)
+    service = _service(public_url.rstrip("/"), docs=docs, pages=pages)
     page = _page(service).encode()
 
     async def show(call: Call) -> Reply:
@@ -61,7 +64,7 @@ def feature(public_url: str, *, prefix: str, docs: bool) -> Feature:
     return Feature("front", routes, "Who this is, and where to go on.")
 
 
-def _service(root: str, *, docs: bool) -> Service:
+def _service(root: str, *, docs: bool, pages: bool) -> Service:
     return Service(
         name="Watchword",
         issuer=root,
@@ -71,11 +74,13 @@ def _service(root: str, *, docs: bool) -> Service:
         version=__version__ if docs else None,
         docs=f"{root}/docs" if docs else None,
         openapi=f"{root}/openapi.json" if docs else None,
+        account=f"{root}/account" if pages else None,
     )
 
 
 def _page(service: Service) -> str:
     links = (
+        (service.account, "Your account: log in, register, sessions"),
         (service.docs, "Every route, to read and to try"),
         (service.openapi, "The same for programs: the OpenAPI document"),
         (service.health, "Whether the service is well"),

@@ -12,7 +12,7 @@ import msgspec
 
 from watchword import __version__
 from watchword.problem_table import PROBLEMS
-from watchword.web.cookies import LOOPBACK_NAME, SECURE_NAME
+from watchword.web.cookies import RefreshCookie
 from watchword.web.docs import document_routes
 from watchword.web.feature import Feature
 from watchword.web.problems import OAuthError, ProblemBody, printable
@@ -133,7 +133,7 @@ class _Writer:
     def __init__(self, schemas: Mapping[Any, dict[str, Any]], public_url: str) -> None:
         self._schemas = schemas
         self._pages = public_url.rstrip("/") + "/problems/"
-        self._cookie = SECURE_NAME if public_url.startswith("https:") else LOOPBACK_NAME
+        self._cookie = RefreshCookie(public_url).name
 
     def operation(self, tag: str, route: Route) -> dict[str, Any]:
         """Return a route's Operation Object."""
@@ -154,13 +154,14 @@ class _Writer:
         if taken is not None:
             media_type = "application/json" if route.form is None else "application/x-www-form-urlencoded"
             content = {"schema": self._schemas[taken], **_example(route.example)}
-            written["requestBody"] = {"required": True, "content": {media_type: content}}
+            written["requestBody"] = {"required": not route.may_be_empty, "content": {media_type: content}}
         return written
 
     def _answers(self, route: Route) -> dict[str, Any]:
         answers: dict[str, Any] = {}
         for status, kind in (route.answers or {200: None}).items():
-            answer: dict[str, Any] = {"description": http.HTTPStatus(status).phrase, "headers": _REQUEST_ID}
+            headers = {**_REQUEST_ID, **(_POLICY if route.limits else {})}
+            answer: dict[str, Any] = {"description": http.HTTPStatus(status).phrase, "headers": headers}
             if kind is not None:
                 content = {"schema": self._schemas[kind], **_example(route.shown.get(status))}
                 answer["content"] = {route.media_type.partition(";")[0]: content, **(_PAGE if route.page else {})}
@@ -185,8 +186,10 @@ class _Writer:
 
     def _refusal(self, codes: list[str]) -> dict[str, Any]:
         examples = {code: {"summary": PROBLEMS[code].title, "value": some_problem(code, self._pages)} for code in codes}
+        limited = {"headers": {**_WHEN, **_POLICY}} if "too_many_attempts" in codes else {}
         return {
             "description": ", ".join(f"`{code}`" for code in codes),
+            **limited,
             "content": {"application/problem+json": {"schema": self._schemas[ProblemBody], "examples": examples}},
         }
 
@@ -211,6 +214,19 @@ def some_problem(code: str, pages: str) -> dict[str, Any]:
 
 
 _PAGE = {"text/html": {"schema": {"type": "string"}}}
+_POLICY = {
+    "RateLimit-Policy": {
+        "description": "What is limited, how often in how many seconds: always the same.",
+        "schema": {"type": "string", "examples": ['"login";q=10;w=900']},
+    }
+}
+_WHEN = {
+    "Retry-After": {"description": "Seconds until another attempt may be made.", "schema": {"type": "integer"}},
+    "RateLimit": {
+        "description": "What is used up, and for how many seconds.",
+        "schema": {"type": "string", "examples": ['"login";r=0;t=812']},
+    },
+}
 _REQUEST_ID = {"X-Request-Id": {"description": "Names this request in our log.", "schema": {"type": "string"}}}
 
 
@@ -226,6 +242,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
         codes += ["scope_missing"] * bool(route.access.scopes) + ["role_missing"] * bool(route.access.roles)
+        codes += ["reauthentication_required"] * (route.access.max_age is not None)
     if isinstance(route.access, Browser):
         codes += ["origin_refused", "cookie_repeated", "unsupported_media_type", "authorization_malformed"]
     if route.method not in ("GET", "HEAD"):

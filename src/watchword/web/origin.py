@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from watchword.browsers import is_own_page, origin_of, own_origins
 from watchword.clock import monotonic
 from watchword.errors import Forbidden
-from watchword.settings import is_loopback
+from watchword.hosts import is_loopback
 from watchword.web.route import Header
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
 # X-Requested-With: Swagger UI (FastAPI's /docs) sends it to the token URL. Then tracing headers. None proves anything.
 _ALLOWED = (
@@ -39,29 +38,6 @@ _TOLD_SECONDS = 3600.0
 _LONGEST = 300  # a host name has at most 253
 _WRITTEN = re.compile(rb"https?://[a-z0-9._\[\]:-]+")
 VARY: Header = (b"vary", b"Origin")
-
-
-def origin_of(url: str) -> str:
-    """Return a URL's origin as browsers write it (RFC 6454 section 6.2).
-
-    :raises ValueError: no http(s) URL with a host.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        raise ValueError(f"no http or https URL with a host: {url!r}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _own(public_url: str) -> frozenset[bytes]:
-    """Return our origin, on loopback under each name."""
-    own = origin_of(public_url)
-    parts = urlsplit(own)
-    if not is_loopback(parts.hostname or ""):
-        return frozenset({own.encode()})
-    port = "" if parts.port is None else f":{parts.port}"
-    return frozenset({own.encode(), *(f"{parts.scheme}://{name}{port}".encode() for name in _LOOPBACK)})
 
 
 def _host(origin: bytes) -> str | None:
@@ -93,8 +69,9 @@ class OriginRule:
         for origin in allowed:
             if origin != origin_of(origin):
                 raise ValueError(f"not an origin as browsers write it: {origin!r}; meant {origin_of(origin)!r}?")
-        self._accepted = _own(public_url) | {origin.encode() for origin in allowed}
+        self._accepted = own_origins(public_url) | {origin.encode() for origin in allowed}
         self._cors = {origin.encode(): _cors_headers(origin.encode(), cookie=True) for origin in allowed}
+        self._own = own_origins(public_url)
         names = {name.lower(): name for name in (*allowed_headers, *_ALLOWED)}
         self._headers = ", ".join(names.values()).encode()
         self._neighbours = is_loopback(urlsplit(public_url).hostname or "")
@@ -125,6 +102,14 @@ class OriginRule:
         if fault is not None:
             self._refused.add(headers.get(b"origin"))
             raise Forbidden(fault, code="origin_refused")
+
+    def check_own_page(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse what no page of ours has sent; for forms, which any page may send without asking first.
+
+        :raises Forbidden: `origin_refused`.
+        """
+        if not is_own_page(headers.get(b"origin"), headers.get(b"sec-fetch-site"), self._own):
+            raise Forbidden("This form does not come from a page of ours.", code="origin_refused")
 
     def _fault(self, headers: Mapping[bytes, bytes], *, cookie: bool) -> str | None:
         origin = headers.get(b"origin")

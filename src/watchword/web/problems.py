@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -24,10 +25,12 @@ from watchword.errors import (
     WatchwordError,
 )
 from watchword.problem_table import PLAIN_CHALLENGE, PROBLEMS, Problem
+from watchword.settings import Limit
 from watchword.web.route import Header, Reply, Speech
 
 PROBLEM_TYPE = b"application/problem+json"
 JSON_TYPE = b"application/json"
+RATE_LIMIT_POLICY = b"ratelimit-policy"
 DEFAULT_RETRY = 1  # seconds
 
 
@@ -104,7 +107,7 @@ class Problems:
         if speech is Speech.OAUTH:
             return self._oauth(error, problem, detail, errors, challenge)
         body = ProblemBody(self._pages + code, problem.title, problem.status, detail, code, request_id, errors)
-        headers = (_PROBLEM_HEADER, *_headers(error, problem.status, challenge))
+        headers = (_PROBLEM_HEADER, *answer_headers(error, problem.status, challenge))
         return Reply(_encode(body), problem.status, headers)
 
     def _oauth(
@@ -121,7 +124,7 @@ class Problems:
         if errors:
             detail = "; ".join(f"{one.field}: {one.message}" for one in errors)
         body = OAuthError(problem.oauth, printable(detail))
-        return Reply(_encode(body), status, (_JSON_HEADER, *_headers(error, status, challenge)))
+        return Reply(_encode(body), status, (_JSON_HEADER, *answer_headers(error, status, challenge)))
 
 
 _REQUEST_AT_FAULT = frozenset({"invalid_grant", "invalid_request"})
@@ -131,13 +134,16 @@ _JSON_HEADER: Header = (b"content-type", JSON_TYPE)
 _PLAIN: Header = (b"www-authenticate", PLAIN_CHALLENGE.encode())
 
 
-def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tuple[Header, ...]:
+def answer_headers(error: WatchwordError, status: int, challenge: Header | None = None) -> tuple[Header, ...]:
     """Return a status's headers: a challenge, or when to come back."""
     if isinstance(error, TooManyAttempts):
         return _limit_headers(error)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         after = error.retry_after if isinstance(error, Overloaded) else DEFAULT_RETRY
         return ((b"retry-after", b"%d" % max(after, 1)),)
+    if isinstance(error, TokenError) and error.log_in:
+        # For the proxy that asked: it leads the browser there.
+        return challenge or _PLAIN, (b"location", error.log_in.encode("ascii"))
     if challenge is not None:
         return (challenge,)
     # RFC 9110 section 15.5.2: a 401 names a way to authenticate.
@@ -145,14 +151,24 @@ def _headers(error: WatchwordError, status: int, challenge: Header | None) -> tu
 
 
 def _limit_headers(error: TooManyAttempts) -> tuple[Header, ...]:
-    """Write `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers-10 (checklist C6)."""
+    """Write `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers-11 (checklist C6)."""
     after = max(error.retry_after, 1)
-    name = printable(error.limit)  # an sf-string allows the same letters as error_description
     return (
         (b"retry-after", b"%d" % after),
-        (b"ratelimit-policy", f'"{name}";q={error.quota};w={error.window}'.encode()),
-        (b"ratelimit", f'"{name}";r=0;t={after}'.encode()),
+        (RATE_LIMIT_POLICY, _policy(error.policy, error.quota, error.window)),
+        (b"ratelimit", f'"{printable(error.policy)}";r=0;t={after}'.encode()),
     )
+
+
+def policies(limits: Mapping[str, Limit]) -> Header:
+    """Write the `RateLimit-Policy` of a route, from name → limit."""
+    each = [_policy(name, limit.quota, int(limit.window.total_seconds())) for name, limit in limits.items()]
+    return RATE_LIMIT_POLICY, b", ".join(each)
+
+
+def _policy(name: str, quota: int, window: int) -> bytes:
+    # An sf-string allows the same letters as error_description.
+    return f'"{printable(name)}";q={quota};w={window}'.encode()
 
 
 def printable(text: str) -> str:

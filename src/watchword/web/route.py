@@ -14,6 +14,7 @@ from watchword.identity.audit import Client
 if TYPE_CHECKING:
     from watchword.tokens.claims import AccessClaims
 
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 Scope = Mapping[str, Any]
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
@@ -27,10 +28,16 @@ class Anyone:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A valid access token (bearer) with every listed role and scope."""
+    """A valid access token (bearer) with every listed role and scope.
+
+    :param max_age: how many seconds ago its user may have logged in at most (RFC 9470), or None.
+    :param or_cookie: whether a proxy may ask for the access cookie instead (`web.forwarded`).
+    """
 
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    max_age: int | None = None
+    or_cookie: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,12 @@ class Browser:
     """Reads or sets the refresh cookie; without a bearer token the origin rule applies."""
 
 
-Access = Anyone | AccessToken | Browser
+@dataclass(frozen=True, slots=True)
+class OwnPage:
+    """Reads or sets the refresh cookie, as a page of ours. A form must come from such a page, and say so."""
+
+
+Access = Anyone | AccessToken | Browser | OwnPage
 
 
 class Credential(Enum):
@@ -49,10 +61,11 @@ class Credential(Enum):
 
 
 class Speech(Enum):
-    """The form of errors: RFC 9457 or RFC 6749."""
+    """The form of errors: RFC 9457, RFC 6749, or a page for people."""
 
     PROBLEM = "problem"
     OAUTH = "oauth"
+    PAGE = "page"
 
 
 class Reply(NamedTuple):
@@ -101,11 +114,12 @@ class Route:
     :param method: `*` takes every method without a route.
     :param path: after the prefix; `{name}` is one segment.
     :param body: msgspec type of the JSON body (unknown fields are refused).
+    :param may_be_empty: the body may be left out; the handler then gets None.
     :param form: msgspec type of a form body (RFC 6749), instead.
     :param answers: status → msgspec type.
     :param query: name → description.
     :param problems: codes beyond those of access, body and limits.
-    :param limits: the occasions in `throttle.OCCASIONS` that its service counts. `tests/bounds` compares.
+    :param limits: the occasions in `takes.OCCASIONS` that its service counts. `tests/bounds` compares.
     :param credential: what the handler itself reads.
     :param step: place among the documentation's first steps.
     :param shown: status → example answer.
@@ -118,6 +132,7 @@ class Route:
     summary: str
     answers: Mapping[int, type[msgspec.Struct] | Any] = field(default_factory=dict)
     body: type[msgspec.Struct] | None = None
+    may_be_empty: bool = False
     form: type[msgspec.Struct] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -131,3 +146,21 @@ class Route:
     root: bool = False  # outside the prefix (well-known documents)
     page: bool = False  # a browser gets what is answered as a page
     documented: bool = True  # in the OpenAPI document
+
+
+def match_path(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+    """Return the parameters of a path, or None. A pattern's segment is fixed, or `{name}`.
+
+    No parameter is empty or has what cannot be printed: no name of ours has, and PostgreSQL stores no NUL.
+    """
+    if len(pattern) != len(segments):
+        return None
+    params: dict[str, str] = {}
+    for wanted, segment in zip(pattern, segments, strict=True):
+        if wanted[:1] == "{":
+            if not segment or not segment.isprintable():
+                return None
+            params[wanted[1:-1]] = segment
+        elif wanted != segment:
+            return None
+    return params

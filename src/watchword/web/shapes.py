@@ -1,7 +1,7 @@
 """From decoded JSON to a route's msgspec type, or to one sentence per faulty field.
 
-A body is a flat Struct of text fields. msgspec stops at the first fault; here all are found. No message repeats what
-was sent.
+A body is a Struct of text, lists of text, integers, true or false, and objects, whose content is checked where it is
+used. msgspec stops at the first fault; here all are found. No message repeats what was sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_ERRORS = 64
 def converter(kind: type[msgspec.Struct]) -> Callable[[Any], Any]:
     """Return a function from decoded JSON to `kind`; it raises InvalidInput, also for unknown fields.
 
-    :raises TypeError: a field is not text.
+    :raises TypeError: a field is something else.
     """
     fields = _fields(kind)
 
@@ -51,9 +51,13 @@ def form_converter(kind: type[msgspec.Struct]) -> Callable[[dict[str, str]], Any
     return converted
 
 
+_Kind = type[str] | type[bool] | type[int] | type[list[str]] | type[dict[str, Any]]
+
+
 class _Field(msgspec.Struct, frozen=True):
     required: bool
     nullable: bool
+    kind: _Kind = str
 
 
 def _fields(kind: type[msgspec.Struct]) -> Mapping[str, _Field]:
@@ -63,10 +67,36 @@ def _fields(kind: type[msgspec.Struct]) -> Mapping[str, _Field]:
 
 
 def _field(kind: type[msgspec.Struct], field: shape.Field) -> _Field:
-    members = set(map(type, _members(field.type)))
-    if not members <= {shape.StrType, shape.NoneType}:
+    members = list(_members(field.type))
+    kinds = {_KINDS.get(type(each)) for each in members if not isinstance(each, shape.NoneType)}
+    if len(kinds) != 1 or None in kinds or not all(map(_holds_what_it_may, members)):
         raise TypeError(f"{kind.__name__}.{field.name} is not text: teach this module to report its faults first")
-    return _Field(field.required, shape.NoneType in members)
+    (one,) = kinds
+    assert one is not None, "it is none of these"
+    return _Field(field.required, any(isinstance(each, shape.NoneType) for each in members), one)
+
+
+def _holds_what_it_may(kind: shape.Type) -> bool:
+    if isinstance(kind, shape.ListType | shape.VarTupleType):
+        return isinstance(kind.item_type, shape.StrType)
+    return not isinstance(kind, shape.DictType) or isinstance(kind.value_type, shape.AnyType)
+
+
+_KINDS: Mapping[type[shape.Type], _Kind] = {
+    shape.StrType: str,
+    shape.BoolType: bool,
+    shape.IntType: int,
+    shape.ListType: list,
+    shape.VarTupleType: list,
+    shape.DictType: dict,
+}
+_SAID = {
+    str: "This must be text.",
+    bool: "This must be true or false.",
+    int: "This must be a whole number.",
+    list: "This must be a list of texts.",
+    dict: "This must be an object.",
+}
 
 
 def _members(kind: shape.Type) -> Iterator[shape.Type]:
@@ -101,5 +131,9 @@ def _in_field(name: str, field: _Field, value: dict[str, Any]) -> Iterator[Field
     elif value[name] is None:
         if not field.nullable:
             yield FieldError(name, "null", "This may not be null.")
-    elif not isinstance(value[name], str):
-        yield FieldError(name, "wrong_type", "This must be text.")
+    elif not isinstance(value[name], field.kind) or (field.kind is int and isinstance(value[name], bool)):
+        yield FieldError(name, "wrong_type", _SAID[field.kind])
+    elif isinstance(value[name], list):
+        for place, item in enumerate(value[name]):
+            if not isinstance(item, str):
+                yield FieldError(f"{name}.{place}", "wrong_type", _SAID[str])

@@ -8,9 +8,13 @@ import pytest
 
 from tests.e2e.client import COOKIE, PASSWORD, bearer, fields, fresh_name, refused
 from tests.features.api import Api, served
+from tests.identity.scenes import operator
 from watchword.identity.audit import LOCAL
 
-USER = {"id", "username", "email", "email_verified", "roles", "created_at", "updated_at", "last_login_at"}
+USER = {
+    *("id", "username", "email", "email_verified", "roles", "created_at", "updated_at", "last_login_at"),
+    *("name", "public_metadata"),
+}
 
 
 async def test_register_answers_the_user(api: Api) -> None:
@@ -190,11 +194,11 @@ async def test_a_disabled_account(api: Api) -> None:
     """Its tokens are refused, its sessions ended; enabled again, it logs in anew."""
     user = await api.register()
     token = await api.log_in(user["username"])
-    await api.kernel.users.disable(user["id"], client=LOCAL)
+    await operator(api.kernel, client=LOCAL).disable(user["id"])
     for method, body in (("GET", None), ("PATCH", {"username": "other"}), ("DELETE", {"password": PASSWORD})):
         answer = await api.request(method, "/profile", json=body, headers=bearer(token))
         refused(answer, 401, "token_revoked")
     refused(await api.post("/refresh"), 401, "session_ended")
-    await api.kernel.users.enable(user["id"], client=LOCAL)
+    await operator(api.kernel, client=LOCAL).enable(user["id"])
     refused(await api.post("/refresh"), 401, "session_ended")
     assert await api.log_in(user["username"])

@@ -10,6 +10,7 @@ from tests.e2e.client import PASSWORD
 from tests.features.api import Api
 from watchword.errors import StorageUnavailable
 from watchword.identity.audit import LOCAL
+from watchword.identity.granting import unchecked
 from watchword.identity.keys.master import Master
 from watchword.identity.keys.store import KeyStore
 from watchword.storage import sqlite
@@ -95,7 +96,7 @@ async def test_readyz_is_503_when_what_it_signs_is_accepted_by_nobody(api: Api) 
     kernel = api.kernel
     assert (await api.get("/readyz")).json()["checks"]["keys"] is True
     other = KeyStore(kernel.database, kernel.revocations, Master((b"x" * 32,)), kernel.clock)
-    await other.revoke(None, client=LOCAL)
+    await other.revoke(None, client=LOCAL, check=unchecked)
     await kernel.keys.reload()
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["keys"]) == (503, False)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.client import COOKIE, PASSWORD, bearer
 from tests.features.api import URL, Api, served
-from tests.identity.scenes import HOME
+from tests.identity.scenes import HOME, give_roles, operator
 from tests.tutorials.reading import claims
 from watchword.testing import Issuer
 
@@ -103,7 +103,7 @@ async def _revoke(api: Api, somebody: Person) -> object:
 
 
 async def _disable(api: Api, somebody: Person) -> object:
-    return await api.kernel.users.disable(somebody.id, client=HOME)
+    return await operator(api.kernel).disable(somebody.id)
 
 
 async def _close(api: Api, somebody: Person) -> object:
@@ -148,7 +148,7 @@ async def test_C9_another_process_ended_it(api: Api, tmp_path: Path) -> None:
         assert claims_here.sub == somebody.id, "not heard of here"
         assert (await introspect(api, somebody.access, key)).content == INACTIVE
         another = await person(api)
-        await other.kernel.users.disable(another.id, client=HOME)
+        await operator(other.kernel).disable(another.id)
         assert (await introspect(api, another.access, key)).content == INACTIVE
         assert (await introspect(api, another.refresh, key)).content == INACTIVE
 
@@ -156,7 +156,7 @@ async def test_C9_another_process_ended_it(api: Api, tmp_path: Path) -> None:
 async def test_C9_a_changed_role_ends_the_access_token_only(api: Api) -> None:
     """The session goes on, and its next access token carries the role."""
     key, somebody = await guard_key(api), await person(api)
-    await api.kernel.users.set_roles(somebody.id, ("admin",), client=HOME)
+    await give_roles(api.kernel, somebody.id, ("admin",))
     assert (await introspect(api, somebody.access, key)).content == INACTIVE
     assert (await introspect(api, somebody.refresh, key)).json()["active"]
     form = {"grant_type": "refresh_token", "refresh_token": somebody.refresh}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.client import bearer, refused
 from tests.features.api import Api
-from tests.identity.scenes import HOME, statements
+from tests.identity.scenes import give_roles, statements
 
 HOME_PAGE = "http://127.0.0.1:4000"
 HEADERS = ("x-auth-user", "x-auth-roles", "x-auth-scopes")
@@ -15,7 +15,7 @@ HEADERS = ("x-auth-user", "x-auth-roles", "x-auth-scopes")
 async def _admin(api: Api) -> tuple[str, str]:
     """The id and an access token of somebody with two roles."""
     user = await api.register()
-    await api.kernel.users.set_roles(user["id"], ("editor", "admin"), client=HOME)
+    await give_roles(api.kernel, user["id"], ("editor", "admin"))
     return user["id"], await api.log_in(user["username"])
 
 

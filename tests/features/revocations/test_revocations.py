@@ -12,6 +12,7 @@ from tests.e2e.client import bearer, fields, refused
 from tests.features.api import Api, served
 from tests.identity.scenes import HOME
 from watchword.identity.feed import MAX_WAITING
+from watchword.identity.revocation import SKEW
 
 
 async def _guard_key(api: Api, name: str = "orders") -> str:
@@ -43,7 +44,7 @@ async def test_E7_a_log_out_is_in_the_feed(api: Api) -> None:
         "kind": "session",
         "subject": api.kernel.verifier.verify_expired(token).sid,
         "min_version": None,
-        "expires_at": api.clock.now() + 900 + 120,
+        "expires_at": api.clock.now() + 900 + SKEW,
     }
     assert (page["reset"], page["more"], page["as_of"]) == (False, False, api.clock.now())
 
@@ -104,7 +105,7 @@ async def test_beyond_loopback_a_guard_key_is_needed(
     tmp_path: Path, public_url: str | None, address: str, hops: int, open_to_all: bool
 ) -> None:
     """Open only where both the public URL and the client are on this machine."""
-    async with served(tmp_path, public_url=public_url, docs="on", trusted_proxies=hops) as api:
+    async with served(tmp_path, public_url=public_url, docs="on", trusted_proxies=hops, email_login="off") as api:
         asker = api.elsewhere(address)
         forwarded = {"X-Forwarded-For": "203.0.113.5"}
         answer = await asker.get("/revocations", headers=forwarded)

@@ -12,6 +12,7 @@ from tests.features.api import Api, served
 from tests.tutorials.reading import claims
 
 DAY = 86_400
+KEY, OTHER_KEY = "bm90IHNvIHJhbmRvbSBrZQ", "YW5vdGhlciByZXRyeSBrZQ"
 
 
 async def test_refresh_rotates(api: Api) -> None:
@@ -19,7 +20,7 @@ async def test_refresh_rotates(api: Api) -> None:
     token = await api.newcomer()
     cookie = api.cookies[COOKIE]
     answer = await api.post("/refresh")
-    assert set(answer.json()) == {"access_token", "token_type", "expires_in"}
+    assert set(answer.json()) == {"access_token", "token_type", "expires_in", "scope"}
     assert api.cookies[COOKIE] != cookie
     assert claims(answer.json()["access_token"])["sid"] == claims(token)["sid"]
     # The previous access token lives out its own time.
@@ -62,6 +63,58 @@ async def test_E3_after_the_grace_it_is_reuse_and_ends_the_session(api: Api) -> 
     refused(await api.refresh_with(successor), 401, "session_ended")
     refused(await api.refresh_with(parent), 401, "session_ended")
     refused(await api.as_bearer("GET", "/profile", token), 401, "token_revoked")
+
+
+async def test_a_lost_answer_is_given_again_for_its_retry_key(api: Api) -> None:
+    """Hours later: the same cookie. Without the key the same token is a copy, and ends the session."""
+    await api.newcomer()
+    parent = api.cookies[COOKIE]
+    sent = {"headers": {"Cookie": f"{COOKIE}={parent}"}, "json": {"retry_key": KEY}}
+    api.cookies.clear()
+    successor = _cookie(await api.post("/refresh", **sent))
+    api.clock.advance(DAY)
+    api.cookies.clear()
+    again = await api.post("/refresh", **sent)
+    assert _cookie(again) == successor
+    assert again.json()["expires_in"] == 0
+    refused(await api.refresh_with(parent), 401, "refresh_token_reused")
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        ({"retry_key": "short"}, "retry_key", "malformed"),
+        ({"retry_key": 7}, "retry_key", "wrong_type"),
+        ({"retry_key": None}, "retry_key", "null"),
+        ({"refresh_token": "wwr_x"}, "refresh_token", "unknown_field"),
+        ([], "body", "wrong_type"),
+    ],
+)
+async def test_what_comes_with_a_refresh_is_a_retry_key_or_nothing(
+    api: Api, body: object, field: str, code: str
+) -> None:
+    """A body that means something else is refused before the token is used."""
+    await api.newcomer()
+    cookie = api.cookies[COOKIE]
+    answer = await api.post("/refresh", json=body)
+    refused(answer, 422, "invalid_input")
+    assert [(one["field"], one["code"]) for one in answer.json()["errors"]] == [(field, code)]
+    assert api.cookies[COOKIE] == cookie
+    refused(
+        await api.post("/refresh", content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed_json"
+    )
+    for empty in ({"json": {}}, {"headers": {"Content-Type": "application/json"}}, {}):
+        assert (await api.post("/refresh", **empty)).status_code == 200  # type: ignore[arg-type]
+
+
+async def test_a_retry_key_is_good_for_one_refresh(api: Api) -> None:
+    """Who keeps one for ever is told at the second refresh, and stays logged in."""
+    await api.newcomer()
+    assert (await api.post("/refresh", json={"retry_key": KEY})).status_code == 200
+    answer = await api.post("/refresh", json={"retry_key": KEY})
+    refused(answer, 422, "invalid_input")
+    assert answer.json()["errors"][0]["code"] == "repeated"
+    assert (await api.post("/refresh", json={"retry_key": OTHER_KEY})).status_code == 200
 
 
 async def test_a_slow_tab_is_superseded_and_the_session_lives(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Callers of OAuth endpoints: the first-party client, which is public, or a guard by its key."""
+"""Callers of OAuth endpoints: the first-party client, which is public, a guard by its key, or a service account."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from urllib.parse import unquote_plus
 from watchword.authorization import likely_token, read_basic
 from watchword.errors import Refused
 from watchword.identity.issuing import FIRST_PARTY
+from watchword.identity.service_accounts.account import Shown
+from watchword.identity.service_accounts.assertion import TYPE
+from watchword.tokens.needs import ACCOUNT_PREFIX
+from watchword.tokens.verify import claimed
 
 
 class Credentials(NamedTuple):
@@ -33,6 +37,52 @@ def read_credentials(authorization: str | None, client_id: str | None, client_se
     if name and client_id not in (None, name):
         raise Refused("The client is called by two names.", code="invalid_client")
     return Credentials(secret or None, name or client_id)
+
+
+class ClientFields(NamedTuple):
+    """What a form says of its client; None for what it leaves out."""
+
+    client_id: str | None
+    client_secret: str | None
+    assertion: str | None
+    assertion_type: str | None
+
+
+def read_account(authorization: str | None, form: ClientFields) -> Shown | None:
+    """Read what a service account shows: one of `Basic`, `client_secret`, `client_assertion`. None: it is no account.
+
+    Raises `Refused` (`invalid_client`; `invalid_request` for two ways at once).
+    """
+    ways = [form.client_secret, form.assertion, authorization]
+    if form.assertion is not None or form.assertion_type is not None:
+        _require_one(ways)
+        return _asserted(form)
+    name, secret = form.client_id, form.client_secret
+    if authorization is not None and authorization[:6].lower() == "basic ":
+        named, shown = _basic(authorization)
+        if named.startswith(ACCOUNT_PREFIX):
+            _require_one(ways)
+            if name not in (None, named):
+                raise Refused("The client is called by two names.", code="invalid_client")
+            return Shown(named, shown)
+    if name is None or not name.startswith(ACCOUNT_PREFIX):
+        return None
+    _require_one(ways)
+    return Shown(name, secret)
+
+
+def _asserted(form: ClientFields) -> Shown:
+    if form.assertion is None or form.assertion_type != TYPE:
+        raise Refused(f"The parameter client_assertion_type must be {TYPE}.", code="invalid_request")
+    named = claimed(form.assertion, "sub") or ""  # unverified: only whose key is asked
+    if form.client_id not in (None, named):
+        raise Refused("The client is called by two names.", code="invalid_client")
+    return Shown(named, assertion=form.assertion)
+
+
+def _require_one(ways: list[str | None]) -> None:
+    if sum(each is not None for each in ways) > 1:
+        raise Refused("There are two credentials in this request.", code="invalid_request")
 
 
 def check_client(authorization: str | None, client_id: str | None, client_secret: str | None) -> None:

@@ -10,11 +10,14 @@ import msgspec
 from watchword.errors import Refused
 from watchword.tokens.needs import Needs
 from watchword.web.forms import decode_form
+from watchword.web.forwarded import COOKIE, PLACE
 from watchword.web.route import AccessToken, Call, Header, Reply, Route
 from watchword.web.views import SOME_USER
 
 _NONE: Final[frozenset[str]] = frozenset()
-_QUERY: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
+_COOKIE: Final = frozenset({COOKIE})
+_NEEDS: Final = {"role": "roles that are needed, separated by spaces", "scope": "scopes that are needed"}
+_QUERY: Final = {**_NEEDS, PLACE: f"`{COOKIE}`: the access cookie counts as well, for pages"}
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -30,10 +33,10 @@ class ProxyRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Return this feature's routes."""
-        get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(),
+        get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(or_cookie=True),
                     summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                     shown={200: Verified(SOME_USER.id, ("admin",), ())},
-                    problems=("role_missing", "scope_missing", "invalid_request"),
+                    problems=("role_missing", "scope_missing", "invalid_request", "origin_refused", "cookie_repeated"),
                     query=_QUERY)  # fmt: skip
         # A proxy may use the original request's method, and takes any 2xx for a yes.
         return get, replace(get, method="*", documented=False)
@@ -50,8 +53,8 @@ class ProxyRoutes:
 def _asked(query: bytes) -> dict[str, frozenset[str]]:
     """The names that a query asks for. What is misspelt or empty would ask for nothing, and so let everyone pass."""
     asked = {name: frozenset(value.split()) for name, value in decode_form(query, code="invalid_request").items()}
-    if not asked.keys() <= _QUERY.keys():
-        raise Refused("Only `role` and `scope` can be asked for.", code="invalid_request")
+    if not asked.keys() <= _QUERY.keys() or asked.get(PLACE, _COOKIE) != _COOKIE:
+        raise Refused("Only `role`, `scope` and `from=cookie` can be asked for.", code="invalid_request")
     sent = query.count(b"&") + 1 if query else 0
     if len(asked) < sent or not all(asked.values()):  # decode_form omits empty values
         raise Refused("A parameter has no value.", code="invalid_request")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from watchword.errors import Unauthenticated
+from watchword.hosts import is_loopback
 from watchword.identity.audit import Client
 from watchword.identity.feed import FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
-from watchword.settings import is_loopback
 
 
 class Revocations:

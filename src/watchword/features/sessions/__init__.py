@@ -5,11 +5,11 @@ from __future__ import annotations
 from watchword.features.sessions.routes import SessionRoutes
 from watchword.features.sessions.service import OwnSessions
 from watchword.identity.kernel import Kernel
-from watchword.web.cookies import RefreshCookie
+from watchword.web.cookies import SessionCookies
 from watchword.web.feature import Feature
 
 
-def feature(kernel: Kernel, cookie: RefreshCookie) -> Feature:
+def feature(kernel: Kernel, cookie: SessionCookies) -> Feature:
     """Return what this feature declares."""
     return Feature(
         "sessions",

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from watchword.errors import FieldError, InvalidInput, NotFound
+from watchword.errors import NotFound, Refused
 from watchword.features.sessions.service import PAGE, OwnSessions
 from watchword.identity.sessions.sessions import SessionView
 from watchword.web.access import bearer_token
-from watchword.web.cookies import RefreshCookie
+from watchword.web.cookies import SessionCookies
+from watchword.web.cursors import cursor_of, is_id
 from watchword.web.forms import decode_form
 from watchword.web.route import AccessToken, Browser, Call, Credential, Reply, Route
 from watchword.web.views import SOME_ACCESS_TOKEN, instant
 
-_ID_LENGTH = 36
+
+class RefreshRequest(msgspec.Struct, frozen=True):
+    """What may come with the cookie."""
+
+    retry_key: Annotated[str, Meta(description="128 random bits, base64url: to ask again for a lost answer.")] | (
+        UnsetType
+    ) = UNSET
 
 
 class Refreshed(msgspec.Struct, frozen=True):
-    """The next access token; the refresh token is in the cookie. `expires_in` is in seconds."""
+    """The next access token; the refresh token is in the cookie. `expires_in` is in seconds. `scope` is what it has."""
 
     access_token: str
     token_type: str
     expires_in: int
+    scope: str
 
 
 class SessionItem(msgspec.Struct, frozen=True):
@@ -45,7 +55,11 @@ class SessionList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_REFRESHED = Refreshed(SOME_ACCESS_TOKEN, "Bearer", 900)
+_NARROWED = {
+    "scope": "scopes for this access token alone, separated by spaces; no more than the session was given",
+    "resource": "the audience of the API that it is for",
+}
+_REFRESHED = Refreshed(SOME_ACCESS_TOKEN, "Bearer", 900, "orders:read")
 _SESSION = SessionItem(
     id="0197f1a2-7c00-7abc-8def-223344556677",
     created_at=datetime(2026, 11, 28, 9, 30, tzinfo=UTC),
@@ -60,7 +74,7 @@ _SESSION = SessionItem(
 class SessionRoutes:
     """The routes of `OwnSessions`."""
 
-    def __init__(self, sessions: OwnSessions, cookie: RefreshCookie) -> None:
+    def __init__(self, sessions: OwnSessions, cookie: SessionCookies) -> None:
         self._sessions = sessions
         self._cookie = cookie
 
@@ -70,9 +84,11 @@ class SessionRoutes:
         return (
             Route(method="POST", path="/refresh", handler=self.refresh, access=Browser(),
                   summary="The next access token, from the refresh cookie", answers={200: Refreshed},
-                  step=4, shown={200: _REFRESHED},
+                  body=RefreshRequest, may_be_empty=True, example=RefreshRequest(),
+                  step=4, shown={200: _REFRESHED}, query=_NARROWED,
                   problems=("refresh_token_missing", "refresh_token_invalid", "session_ended", "refresh_superseded",
-                            "refresh_token_reused", "cookie_repeated", "too_many_roles")),
+                            "refresh_token_reused", "cookie_repeated", "too_many_roles", "invalid_scope",
+                            "invalid_target", "invalid_request")),
             Route(method="POST", path="/logout", handler=self.log_out, access=Browser(),
                   summary="End this session; works with an expired access token", answers={204: None},
                   step=5, credential=Credential.ACCESS_TOKEN,
@@ -89,26 +105,34 @@ class SessionRoutes:
         )  # fmt: skip
 
     async def refresh(self, call: Call) -> Reply:
-        """`POST /refresh`."""
-        tokens = await self._sessions.refresh(self._cookie.read(call.scope), client=call.client)
-        cookie = self._cookie.write(tokens.refresh_token, tokens.refresh_expires_in)
-        return Reply(Refreshed(tokens.access_token, "Bearer", tokens.expires_in), 200, (cookie,))
+        """`POST /refresh?scope=…&resource=…`: both narrow this one access token."""
+        asked = _asked(call.scope["query_string"])
+        sent: RefreshRequest | None = call.body
+        tokens = await self._sessions.refresh(
+            self._cookie.read(call.scope),
+            scope=asked.get("scope"),
+            resource=asked.get("resource"),
+            client=call.client,
+            retry_key=None if sent is None or sent.retry_key is UNSET else sent.retry_key,
+        )
+        refreshed = Refreshed(tokens.access_token, "Bearer", tokens.expires_in, tokens.scope)
+        return Reply(refreshed, 200, self._cookie.write(tokens, narrowed=bool(asked)))
 
     async def log_out(self, call: Call) -> Reply:
         """`POST /logout`."""
         bearer, presented = bearer_token(call.scope), self._cookie.read(call.scope)
         await self._sessions.log_out(bearer=bearer, presented=presented, client=call.client)
-        return Reply(None, 204, (self._cookie.clear(),))
+        return Reply(None, 204, self._cookie.clear())
 
     async def list(self, call: Call) -> Reply:
         """`GET /sessions`."""
-        views = await self._sessions.page(call.claims, after=_cursor(call))
+        views = await self._sessions.page(call.claims, after=cursor_of(call))
         items = tuple(_item(view, call.claims.sid) for view in views)
         return Reply(SessionList(items, items[-1].id if len(items) == PAGE else None))
 
     async def end(self, call: Call) -> Reply:
         """`DELETE /sessions/{id}`."""
-        if not _is_id(call.params["id"]):
+        if not is_id(call.params["id"]):
             raise NotFound("There is no such session.")
         await self._sessions.end(call.claims, call.params["id"], client=call.client)
         return Reply(None, 204)
@@ -119,16 +143,12 @@ class SessionRoutes:
         return Reply(None, 204)
 
 
-def _cursor(call: Call) -> str:
-    cursor = decode_form(call.scope["query_string"], code="invalid_request").get("cursor", "")
-    if cursor and not _is_id(cursor):
-        raise InvalidInput(FieldError("cursor", "cursor", "This is not a cursor that an earlier page gave."))
-    return cursor
-
-
-def _is_id(text: str) -> bool:
-    """Return whether text has the form of an id; nothing else reaches the database."""
-    return len(text) == _ID_LENGTH and set(text) <= set("0123456789abcdef-")
+def _asked(query: bytes) -> dict[str, str]:
+    """Return what a query asks for. What is misspelt would ask for nothing, and so for a token with all there is."""
+    asked = decode_form(query, code="invalid_request")
+    if not asked.keys() <= _NARROWED.keys():
+        raise Refused("Only `scope` and `resource` can be asked for.", code="invalid_request")
+    return asked
 
 
 def _item(view: SessionView, current: str | None) -> SessionItem:

@@ -1,0 +1,138 @@
+"""API keys over HTTP: who may make them, and what they open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.e2e.client import PASSWORD
+from tests.features.api import Api
+from tests.identity.test_rights import ORDERS, define
+from watchword import api_keys
+from watchword.features.api_keys.routes import RECENT, SOME_KEY
+from watchword.features.oauth.service import EXCHANGE
+from watchword.identity.audit import LOCAL
+from watchword.ids import new_id
+
+
+async def exchanged(api: Api, key: str, **more: str) -> httpx2.Response:
+    form = {"grant_type": EXCHANGE, "subject_token_type": api_keys.TOKEN_TYPE, "subject_token": key}
+    return await api.post("/token", data=form | more)
+
+
+async def made(api: Api, token: str, **body: Any) -> dict[str, Any]:
+    answer = await api.as_bearer("POST", "/api-keys", token, json={"name": "nightly report"} | body)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+async def test_a_key_is_shown_once_listed_and_exchanged(api: Api) -> None:
+    await define(api.kernel, ("*", "read"), ("*", "write"))
+    token = await api.newcomer()
+    key = await made(api, token, scope="read")
+    assert key["about"] | {"id": "", "created_at": "", "expires_at": ""} == {
+        "id": "", "name": "nightly report", "scope": "read", "resource": None, "created_at": "", "expires_at": "",
+        "last_used_at": None, "replaced_by": None,
+    }  # fmt: skip
+    answer = await exchanged(api, key["key"])
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+    assert (body["scope"], body["expires_in"], "refresh_token" in body) == ("read", 900, False)
+    listed = (await api.as_bearer("GET", "/api-keys", token)).text
+    assert key["about"]["id"] in listed
+    assert key["key"] not in listed
+
+
+async def test_the_token_of_a_key_opens_nothing_of_the_service(api: Api) -> None:
+    """⚑ J14: neither the profile, nor keys, nor credentials; nor does a proxy let it through."""
+    token = await api.newcomer()
+    key = await made(api, token)
+    by_key = (await exchanged(api, key["key"])).json()["access_token"]
+    refused = [
+        await api.as_bearer("POST", "/api-keys", by_key, json={"name": "another"}),
+        await api.as_bearer("GET", "/api-keys", by_key),
+        await api.as_bearer("POST", f"/api-keys/{key['about']['id']}/rotate", by_key, json={}),
+        await api.as_bearer("DELETE", f"/api-keys/{key['about']['id']}", by_key),
+        await api.as_bearer("GET", "/profile", by_key),
+        await api.as_bearer("PATCH", "/profile", by_key, json={"username": "other"}),
+        await api.as_bearer("POST", "/profile/password", by_key,
+                            json={"current_password": PASSWORD, "new_password": "velvet-anchor-ripple"}),
+        await api.as_bearer("DELETE", "/profile", by_key, json={"password": PASSWORD}),
+        await api.as_bearer("DELETE", "/sessions", by_key),
+        await api.as_bearer("GET", "/verify", by_key),
+        await api.as_bearer("GET", "/profile", key["key"]),
+    ]  # fmt: skip
+    assert [each.status_code for each in refused] == [401] * len(refused)
+
+
+async def test_making_a_key_needs_a_recent_log_in(api: Api) -> None:
+    token = await api.newcomer()
+    key = await made(api, token)
+    api.clock.advance(RECENT - 1)
+    refreshed = (await api.post("/refresh")).json()["access_token"]
+    api.clock.advance(2)
+    for path, body in (("/api-keys", {"name": "late"}), (f"/api-keys/{key['about']['id']}/rotate", {})):
+        answer = await api.as_bearer("POST", path, refreshed, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (401, "reauthentication_required")
+    assert (await api.as_bearer("GET", "/api-keys", refreshed)).status_code == 200
+    assert (await api.as_bearer("DELETE", f"/api-keys/{key['about']['id']}", refreshed)).status_code == 204
+    assert (await exchanged(api, key["key"])).status_code == 400
+
+
+async def test_a_rotation_answers_the_new_key(api: Api) -> None:
+    token = await api.newcomer()
+    key = await made(api, token)
+    answer = await api.as_bearer("POST", f"/api-keys/{key['about']['id']}/rotate", token, json={"overlap": 900})
+    fresh = answer.json()
+    assert answer.status_code == 201
+    assert (await exchanged(api, key["key"])).status_code == (await exchanged(api, fresh["key"])).status_code == 200
+    items = (await api.as_bearer("GET", "/api-keys", token)).json()["items"]
+    assert [each["replaced_by"] for each in items] == [fresh["about"]["id"], None]
+
+
+async def test_a_key_in_a_query_is_not_read(api: Api) -> None:
+    """⚑ Addresses end in logs: RFC 6749 section 3.2 wants the form."""
+    key = (await made(api, await api.newcomer()))["key"]
+    query = {"grant_type": EXCHANGE, "subject_token_type": api_keys.TOKEN_TYPE, "subject_token": key}
+    answer = await api.post("/token", params=query, data={"grant_type": EXCHANGE})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    without = {name: value for name, value in query.items() if name != "subject_token"}
+    answer = await api.post("/token", params={"subject_token": key}, data=without)
+    assert answer.status_code == 400
+    assert "subject_token" in answer.json()["error_description"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "wwk_", SOME_KEY, SOME_KEY[:-1], api_keys.make(new_id()).text, "x" * 5000],
+    ids=["empty", "prefix", "example", "cut_short", "of_no_one", "long"],
+)
+async def test_what_is_no_key_is_refused_alike(api: Api, key: str) -> None:
+    answer = await exchanged(api, key)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_key_for_one_api(api: Api) -> None:
+    await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"), ("bills", "https://bills.example", "")))
+    token = await api.newcomer()
+    key = await made(api, token, resource=ORDERS)
+    assert key["about"]["resource"] == ORDERS
+    assert (await exchanged(api, key["key"], resource=ORDERS)).status_code == 200
+    answer = await exchanged(api, key["key"], resource="https://bills.example")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+    answer = await exchanged(api, key["key"], scope="write")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_introspection_knows_the_tokens_of_keys(api: Api) -> None:
+    token = await api.newcomer()
+    key = await made(api, token)
+    by_key = (await exchanged(api, key["key"])).json()["access_token"]
+    _, guard_key = await api.kernel.guard_keys.create("orders", client=LOCAL)
+    active = (await api.as_bearer("POST", "/introspect", guard_key, data={"token": by_key})).json()
+    assert (active["active"], active["client_id"], active["sid"]) == (True, "api_key", key["about"]["id"])
+    await api.as_bearer("DELETE", f"/api-keys/{key['about']['id']}", token)
+    assert (await api.as_bearer("POST", "/introspect", guard_key, data={"token": by_key})).json() == {"active": False}
