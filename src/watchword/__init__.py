@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from watchword.app import Watchword
+    from watchword.app import TokenUser, Watchword
     from watchword.settings import Settings
 
-__all__ = ["Settings", "Watchword", "__version__"]
+__all__ = ["Settings", "TokenUser", "Watchword", "__version__"]
 __version__ = "0.1.0"
 
 
@@ -23,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from watchword.app import Watchword
 
         return Watchword
+    if name == "TokenUser":
+        from watchword.app import TokenUser
+
+        return TokenUser
     if name == "Settings":
         from watchword.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,35 +11,73 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
+from watchword import __version__
 from watchword.background import in_background
 from watchword.clock import Clock, SystemClock
+from watchword.errors import Fault, SettingsError
 from watchword.identity.kernel import Kernel
+from watchword.identity.own_claims import ClaimsFunction
+from watchword.identity.own_claims import TokenUser as TokenUser  # noqa: PLC0414 - re-exported
+from watchword.meters import BUILD, UNMETERED, Meters
+from watchword.observing import extras
 from watchword.opening import opened
 from watchword.settings import Settings, load
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.revocations import RevocationSet
+from watchword.tracing import UNTRACED, Tracer
 
 if TYPE_CHECKING:  # imported when the application starts
+    from watchword.observing.opentelemetry import Provider
+    from watchword.observing.prometheus import Registry
     from watchword.web.dispatch import Dispatcher
     from watchword.web.feature import Feature
+    from watchword.web.pages.layout import Look
 
 
-def features(kernel: Kernel) -> tuple[Feature, ...]:
-    """List what the product does. Without one of them the rest still works."""
-    from watchword.features import accounts, health, oauth, passwords, proxy, revocations, sessions
+def features(kernel: Kernel, look: Look | None = None) -> tuple[Feature, ...]:
+    """List what the product does. Without one of them the rest still works.
+
+    :param look: of the pages, as the settings say without it.
+    """
+    from watchword import pages
+    from watchword.features import (
+        accounts,
+        activity,
+        admin,
+        api_keys,
+        codes,
+        health,
+        mail,
+        oauth,
+        passwords,
+        proxy,
+        recovery,
+        revocations,
+        sessions,
+    )
     from watchword.web import front_page
-    from watchword.web.cookies import RefreshCookie
+    from watchword.web.cookies import DeviceCookie, SessionCookies
+    from watchword.web.pages.layout import Look
 
     settings = kernel.settings
-    cookie = RefreshCookie(settings.public_url)
+    cookie = SessionCookies(settings.public_url, access=settings.access_cookie)
+    device = DeviceCookie(settings.public_url)
     return (
-        accounts.feature(kernel, cookie),
-        passwords.feature(kernel, cookie),
+        accounts.feature(kernel, cookie, device),
+        passwords.feature(kernel, cookie, device),
+        codes.feature(kernel, cookie, device),
+        recovery.feature(kernel, device),
+        mail.feature(kernel, cookie, device),
+        activity.feature(kernel),
         sessions.feature(kernel, cookie),
         oauth.feature(kernel),
+        api_keys.feature(kernel),
         revocations.feature(kernel),
+        admin.feature(kernel),
         proxy.feature(),
         health.feature(kernel),
-        front_page.feature(settings.public_url, prefix=settings.path_prefix, docs=settings.docs),
+        pages.feature(kernel, cookie, device, look or Look(settings)),
+        front_page.feature(settings.public_url, prefix=settings.path_prefix, docs=settings.docs, pages=settings.pages),
     )
 
 
@@ -56,13 +95,32 @@ class Watchword:
 
     Mount it at the path of the public URL. It reads no environment; `from_environment` does. Mounted applications get
     no lifespan events: inside a lifespan of yours, write `async with auth.lifespan(app):` around its `yield`.
+
+    :param claims: what access tokens say of a user, in place of `WATCHWORD_CLAIMS`: a plain function from `TokenUser`
+        to a mapping, without side effects. Each log-in and each refresh asks it, in the transaction; what it raises
+        fails them, and nothing is stored.
+    :param registry: of prometheus-client; the service counts there, and your application shows it.
+    :param tracer_provider: of OpenTelemetry, in place of what the `OTEL_…` variables say; turns tracing on.
+    :raises SettingsError: a metrics port without a registry: only `watchword serve` opens that port; `claims` beside
+        the setting.
     """
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        claims: ClaimsFunction | None = None,
+        registry: Registry | None = None,
+        tracer_provider: Provider | None = None,
+    ) -> None:
         from starlette.routing import Router
 
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
+        self._claims = _claims(self.settings, claims)
+        self._meters = _meters(self.settings, registry)
+        self._tracer_provider = tracer_provider
         self._started = False
         self._kernel: Kernel | None = None
         self._dispatcher: Dispatcher | None = None
@@ -96,7 +154,13 @@ class Watchword:
             raise RuntimeError(_STARTED)
         self._started = True  # before the first await, where another could begin
         try:
-            async with opened(self.settings, clock=self._clock) as kernel, in_background(kernel):
+            async with (
+                _traced(self.settings, self._tracer_provider) as tracer,
+                opened(
+                    self.settings, clock=self._clock, meters=self._meters, tracer=tracer, claims=self._claims
+                ) as kernel,
+                in_background(kernel),
+            ):
                 self._kernel, self._dispatcher = kernel, dispatcher(kernel)
                 try:
                     yield
@@ -112,6 +176,13 @@ class Watchword:
             raise RuntimeError(_NOT_STARTED)
         return self._kernel.verifier.verify(token)
 
+    @property
+    def revocations(self) -> RevocationSet:
+        """Return the list by which `verify` refuses tokens, for callers of `Guard.local` who are watched."""
+        if self._kernel is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._kernel.revocations.refused
+
     def refuse_readiness(self) -> None:
         """Answer 503 at `/readyz` from now on, so balancers leave before the server stops."""
         if self._kernel is not None:
@@ -121,6 +192,49 @@ class Watchword:
         """Answer requests that wait for the feed: a stopping server waits for them."""
         if self._kernel is not None:
             self._kernel.feed.stop()
+
+
+def _claims(settings: Settings, function: ClaimsFunction | None) -> ClaimsFunction | None:
+    if function is None:
+        return None
+    given: object = function
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise TypeError("claims= takes a plain function: each refresh asks it inside a transaction, and waits for it")
+    if settings.claims:
+        hint = "leave one of the two out: the function gets the same data of the user"
+        raise SettingsError((Fault("WATCHWORD_CLAIMS", "is given beside claims=", hint),))
+    return function
+
+
+def _meters(settings: Settings, registry: Registry | None) -> Meters:
+    if registry is not None:
+        from watchword.observing.prometheus import PrometheusMeters
+
+        meters = PrometheusMeters(registry)
+        meters.declare(BUILD, (__version__,))
+        meters.level(BUILD, 1, __version__, "postgresql" if settings.database_path is None else "sqlite")
+        return meters
+    if settings.metrics_port is not None:
+        hint = "give registry=… to Watchword and show it in your application, or leave the metrics port out"
+        raise SettingsError((Fault("WATCHWORD_METRICS_PORT", "is opened by `watchword serve` only", hint),))
+    return UNMETERED
+
+
+@contextlib.asynccontextmanager
+async def _traced(settings: Settings, provider: Provider | None) -> AsyncIterator[Tracer]:
+    """Trace with this provider, or with one that the environment describes, which is shut down at the end."""
+    if provider is None and not settings.tracing:
+        yield UNTRACED
+        return
+    opentelemetry = extras.opentelemetry("WATCHWORD_TRACING")
+    if provider is not None:
+        yield opentelemetry.OpenTelemetryTracer(provider, __version__)
+        return
+    own = opentelemetry.provider_of_the_environment(__version__)
+    try:
+        yield opentelemetry.OpenTelemetryTracer(own, __version__)
+    finally:
+        await opentelemetry.shut_down(own)
 
 
 def _whole_path(root: str, path: str) -> str:
@@ -139,17 +253,26 @@ _STARTED = "the service has been started already: one `Watchword` has one lifesp
 
 def dispatcher(kernel: Kernel) -> Dispatcher:
     """Collect every route of every feature, and the pages about them."""
+    from watchword.web.cookies import DeviceCookie, SessionCookies
     from watchword.web.dispatch import Dispatcher
     from watchword.web.docs import icon_route
+    from watchword.web.forwarded import ForwardedTokens
     from watchword.web.openapi import docs_routes
     from watchword.web.origin import OriginRule
+    from watchword.web.pages.layout import Look
+    from watchword.web.pages.links import link_routes
     from watchword.web.problem_pages import problem_routes
 
     settings = kernel.settings
-    composed = features(kernel)
+    look = Look(settings)
+    look.check()
+    composed = features(kernel, look)
     routes = [route for feature in composed for route in feature.routes]
     url, prefix, registration = settings.public_url, settings.path_prefix, settings.registration == "open"
     routes += [icon_route(), *problem_routes(url, composed, prefix=prefix, docs=settings.docs)]
+    links = [link for each in composed for link in each.links]
+    cookie, device = SessionCookies(url, access=settings.access_cookie), DeviceCookie(url)
+    routes += link_routes(links, kernel.one_time, kernel.known_devices, cookie, device, look)
     if settings.docs:
         routes += docs_routes(composed, prefix=prefix, public_url=url, registration=registration)
     return Dispatcher(
@@ -159,4 +282,10 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
         verify=kernel.verifier.verify,
         origins=OriginRule(settings.public_url, settings.allowed_origins, allowed_headers=settings.allowed_headers),
         trusted_proxies=settings.trusted_proxies,
+        limits=kernel.throttle.policies,
+        meters=kernel.meters,
+        tracer=kernel.tracer,
+        refusal_page=look.refusal,
+        clock=kernel.clock,
+        forwarded=ForwardedTokens(settings),
     )

@@ -5,13 +5,17 @@ On Windows the guard runs, and the service for development.
 
 from __future__ import annotations
 
+import importlib
+import math
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 POSIX = hasattr(os, "getuid")  # files have owners and modes
 _MANY = 16_384  # open files that are ever needed
@@ -20,10 +24,32 @@ _UNKNOWN = 512  # Windows: what select() takes
 
 
 def cores() -> int:
-    """Return how many processors we may use."""
+    """Return how many processors we may use: those of the machine, our affinity, and what a container is given."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0)) or 1
+    else:
+        found = os.cpu_count() or 1
+    granted = _granted(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return max(1, math.ceil(min(found, granted)))
+
+
+def _granted(membership: Path, root: Path) -> float:
+    """Return how many processors' time our control groups allow (cgroup v2, `cpu.max`); infinity without a limit.
+
+    :param membership: the file that names our group.
+    :param root: where the groups are. In a container ours is the root, whatever its name is outside.
+    """
+    least = math.inf
+    try:
+        name = next(line[3:] for line in membership.read_text("utf-8").splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):  # not Linux, or cgroup v1
+        return least
+    group = root / name.strip("/")
+    for folder in (group, *(each for each in group.parents if each.is_relative_to(root))):
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            quota, period = map(int, (folder / "cpu.max").read_text("utf-8").split())
+            least = min(least, quota / period)
+    return least
 
 
 def mode_of(status: os.stat_result) -> int:
@@ -165,6 +191,28 @@ def on_hang_up(call: Callable[[], object]) -> None:
     number = getattr(signal, "SIGHUP", None)
     if number is not None and signal.getsignal(number) != signal.SIG_IGN:
         signal.signal(number, lambda _number, _frame: call())
+
+
+def forks_unseen() -> bool:
+    """Return whether the server forks without telling Python: uWSGI runs no `after_fork` unless asked to."""
+    return _uwsgi() is not None
+
+
+def threads_stand_still() -> bool:
+    """Return whether threads run during requests only: uWSGI before 2.0.27, unless it was asked for threads."""
+    uwsgi = _uwsgi()
+    if uwsgi is None:
+        return False
+    version = [int(part) for part in re.findall(r"[0-9]+", str(uwsgi.version))[:3]]
+    return version < [2, 0, 27] and not {"enable-threads", "threads"} & set(uwsgi.opt)
+
+
+def _uwsgi() -> Any:
+    # Only inside of uWSGI is there such a module.
+    try:
+        return importlib.import_module("uwsgi")
+    except ImportError:
+        return None
 
 
 def after_fork(call: Callable[[], object]) -> None:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
+from watchword.claim_names import fault_of
 from watchword.clock import FixedClock
 from watchword.guard.caller import Caller
 from watchword.guard.guard import LEEWAY, Guard
+from watchword.guard.places import TokensFrom
 from watchword.tokens.keys import KeySet, SigningKey
 from watchword.tokens.revocations import NEVER, RevocationSet
 from watchword.tokens.sign import sign_access_unchecked
@@ -66,10 +68,15 @@ class Issuer:
         self._keys = [self._signing.verification_key]
         self._revocations = RevocationSet()
         self._versions: dict[str, int] = {}
+        self._rights = 1
         self._guards: WeakSet[Guard] = WeakSet()
+        self._own_guard: Guard | None = None
 
-    def guard(self, audience: str | None = None, *, leeway: int = LEEWAY) -> Guard:
-        """Return a guard that trusts this issuer."""
+    def guard(self, audience: str | None = None, *, leeway: int = LEEWAY, tokens_from: TokensFrom = None) -> Guard:
+        """Return a guard that trusts this issuer.
+
+        :param tokens_from: as of `Guard`.
+        """
         made = Guard.offline(
             self.issuer,
             audience=audience or self.audience,
@@ -78,6 +85,7 @@ class Issuer:
             algorithms=(self._algorithm,),
             leeway=leeway,
             clock=self.clock,
+            tokens_from=tokens_from,
         )
         self._guards.add(made)
         return made
@@ -92,15 +100,21 @@ class Issuer:
         session_id: str | None = None,
         expires_in: int = LIFE,
         auth_time: int | None = None,
-        **claims: Any,
+        claims: Mapping[str, Any] | None = None,
+        **changed: Any,
     ) -> str:
         """Return a genuine access token.
 
         :param user_id: random if None, as is `session_id`.
         :param expires_in: seconds from now; negative for an expired token.
         :param auth_time: of the log-in, seconds since 1970; now if None.
-        :param claims: more claims, or other values; `...` omits a claim (`exp=...`).
+        :param claims: the service's own, such as `{"tenant": "acme"}`, which `Caller.claim` reads.
+        :param changed: claims of the protocol with other values; `...` omits a claim (`exp=...`).
+        :raises ValueError: a name in `claims` that the service would refuse.
         """
+        for name in claims or ():
+            if fault := fault_of(name):
+                raise ValueError(f"{name!a} {fault}")
         now = self.clock.now()
         user_id = user_id or str(uuid.uuid4())
         payload: dict[str, Any] = {
@@ -115,10 +129,12 @@ class Issuer:
             "scope": " ".join(scopes),
             "roles": list(roles),
             "ver": self._versions.get(user_id, 1),
+            "rver": self._rights,
             "auth_time": now if auth_time is None else auth_time,
             "amr": ["pwd"],
         }
-        payload.update(claims)
+        payload.update(claims or {})
+        payload.update(changed)
         kept = {name: value for name, value in payload.items() if value is not ...}
         # Tests need tokens without required claims.
         return sign_access_unchecked(kept, self._signing)
@@ -139,7 +155,9 @@ class Issuer:
 
     def caller(self, user_id: str | None = None, **given: Any) -> Caller:
         """Return the guard's caller for a new token; see `token`."""
-        return self.guard().verify(self.token(user_id, **given))
+        if self._own_guard is None:
+            self._own_guard = self.guard()  # held, so that its callers can be watched
+        return self._own_guard.verify(self.token(user_id, **given))
 
     @contextmanager
     def trusted_by(self, guard: Guard | HasGuard) -> Iterator[Guard]:
@@ -160,6 +178,11 @@ class Issuer:
         """Refuse the user's tokens, as a password reset does. Later ones are good."""
         self._versions[user_id] = version = self._versions.get(user_id, 1) + 1
         self._revocations.add("user", user_id, version, NEVER)
+
+    def revoke_scope(self, scope: str) -> None:
+        """Refuse tokens that have a scope, as when a role loses it. Later ones are good."""
+        self._rights += 1
+        self._revocations.add("scope", scope, self._rights, self.clock.now() + LIFE)
 
     def revoke_key(self) -> None:
         """Refuse what the current key signed, as in an emergency; sign with a new one."""

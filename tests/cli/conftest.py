@@ -1,4 +1,8 @@
-"""The command as people run it: a process of its own, with an environment that holds nothing of ours."""
+"""The command in a process of its own, with an environment that holds nothing of ours.
+
+It is forked (`tests/forked.py`), except `serve` with several workers. `test_as_people_run_it.py`, and tests of
+terminals, processes and packages, start new interpreters.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 COMMAND = [sys.executable, "-m", "watchword.cli"]
 _PATIENCE = 120
+NOWHERE = Path(os.devnull)
 
 
 @dataclass
@@ -43,9 +50,19 @@ def run(tmp_path: Path) -> Run:
     """Run a command to its end, in an empty directory."""
 
     def call(*arguments: str, stdin: str = "", **extra: str) -> Finished:
+        done = forked.run(arguments, folder=tmp_path, environment=environment(**extra), stdin=stdin)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+def anew(command: Sequence[str | Path], folder: Path) -> Run:
+    """Runs a program to its end in a new interpreter, in a directory."""
+
+    def call(*arguments: str, stdin: str = "", **extra: str) -> Finished:
         done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=tmp_path,
+            [*command, *arguments],
+            cwd=folder,
             env=environment(**extra),
             input=stdin,
             capture_output=True,
@@ -73,12 +90,17 @@ def port() -> int:
         return number
 
 
-class Service:
-    """`watchword serve` in a process, once it answers."""
+Process = subprocess.Popen[bytes] | forked.Forked
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+
+class Service:
+    """`watchword serve` in a process, once it answers. What it prints is in the two files."""
+
+    def __init__(self, process: Process, url: str, out: Path = NOWHERE, err: Path = NOWHERE) -> None:
         self.process = process
         self.url = url
+        self._out = out
+        self._err = err
 
     def get(self, path: str) -> int:
         """The status of a GET."""
@@ -91,45 +113,49 @@ class Service:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> Finished:
         """Ask it to stop; answers how it ended."""
         self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=_PATIENCE)
-        return Finished(self.process.returncode, out, err)
+        return self.ended()
+
+    def ended(self) -> Finished:
+        """Wait for its end; answers how it ended."""
+        code = self.process.wait(_PATIENCE)
+        return Finished(code, self._out.read_text("utf-8"), self._err.read_text("utf-8"))
 
 
 Serve = Callable[..., Service]
 
 
 @pytest.fixture
-def serve(tmp_path: Path, port: int) -> Iterator[Serve]:
+def serve(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Serve]:
     """Start the service and wait for its first answer; what still runs at the end of the test is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
     def start(*arguments: str, prefix: str = "", **extra: str) -> Service:
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port), *arguments],
-            cwd=tmp_path,
-            env=environment(**extra),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        out, err = (tmp_path_factory.mktemp("printed") / name for name in ("out", "err"))
+        process = _started(["serve", "--port", str(port), *arguments], tmp_path, environment(**extra), out, err)
         started.append(process)
-        url = f"http://127.0.0.1:{port}{prefix}"
+        service = Service(process, f"http://127.0.0.1:{port}{prefix}", out, err)
         while time.perf_counter() - begun < _PATIENCE:
             if process.poll() is not None:
-                out, err = process.communicate()
-                pytest.fail(f"serve ended with {process.returncode}\n{out}{err}")
+                pytest.fail(f"serve has ended: {service.ended()}")
             try:
-                urllib.request.urlopen(url + "/livez", timeout=_PATIENCE).close()
+                urllib.request.urlopen(service.url + "/livez", timeout=_PATIENCE).close()
             except OSError:
                 time.sleep(0.01)
             else:
-                return Service(process, url)
+                return service
         pytest.fail("serve did not answer")
 
     yield start
     for process in started:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+            process.wait(_PATIENCE)
+
+
+def _started(arguments: list[str], folder: Path, environment: dict[str, str], out: Path, err: Path) -> Process:
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        if "--workers" not in arguments:
+            return forked.start(arguments, folder=folder, environment=environment, stdout=stdout, stderr=stderr)
+        command, nothing = [*COMMAND, *arguments], subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=folder, env=environment, stdin=nothing, stdout=stdout, stderr=stderr)

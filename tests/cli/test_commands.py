@@ -14,7 +14,8 @@ import pytest
 from tests.cli.conftest import Run, environment
 from watchword import __version__
 from watchword.cli import SERVER_MODULES
-from watchword.settings import Settings
+from watchword.cli.loading import export_flags
+from watchword.settings import Settings, load
 from watchword.settings.table import SETTINGS
 
 PASSWORD = "a long pass phrase"
@@ -112,9 +113,9 @@ def test_migrate(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "users list", "users show ada", "users create ada --password-stdin", "users set-role ada admin",
-        "guards create orders", "guards list", "keys list",
-        "keys rotate --yes", "keys revoke --all", "guards revoke orders",
+        "users list", "users show ada", "users create ada --password-stdin", "users roles ada --add admin",
+        "guards create orders", "guards list", "scopes list", "scopes add editor read", "apis list",
+        "apis delete x --yes", "keys list", "keys rotate --yes", "keys revoke --all", "guards revoke orders",
         "db restored --yes", "secret rotate", "backup file",
     ],
 )  # fmt: skip
@@ -156,9 +157,9 @@ def test_users_from_creation_to_disabling(run: Run) -> None:
     assert "$argon2" not in json.dumps(user)
     for name in ("ada", "ADA", "ada@example.com", str(user["id"])):
         assert json.loads(run("users", "show", name, "--json").out)["id"] == user["id"]
-    changed = json.loads(run("users", "set-role", "ada", "editor", "author", "--json").out)
+    changed = json.loads(run("users", "roles", "ada", "--set", "editor", "--set", "author", "--json").out)
     assert changed["roles"] == ["author", "editor"]
-    assert json.loads(run("users", "set-role", "ada", "--none", "--json").out)["roles"] == []
+    assert json.loads(run("users", "roles", "ada", "--none", "--json").out)["roles"] == []
     assert json.loads(run("users", "disable", "ada", "--json").out)["disabled_at"] is not None
     assert json.loads(run("users", "enable", "ada", "--json").out)["disabled_at"] is None
 
@@ -185,7 +186,7 @@ def test_list(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("command", [["show"], ["disable"], ["enable"], ["set-role", "--none"]])
+@pytest.mark.parametrize("command", [["show"], ["disable"], ["enable"], ["roles", "--none"]])
 def test_nobody_by_that_name(run: Run, command: list[str]) -> None:
     """Code 3, whatever was asked for, and whatever was typed."""
     for name in ("nobody", "no body", "nobody@example.com", "01890000-0000-7000-8000-000000000000", "x" * 2000):
@@ -264,6 +265,8 @@ def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedP
         ("email_validator", ["users", "list"]),
         ("dotenv", ["settings"]),
         ("bcrypt", ["serve"]),
+        ("jinja2", ["serve"]),
+        ("jinja2", ["mail", "preview", "test"]),
     ],
 )
 def test_without_the_server_extra(tmp_path: Path, port: int, module: str, arguments: list[str]) -> None:
@@ -273,7 +276,7 @@ def test_without_the_server_extra(tmp_path: Path, port: int, module: str, argume
     assert done.returncode == 1, done
     assert done.stderr.endswith(
         f"error: the watchword command needs the server's packages ({module} is not installed)\n"
-        "hint: in your clone of watchword, pip install '.[server]'\n"
+        "hint: in your clone of watchword, pip install -e '.[server]'\n"
     )
     assert "Traceback" not in done.stderr
 
@@ -298,3 +301,13 @@ def test_the_console_script_is_cheap_to_import() -> None:
     code = "import sys, watchword.cli; print([name for name in ('typer', 'uvicorn', 'rich') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_flag_replaces_the_file_that_workers_would_read_too(tmp_path: Path) -> None:
+    """A worker is given one form: with both it could not start."""
+    url, path = f"sqlite:///{tmp_path}/flag.db", tmp_path / "url"
+    path.write_text(f"sqlite:///{tmp_path}/file.db")
+    path.chmod(0o600)
+    environ = {"WATCHWORD_DATABASE_URL_FILE": str(path), "WATCHWORD_DATA_DIR": str(tmp_path)}
+    export_flags({"database_url": url, "port": None}, environ)
+    assert load({}, environ, tmp_path).settings.database_url == url

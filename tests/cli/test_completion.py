@@ -26,7 +26,13 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ("words", "offered"),
     [
         ("watchword us", {"users"}),
-        ("watchword users ''", {"create", "list", "show", "disable", "enable", "set-role"}),
+        (
+            "watchword users ''",
+            {
+                *("create", "list", "show", "disable", "enable", "delete", "end-sessions", "rename", "roles"),
+                *("sessions", "set-password", "import", "export", "metadata", "set-metadata"),
+            },
+        ),
         ("watchword users create --new", {"--new-database"}),
     ],
 )

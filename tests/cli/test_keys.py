@@ -93,7 +93,7 @@ def test_e7_every_key_revoked_at_once(server: Server) -> None:
         token = client.newcomer()
         before = set(kids(server))
         done = server.command("keys", "revoke", "--all", "--yes", "--json")
-        assert set(json.loads(done.stdout)["revoked"]) == before
+        assert before <= set(json.loads(done.stdout)["revoked"])  # and the next one, if it was made meanwhile
         until(lambda: all(status(server, token) == 401 for _ in range(8)))
         until(lambda: all(not before & set(kids(server)) for _ in range(8)))
         fresh = client.post("/refresh").json()["access_token"]

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Run, Serve, environment
+from tests import forked
+from tests.cli.conftest import Run, Serve, environment
 from watchword.cli.serving.stopping import port_kept
 from watchword.storage.sqlite_lock import alone
 
@@ -49,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("backup", "backup.db"), ""),
         (("users", "create", "bob", "--password-stdin"), PASSWORD),
     ):
-        subprocess.run([*COMMAND, *arguments], cwd=folder, env=environment(), input=stdin, text=True, check=True)
+        forked.run(arguments, folder=folder, environment=environment(), stdin=stdin).check_returncode()
     return folder
 
 
@@ -324,8 +325,8 @@ def test_the_port_is_free_when_the_database_is(data: Path, serve: Serve) -> None
             pass
         with alone(data / "watchword.db"):
             assert not (data / "watchword.db-wal").exists()
-        _, complaints = service.process.communicate(timeout=50)
-        assert (service.process.returncode, complaints) == (0, "")
+        ended = service.ended()
+        assert (ended.code, ended.err) == (0, "")
 
 
 async def test_whoever_comes_while_the_service_stops_is_answered() -> None:

@@ -83,8 +83,7 @@ def test_readiness_ends_first_and_requests_are_taken_meanwhile(serve: Serve, con
     assert b"\r\nconnection: close\r\n" in answer
     assert kept.recv(1) == b""
     service.process.send_signal(signal.SIGTERM)  # has seen enough
-    service.process.communicate(timeout=PATIENCE)
-    assert service.process.returncode == 0
+    assert service.ended().code == 0
 
 
 @WORKERS
@@ -103,9 +102,9 @@ def test_a_second_signal_ends_it_at_once(serve: Serve, connect: Connect, workers
     service.process.send_signal(how)
     until(lambda: service.get("/readyz") == 503)
     service.process.send_signal(how)
-    out, err = service.process.communicate(timeout=PATIENCE)
-    assert service.process.returncode == 0
-    assert "Traceback" not in out + err
+    ended = service.ended()
+    assert ended.code == 0
+    assert "Traceback" not in ended.out + ended.err
 
 
 def test_an_interrupt_of_the_terminal_reaches_everybody_and_counts_once(tmp_path: Path, port: int) -> None:
@@ -118,7 +117,7 @@ def test_an_interrupt_of_the_terminal_reaches_everybody_and_counts_once(tmp_path
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    service = Service(process, f"http://127.0.0.1:{port}")  # type: ignore[arg-type]
+    service = Service(process, f"http://127.0.0.1:{port}")
     try:
         until(lambda: _status(service, "/readyz") == 200)
         os.killpg(process.pid, signal.SIGINT)
@@ -145,8 +144,7 @@ def test_what_is_under_way_is_finished(serve: Serve, connect: Connect) -> None:
     answer = ask(slow, request[-5:])
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert b"\r\nconnection: close\r\n" in answer
-    service.process.communicate(timeout=PATIENCE)
-    assert service.process.returncode == 0
+    assert service.ended().code == 0
 
 
 @WORKERS
@@ -168,7 +166,7 @@ def test_what_comes_while_others_are_finished_is_sent_away(serve: Serve, connect
     service.process.send_signal(signal.SIGTERM)
     until(sent_away)
     service.process.send_signal(signal.SIGTERM)
-    service.process.communicate(timeout=PATIENCE)
+    service.ended()
 
 
 @WORKERS
@@ -196,7 +194,7 @@ def test_a_terminal_that_is_gone_takes_nothing_with_it(tmp_path: Path, port: int
         start_new_session=True,
     )
     os.close(other)
-    service = Service(process, f"http://127.0.0.1:{port}")  # type: ignore[arg-type]
+    service = Service(process, f"http://127.0.0.1:{port}")
     try:
         until(lambda: _status(service, "/readyz") == 200)
         os.close(main)
@@ -245,7 +243,7 @@ def poor(serve: Serve, tmp_path: Path, port: int) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
-    service = Service(process, url)  # type: ignore[arg-type]
+    service = Service(process, url)
     until(lambda: _status(service, "/readyz") == 200)
     yield url
     process.kill()

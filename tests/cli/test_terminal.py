@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def _rows(run: Run) -> list[str]:
         ("users list --limit ٣", "error: --limit '\\u0663' is not a whole number from 1 to 1000"),
         ("users list --limit", "error: option '--limit' requires an argument"),
         ("users list --after ada", "error: --after 'ada' is not the id of a user"),
-        ("users set-role ada editor --none", "error: both roles ('editor') and --none are given"),
-        ("users set-role ada", "error: say which roles, or --none"),
+        ("users roles ada --set editor --none", "error: --add and --remove, --set, and --none exclude each other"),
+        ("users roles ada --add editor --remove editor", "error: 'editor' is to be added and removed"),
+        ("users roles ada", "error: say which roles"),
         ("keys revoke x --all", "error: both the key 'x' and --all are given"),
         ("users show \udcff", "error: '\\udcff' is not UTF-8"),
         ("users list --search \udcff", "error: '\\udcff' is not UTF-8"),
@@ -154,3 +156,18 @@ def test_a_new_database_is_told_of(run: Run, tmp_path: Path) -> None:
     place = tmp_path / "watchword-data" / "watchword.db"
     assert (first.code, first.err) == (0, f"hint: the database is a new one, at {place}\n")
     assert (run(*create, "bob", "--new-database", stdin=PASSWORD).err) == ""
+
+
+@pytest.mark.usefixtures("database")
+def test_an_import_shows_how_far_it_is(run: Run, tmp_path: Path) -> None:
+    """A bar that comes from nothing to the end, on a terminal only; what became of the users stands below it."""
+    lines = [json.dumps({"username": f"user{number}"}) + "\n" for number in range(1200)]
+    (tmp_path / "users.jsonl").write_text("".join(lines), encoding="utf-8")
+    code, shown = at_terminal(tmp_path, "users", "import", "users.jsonl")
+    assert code == 0, shown
+    percents = [int(each) for each in re.findall(r"importing .*?(\d+)%", shown)]
+    assert percents == sorted(percents)
+    assert (percents[0], percents[-1] > 50) == (0, True)
+    assert shown.rstrip().splitlines()[-1].endswith("imported 1,200, already in 0, refused 0")
+    piped = run("users", "import", "users.jsonl")
+    assert (piped.out, piped.err) == ("imported 0, already in 1,200, refused 0\n", "")

@@ -46,6 +46,7 @@ VALUES = {
     "algorithm": "RS256",
     "key_rotation": "20d",
     "audience": "shop",
+    "scopes": "*=read,editor=read write",
     "access_lifetime": "5m",
     "refresh_idle": "2d",
     "session_lifetime": "20d",
@@ -55,6 +56,10 @@ VALUES = {
     "login_limit": "5/1m",
     "login_address_limit": "5/1m",
     "login_account_limit": "5/1m",
+    "login_device_limit": "5/1m",
+    "code_limit": "5/1m",
+    "code_address_limit": "5/1m",
+    "code_account_limit": "5/1m",
     "register_limit": "5/1m",
     "session_limit": "5/1m",
     "session_address_limit": "5/1m",
@@ -62,18 +67,57 @@ VALUES = {
     "change_address_limit": "5/1m",
     "conflict_limit": "5/1m",
     "second_factor_limit": "5/1m",
+    "legacy_limit": "5/1m",
+    "client_limit": "6/1m",
+    "client_proof_limit": "6/1m",
+    "mail_code_limit": "6/1m",
+    "mail_limit": "5/1m",
+    "mail_address_limit": "5/1m",
+    "email_verification": "optional",
+    "email_login": "on",
+    "admin": "on",
+    "admin_max_age": "5m",
+    "admin_limit": "7/1m",
+    "smtp_url": "smtps://user:a-password@mail.example.com",
+    "mail_from": "Example <no-reply@example.com>",
+    "mail_templates": "/srv",
+    "webhook_patience": "2d",
+    "access_cookie": "on",
+    "pages": "off",
+    "pages_name": "Example",
+    "pages_color": "#005f50",
+    "pages_color_dark": "#7fe0c8",
+    "pages_templates": "/srv",
     "private_email": "on",
     "drain": "5s",
     "audit_retention": "20d",
     "registration": "closed",
     "allowed_origins": "https://app.example.com",
     "allowed_headers": "X-Tenant",
+    "claims": "tenant=public_metadata.tenant,name=name",
     "trusted_proxies": "2",
     "password_grant": "off",
+    "legacy_jwt_secret": "Vb8uK2pQx9Zr4TnW7cYd",
+    "legacy_jwks": "{}",
+    "legacy_subject": "user_id:external",
+    "legacy_audience": "old-app",
+    "legacy_until": "2027-01-31",
     "docs": "off",
     "workers": "2",
+    "metrics_port": "9464",
+    "metrics_host": "127.0.0.2",
+    "tracing": "on",
     "log_format": "console",
     "log_level": "debug",
+}
+# What needs another setting beside it.
+OLD_APPLICATION = ("legacy_jwt_secret", "legacy_subject", "legacy_until")
+NEEDS = {
+    "database_url": ("secret",),
+    "smtp_url": ("mail_from",),
+    "legacy_jwks": OLD_APPLICATION[1:],
+    "legacy_audience": OLD_APPLICATION,
+    **{name: tuple(other for other in OLD_APPLICATION if other != name) for name in OLD_APPLICATION},
 }
 GIVEN = [name for name, text in VALUES.items() if text]
 AROUND = ["\ufeff{}", "{}\r\n", "{}\n", " {} ", "\t{}", "\u00a0{}\u00a0", "\u200b{}", "\ufeff {}\r"]
@@ -90,9 +134,11 @@ def test_the_table_has_every_setting() -> None:
 def test_what_stands_around_a_value_is_no_part_of_it(name: str, tmp_path: Path) -> None:
     """White space, line breaks of either kind, a byte-order mark: in the environment, `.env` and TOML."""
     variable, text = f"WATCHWORD_{name.upper()}", VALUES[name]
-    beside = {"WATCHWORD_SECRET": OTHER} if name == "database_url" else {}  # which needs one
+    beside = {f"WATCHWORD_{other.upper()}": VALUES[other] for other in NEEDS.get(name, ())}
+    beside = {variable: OTHER if variable == "WATCHWORD_SECRET" else text for variable, text in beside.items()}
     wanted = load({}, {**beside, variable: text}, tmp_path).settings
-    assert wanted != load({}, beside, tmp_path).settings
+    without = {} if name.startswith("legacy_") else beside  # none of those may be alone
+    assert wanted != load({}, without, tmp_path).settings
     for form in AROUND:
         assert load({}, {**beside, variable: form.format(text)}, tmp_path).settings == wanted, form
         assert load({name: form.format(text)}, beside, tmp_path).settings == wanted, form

@@ -15,13 +15,20 @@ from watchword.settings.values import Unfit
 SECRET = base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
+WRITES = "target_session_attrs=read-write"
+
+
 @pytest.mark.parametrize(
-    ("url", "dsn", "place"),
+    ("url", "dsns", "place"),
     [
         ("postgres://db/app", "postgresql://db/app", "db, database app"),
         ("postgresql+asyncpg://u:p@db:6432/app", "postgresql://u:p@db:6432/app", "db:6432, database app"),
         ("postgresql://u:p%40%2F%23@[::1]/a", "postgresql://u:p%40%2F%23@[::1]/a", "[::1], database a"),
-        ("postgresql://u@x:y@a,b:5433/app", "postgresql://u%40x:y@a,b:5433/app", "a,b:5433, database app"),
+        (
+            "postgresql://u@x:y@a,b:5433/app",
+            f"postgresql://u%40x:y@a/app?{WRITES} postgresql://u%40x:y@b:5433/app?{WRITES}",
+            "a,b:5433, database app",
+        ),
         ("postgresql:///app?host=/run/pg", "postgresql://%2Frun%2Fpg/app", "/run/pg, database app"),
         ("postgresql:///app", "postgresql:///app", "this machine, database app"),
         (
@@ -32,9 +39,9 @@ SECRET = base64.urlsafe_b64encode(os.urandom(32)).decode()
         ("postgresql://db/app?sslmode=verify-full&sslrootcert=system", "postgresql://db/app", "db, database app"),
     ],
 )
-def test_what_is_understood(url: str, dsn: str, place: str) -> None:
-    """Each part reaches the driver, quoted; our own parameters do not."""
-    assert (read(url).dsn, read(url).place) == (dsn, place)
+def test_what_is_understood(url: str, dsns: str, place: str) -> None:
+    """Each part reaches the driver, quoted; our own parameters do not. Of several hosts one writes."""
+    assert (read(url).dsns, read(url).place) == (tuple(dsns.split()), place)
 
 
 def test_our_own_parameters() -> None:
@@ -66,7 +73,9 @@ def test_our_own_parameters() -> None:
         ("postgresql://db/app?sslmode=on", "choose from"),
         ("postgresql://db/app?sslmode=require&sslmode=disable", "twice"),
         ("postgresql://db/app?sslmode=require&sslrootcert=system", "verify-full"),
+        ("postgresql://db/app?sslrootcert=system&sslcert=/a.pem", "together with sslcert"),
         ("postgresql://db/app?target_session_attrs=primary-ish", "choose from"),
+        ("postgresql://a,b/app?target_session_attrs=prefer-standby", "choose from"),
         ("postgresql://db/app?pgbouncer=yes", "pgbouncer"),
         ("postgresql://db/app?pool_size=0", "from 1 to 200"),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.settings.test_environment import VALUES
+from tests.settings.test_environment import NEEDS, VALUES
 from watchword.errors import SettingsError
 from watchword.settings import Limit, Settings
 from watchword.settings.table import SETTINGS
@@ -368,6 +368,7 @@ def test_without_https_no_decision_about_proxies_is_asked_for() -> None:
     [
         ("database_path", "database_url="),
         ("secret_file", "give secret"),
+        ("database_url_file", "give database_url"),
         ("issuer", "public_url"),
         ("acces_lifetime", "access_lifetime"),
         ("WATCHWORD_PORT", "port"),
@@ -404,9 +405,10 @@ def test_type_checkers_know_the_arguments_and_the_attributes(tmp_path: Path) -> 
 def test_every_argument_counts() -> None:
     """Each row can be given, and changes the settings."""
     for name, text in VALUES.items():
-        other = {"secret": SECRET_TEXT} if name == "database_url" else {}
+        other = {needed: VALUES[needed] for needed in NEEDS.get(name, ())}
+        without = {} if name.startswith("legacy_") else other
         if text:
-            assert Settings(**{name: text, **other}) != Settings(**other), name  # type: ignore[arg-type]
+            assert Settings(**{name: text, **other}) != Settings(**without), name  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("empty", ["", b"", (), []])

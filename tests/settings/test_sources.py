@@ -113,6 +113,28 @@ def test_secret_from_a_file(tmp_path: Path) -> None:
     assert by_toml.settings.algorithm == "HS256"
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [("database_url", "postgresql://u:hunter2@db/app"), ("redis_url", "redis://:hunter2@cache:6379/0")],
+)
+def test_a_url_with_a_password_from_a_file(tmp_path: Path, name: str, url: str) -> None:
+    """By the same rules as a secret, and before what a platform sets."""
+    variable, path = f"WATCHWORD_{name.upper()}", secret_file(tmp_path, url + "\n")
+    environ = {"WATCHWORD_SECRET": OTHER, name.upper(): "sqlite:///other.db"}
+    loaded = load({}, {**environ, f"{variable}_FILE": str(path)}, tmp_path)
+    assert getattr(loaded.settings, name) == url
+    assert loaded.origins[name] == f"{variable}_FILE"
+    assert "hunter2" not in str(loaded.settings.shown())
+    both = {**environ, variable: url, f"{variable}_FILE": str(path)}
+    assert "both given" in refused({}, both, tmp_path)[variable]
+    path.chmod(0o602)
+    assert "chmod 600" in refused({}, {**environ, f"{variable}_FILE": str(path)}, tmp_path)[f"{variable}_FILE"]
+    path = secret_file(tmp_path, "mysql://u:hunter2@db/app")
+    (said,) = refused({}, {**environ, f"{variable}_FILE": str(path)}, tmp_path).values()
+    assert f"(from {variable}_FILE)" in said
+    assert "hunter2" not in said
+
+
 def test_both_ways_at_once(tmp_path: Path) -> None:
     """A secret and a file for it in one source: nobody can tell which was meant."""
     environ = {"WATCHWORD_SECRET": OTHER, "WATCHWORD_SECRET_FILE": str(secret_file(tmp_path))}

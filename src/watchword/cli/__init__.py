@@ -9,11 +9,13 @@ _NO_SERVER = 1
 # The modules of the extra `server`; a test compares them with pyproject.toml.
 SERVER_MODULES: Final = frozenset(
     {
+        "aiosmtplib",
         "argon2",
         "bcrypt",
         "dotenv",
         "email_validator",
         "httptools",
+        "jinja2",
         "rich",
         "starlette",
         "structlog",
@@ -43,5 +45,5 @@ def main() -> None:
 def _explain_missing(module: str) -> int:
     """Say how to add the service where only the guard is installed."""
     sys.stderr.write(f"error: the watchword command needs the server's packages ({module} is not installed)\n")
-    sys.stderr.write("hint: in your clone of watchword, pip install '.[server]'\n")
+    sys.stderr.write("hint: in your clone of watchword, pip install -e '.[server]'\n")
     return _NO_SERVER

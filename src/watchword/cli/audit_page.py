@@ -13,7 +13,8 @@ _INTRODUCTION = """\
 
 The table `ww_audit` in the database holds one record for each decision about an account or a key, written in the
 transaction of what it records. `WATCHWORD_AUDIT_RETENTION` says how long it stays. No record holds a secret, nor the
-name or the e-mail address of a user. What is not on this page cannot be written.
+name or the e-mail address of a user. What is not on this page cannot be written. `watchword audit` reads and verifies
+them: `docs/guides/audit.md`.
 
 | column | holds |
 |---|---|
@@ -25,6 +26,7 @@ name or the e-mail address of a user. What is not on this page cannot be written
 | `address`, `agent` | where the request came from; `local` and `watchword` for a command or the service itself |
 | `request_id` | as in the log and in the answer's `X-Request-Id` |
 | `detail` | a JSON object of texts with the fields below |
+| `position`, `hash`, `personal`, `salt` | its place in the chain (`docs/security/audit-chain.md`); null before |
 
 | event | means | outcome | detail |
 |---|---|---|---|

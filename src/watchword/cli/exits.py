@@ -25,7 +25,6 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
-    (SchemaMismatch, "use the version of Watchword that wrote this database, or run `watchword migrate`"),
     (StorageError, "check that the data directory can be written to and is not full, then try again"),
     (NotFound, "`watchword users list` shows who there is"),
 )
@@ -53,7 +52,7 @@ def warn(message: str, hint: str) -> None:
     sys.stderr.write(f"warning: {message}\nhint: {hint}\n")
 
 
-def explain(error: Exception) -> int:
+def told(error: Exception) -> int:
     """Print what went wrong and return the exit code. An unexpected error is raised: a bug keeps its traceback."""
     if isinstance(error, CommandError):
         complain(error.message, error.hint)
@@ -67,7 +66,7 @@ def explain(error: Exception) -> int:
             complain(f"{field.field}: {field.message}")
         return FAULT
     if isinstance(error, WatchwordError):
-        complain(_sentence(error), _hint(error))
+        complain(sentence(error), _hint(error))
         return MISSING if isinstance(error, NotFound) else FAULT
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
@@ -82,12 +81,14 @@ def _hint(error: WatchwordError) -> str:
 
     if isinstance(error, BeingReplaced):
         return "wait until that has ended, then try again"
+    if isinstance(error, SchemaMismatch) and error.hint:
+        return error.hint
     cause = error.__cause__ if isinstance(error, StorageError) else None
     found = sqlite_faults.advice(cause) or postgres_faults.advice(cause)
     return found or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 
-def _sentence(error: WatchwordError) -> str:
-    """Return the message with the driver's reason, which clients never get."""
+def sentence(error: WatchwordError) -> str:
+    """Return the message with the driver's reason, which clients never get and which may have several lines."""
     reason = f" ({error.__cause__})" if isinstance(error, StorageError) and error.__cause__ is not None else ""
-    return error.message.rstrip(".") + reason
+    return " ".join((error.message.rstrip(".") + reason).split())

@@ -28,7 +28,7 @@ def load_settings(flags: Mapping[str, object]) -> Loaded:
     return loaded
 
 
-def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command one flag for each of these settings, or for all. It receives them as `flags`.
 
     A secret has a flag for its file only: every user of the machine can read command lines.
@@ -40,7 +40,7 @@ def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
         default = setting.otherwise if setting.secret else setting.default or setting.otherwise
         purpose = setting.purpose
         if setting.secret:
-            purpose = f"File with the {purpose[0].lower()}{purpose[1:]}"
+            purpose = f"File with the {purpose[0].lower()}{purpose[1:]}".replace("the the", "the")
         option = typer.Option(
             f"--{name.replace('_', '-')}",
             help=f"{purpose} (default: {default})",
@@ -55,13 +55,13 @@ def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
         )
     flag_names = {parameter.name for parameter in parameters}
 
-    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+    def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(command, eval_str=True)
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
 
-        def call(**given: Any) -> None:
+        def call(**given: Any) -> Any:
             flags = {name: given.pop(name) for name in flag_names}
-            command(**given, flags=flags)
+            return command(**given, flags=flags)
 
         call.__name__ = command.__name__
         call.__doc__ = command.__doc__
@@ -78,8 +78,9 @@ def export_flags(flags: Mapping[str, object], environ: dict[str, str] | os._Envi
         if value is None:
             continue
         setting = BY_NAME[SECRET_FILES.get(name, name)]
+        environ.pop(setting.variable, None)  # the flag replaces it,
+        environ.pop(setting.variable + "_FILE", None)  # in both forms
         if setting.secret:
-            environ.pop(setting.variable, None)  # the flag replaces it
             environ[setting.variable + "_FILE"] = os.path.abspath(str(value))
         else:
             environ[setting.variable] = str(value)

@@ -11,6 +11,7 @@ from watchword.cli.exits import MISSING, USAGE, CommandError
 from watchword.settings import Settings
 
 if TYPE_CHECKING:  # the kernel's libraries load slowly
+    from watchword.identity.administration import Administration
     from watchword.identity.kernel import Kernel
 
 T = TypeVar("T")  # Python 3.11 has no `def f[T]`
@@ -83,3 +84,11 @@ def _place(settings: Settings) -> str:
     from watchword.storage.opening import place_of
 
     return place_of(settings)
+
+
+def by_command(kernel: Kernel) -> Administration:
+    """Return what an operator may do, recorded as done by a command."""
+    from watchword.identity.administration import Administration, unchecked
+    from watchword.identity.audit import LOCAL
+
+    return Administration(kernel, client=LOCAL, check=unchecked)

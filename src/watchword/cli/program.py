@@ -7,8 +7,33 @@ from typing import Annotated, Any
 import typer
 
 from watchword import __version__
-from watchword.cli import backup, completion, db, guards, keys, restore, secret, serve, settings, users
-from watchword.cli.exits import CODES_HELP, INTERRUPTED, OK, USAGE, complain, explain
+from watchword.cli import (
+    api_keys,
+    apis,
+    audit,
+    backup,
+    changing_users,
+    clients,
+    completion,
+    db,
+    explain,
+    guards,
+    health,
+    keys,
+    mail,
+    restore,
+    scopes,
+    secret,
+    serve,
+    sessions,
+    settings,
+    token,
+    user_data,
+    users,
+    webhooks,
+)
+from watchword.cli.doctor import command as doctor
+from watchword.cli.exits import CODES_HELP, INTERRUPTED, OK, USAGE, complain, told
 
 app = typer.Typer(
     name="watchword",
@@ -44,7 +69,10 @@ def _options(
 
 for command in (
     serve.serve,
+    health.health,
+    doctor.doctor,
     settings.settings,
+    explain.explain,
     db.migrate,
     backup.backup,
     restore.restore,
@@ -52,7 +80,24 @@ for command in (
     version,
 ):
     app.command(epilog=CODES_HELP)(command)
-for name, noun in (("users", users), ("guards", guards), ("keys", keys), ("secret", secret), ("db", db)):
+changing_users.add_to(users.group)
+user_data.add_to(users.group)
+for name, noun in (
+    ("users", users),
+    ("scopes", scopes),
+    ("api-keys", api_keys),
+    ("apis", apis),
+    ("clients", clients),
+    ("sessions", sessions),
+    ("audit", audit),
+    ("token", token),
+    ("guards", guards),
+    ("keys", keys),
+    ("mail", mail),
+    ("webhooks", webhooks),
+    ("secret", secret),
+    ("db", db),
+):
     app.add_typer(noun.group, name=name)
 
 
@@ -68,11 +113,11 @@ def run(arguments: list[str]) -> int:
     except typer.Abort:
         complain("stopped before anything was done")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - `explain` raises what it does not know
+    except Exception as error:  # noqa: BLE001 - `told` raises what it does not know
         # Typer does not export its parser's errors.
         if hasattr(error, "format_message"):
             return _misused(error)
-        return explain(error)
+        return told(error)
     return code if isinstance(code, int) else OK
 
 

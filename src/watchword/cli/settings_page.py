@@ -26,9 +26,10 @@ A value is taken from the first of these that has one; an empty value counts as 
 6. the default
 
 Durations are whole seconds or `30s`, `15m`, `12h`, `7d`; limits are `10/15m` or `off`; switches are `on` or `off`.
-Secrets have no flag, since every user of a machine can read its command lines. Each is also read from a file:
-`WATCHWORD_SECRET_FILE`, `--secret-file`, `secret_file = "…"`. Such a file is refused when another user could replace
-it, and warned about when every user can read it.
+Secrets have no flag, since every user of a machine can read its command lines. Each is also read from a file, and so
+is a URL that may hold a password (`_FILE` in the table): `WATCHWORD_SECRET_FILE`, `secret_file = "…"`, for a secret
+`--secret-file` too. Such a file is refused when another user could replace it, and warned about when every user can
+read it.
 
 `off` stands for "not given" where a setting has no default, and wins over weaker sources: `WATCHWORD_DATABASE_URL=off`
 passes over a bare `DATABASE_URL`. White space, line breaks and a byte-order mark around a value are no part of it.
@@ -53,7 +54,7 @@ def page() -> str:
 
 
 def _row(setting: Setting[Any]) -> str:
-    name = f"`{setting.variable}`" + (" (`_FILE`)" if setting.secret else "")
+    name = f"`{setting.variable}`" + (" (`_FILE`)" if setting.in_file else "")
     default = f"`{setting.default}`" if setting.default else setting.otherwise
     return f"| {name} | {default} | {setting.purpose} |\n"
 

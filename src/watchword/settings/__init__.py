@@ -11,6 +11,6 @@ from __future__ import annotations
 from watchword.settings.secret_files import read_secret_file
 from watchword.settings.sources import Loaded, load
 from watchword.settings.table import Settings
-from watchword.settings.values import Limit, Network, Proxies, is_loopback
+from watchword.settings.values import Limit, Network, Proxies
 
-__all__ = ["Limit", "Loaded", "Network", "Proxies", "Settings", "is_loopback", "load", "read_secret_file"]
+__all__ = ["Limit", "Loaded", "Network", "Proxies", "Settings", "load", "read_secret_file"]

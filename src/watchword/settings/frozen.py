@@ -18,11 +18,10 @@ MASK = "********"
 # Names that others use, and derived values.
 _INSTEAD = {
     "database_path": "give database_url='sqlite:///path/to/file.db', or data_dir for the directory",
-    "secret_file": "read the file yourself, and give secret",
-    "jwt_secret_file": "read the file yourself, and give jwt_secret",
     "issuer": "give public_url, which is the issuer",
     "url": "give public_url",
     "is_on_loopback": "it follows from public_url",
+    "sends_mail": "it follows from smtp_url",
 }
 
 
@@ -111,6 +110,8 @@ def _instead(name: str, known: Collection[str]) -> str:
     plain = name.lower().removeprefix(ENVIRONMENT_PREFIX.lower())
     if plain in _INSTEAD:
         return _INSTEAD[plain]
+    if (setting := plain.removesuffix("_file")) != plain and setting in known:
+        return f"read the file yourself, and give {setting}"
     close = get_close_matches(plain, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
 

@@ -17,7 +17,7 @@ CONNECTIONS = 10
 """Connections of one process, unless the URL says `pool_size`."""
 
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+_ATTRIBUTES = ("read-write", "primary", "any")
 _DRIVER = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "target_session_attrs")
 _OWN = ("pgbouncer", "pool_size", "host", "application_name")
 _MOST_CONNECTIONS = 200
@@ -29,14 +29,14 @@ _HIGHEST_PORT = 65_535
 class PostgresUrl:
     """Where the database is and how it is reached.
 
-    :param dsn: for the driver; without the parameters that are ours.
+    :param dsns: for the driver, one for each host; without the parameters that are ours.
     :param place: for people: the hosts and the name of the database.
     :param pgbouncer: True, False, or None where the URL says nothing of it.
     :param connections: the most that one process opens.
     :param trusts_system: the server's certificate is checked against the authorities that this system trusts.
     """
 
-    dsn: str = field(repr=False)
+    dsns: tuple[str, ...] = field(repr=False)
     place: str
     name: str
     application: str
@@ -68,13 +68,15 @@ def read(url: str) -> PostgresUrl:
     if options.get("host", "").startswith("/"):  # the directory of a Unix socket
         hosts = quote(options["host"], safe="") + (hosts if hosts.startswith(":") else "")
     places = _hosts(hosts)
+    if len(places) > 1:
+        options.setdefault("target_session_attrs", "read-write")  # the others are standbys
     driver = {key: options[key] for key in _DRIVER if key in options}
     trusts_system = _trusts_system(driver)
     user, colon, password = credentials.partition(":")
     signed = _quoted(user) + (":" + _quoted(password) if colon else "") + at
     tail = f"?{urlencode(driver)}" if driver else ""
     return PostgresUrl(
-        dsn=f"postgresql://{signed}{','.join(places)}/{quote(name, safe='')}{tail}",
+        dsns=tuple(f"postgresql://{signed}{each}/{quote(name, safe='')}{tail}" for each in places or [""]),
         place=f"{unquote(','.join(places)) or 'this machine'}, database {name}",
         name=name,
         application=options.get("application_name", "watchword"),
@@ -99,7 +101,7 @@ def _options(query: str) -> dict[str, str]:
         options[key] = value
     for key, allowed in (("sslmode", _MODES), ("target_session_attrs", _ATTRIBUTES)):
         if options.get(key, allowed[0]) not in allowed:
-            raise Unfit(f"has another {key} than there are", f"choose from: {', '.join(allowed)}")
+            raise Unfit(f"has another {key} than can be used", f"choose from: {', '.join(allowed)}")
     return options
 
 
@@ -119,6 +121,9 @@ def _trusts_system(driver: dict[str, str]) -> bool:
         return False
     if driver.get("sslmode", "verify-full") != "verify-full":
         raise Unfit("has sslrootcert=system with a weaker sslmode", "leave out sslmode, or write sslmode=verify-full")
+    if own := sorted(driver.keys() & {"sslcert", "sslkey", "sslcrl"}):
+        hint = "name the file of the system's authorities, such as /etc/ssl/certs/ca-certificates.crt"
+        raise Unfit(f"has sslrootcert=system together with {own[0]}", hint)
     driver.pop("sslrootcert")
     driver.pop("sslmode", None)
     return True

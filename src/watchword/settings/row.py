@@ -27,6 +27,7 @@ class Setting(Generic[T]):
     :param read: text → value; None where a rule finds it.
     :param otherwise: the documented meaning of an empty default.
     :param secret: masked, never a flag, also read from the file `<name>_file`.
+    :param in_file: also read from such a file, since it may hold a password; every secret is.
     :param many: a comma list.
     """
 
@@ -40,6 +41,7 @@ class Setting(Generic[T]):
         otherwise: str = "",
         *,
         secret: bool = False,
+        in_file: bool = False,
         many: bool = False,
     ) -> None:
         self.default = default
@@ -47,6 +49,7 @@ class Setting(Generic[T]):
         self.purpose = purpose
         self.otherwise = otherwise
         self.secret = secret
+        self.in_file = secret or in_file
         self.many = many
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -87,7 +90,9 @@ class Setting(Generic[T]):
 class CountedBy(Enum):
     """The subjects counted together, in the order of counting."""
 
+    DEVICE = "per device that the user has logged in with before"
     ADDRESS = "per address"
+    MAIL = "per mail"
     ADDRESS_AND_ACCOUNT = "per address and account"
     ACCOUNT = "per account"
 
@@ -97,11 +102,14 @@ class Limited(Setting[Limit | None]):
 
     :param what: the counted attempts, for the documentation.
     :param counted_by: the subjects, counted apart with the same quota.
+    :param grows: each time that it is used up, its next window is longer.
     """
 
-    def __init__(self, default: str, what: str, *counted_by: CountedBy) -> None:
-        super().__init__(default, values.limit, f"{what} {' and '.join(each.value for each in counted_by)}.")
+    def __init__(self, default: str, what: str, *counted_by: CountedBy, grows: bool = False) -> None:
+        then = "; each time that it is used up, the next window is twice as long, up to four hours" if grows else ""
+        super().__init__(default, values.limit, f"{what} {' and '.join(each.value for each in counted_by)}{then}.")
         self.counted_by = counted_by
+        self.grows = grows
 
     @property
     def limit(self) -> str:
@@ -111,7 +119,7 @@ class Limited(Setting[Limit | None]):
     @property
     def occasion(self) -> str:
         """Return what is attempted: `login`."""
-        return self.limit.removesuffix("_address").removesuffix("_account")
+        return self.limit.removesuffix("_address").removesuffix("_account").removesuffix("_device")
 
 
 def variable(name: str) -> str:

@@ -11,13 +11,21 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
-from watchword.settings import postgres_url
+from watchword.hosts import is_loopback
+from watchword.platforms import POSIX, cores
+from watchword.settings import legacy, postgres_url, smtp_url
 from watchword.settings.row import Setting, variable
-from watchword.settings.values import Unfit, is_among, is_loopback
+from watchword.settings.values import Unfit, is_among
 from watchword.settings.written import meant
 
 LONGEST_ISSUER = LONGEST_AUDIENCE = 255
 """Characters that token verifiers accept in `iss` and `aud`."""
+
+AUTO_ON_SQLITE = 4
+"""Processes that `auto` starts at most: SQLite's writers take turns."""
+
+AUTO_ON_POSTGRES = 8
+"""Processes that `auto` starts at most: with 10 connections each they fit into a server's usual 100."""
 
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
@@ -80,7 +88,8 @@ def complete(
 def _meant(setting: Setting[Any], text: str) -> str:
     found = meant(text, many=setting.many)
     if text and not found and setting.secret:  # a template's slip: taken as not given, a new secret would be made
-        raise Unfit("is given and is blank", "make one with: watchword secret, or leave it out")
+        made = "make one with: watchword secret" if setting.name.endswith("secret") else "give one"
+        raise Unfit("is given and is blank", f"{made}, or leave it out")
     return found
 
 
@@ -206,6 +215,13 @@ def _need_secret(draft: Draft) -> None:
     )
 
 
+def _workers(draft: Draft) -> None:
+    """Count what may be used; a system that cannot share a port has one process."""
+    if draft.values["workers"] is None:
+        most = AUTO_ON_POSTGRES if draft.values["database_path"] is None else AUTO_ON_SQLITE
+        draft.values["workers"] = min(cores(), most) if POSIX else 1
+
+
 def _redis(draft: Draft) -> None:
     """A URL holds a password, so none is repeated."""
     url: str | None = draft.values["redis_url"]
@@ -277,14 +293,49 @@ def _lifetimes(draft: Draft) -> None:
         draft.values["refresh_idle"] = session
 
 
+def _mail(draft: Draft) -> None:
+    """Require a sender with a mail server, and a mail server where addresses are to be confirmed.
+
+    Without one mail is printed, which is for a developer's own machine: it holds links that log people in.
+    """
+    values = draft.values
+    if values["smtp_url"] is not None and values["mail_from"] is None:
+        draft.fault("mail_from", "is needed with a mail server", "such as Example <no-reply@example.com>")
+    if values["smtp_url"] is None and not is_loopback(urlsplit(values["public_url"] or "").hostname or ""):
+        for name, off in (("email_verification", "off"), ("email_login", False)):
+            if values[name] != off:
+                message = "needs a mail server, since others can reach the public URL"
+                draft.fault(name, message, f"set WATCHWORD_SMTP_URL={smtp_url.FORM}")
+
+
+def _folders(draft: Draft) -> None:
+    for name in ("mail_templates", "pages_templates"):
+        folder = draft.values[name]
+        if folder is not None and not folder.is_dir():
+            draft.fault(name, "is no directory", "name one that exists, or leave it out")
+
+
+def _pages_name(draft: Draft) -> None:
+    draft.values["pages_name"] = draft.values["pages_name"] or urlsplit(draft.values["public_url"] or "").hostname or ""
+
+
 def _log_format(draft: Draft) -> None:
     if draft.values["log_format"] is None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         draft.values["log_format"] = "console" if terminal else "json"
 
 
+def _metrics(draft: Draft) -> None:
+    if draft.values["metrics_port"] == draft.values["port"]:
+        draft.fault("metrics_port", "is the service's own port", "choose another one, such as 9464")
+
+
 def _absent_origins(draft: Draft) -> None:
     draft.values["allowed_origins"] = draft.values["allowed_origins"] or ()
+
+
+def _absent_claims(draft: Draft) -> None:
+    draft.values["claims"] = draft.values["claims"] or ()
 
 
 def _absent_headers(draft: Draft) -> None:
@@ -295,15 +346,34 @@ def _absent_headers(draft: Draft) -> None:
 RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], None]], ...] = (
     (("allowed_origins",), _absent_origins),
     (("allowed_headers",), _absent_headers),
+    (("claims",), _absent_claims),
     (("host", "public_url"), _bind),
     (("host", "port", "public_url", "path_prefix", "audience", "docs"), _addresses),
     (("host", "port", "path_prefix", "public_url", "audience"), _claims),
     (("host", "port", "path_prefix", "public_url", "allowed_origins"), _origins),
     (("public_url", "trusted_proxies", "host", "port", "path_prefix"), _trusted_proxies),
     (("data_dir", "database_url"), _database),
+    (("workers", "data_dir", "database_url"), _workers),
     (("redis_url",), _redis),
     (("jwt_secret", "algorithm"), _algorithm),
     (("jwt_secret", "secret"), _two_secrets),
+    ((*legacy.NAMES, "jwt_secret", "secret"), lambda draft: legacy.rule(draft.values, draft.fault)),
     (("refresh_idle", "session_lifetime"), _lifetimes),
+    (
+        (
+            "host",
+            "port",
+            "path_prefix",
+            "public_url",
+            "smtp_url",
+            "mail_from",
+            "email_verification",
+            "email_login",
+        ),
+        _mail,
+    ),
+    (("mail_templates", "pages_templates"), _folders),
+    (("host", "port", "path_prefix", "public_url", "pages_name"), _pages_name),
     (("log_format",), _log_format),
+    (("port", "metrics_port"), _metrics),
 )

@@ -31,10 +31,10 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
     try:
         text = bare(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        hint = "save it as UTF-8 with nothing but the secret; make one with: watchword secret"
+        hint = "save it as UTF-8 with nothing but the secret, which is text: watchword secret prints one"
         raise Unfit(f"{path} is not text in UTF-8", hint) from None
     if not text:
-        raise Unfit(f"{path} is empty", "make a secret with: watchword secret")
+        raise Unfit(f"{path} is empty", "write the secret into it (a master secret is made with: watchword secret)")
     return text, warning
 
 

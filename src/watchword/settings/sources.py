@@ -28,7 +28,7 @@ from watchword.settings.written import bare, meant
 DOTENV = ".env"
 TOML = "watchword.toml"
 _FILE = "_file"
-SECRET_FILES = {setting.name + _FILE: setting.name for setting in SETTINGS if setting.secret}
+SECRET_FILES = {setting.name + _FILE: setting.name for setting in SETTINGS if setting.in_file}
 _KNOWN = BY_NAME.keys() | SECRET_FILES.keys()
 
 
@@ -56,7 +56,7 @@ class _Reading:
         for name, text in source.items():
             if name in SECRET_FILES or not (text if BY_NAME[name].secret else bare(text)):
                 continue
-            if BY_NAME[name].secret and source.get(name + _FILE):
+            if source.get(name + _FILE):
                 variable = BY_NAME[name].variable
                 self.faults.append(Fault(variable, f"and {variable}_FILE are both given", "leave out one of the two"))
             self._set(name, text, label.format(BY_NAME[name].variable))
@@ -83,7 +83,7 @@ class _Reading:
 def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path | None = None) -> Loaded:
     """Read the settings of a program.
 
-    :param flags: name → value; None means not given. Names of `Settings`, and `secret_file`.
+    :param flags: name → value; None means not given. Names of `Settings`, and of files such as `secret_file`.
     :param environ: the process's environment.
     :param cwd: the folder of `.env` and `watchword.toml`, and of a relative data directory.
     :raises SettingsError: with every fault of every source.

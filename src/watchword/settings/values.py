@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from watchword import base64url
 from watchword.errors import InvalidKey
+from watchword.hosts import is_address, is_loopback
 from watchword.known_secrets import check_shared_secret
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
@@ -29,6 +30,10 @@ _PROXIES_HINT = "give a whole number from 0 to 16, or the proxies' networks, suc
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_-]{1,63})*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")
+# A name without what quoting or another line could come of, then an address.
+_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63}){0,30}"
+_SENDER = re.compile(rf"{_ADDRESS}|[^\x00-\x1f\x7f\"<>@\\,;:()\u2028\u2029]{{1,100}}<{_ADDRESS}>")
+_LONGEST_SENDER = 320
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 
@@ -115,6 +120,21 @@ def number(least: int, most: int) -> Reader[int]:
         return int(stripped)
 
     return read
+
+
+def number_or_auto(least: int, most: int) -> Callable[[str], int | None]:
+    """Read a whole number between bounds; None for `auto`, which a rule finds."""
+    read = number(least, most)
+
+    def either(text: str) -> int | None:
+        if text.strip().lower() == "auto":
+            return None
+        try:
+            return read(text)
+        except Unfit as unfit:
+            raise Unfit(unfit.message, f"{unfit.hint}, or auto") from None
+
+    return either
 
 
 def proxies(text: str) -> Proxies:
@@ -212,6 +232,16 @@ def at_home(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # a container's user id without a name, and no HOME
         raise Unfit(f"{_quoted(text)} is below a home directory, and there is none", "give an absolute path") from None
+
+
+def sender(text: str) -> str:
+    """Read what mail comes from: an address, alone or as `Name <address>`."""
+    if len(text) > _LONGEST_SENDER or not _SENDER.fullmatch(text.strip()):
+        raise Unfit(
+            f"{_quoted(text)} is not a sender",
+            "write no-reply@example.com or Example <no-reply@example.com>, the address in ASCII (xn--…)",
+        )
+    return text.strip()
 
 
 def url_path(text: str) -> str:
@@ -348,22 +378,6 @@ def shared_secret(text: str) -> bytes:
 def is_among(shared: bytes, masters: tuple[bytes, ...]) -> bool:
     """Tell whether the HS256 secret is a master secret, as bytes or as text."""
     return shared in masters or shared.strip().rstrip(b"=") in {base64url.encode(master) for master in masters}
-
-
-def is_address(name: str) -> bool:
-    """Tell whether this is an IP address."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a host stays on this machine (RFC 6761 section 6.3 for `localhost`)."""
-    if is_address(name):
-        return ipaddress.ip_address(name).is_loopback
-    return name.lower() == "localhost" or name.lower().endswith(".localhost")
 
 
 def _quoted(text: str) -> str:

@@ -28,10 +28,43 @@ _FORGERY = """\
 """
 
 
+_FIRST = """
+  No one administers this service yet. Open this page within 30 minutes, which works once:
+
+    {url}/links/{token}
+
+  Or, without a browser:
+
+    curl -s {url}/admin/first -H 'Content-Type: application/json' \\
+         -d '{{"token": "{token}", "username": "ada", "password": "…"}}'
+"""
+
+
+def first_administrator(loaded: Loaded, token: str | None) -> str:
+    """Return how to make the first administrator; nothing where there is one."""
+    settings = loaded.settings
+    if token is None:
+        return ""
+    if _as_json(loaded):
+        return "\n" + json.dumps(
+            {
+                "event": "no_administrator",
+                "link": f"{settings.public_url}/links/{token}",
+                "route": f"{settings.public_url}/admin/first",
+                "token": token,
+            }
+        )
+    return "\n" + _FIRST.format(url=settings.public_url, token=token)
+
+
+def _as_json(loaded: Loaded) -> bool:
+    return loaded.settings.log_format == "json" and loaded.origins["log_format"] != "default"
+
+
 def banner(loaded: Loaded) -> str:
     """Return URL, documentation and how to get a first token; one JSON line where JSON is set."""
     settings = loaded.settings
-    if settings.log_format == "json" and loaded.origins["log_format"] != "default":
+    if _as_json(loaded):
         started = {
             "event": "started",
             "url": settings.public_url,
@@ -60,14 +93,17 @@ def _lines(settings: Settings) -> list[str]:
     if (docs := _docs(settings)) is not None:
         lines.append(f"  API documentation   {docs}")
     lines.append(f"  Listening on        {settings.host} port {settings.port}")
+    if settings.metrics_port is not None:
+        lines.append(f"  Metrics             port {settings.metrics_port} of {settings.metrics_host}, at /metrics")
     lines.append(f"  Data                {os.path.relpath(settings.data_dir)}")
     if settings.workers > 1:
         lines.append(f"  Processes           {settings.workers}")
-    first = _REGISTER if settings.registration == "open" else _CREATE
-    steps = (first + _LOGIN).format(
-        url=settings.public_url, data_dir=shlex.quote(str(settings.data_dir)), program=program()
-    )
-    lines += ["", "  For a first token, register and log in:", "", steps]
+    if settings.email_verification != "required":  # there an account begins with the link of a mail
+        first = _REGISTER if settings.registration == "open" else _CREATE
+        steps = (first + _LOGIN).format(
+            url=settings.public_url, data_dir=shlex.quote(str(settings.data_dir)), program=program()
+        )
+        lines += ["", "  For a first token, register and log in:", "", steps]
     if settings.algorithm == "HS256":
         lines.append(_FORGERY)
     lines.append("  Stop with Ctrl-C.")

@@ -21,36 +21,45 @@ _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 def listen(settings: Settings) -> list[socket.socket]:
+    """Listen for the service. Raises as `listen_on`."""
+    return listen_on(settings.host, settings.port, flag="--port")
+
+
+def listen_on(host: str, port: int, *, flag: str) -> list[socket.socket]:
     """Return a listening socket for each address of the host.
+
+    :param flag: how the port is chosen, for the hint.
 
     :raises CommandError: the port is taken, or the host has no address here.
     """
     with ExitStack() as opened:
         listeners: list[socket.socket] = []
         absent: OSError | None = None
-        for family, address in _addresses(settings):
+        for family, address in _addresses(host, port, flag):
             try:
                 listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _bind(listener, address, alone=family == socket.AF_INET6 and settings.host != "::")
+                _bind(listener, address, alone=family == socket.AF_INET6 and host != "::")
             except OSError as error:
                 if error.errno not in _ABSENT:
-                    raise _taken(settings, error) from error
+                    raise _taken(host, port, flag, error) from error
                 absent = error
             else:
                 listeners.append(listener)
         if not listeners:
-            raise _taken(settings, absent or OSError("it has no address")) from absent
+            raise _taken(host, port, flag, absent or OSError("it has no address")) from absent
         opened.pop_all()
         return listeners
 
 
-def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
-    if settings.host == "localhost":
-        return [(family, (address, settings.port)) for family, address in _LOCALHOST]
+def _addresses(host: str, port: int, flag: str) -> list[tuple[int, tuple[object, ...]]]:
+    if host == "localhost":
+        return [(family, (address, port)) for family, address in _LOCALHOST]
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise CommandError(f"there is no address {settings.host}", "choose another with --host") from error
+        raise CommandError(
+            f"there is no address {host}", f"choose another with {flag.replace('port', 'host')}"
+        ) from error
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
@@ -64,7 +73,7 @@ def _bind(listener: socket.socket, address: tuple[object, ...], *, alone: bool) 
     listener.set_inheritable(True)
 
 
-def _taken(settings: Settings, error: OSError) -> CommandError:
+def _taken(host: str, port: int, flag: str, error: OSError) -> CommandError:
     reason = (error.strerror or str(error)).lower()
-    hint = "stop what runs there, or choose another port with --port"
-    return CommandError(f"cannot listen on {settings.host} port {settings.port}: {reason}", hint)
+    hint = f"stop what runs there, or choose another port with {flag}"
+    return CommandError(f"cannot listen on {host} port {port}: {reason}", hint)

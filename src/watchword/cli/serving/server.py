@@ -28,6 +28,8 @@ _GRACE = 10  # for requests in flight
 _LAST_GRACE = 3.0  # after a second signal
 
 _log = structlog.get_logger("watchword.serve")
+_SILENT = logging.getLogger("watchword.silent")
+_SILENT.disabled = True
 
 
 class ServiceConfig(Config):
@@ -62,11 +64,13 @@ class Lifespan(LifespanOn):
 
     async def startup(self) -> None:
         """Start; raise what the application raised."""
-        self.logger.disabled = True  # the raised error says more than "Application startup failed"
+        # The raised error says more than "Application startup failed". The logger itself may be silenced meanwhile, for
+        # good, by a second signal.
+        told, self.logger = self.logger, _SILENT
         try:
             await super().startup()
         finally:
-            self.logger.disabled = False
+            self.logger = told
         if self._error is not None:
             raise self._error
         if self.should_exit:

@@ -14,11 +14,13 @@ from starlette.types import ASGIApp
 from watchword.app import Watchword
 from watchword.cli.exits import CommandError
 from watchword.cli.loading import export_flags
-from watchword.cli.serving import garbage
-from watchword.cli.serving.banner import banner
+from watchword.cli.serving import garbage, metrics
+from watchword.cli.serving.banner import banner, first_administrator
 from watchword.cli.serving.ports import listen
 from watchword.cli.serving.server import GreetingServer, Lifespan, ServiceConfig
 from watchword.cli.serving.workers import Workers
+from watchword.identity.first_administrator import FirstAdministrator
+from watchword.observing import extras
 from watchword.opening import opened
 from watchword.platforms import POSIX
 from watchword.settings import Loaded, Settings, load
@@ -33,21 +35,26 @@ def start(loaded: Loaded, flags: Mapping[str, object]) -> None:
     """
     settings = loaded.settings
     _configure_logs(settings)
+    metrics.warn_of_a_host_alone(loaded)
     if settings.workers > 1 and not POSIX:
         raise CommandError("this system can run one server process only", "leave --workers out")
+    if settings.tracing:  # explained once, here
+        extras.opentelemetry("WATCHWORD_TRACING").check_environment()
     with contextlib.ExitStack() as taken:
         listeners = [taken.enter_context(listener) for listener in listen(settings)]
         if settings.workers == 1:
-            _in_process(loaded, listeners)
+            registry = taken.enter_context(metrics.of_one_process(settings))
+            _in_process(loaded, listeners, Watchword(settings, registry=registry))
         else:
-            _in_workers(loaded, flags, listeners)
+            ended = taken.enter_context(metrics.of_workers(settings))
+            _in_workers(loaded, flags, listeners, ended)
 
 
 def worker() -> ASGIApp:
     """Return the service as the environment configures it, in a worker process."""
     settings = load({}, os.environ).settings
     _configure_logs(settings)
-    app = Watchword(settings)
+    app = Watchword(settings, registry=metrics.registry_of(settings))
     garbage.settle()  # there is no call later, and most is loaded now
     return app
 
@@ -56,30 +63,34 @@ def _configure_logs(settings: Settings) -> None:
     configure_logging(json=settings.log_format == "json", level=settings.log_level)
 
 
-def _in_process(loaded: Loaded, listeners: list[socket.socket]) -> None:
-    config = ServiceConfig(Watchword(loaded.settings), loaded.settings)
+def _in_process(loaded: Loaded, listeners: list[socket.socket], app: Watchword) -> None:
+    config = ServiceConfig(app, loaded.settings)
     config.load()
     config.lifespan_class = Lifespan
-    server = GreetingServer(config, banner(loaded))
+    offer = asyncio.run(_opened_once(loaded.settings)) if loaded.settings.admin else None
+    server = GreetingServer(config, banner(loaded) + first_administrator(loaded, offer))
     # uvicorn handles these only while it serves.
     signal.signal(signal.SIGTERM, server.handle_exit)
     signal.signal(signal.SIGINT, server.handle_exit)
     server.run(sockets=listeners)
 
 
-def _in_workers(loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket]) -> None:
+def _in_workers(
+    loaded: Loaded, flags: Mapping[str, object], listeners: Sequence[socket.socket], ended: metrics.Ended | None
+) -> None:
     # Once here, so that faults are explained once and workers find the database ready.
-    asyncio.run(_open_and_close(loaded.settings))
-    export_flags(flags, os.environ)
+    offer = asyncio.run(_opened_once(loaded.settings))
     settings = loaded.settings
+    export_flags({**flags, "workers": settings.workers}, os.environ)  # the same number in each, also of `auto`
     config = ServiceConfig("watchword.cli.serving.start:worker", settings, factory=True, workers=settings.workers)
-    supervisor = Workers(config, listeners)
-    print(banner(loaded), flush=True)
+    supervisor = Workers(config, listeners, ended)
+    print(banner(loaded) + first_administrator(loaded, offer), flush=True)
     supervisor.run()
-    if any(process.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for process in supervisor.processes):
+    if supervisor.failed:
         raise CommandError("a worker process failed", "the log above says why")
 
 
-async def _open_and_close(settings: Settings) -> None:
-    async with opened(settings):
-        pass
+async def _opened_once(settings: Settings) -> str | None:
+    """Open and close the database; return the token for the first administrator, where there is none."""
+    async with opened(settings) as kernel:
+        return await FirstAdministrator(kernel).offer() if settings.admin else None

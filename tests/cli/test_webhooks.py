@@ -1,0 +1,40 @@
+"""`watchword webhooks …`: an endpoint from adding to removing, and what is sent again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.webhooks.receiving import receiving
+from watchword.webhooks import signing
+
+
+@pytest.mark.usefixtures("database")
+def test_an_endpoint_from_adding_to_removing(run: Run) -> None:
+    """The secret alone on standard output, once; the test event goes out at once, signed by both secrets."""
+    with receiving() as receiver:
+        refused = run("webhooks", "add", receiver.url)
+        assert (refused.code, "--allow-private" in refused.err, refused.out) == (1, True, "")
+        made = run("webhooks", "add", receiver.url, "--events", "user.*,session.reused", "--allow-private")
+        secret = made.out.strip()
+        assert (made.code, secret.startswith("whsec_"), secret in made.err) == (0, True, False)
+        listed = run("webhooks", "list", "--json")
+        (one,) = json.loads(listed.out)["items"]
+        assert (one["url"], one["events"], one["private"]) == (receiver.url, ["user.*", "session.reused"], True)
+        assert secret not in listed.out
+        second = run("webhooks", "rotate-secret", one["id"]).out.strip()
+        assert run("webhooks", "test", one["id"]).out == "It was taken.\n"
+        (got,) = receiver.got
+        at = int(got.headers["webhook-timestamp"])
+        keys = [signing.read(second), signing.read(secret)]
+        signed = dict(signing.headers(keys, event_id=got.id, at=at, body=got.body))
+        assert got.headers["webhook-signature"] == signed["webhook-signature"]
+        receiver.answer = lambda _: 500
+        bad = run("webhooks", "test", one["id"])
+        assert (bad.code, "it answered 500" in bad.err) == (1, True)
+        for command in (("enable",), ("failed",), ("replay", "--since", "1d"), ("remove", "--yes")):
+            assert run("webhooks", command[0], one["id"], *command[1:]).code == 0
+    missing = run("webhooks", "retry", one["id"])
+    assert (missing.code, "webhooks list" in missing.err) == (3, True)
