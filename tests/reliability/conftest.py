@@ -1,18 +1,199 @@
-"""Long tests: run by `make reliability`, or when this folder is named; `make test` leaves them out."""
+"""Experiments and other long tests. `make reliability` runs all; `make test` runs those that are marked `quick`.
+
+An experiment takes the fixture `row` and notes its figures there. `--scale` says which part of the table's numbers is
+tried, `--rows` where the rows are written, `--journals` where the journals of those that failed are.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.fixtures import serve
+from tests.hashes import dear_hashes
+from tests.postgres import Databases
+from tests.reliability import rows
+from tests.reliability.journal import Journal
+from tests.reliability.rows import Row
+from tests.reliability.service import Service
 
-__all__ = ["serve"]
+__all__ = ["dear_hashes", "serve"]
 HERE = Path(__file__).parent
+ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
+ROW: pytest.StashKey[Row] = pytest.StashKey()
+JOURNAL: pytest.StashKey[Journal] = pytest.StashKey()
+BEGAN: pytest.StashKey[float] = pytest.StashKey()
+ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL 18", "valkey": "PostgreSQL 18 + Valkey 9"}
+Launch = Callable[..., Service]
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave this folder out unless the command line names it or something in it."""
-    named = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
-    return None if any(path.is_relative_to(HERE) for path in named) else True
+def on(*places: tuple[str, int], quick: tuple[str, int] | None = None) -> pytest.MarkDecorator:
+    """Run the experiment once for each engine and number of worker processes: `@on(("sqlite", 1), ("postgres", 2))`.
+
+    :param quick: the one that `make test` runs as well.
+    """
+    each = [
+        pytest.param(*place, id=f"{place[0]}-{place[1]}", marks=[pytest.mark.quick] if place == quick else [])
+        for place in places
+    ]
+    return pytest.mark.parametrize(("engine", "workers"), each, indirect=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; they exist when this folder is named."""
+    parser.addoption("--scale", type=float, default=1.0, help="which part of the table's numbers is tried")
+    parser.addoption("--rows", type=Path, help="where the experiments' rows are written, as JSON")
+    parser.addoption("--lengthy", action="store_true", help="also the tests that alone take an hour")
+    parser.addoption("--journals", type=Path, default=Path("build/journals"), help="where journals of failures go")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare the list of rows, and note when the run began: for `make reliability` that is before other tests."""
+    config.stash[ROWS] = []
+    config.stash[BEGAN] = float(os.environ.get("RELIABILITY_BEGAN", time.time()))
+
+
+@pytest.fixture(autouse=True)
+def as_dear_as_users_pay(dear_hashes: None) -> None:
+    """Hash passwords as the product does, in this process too."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not quick, unless the command line names this folder or something in it."""
+
+    def wanted(item: pytest.Item) -> bool:
+        if HERE not in item.path.parents:
+            return True
+        if not named(config):
+            return item.get_closest_marker("quick") is not None
+        return config.getoption("--lengthy") or item.get_closest_marker("lengthy") is None
+
+    kept = [item for item in items if wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def named(config: pytest.Config) -> bool:
+    """Whether the command line names this folder, so that all of it is run, and at full scale."""
+    return any(Path(argument.partition("::")[0]).resolve().is_relative_to(HERE) for argument in config.args)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin the experiment's row, so that one whose preparations fail has a row as well."""
+    marker = item.get_closest_marker("experiment")
+    if marker is None:
+        return
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    engine = marker.kwargs.get("engines", ENGINES[params.get("engine", "sqlite")])
+    workers = marker.kwargs.get("workers", params.get("workers", 1))
+    full = named(item.config)
+    scale = item.config.getoption("--scale") if full else rows.QUICK
+    row = Row(*marker.args, engine, workers, scale, timed=full)
+    item.stash[ROW] = row
+    item.config.stash.setdefault(ROWS, []).append(row)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Run the experiment; it fails when a bound does not hold, and then leaves its journal."""
+    row = item.stash.get(ROW, None)
+    if row is None:
+        return (yield)
+    began = time.monotonic()
+    try:
+        yield
+        row.finished = True
+        assert row.passed, f"{row.told}\n{row.error}"
+    except BaseException as error:
+        row.error = row.error or f"{type(error).__name__}: {error}"
+        if JOURNAL in item.stash and named(item.config):
+            item.stash[JOURNAL].dump(item.config.getoption("--journals") / f"{item.name}.jsonl")
+        raise
+    finally:
+        row.seconds = time.monotonic() - began
+
+
+def _command(given: str | None) -> str:
+    """Return the command line, as someone would type it: `make reliability` tells what it was given."""
+    if given is None:
+        return " ".join([".venv/bin/python -m pytest", *sys.argv[1:]])
+    return f'make reliability ARGS="{given}"' if given else "make reliability"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the rows, if they are wanted."""
+    config = session.config
+    path = config.getoption("--rows", None)
+    if path is not None:
+        command = _command(os.environ.get("RELIABILITY_ARGS"))
+        seconds, quick = time.time() - config.stash[BEGAN], config.getoption("markexpr") == "quick"
+        rows.write(path, rows.as_json(config.stash[ROWS], command=command, seconds=seconds, quick=quick))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table."""
+    found = config.stash.get(ROWS, [])
+    if found and named(config):
+        terminalreporter.section("experiments")
+        for line in rows.table(found):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest, engine: str, workers: int) -> Row:
+    """The row of this experiment, which names its engine and number of processes."""
+    return request.node.stash[ROW]
+
+
+@pytest.fixture
+def journal(request: pytest.FixtureRequest) -> Journal:
+    """The journal of this experiment."""
+    request.node.stash[JOURNAL] = journal = Journal()
+    return journal
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine, `sqlite` unless `on` says otherwise."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def workers(request: pytest.FixtureRequest) -> int:
+    """The number of worker processes, 1 unless `on` says otherwise."""
+    return int(getattr(request, "param", 1))
+
+
+@pytest.fixture
+def database_url(engine: str, postgres: Callable[[int], Databases]) -> Iterator[str]:
+    """The URL of an empty database in PostgreSQL; empty for SQLite."""
+    if engine == "sqlite":
+        yield ""
+        return
+    with postgres(18).lent() as url:
+        yield url
+
+
+@pytest.fixture
+def launch(database_url: str, workers: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Starts services on the test's engine: `launch(WATCHWORD_DRAIN="1s")`. On PostgreSQL they share a database."""
+    started: list[Service] = []
+
+    def start(**given: object) -> Service:
+        options: dict[str, object] = {"database_url": database_url, "workers": workers, **given}
+        folder = options.pop("folder", None) or tmp_path_factory.mktemp("service")
+        service = Service(folder, **options)  # type: ignore[arg-type]
+        started.append(service)
+        return service
+
+    yield start
+    for service in started:
+        if service.running:
+            service.stop()
+        assert not service.crashes(), service.crashes()

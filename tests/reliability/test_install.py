@@ -12,6 +12,7 @@ from tests.packaging.environments import empty_environment, run
 from tests.packaging.install_lines import CLONE, ROOT, of_watchword
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("line", of_watchword())
 def test_the_line_installs_what_it_says(tmp_path: Path, line: str) -> None:
     """The guard is imported from the environment; the command runs with the extra; the other packages are there."""

@@ -1,4 +1,4 @@
-"""Faults of a PostgreSQL server: it stands still, is restarted, only reads, is full, or is not what the URL says."""
+"""Faults of a PostgreSQL server: it only reads, is full, or is not what the URL says. `test_05_postgres` stops it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.postgres import Databases, Server, free_port, running
 from tests.storage.conftest import NOW
-from tests.storage.test_postgres import NAMES, PUT, names
+from tests.storage.test_postgres import PUT, names
 from watchword.errors import SettingsError, StorageError, StorageUnavailable
 from watchword.storage import postgres_faults
 from watchword.storage.database import Tx
@@ -38,48 +38,6 @@ async def exposed(server: Server) -> AsyncIterator[Postgres]:
     yield database
     await database.close()
     await Databases(server).drop(url)
-
-
-async def test_a_server_that_stands_still(exposed: Postgres, server: Server) -> None:
-    """It answers nothing, not even a cancel request: everyone is told within the deadline, and nothing stays behind."""
-    await exposed.run(PUT, name="before", value="1")
-    server.send_all(signal.SIGSTOP)
-    try:
-        asked = [exposed.one(NAMES), exposed.run(PUT, name="during", value="1"), exposed.transact(_put)]
-        found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
-        assert [type(each) for each in found] == [StorageUnavailable] * 3
-        assert not await exposed.writable()
-    finally:
-        server.send_all(signal.SIGCONT)
-    await _recovered(exposed)
-    assert "before" in await names(exposed)
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
-async def test_a_server_that_is_restarted(exposed: Postgres, server: Server, how: signal.Signals) -> None:
-    """Meanwhile it is not available; then everything goes on, and all that was acknowledged is there."""
-    stored = []
-
-    async def write(count: int) -> None:
-        for n in range(count):
-            try:
-                await exposed.run(PUT, name=f"{len(stored)}-{n}", value="1")
-            except StorageUnavailable:
-                await asyncio.sleep(0.01)
-            else:
-                stored.append(f"{len(stored)}-{n}")
-
-    before = asyncio.create_task(write(400))
-    await asyncio.sleep(0.05)
-    server.send(how)
-    await before
-    server.stop(how)
-    with pytest.raises(StorageUnavailable) as refused:
-        await exposed.one(NAMES)
-    assert "port" in postgres_faults.advice(refused.value.__cause__)
-    await asyncio.to_thread(server.start)
-    await _recovered(exposed)
-    assert set(stored) <= set(await names(exposed))
 
 
 async def test_a_server_that_only_reads(exposed: Postgres, server: Server) -> None:
@@ -129,7 +87,6 @@ async def test_what_is_wrong_at_the_start(server: Server, monkeypatch: pytest.Mo
         (f"postgresql://postgres:hunter2@{address}/postgres?sslrootcert=system", "TLS"),
         (f"postgresql://postgres:hunter2@127.0.0.1:{free_port()}/postgres", "not available"),
         ("postgresql://postgres:hunter2@no-such-host.invalid/postgres", "not available"),
-        (f"postgresql://postgres:hunter2@{address}/postgres?target_session_attrs=standby", "not available"),
     ):
         assert said in await _refusal(url)
     server.sql("DROP DATABASE IF EXISTS latin")

@@ -1,8 +1,7 @@
-"""The service and the commands on PostgreSQL: real processes, a server that is stopped, stands still and returns."""
+"""The service and the commands on PostgreSQL: two that share a database, and every command."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Finished, Run, run
-from tests.e2e.client import Client, bearer, refused
+from tests.e2e.client import Client, bearer
 from tests.e2e.server import Server
 from tests.postgres import Server as Postgres
 from tests.postgres import running
@@ -53,43 +52,6 @@ def said(ended: Finished) -> str:
     return ended.err
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed", "still"])
-def test_a_server_that_goes_and_returns(
-    tmp_path: Path, stack: ExitStack, url: str, postgres: Postgres, how: str
-) -> None:
-    """Meanwhile 503 with Retry-After, tokens are verified, and afterwards everything goes on, without a restart."""
-    service = Server(tmp_path, "--workers", "2", **given(url))
-    stack.callback(service.stop)
-    with service.client(headers={"Connection": "close"}) as client:  # it may be idle for long
-        name = client.register()["username"]
-        token = client.log_in(name)
-        if how == "still":
-            postgres.send_all(signal.SIGSTOP)
-        else:
-            postgres.stop(signal.SIGINT if how == "stopped" else signal.SIGQUIT)
-        try:
-            for _ in range(6):
-                answer = client.post("/refresh", json={})
-                refused(answer, 503, "storage_unavailable")
-                assert int(answer.headers["Retry-After"]) > 0
-            refused(client.post("/login", json={"username": name, "password": "x"}), 503, "storage_unavailable")
-            assert client.get("/verify", headers=bearer(token)).status_code == 200
-            assert client.get("/livez").status_code == 200
-            assert client.get("/readyz").status_code == 503
-        finally:
-            postgres.send_all(signal.SIGCONT) if how == "still" else postgres.start()
-        until_ready(client)
-        assert client.post("/refresh", json={}).status_code == 200
-        client.newcomer()
-
-
-def until_ready(client: Client) -> None:
-    give_up_at = time.monotonic() + 60
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < give_up_at, "it does not recover"
-        time.sleep(0.05)
-
-
 def test_two_services_share_one_database(serve: Serve, url: str) -> None:
     """What one has issued the other accepts and refuses, and limits are counted together, with one worker each."""
     settings = {**given(url), "WATCHWORD_PUBLIC_URL": "http://127.0.0.1:4000", "WATCHWORD_LOGIN_LIMIT": "3/15m"}
@@ -120,7 +82,7 @@ def test_commands(run: Run, url: str, postgres: Postgres) -> None:
     assert create.code == 0, create.err
     assert "ann" in run("users", "list", "--search", "AN", **given(url)).out
     assert (
-        run("users", "set-role", "ann", "admin", **given(url)).code
+        run("users", "roles", "ann", "--add", "admin", **given(url)).code
         == run("users", "disable", "ann", **given(url)).code
         == 0
     )

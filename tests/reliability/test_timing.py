@@ -11,12 +11,15 @@ from time import perf_counter
 
 import bcrypt
 import pytest
+from werkzeug.security import generate_password_hash
 
 from watchword.errors import Unauthenticated
 from watchword.features.passwords.service import Passwords
-from watchword.identity import hashing
+from watchword.identity.arrivals import Record, arrival_of
 from watchword.identity.audit import Client
+from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
+from watchword.identity.moving_in import MovingIn
 from watchword.opening import opened
 from watchword.settings import Settings
 
@@ -30,6 +33,7 @@ KINDS = {
     "known": ("known", WRONG),
     "disabled": ("disabled", RIGHT),
     "imported": ("imported", WRONG),
+    "from Django": ("from_django", WRONG),
     "empty, known": ("known", ""),
     "empty, unknown": ("unknown", ""),
     "over-long, known": ("known", "x" * 2000),
@@ -71,15 +75,25 @@ def area(ours: list[float], theirs: list[float]) -> float:
 
 
 async def prepare(kernel: Kernel) -> None:
-    for name in ("known", "disabled", "imported", "other"):
+    for name in ("known", "disabled", "other"):
         client = Client("192.0.2.9", "x", "r")
-        await kernel.users.create(username=name, email=None, password=RIGHT, client=client)
+        await kernel.users.create(username=name, email=None, password=RIGHT, client=client, check=unchecked)
     await kernel.database.run("UPDATE ww_users SET disabled_at = 1 WHERE username = 'disabled'")
-    imported = bcrypt.hashpw(RIGHT.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
-    await kernel.database.run("UPDATE ww_users SET password_hash = :hash WHERE username = 'imported'", hash=imported)
-    kernel.hasher.learn(hashing.kind_of(imported), imported)
+    records = [
+        Record(username=name, password_hash=made)
+        for name, made in (
+            ("imported", bcrypt.hashpw(RIGHT.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()),
+            ("from_django", generate_password_hash(RIGHT, "pbkdf2:sha256:1000")),
+            ("dearer", generate_password_hash(RIGHT, "pbkdf2:sha256:9000")),  # whose difference is worked off
+        )
+    ]
+    run = MovingIn(kernel.database, kernel.clock, source="file")
+    await run.begin()
+    await run.take([arrival_of(each, now=kernel.clock.now(), keep_ids=False) for each in records])
+    await kernel.users.learn_kinds()
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "under load"])
 @pytest.mark.timeout(3600)
 async def test_the_time_of_a_refusal_tells_nothing(tmp_path: Path, *, busy: bool) -> None:
