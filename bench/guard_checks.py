@@ -14,7 +14,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,10 +24,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from watchword import base64url
+from watchword import api_keys, base64url
 from watchword.clock import SystemClock, elapsed
 from watchword.guard import Guard
+from watchword.guard.following.waiting import Pending
+from watchword.guard.requirement import Requirement
 from watchword.tokens.keys import KeySet, SigningKey, VerificationKey
+from watchword.tokens.needs import KEY_CLIENT
 from watchword.tokens.revocations import RevocationSet
 from watchword.tokens.sign import sign_access
 from watchword.tokens.verify import Policy, Verifier
@@ -49,7 +52,7 @@ def some_id() -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def token(key: SigningKey) -> str:
+def token(key: SigningKey, client_id: str = "watchword") -> str:
     """Sign a token with the claims that the service's own have."""
     now = int(time.time())
     claims = {
@@ -59,7 +62,7 @@ def token(key: SigningKey) -> str:
         "exp": now + LIFE,
         "iat": now,
         "jti": some_id(),
-        "client_id": "watchword",
+        "client_id": client_id,
         "sid": some_id(),
         "scope": "orders:read orders:write",
         "roles": ["clerk"],
@@ -109,12 +112,33 @@ def seen() -> dict[str, float]:
 
     same = [each.decode() for each in tokens]
     turns = [place % TOKENS for place in range(BATCH)]
+    scoped = guard.require(scopes="orders:read")
+    by_key, keys = _with_keys(guard, key)
     return {
         "verify": per_call(guard.verify, lambda: [tokens[turn].decode() for turn in turns]),
         "verify, same objects": per_call(guard.verify, lambda: [same[turn] for turn in turns]),
         "check a header": per_call(guard.check, lambda: [bytes(headers[turn]) for turn in turns]),
+        "check a header, and a scope": per_call(scoped.check, lambda: [bytes(headers[turn]) for turn in turns]),
+        "an API key": per_call(by_key.check, lambda: [bytes(keys[turn]) for turn in turns]),
         "list changed": per_call(after_a_change, lambda: [tokens[turn].decode() for turn in turns]),
     }
+
+
+def _with_keys(guard: Guard, signing: SigningKey) -> tuple[Requirement, list[bytearray]]:
+    """Let a guard exchange API keys, as at a service, and see some; return what takes them, and their headers."""
+
+    class Exchange:
+        def exchange(self, _: str) -> Generator[Pending, None, str]:
+            yield from ()
+            return token(signing, KEY_CLIENT)
+
+    guard._judge.keys = Exchange()  # type: ignore[assignment]  # noqa: SLF001
+    needs = guard.require(scopes="orders:read", api_keys=True)
+    headers = [bytearray(f"Bearer {api_keys.make(some_id()).text}".encode()) for _ in range(TOKENS)]
+    for each in headers:
+        needs.check(bytes(each))
+        assert needs.recall(bytes(each)) is not None
+    return needs, headers
 
 
 def per_call(call: Callable[[T], object], make: Callable[[], Sequence[T]]) -> float:
@@ -226,6 +250,9 @@ class Marks:
     user_mark: int
     key_mark: int
     ver: int = 1
+    rver: int | None = None
+    scopes: frozenset[str] = frozenset()
+    aud: tuple[str, ...] = ()
 
 
 def million() -> dict[str, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +13,6 @@ from bench.servers import ROOT, BenchError, Server, free_port, running, wait_for
 
 FASTIFY = ROOT / "bench" / "peers" / "fastify"
 STARLETTE = ("unguarded", "guarded route", "ASGI middleware")
-
-
-def fetch_fastify() -> None:
-    """Fetch the packages of Fastify when they are not there; `needs.express` has seen to Node."""
-    if (FASTIFY / "node_modules" / ".package-lock.json").exists():
-        return
-    print("fetching the packages of bench/peers/fastify (npm ci) …", file=sys.stderr, flush=True)
-    done = subprocess.run(["npm", "ci"], cwd=FASTIFY, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"npm ci failed in bench/peers/fastify:\n{done.stderr.strip()}")
 
 
 @contextmanager
@@ -58,6 +46,22 @@ def fastapi(core: int, issuer: str) -> Iterator[Server]:
     command += ["--no-access-log", "--log-level", "warning", "--host", "127.0.0.1", "--port", "{port}"]
     with _python_peer("fastapi", command, core, issuer) as server:
         yield server
+
+
+@contextmanager
+def form(name: str, server: str, core: int, issuer: str) -> Iterator[Server]:
+    """Run a form of `bench.peers.guarded_forms` under uvicorn or granian, one worker with uvloop."""
+    python_peers.require()
+    where = ["--host", "127.0.0.1", "--port", "{port}", "--loop", "uvloop", "--log-level", "warning"]
+    commands = {
+        "uvicorn": ["uvicorn", f"bench.peers.guarded_forms:{name}", "--http", "httptools", "--no-access-log"],
+        "granian": ["granian", f"bench.peers.guarded_forms:{name}", "--interface", "asgi", "--workers", "1", "--no-ws"],
+    }
+    extra = {"ISSUER": issuer, "PYTHONPATH": str(ROOT / "src")}
+    command = [str(python_peers.PYTHON), "-m", *commands[server], *where]
+    with running(f"{name} under {server}", command, ROOT, core, extra) as started:
+        wait_for(started, "/profile", 401)
+        yield started
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 
 HEAD_END = b"\r\n\r\n"
-TOKEN_MARK = b'"refresh_token":"'
+TOKEN_MARK = '"refresh_token":"'
 READ_SIZE = 65536
 SWEEP_EVERY = 0.25
 
@@ -28,13 +28,16 @@ SWEEP_EVERY = 0.25
 class Flow:
     """What one connection sends: `requests` in turn, or a chain of refreshes that starts from `token`.
 
-    A chain sends `chain_head` + the request's length + `chain_body` + the newest token.
+    A chain sends `chain_head` + the request's length + `chain_body` + the newest token + `chain_tail`. The token stands
+    in the answer between `mark` and the next quotation mark.
     """
 
     requests: list[str] = field(default_factory=list)
     token: str = ""
     chain_head: str = ""
     chain_body: str = ""
+    chain_tail: str = ""
+    mark: str = TOKEN_MARK
     source: str = ""  # the local address to connect from; empty: the system chooses
 
 
@@ -91,13 +94,14 @@ class Result:
 class Connection:
     """A socket, what it sends next, and what has arrived so far."""
 
-    __slots__ = ("buffer", "due_at", "flow", "requests", "sock", "token", "turn", "waiting")
+    __slots__ = ("buffer", "due_at", "flow", "mark", "requests", "sock", "token", "turn", "waiting")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.requests = [request.encode("latin-1") for request in flow.requests]
         self.turn = 0
         self.token = flow.token.encode("latin-1")
+        self.mark = flow.mark.encode("latin-1")
         self.buffer = b""
         self.due_at = 0.0
         self.waiting = False  # an answer is outstanding
@@ -123,15 +127,24 @@ class Connection:
 class ChainConnection(Connection):
     """A connection whose next request is made from its last answer; the constant pieces are encoded once."""
 
-    __slots__ = ("body", "head")
+    __slots__ = ("body", "head", "tail")
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow)
         self.head = flow.chain_head.encode("latin-1")
         self.body = flow.chain_body.encode("latin-1")
+        self.tail = flow.chain_tail.encode("latin-1")
 
     def next_request(self) -> bytes:
-        return b"%s%d\r\n\r\n%s%s" % (self.head, len(self.body) + len(self.token), self.body, self.token)
+        length = len(self.body) + len(self.token) + len(self.tail)
+        return b"%s%d\r\n\r\n%s%s%s" % (self.head, length, self.body, self.token, self.tail)
+
+
+def is_whole(answer: bytes, head_end: int) -> bool:
+    """Whether the body has arrived too: as long as its head states, or with the last of its chunks."""
+    if b"chunked" in answer[:head_end]:
+        return answer.endswith(b"\r\n0\r\n\r\n")
+    return len(answer) >= head_end + 4 + content_length(answer, head_end)
 
 
 def content_length(answer: bytes, head_end: int) -> int:
@@ -140,8 +153,6 @@ def content_length(answer: bytes, head_end: int) -> int:
     if at < 0:
         at = answer.find(b"ontent-Length:", 0, head_end)
     if at < 0:
-        if b"chunked" in answer[:head_end]:
-            raise SystemExit("the load generator does not read chunked answers")
         return 0
     return int(answer[at + 14 : answer.find(b"\r\n", at)])
 
@@ -305,7 +316,7 @@ class Load:
             return
         answer = connection.buffer + data if connection.buffer else data
         head_end = answer.find(HEAD_END)
-        if head_end < 0 or len(answer) < head_end + 4 + content_length(answer, head_end):
+        if head_end < 0 or not is_whole(answer, head_end):
             connection.buffer = answer
             return
         connection.buffer = b""
@@ -327,9 +338,9 @@ class Load:
 
     def follow(self, connection: Connection, status: bytes, answer: bytes) -> None:
         """Take the successor out of the answer; after a 503 the same token is tried again."""
-        start = answer.find(TOKEN_MARK)
+        start = answer.find(connection.mark)
         if start >= 0:
-            start += len(TOKEN_MARK)
+            start += len(connection.mark)
             connection.token = answer[start : answer.index(b'"', start)]
         elif status != b"503":
             self.broken_chains += 1

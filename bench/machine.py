@@ -36,12 +36,17 @@ def facts(cores: Cores) -> dict[str, object]:
         "processor": _processor(),
         "cores_usable": len(os.sched_getaffinity(0)),
         "pinned": cores.server >= 0,
-        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "file_system": _file_system(tempfile.gettempdir()),
-        "fsync_ms": round(_fsync_ms(), 3),
+        "fsync_ms": round(fsync_ms(), 3),
         "load_average_at_start": round(os.getloadavg()[0], 2),
     }
+
+
+def memory_bytes() -> int:
+    """Return how much memory the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def versions() -> dict[str, str]:
@@ -79,7 +84,7 @@ def _file_system(directory: str) -> str:
     return best[1]
 
 
-def _fsync_ms() -> float:
+def fsync_ms() -> float:
     """Return the median time of an 8 KiB append with fdatasync, in milliseconds."""
     times = []
     with tempfile.TemporaryFile() as file:

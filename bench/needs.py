@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
-from bench.servers import EXPRESS, WATCHWORD, BenchError
+from bench.servers import EXPRESS, ROOT, WATCHWORD, BenchError
 
 
 def service() -> None:
@@ -25,11 +27,28 @@ def express() -> None:
             raise BenchError(
                 f"{command} is missing\nhint: Node.js 20 or newer with npm; on Debian: apt-get install nodejs npm"
             )
-    if not (EXPRESS / "node_modules" / ".package-lock.json").exists():
-        print("fetching the packages of bench/peers/express (npm ci) …", file=sys.stderr, flush=True)
-        done = subprocess.run(["npm", "ci"], cwd=EXPRESS, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError(f"npm ci failed in bench/peers/express:\n{done.stderr.strip()}")
+    fetch(EXPRESS)
+
+
+def fetch(directory: Path) -> None:
+    """Fetch the packages of a Node peer when they are not there, or not all."""
+    lock, installed = directory / "package-lock.json", directory / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    print(f"fetching the packages of {directory.relative_to(ROOT)} (npm ci) …", file=sys.stderr, flush=True)
+    environment = os.environ | _headers()
+    command = ["npm", "ci"]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"npm ci failed in {directory.relative_to(ROOT)}:\n{done.stderr.strip()}")
+
+
+def _headers() -> dict[str, str]:
+    """Build native packages from the headers that lie beside Node, if they do: nothing else is fetched for it then."""
+    prefix = Path(shutil.which("node") or "").resolve().parent.parent
+    if not (prefix / "include" / "node" / "node.h").exists():
+        return {}
+    return {"npm_config_nodedir": str(prefix), "npm_config_build_from_source": "true"}
 
 
 def missing() -> list[str]:

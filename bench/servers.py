@@ -37,7 +37,7 @@ NO_LIMITS = dict.fromkeys(
 )
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 
 
 class BenchError(Exception):
@@ -91,7 +91,7 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that no one listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -120,12 +120,14 @@ def bare(application: str, core: int) -> Iterator[Server]:
 
 
 @contextmanager
-def watchword(core: int, home: Path | None = None, *, wait: bool = True) -> Iterator[Server]:
-    """Run the service with its limits off, in `home` or in a directory of its own."""
+def watchword(
+    core: int, home: Path | None = None, *, wait: bool = True, extra: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run the service with its limits off, in `home` or in a directory of its own; `extra` are settings."""
     with tempfile.TemporaryDirectory(prefix="watchword-bench-") as directory:
         home = home or Path(directory)
         command = [str(WATCHWORD), "serve", "--port", "{port}", "--data-dir", str(home / "data")]
-        with running("watchword", command, home, core, NO_LIMITS) as server:
+        with running("watchword", command, home, core, NO_LIMITS | dict(extra or {})) as server:
             if wait:
                 wait_for(server, "/readyz", 200)
             yield server
@@ -135,7 +137,7 @@ def watchword(core: int, home: Path | None = None, *, wait: bool = True) -> Iter
 def running(name: str, command: list[str], cwd: Path, core: int, extra: Mapping[str, str]) -> Iterator[Server]:
     """Start a command on a free port and stop it whatever happens. Its output is shown only if something goes wrong."""
     port = free_port()
-    environment = {key: os.environ[key] for key in _KEPT if key in os.environ} | {"PORT": str(port)} | dict(extra)
+    environment = {key: os.environ[key] for key in KEPT if key in os.environ} | {"PORT": str(port)} | dict(extra)
     with tempfile.TemporaryFile() as output:
         started_at = time.perf_counter()
         process = subprocess.Popen(

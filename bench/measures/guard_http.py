@@ -36,10 +36,10 @@ def measure(settings: Settings) -> Outcome:
     needs.express()
     settings = _shorter(settings)
     with ExitStack() as stack:
-        issuer, tokens = stack.enter_context(_service(settings))
+        issuer, tokens = stack.enter_context(service(settings))
         sides = _starlette(stack, settings, issuer, tokens)
         express = stack.enter_context(guarded_servers.node(EXPRESS, settings.cores.server))
-        sides[EXPRESS_GUARDED] = _guarded(express, settings, "/guarded", "/token")
+        sides[EXPRESS_GUARDED] = guarded_by_peer(express, settings, "/guarded", "/token")
         rates, runs = round_robin(settings.rounds * RUNS_PER_ROUND, sides)
     bars = [
         Bar("Starlette route, guarded ÷ unguarded", ratio(rates, GUARDED, UNGUARDED), 0.92, unit="×"),
@@ -58,7 +58,7 @@ def measure_peers(settings: Settings) -> Outcome:
     needs.service()
     settings = _shorter(settings)
     outcome = Outcome("guard_peers")
-    with _service(settings) as (issuer, tokens):
+    with service(settings) as (issuer, tokens):
         for show in (_show_node, _show_fastapi, _show_flask, _show_django):
             try:
                 show(outcome, settings, issuer, tokens)
@@ -72,7 +72,7 @@ def measure_peers(settings: Settings) -> Outcome:
 
 def _show_node(outcome: Outcome, settings: Settings, issuer: str, tokens: list[str]) -> None:
     needs.express()
-    guarded_servers.fetch_fastify()
+    needs.fetch(guarded_servers.FASTIFY)
     core = settings.cores.server
     with ExitStack() as stack:
         ours = _starlette(stack, settings, issuer, tokens)
@@ -82,11 +82,11 @@ def _show_node(outcome: Outcome, settings: Settings, issuer: str, tokens: list[s
         sides = {
             UNGUARDED: ours[UNGUARDED],
             GUARDED: ours[GUARDED],
-            "Fastify, unguarded": _guarded(fastify, settings, "/bare", "/token"),
-            "Fastify, @fastify/jwt with cache": _guarded(cached, settings, "/guarded", "/token"),
-            "Fastify, @fastify/jwt": _guarded(fastify, settings, "/guarded", "/token"),
-            "Express, unguarded": _guarded(express, settings, "/bare", "/token"),
-            EXPRESS_GUARDED: _guarded(express, settings, "/guarded", "/token"),
+            "Fastify, unguarded": guarded_by_peer(fastify, settings, "/bare", "/token"),
+            "Fastify, @fastify/jwt with cache": guarded_by_peer(cached, settings, "/guarded", "/token"),
+            "Fastify, @fastify/jwt": guarded_by_peer(fastify, settings, "/guarded", "/token"),
+            "Express, unguarded": guarded_by_peer(express, settings, "/bare", "/token"),
+            EXPRESS_GUARDED: guarded_by_peer(express, settings, "/guarded", "/token"),
         }
         _add(outcome, settings, sides)
 
@@ -94,22 +94,22 @@ def _show_node(outcome: Outcome, settings: Settings, issuer: str, tokens: list[s
 def _show_fastapi(outcome: Outcome, settings: Settings, issuer: str, tokens: list[str]) -> None:
     with guarded_servers.fastapi(settings.cores.server, issuer) as server:
         sides = _ours(server, settings, "FastAPI", tokens)
-        sides["FastAPI, PyJWT by hand"] = _guarded(server, settings, "/pyjwt", "/token/pyjwt")
-        sides["FastAPI, fastapi-users"] = _guarded(server, settings, "/users", "/token/users")
+        sides["FastAPI, PyJWT by hand"] = guarded_by_peer(server, settings, "/pyjwt", "/token/pyjwt")
+        sides["FastAPI, fastapi-users"] = guarded_by_peer(server, settings, "/users", "/token/users")
         _add(outcome, settings, sides)
 
 
 def _show_flask(outcome: Outcome, settings: Settings, issuer: str, tokens: list[str]) -> None:
     with guarded_servers.wsgi("flask", settings.cores.server, issuer) as server:
         sides = _ours(server, settings, "Flask", tokens)
-        sides["Flask, Flask-JWT-Extended"] = _guarded(server, settings, "/extended", "/token/extended")
+        sides["Flask, Flask-JWT-Extended"] = guarded_by_peer(server, settings, "/extended", "/token/extended")
         _add(outcome, settings, sides)
 
 
 def _show_django(outcome: Outcome, settings: Settings, issuer: str, tokens: list[str]) -> None:
     with guarded_servers.wsgi("django", settings.cores.server, issuer) as server:
         sides = _ours(server, settings, "Django REST", tokens)
-        sides["Django REST, simplejwt"] = _guarded(server, settings, "/simple", "/token/simple")
+        sides["Django REST, simplejwt"] = guarded_by_peer(server, settings, "/simple", "/token/simple")
         _add(outcome, settings, sides)
 
 
@@ -140,14 +140,14 @@ def _ours(server: Server, settings: Settings, framework: str, tokens: list[str])
     }
 
 
-def _guarded(server: Server, settings: Settings, path: str, signs: str) -> Run:
-    """A run with tokens that the peer itself signs."""
+def guarded_by_peer(server: Server, settings: Settings, path: str, signs: str) -> Run:
+    """Make a run with tokens that the peer itself signs."""
     tokens = guarded_servers.tokens(server, signs, settings.connections)
     return partial(get_with_tokens, server, settings, path, tokens)
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[tuple[str, list[str]]]:
+def service(settings: Settings) -> Iterator[tuple[str, list[str]]]:
     """Run a service for the guards to follow; give its issuer and a token for each connection."""
     with watchword(settings.cores.load) as service:
         names = people.register(service, settings.connections)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import guarded_servers
+from bench import guarded_servers, needs
 from bench.drivers import Settings
 from bench.load import Used, machine_seconds
 from bench.measures.alternate import Runs, warnings
@@ -39,6 +39,7 @@ def measure(settings: Settings) -> Outcome:
     slower = max(million["look-up, not in it"], million["look-up, in it"])
     bars = [
         Bar("a token seen before, revocation included", seen["verify"], 0.7, at_least=False, unit="µs"),
+        Bar("an API key seen before, with a scope", seen["an API key"], 1.0, at_least=False, unit="µs"),
         Bar("ES256 first sight ÷ cryptography", first["ES256 ÷ cryptography"], 1.35, at_least=False, unit="×"),
         Bar("HS256 first sight ÷ joserfc", first["HS256 ÷ joserfc"], 1.3, at_least=False, unit="×"),
         Bar("import beyond FastAPI", imported["wall"], 60, at_least=False, unit="ms"),
@@ -48,6 +49,7 @@ def measure(settings: Settings) -> Outcome:
     figures = {
         "seen before: the same text objects, µs": seen["verify, same objects"],
         "seen before: from the header's bytes, µs": seen["check a header"],
+        "seen before: from the header's bytes, with a scope, µs": seen["check a header, and a scope"],
         "seen before, and something was revoked since, µs": seen["list changed"],
         "first sight: ES256, µs": first["ES256"],
         "first sight: HS256, µs": first["HS256"],
@@ -68,7 +70,7 @@ def _show_fast_jwt(outcome: Outcome, settings: Settings) -> None:
         outcome.notes.append("fast-jwt was not measured beside: node or npm is missing")
         return
     try:
-        guarded_servers.fetch_fastify()
+        needs.fetch(guarded_servers.FASTIFY)
         found = _medians("seen", settings, [], ["node", str(guarded_servers.FASTIFY / "in_process.js")])
     except BenchError as error:
         outcome.notes.append(str(error))

@@ -7,11 +7,11 @@ from bench.servers import Answer, BenchError, Server
 PASSWORD = "a long horse of 42 batteries"
 
 
-def register(server: Server, count: int) -> list[str]:
-    """Register users one after the other and return their names."""
+def register(server: Server, count: int, **more: str) -> list[str]:
+    """Register users one after the other, `more` in each body, and return their names."""
     names = [f"bencher{place:03}" for place in range(count)]
     for name in names:
-        _expect(server, 201, server.ask_json("/register", {"username": name, "password": PASSWORD}))
+        _expect(server, 201, server.ask_json("/register", {"username": name, "password": PASSWORD} | more))
     return names
 
 

@@ -1,14 +1,21 @@
-"""Refreshing over HTTP: ours rotates and commits durably, Express checks a JWT and stores nothing."""
+"""Refreshing over HTTP: ours rotates and commits durably, Express checks a JWT and stores nothing.
+
+On PostgreSQL the server has the core of the load. What a core does there is told by the processor time of each answer:
+with two workers and two cores the service, the server and the load take turns.
+"""
 
 from __future__ import annotations
 
+import secrets
+import statistics
 from contextlib import ExitStack
 
 from bench import needs
 from bench.drivers import Settings, chain, load, post
-from bench.load import Flow, Result
+from bench.load import Flow, Result, cpu_seconds
 from bench.measures import people
-from bench.measures.alternate import alternate, cpu_figures, warnings
+from bench.measures.alternate import alternate, as_run, cpu_figures, require_clean, warnings
+from bench.postgres_server import postgres, process_of
 from bench.report import Bar, Outcome
 from bench.servers import Server, express, watchword
 
@@ -43,6 +50,45 @@ def measure(settings: Settings) -> Outcome:
         Bar("÷ Express /refresh", pairs.ratio, 4, unit="×"),
     ]
     return Outcome("refresh_http", bars, figures, runs, warnings(runs))
+
+
+def measure_postgres(settings: Settings) -> Outcome:
+    """Refresh on PostgreSQL with one worker on its core, and with two on all cores; no bars."""
+    needs.service()
+    outcome = Outcome("refresh_postgres")
+    for workers, core in ((1, settings.cores.server), (2, -1)):
+        with postgres(settings.cores.load) as database:
+            extra = {
+                "WATCHWORD_DATABASE_URL": database.url(),
+                "WATCHWORD_SECRET": secrets.token_urlsafe(32),
+                "WATCHWORD_WORKERS": str(workers),
+            }
+            with watchword(core, extra=extra) as server:
+                _show(outcome, Chains(server, settings), process_of(database), f"{workers} worker{'s' * (workers > 1)}")
+    outcome.notes.extend(warnings(outcome.runs))
+    return outcome
+
+
+def _show(outcome: Outcome, chains: Chains, database: int, name: str) -> None:
+    rates, own, servers = [], [], []
+    for _ in range(chains.settings.rounds):
+        before = cpu_seconds(database)
+        result = require_clean(chains.run(), name)
+        answers = result.rate * (chains.settings.warmup + chains.settings.seconds)  # about: the warm-up is not counted
+        servers.append(1e6 * (cpu_seconds(database) - before) / answers)
+        rates.append(result.rate)
+        own.append(result.cpu_us)
+        outcome.runs.append({"side": name} | _without_database(as_run(result), servers[-1] * result.rate / 1e6))
+    outcome.figures[f"{name}, refreshes/s"] = statistics.median(rates)
+    outcome.figures[f"{name}, CPU µs each"] = statistics.median(own)
+    outcome.figures[f"{name}, refreshes/s of a whole core"] = 1e6 / statistics.median(own)
+    outcome.figures[f"{name}, PostgreSQL's CPU µs each"] = statistics.median(servers)
+
+
+def _without_database(run: dict[str, object], busy: float) -> dict[str, object]:
+    """Count the database server's work, in cores, as no disturbance."""
+    elsewhere = max(0.0, float(str(run["elsewhere_busy"])) - busy)
+    return run | {"database_busy": round(busy, 3), "elsewhere_busy": round(elsewhere, 3)}
 
 
 def express_flows(server: Server, settings: Settings) -> list[Flow]:

@@ -2,6 +2,7 @@
 // It is a yardstick, not an example: nobody should run it for anything else.
 import { randomBytes, randomUUID } from 'node:crypto';
 
+import * as argon2 from '@node-rs/argon2';
 import bcrypt from 'bcryptjs';
 import cookieParser from 'cookie-parser';
 import express from 'express';
@@ -11,7 +12,18 @@ const ACCESS_SECRET = process.env.ACCESS_TOKEN_SECRET ?? randomBytes(32).toStrin
 const REFRESH_SECRET = process.env.REFRESH_TOKEN_SECRET ?? randomBytes(32).toString('hex');
 const ACCESS_LIFE = '15m';
 const REFRESH_LIFE = '7d';
-const BCRYPT_COST = 10;
+const BCRYPT_COST = Number(process.env.BCRYPT_COST ?? 10);
+const ARGON2 = { algorithm: argon2.Algorithm.Argon2id, memoryCost: 19456, timeCost: 2, parallelism: 1 };
+const passwords = {
+  bcrypt: {
+    hash: (password) => bcrypt.hash(password, BCRYPT_COST),
+    verify: (password, hash) => bcrypt.compare(password, hash),
+  },
+  argon2id: {
+    hash: (password) => argon2.hash(password, ARGON2),
+    verify: (password, hash) => argon2.verify(hash, password),
+  },
+}[process.env.HASH ?? 'bcrypt'];
 const COOKIE = {
   httpOnly: true,
   sameSite: 'strict',
@@ -47,7 +59,7 @@ app.post('/register', async (req, res) => {
   const { username, password } = req.body ?? {};
   if (!username || !password) return res.status(400).json({ error: 'Username and password are required' });
   if (users.some((user) => user.username === username)) return res.status(409).json({ error: 'Username taken' });
-  const user = { id: randomUUID(), username, passwordHash: await bcrypt.hash(password, BCRYPT_COST) };
+  const user = { id: randomUUID(), username, passwordHash: await passwords.hash(password) };
   users.push(user);
   res.status(201).json({ id: user.id, username });
 });
@@ -56,7 +68,7 @@ app.post('/login', async (req, res) => {
   const { username, password } = req.body ?? {};
   if (!username || !password) return res.status(400).json({ error: 'Username and password are required' });
   const user = users.find((candidate) => candidate.username === username);
-  if (!user || !(await bcrypt.compare(password, user.passwordHash))) {
+  if (!user || !(await passwords.verify(password, user.passwordHash))) {
     return res.status(401).json({ error: 'Invalid credentials' });
   }
   res.cookie('refreshToken', signRefresh(user), COOKIE);

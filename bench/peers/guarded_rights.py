@@ -1,0 +1,91 @@
+"""One route of Starlette and of FastAPI, bare and guarded: by nothing but a token, and by a scope, reading a claim.
+
+`python -m bench.peers.guarded_rights PORT PORT …` serves them in one process and one event loop, each on a port of its
+own in the order of `SIDES`, so that they differ in nothing but the guard. The guard follows the service at ISSUER.
+"""
+# No `from __future__ import annotations` here: FastAPI evaluates annotations, and these name local variables.
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from watchword.guard import Caller, Guard
+from watchword.guard.fastapi import FastAPIGuard
+from watchword.guard.starlette import guarded
+
+SCOPE = "orders:read"
+NO_ONE = {"user_id": "00000000-0000-0000-0000-000000000000", "name": "Bencher of the Bench"}
+"""What the bare routes answer: as many letters as the others."""
+
+
+def shown(caller: Caller) -> dict[str, str]:
+    """What the guarded routes answer: the user, and a claim that the service has mapped."""
+    return {"user_id": caller.user_id, "name": caller.claim("name", str)}
+
+
+async def starlette_bare(_: Request) -> JSONResponse:
+    """Answer anyone."""
+    return JSONResponse(NO_ONE)
+
+
+async def starlette_guarded(request: Request) -> JSONResponse:
+    """Answer the caller."""
+    return JSONResponse(shown(request.scope["caller"]))
+
+
+def fastapi(**asked: Any) -> FastAPI:
+    """Make an application whose route asks for this."""
+    app, auth = FastAPI(), FastAPIGuard(GUARD)
+
+    @app.get("/profile")
+    async def profile(caller: Annotated[Caller, auth.required(**asked)]) -> dict[str, str]:
+        return shown(caller)
+
+    return app
+
+
+def fastapi_bare() -> FastAPI:
+    """Make one that asks for nothing."""
+    app = FastAPI()
+
+    @app.get("/profile")
+    async def profile() -> dict[str, str]:
+        return NO_ONE
+
+    return app
+
+
+GUARD = Guard(os.environ.get("ISSUER", "http://127.0.0.1:4000"))
+SIDES: dict[str, Callable[[], Any]] = {
+    "Starlette, unguarded": lambda: Starlette(routes=[Route("/profile", starlette_bare)]),
+    "Starlette, a scope and a claim": lambda: Starlette(
+        routes=[Route("/profile", starlette_guarded, middleware=[guarded(GUARD, scopes=SCOPE)])]
+    ),
+    "FastAPI, unguarded": fastapi_bare,
+    "FastAPI, guarded": fastapi,
+    "FastAPI, a scope and a claim": lambda: fastapi(scopes=SCOPE),
+}
+
+
+async def serve(ports: list[int]) -> None:
+    """Serve them until the process is told to end."""
+    GUARD.start()
+    configs = [
+        uvicorn.Config(make(), port=port, http="httptools", access_log=False, log_level="warning")
+        for make, port in zip(SIDES.values(), ports, strict=True)
+    ]
+    await asyncio.gather(*(uvicorn.Server(config).serve() for config in configs))
+
+
+if __name__ == "__main__":
+    uvloop.run(serve([int(port) for port in sys.argv[1:]]))
