@@ -30,7 +30,7 @@ Then, in a third terminal:
     $ curl -s http://127.0.0.1:8000/posts
     []
 
-`.venv/bin/watchword users set-role ada admin` makes an admin, who may change everybody's posts from the next log-in on.
+`.venv/bin/watchword users roles ada --add admin` makes an admin, who may change every post from the next log-in on.
 Say it in the directory where the service runs, or with `--data-dir`. The token held now is refused from then on.
 
 http://127.0.0.1:8000/docs has an Authorize button, which works if the service was started with

@@ -26,7 +26,7 @@ Then, in a third terminal:
     $ sleep 1; curl -s http://127.0.0.1:8000/api/profile -H "Authorization: Bearer $TOKEN" | grep -o '"code":.*"'
     "code":"token_revoked"
 
-`.venv/bin/watchword users set-role edsger admin`, in the directory where the service runs or with `--data-dir`, makes
+`.venv/bin/watchword users roles edsger --add admin`, where the service runs or with `--data-dir`, makes
 an admin, who sees /api/statistics from the next log-in on. The token held now is refused from then on.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 
 import pytest
 import structlog
+from jinja2 import Environment
 
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
 from watchword import background
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable
+from watchword.identity.audit import LOCAL
 from watchword.identity.kernel import Kernel
+from watchword.mail.templates import SAMPLES, Templates
 from watchword.opening import opened
 from watchword.settings import Settings
+from watchword.storage.leases import LIFE, Leases
 
 
 @asynccontextmanager
@@ -95,6 +100,52 @@ async def test_M2_sweeping_goes_on_whatever_happens(
         await until(often)
 
 
+async def test_no_request_waits_while_templates_of_mails_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """⚑ All are translated at the start, in a thread; it took 98 ms of the event loop at the first mail."""
+    translated: list[str] = []
+    real = Environment.compile
+
+    def noted(*given: Any, **named: Any) -> Any:
+        translated.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
+        return real(*given, **named)
+
+    monkeypatch.setattr(Environment, "compile", noted)
+    monkeypatch.setattr(background, "POST_SECONDS", 0.01)
+    async with running(tmp_path) as kernel:
+        await kernel.asks.ask("register", kernel.asks.address("ada@example.org"), client=LOCAL)
+
+        async def sent() -> bool:
+            return "mail (no WATCHWORD_SMTP_URL" in capsys.readouterr().err
+
+        await until(sent)
+    assert set(translated) == {"thread"}, translated
+    assert len(translated) >= len(SAMPLES)
+
+
+async def test_a_template_that_cannot_be_read_at_the_start_stops_no_other_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, and the turns begin all the same."""
+
+    def fails(_: Templates) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(Templates, "check", fails)
+    monkeypatch.setattr(background, "POST_SECONDS", 0.01)
+    with structlog.testing.capture_logs() as lines:
+        async with running(tmp_path) as kernel:
+            await kernel.asks.ask("register", kernel.asks.address("ada@example.org"), client=LOCAL)
+
+            async def sent() -> bool:
+                return "mail (no WATCHWORD_SMTP_URL" in capsys.readouterr().err
+
+            await until(sent)
+    assert [line["event"] for line in lines if "failed" in line["event"]] == ["posting_failed"]
+
+
+@pytest.mark.rare
 async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows, short-lived state and the list in memory; old audit records as the settings say. More than one batch."""
     assert background.SWEEP_SECONDS <= 60
@@ -102,7 +153,9 @@ async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeyp
     monkeypatch.setattr(background, "FOLLOW_SECONDS", 60)
     async with running(tmp_path, workers=2, audit_retention="1d") as kernel:
         for number in range(1, 4):
-            await kernel.database.run("INSERT INTO ww_revocations VALUES (:seq, 'session', 's', NULL, 1)", seq=number)
+            await kernel.database.run(
+                "INSERT INTO ww_revocations VALUES (:id, :seq, 'session', 's', NULL, 1)", id=str(number), seq=number
+            )
         kernel.revocations.refused.add("session", "old", 0, 1)
         for number in range(1100):
             await kernel.ephemeral.count(str(number), lifetime=1, now=0)
@@ -114,6 +167,74 @@ async def test_everything_is_swept_within_a_minute_or_so(tmp_path: Path, monkeyp
             return sum(row["n"] for row in rows if row is not None) + len(kernel.revocations.refused) == 0
 
         await until(swept)
+
+
+async def test_one_process_sweeps_and_rotates_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others do it as soon as that one has stopped, and each sweeps its own memory."""
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "ROTATE_SECONDS", 0.01)
+    sweepers: list[object] = []
+    real = background.sweeping.sweep
+
+    async def noted(database: Any, now: int, **given: Any) -> int:
+        sweepers.append(database)
+        return await real(database, now, **given)
+
+    monkeypatch.setattr(background.sweeping, "sweep", noted)
+    async with running(tmp_path, workers=2) as second:
+        async with running(tmp_path, workers=2) as first:
+            for kernel in (first, second):
+                kernel.revocations.refused.add("session", "old", 0, 1)
+
+            async def swept() -> bool:
+                return len(sweepers) > 5 and not len(first.revocations.refused) + len(second.revocations.refused)
+
+            await until(swept)
+            assert len(set(map(id, sweepers))) == 1
+            jobs = await second.database.all("SELECT job FROM ww_leases ORDER BY job")
+            assert [row["job"] for row in jobs] == ["keys", "sweep"]
+        sweepers.clear()
+
+        async def taken_over() -> bool:
+            return second.database in sweepers
+
+        await until(taken_over)
+        assert first.database not in sweepers
+    async with opened(second.settings, clock=FixedClock()) as kernel:
+        assert await kernel.database.all("SELECT job FROM ww_leases") == [], "given up at the stop"
+
+
+async def test_a_killed_process_is_succeeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gave nothing back: when its lease has run out, and no sooner, another process follows the schedule."""
+    monkeypatch.setattr(background, "ROTATE_SECONDS", 0.01)
+    async with opened(Settings(data_dir=tmp_path, workers=2), clock=FixedClock()) as killed:
+        assert await killed.leases.take(background.KEYS, killed.clock.now())
+    async with running(tmp_path, workers=2) as kernel:
+        assert isinstance(kernel.clock, FixedClock)
+
+        async def next_made() -> bool:
+            return len(await kernel.keys.store.published()) == 2
+
+        kernel.clock.advance(LIFE - 1)
+        await asyncio.sleep(0.3)
+        assert not await next_made()
+        kernel.clock.advance(1)
+        await until(next_made)
+
+
+async def test_a_process_without_the_master_secret_leaves_the_keys_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ It follows no schedule, so with the lease it would stop the rotation for all."""
+    monkeypatch.setattr(background, "ROTATE_SECONDS", 0.01)
+    async with running(tmp_path, workers=2) as kernel:
+        monkeypatch.setattr(type(kernel.keys), "usable", property(lambda _: False))
+        other = Leases(kernel.database)
+
+        async def free() -> bool:
+            return await other.take(background.KEYS, kernel.clock.now())
+
+        await until(free)
 
 
 def test_one_worker_of_several_hashes_on_its_share_of_the_cores(

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from watchword import Settings, Watchword
+from watchword import Settings, TokenUser, Watchword
 from watchword import app as app_module
 from watchword.errors import SettingsError, WatchwordError
 from watchword.guard import Guard
@@ -412,3 +412,52 @@ def test_importing_the_guard_costs_nothing_of_the_service() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_claims_by_a_function_of_the_application(tmp_path: Path) -> None:
+    """The owner's routes see them; an error of it is a 500 and no token, and the next log-in works again."""
+    broken = False
+
+    def claims(user: TokenUser) -> dict[str, object]:
+        if broken:
+            raise KeyError("tenant")
+        return {"name": user.name, "staff": "staff" in user.roles}
+
+    auth = Watchword(Settings(public_url=f"{SITE}/auth", data_dir=tmp_path, **UNLIMITED), claims=claims)
+    guard = Guard.local(auth, issuer=auth.settings.public_url)
+
+    async def hello(request: Request) -> PlainTextResponse:
+        caller = guard.check(request.headers.get("Authorization"))
+        return PlainTextResponse(f"Welcome, {caller.claim('name', str)} {caller.claim('staff', bool)}")
+
+    app = Starlette(routes=[Mount("/auth", auth), Route("/hello", hello)], lifespan=auth.lifespan)
+    async with running(app) as client:
+        body = {"username": "ada", "password": PASSWORD}
+        assert (await client.post("/auth/register", json={**body, "name": "Ada"})).status_code == 201
+        token = (await client.post("/auth/login", json=body)).json()["access_token"]
+        assert (await client.get("/hello", headers={"Authorization": f"Bearer {token}"})).text == "Welcome, Ada False"
+        broken = True
+        for path in ("/auth/login", "/auth/refresh"):
+            failed = await client.post(path, json=body if path == "/auth/login" else None)
+            assert (failed.status_code, failed.json()["code"]) == (500, "internal_error"), path
+            assert "access_token" not in failed.text
+            assert "tenant" not in failed.text
+        form = {"grant_type": "password", **body}
+        assert (await client.post("/auth/token", data=form)).json()["error"] == "server_error"
+        broken = False
+        assert (await client.post("/auth/refresh")).status_code == 200
+        assert (await client.post("/auth/login", json=body)).status_code == 200
+
+
+def test_a_function_for_claims_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) -> None:
+    """An asynchronous one, none at all, and one beside the setting."""
+
+    async def later(_: TokenUser) -> dict[str, object]:
+        return {}
+
+    settings = Settings(public_url=f"{SITE}/auth", data_dir=tmp_path)
+    for wrong in (later, "tenant=name", {"tenant": "acme"}):
+        with pytest.raises(TypeError, match="plain function"):
+            Watchword(settings, claims=wrong)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="beside claims="):
+        Watchword(Settings(public_url=f"{SITE}/auth", data_dir=tmp_path, claims="name=name"), claims=lambda _: {})

@@ -110,3 +110,14 @@ def test_pytest_finds_the_fixture_by_itself() -> None:
 def test_errors_are_token_errors() -> None:
     with pytest.raises(TokenError):
         Issuer().guard().verify("nonsense")
+
+
+def test_a_scope_that_was_taken_away_is_refused_in_tokens_from_before() -> None:
+    issuer = Issuer()
+    guard, token, other = issuer.guard(), issuer.token(scopes=["read", "write"]), issuer.token(scopes=["read"])
+    guard.verify(token)
+    issuer.revoke_scope("write")
+    with pytest.raises(TokenError, match="revoked"):
+        guard.verify(token)
+    guard.verify(other)
+    guard.verify(issuer.token(scopes=["write"]))

@@ -23,31 +23,47 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "base64url": frozenset(),
     "strict_json": frozenset(),
     "authorization": frozenset({"errors"}),
+    "hosts": frozenset(),
+    "browsers": frozenset({"errors", "hosts"}),
     "clock": frozenset(),
     "ids": frozenset(),
+    "public_addresses": frozenset(),
     "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
     "known_secrets": frozenset({"errors"}),
-    "settings": frozenset({"base64url", "errors", "platforms", "known_secrets"}),
+    "claim_names": frozenset(),
+    "api_keys": frozenset({"base64url", "clock", "strict_json"}),
+    "settings": frozenset({"base64url", "claim_names", "errors", "hosts", "platforms", "known_secrets"}),
     "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
-    "storage": frozenset({"errors", "clock", "ids", "platforms", "settings", "tally", "threads"}),
-    "mail": frozenset({"errors", "clock", "ids", "settings"}),
+    "meters": frozenset(),
+    "tracing": frozenset(),
+    "languages": frozenset(),
+    "storage": frozenset({"errors", "clock", "ids", "meters", "platforms", "settings", "tally", "threads", "tracing"}),
+    "mail": frozenset({"errors", "settings", "languages"}),
+    "webhooks": frozenset({"hosts", "public_addresses", "settings"}),
     "identity": frozenset(
         {
+            "api_keys",
             "errors",
             "base64url",
+            "claim_names",
+            "strict_json",
             "clock",
             "ids",
+            "meters",
             "opaque",
             "platforms",
             "settings",
             "threads",
             "tally",
             "tokens",
+            "tracing",
             "storage",
+            "languages",
             "mail",
+            "webhooks",
         }
     ),
     "web": frozenset(
@@ -56,24 +72,66 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "errors",
             "problem_table",
             "authorization",
+            "browsers",
+            "hosts",
             "strict_json",
             "clock",
             "ids",
+            "meters",
             "opaque",
             "settings",
             "tally",
             "tokens",
+            "tracing",
+            "languages",
             "identity",
         }
     ),
     "features": frozenset(
-        {"errors", "authorization", "clock", "ids", "opaque", "settings", "tokens", "storage", "identity", "web"}
+        {
+            "api_keys",
+            "errors",
+            "base64url",
+            "authorization",
+            "browsers",
+            "hosts",
+            "clock",
+            "ids",
+            "meters",
+            "opaque",
+            "settings",
+            "tokens",
+            "storage",
+            "identity",
+            "languages",
+            "web",
+        }
     ),
-    "pages": frozenset({"errors", "clock", "settings", "tokens", "identity", "web", "features"}),
-    "opening": frozenset({"errors", "clock", "settings", "tokens", "storage", "mail", "identity"}),
-    "background": frozenset({"tally", "storage", "identity"}),
+    "pages": frozenset(
+        {"errors", "base64url", "browsers", "clock", "settings", "tokens", "languages", "identity", "web", "features"}
+    ),
+    "opening": frozenset(
+        {"errors", "clock", "meters", "tracing", "settings", "tokens", "storage", "mail", "webhooks", "identity"}
+    ),
+    "background": frozenset({"clock", "meters", "tally", "storage", "identity"}),
+    "observing": frozenset({"errors", "clock", "meters", "tally", "tracing"}),
     "app": frozenset(
-        {"watchword", "clock", "settings", "tokens", "identity", "web", "features", "pages", "opening", "background"}
+        {
+            "watchword",
+            "errors",
+            "clock",
+            "meters",
+            "tracing",
+            "settings",
+            "tokens",
+            "identity",
+            "web",
+            "features",
+            "pages",
+            "opening",
+            "background",
+            "observing",
+        }
     ),
     "cli": frozenset(
         {
@@ -81,6 +139,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "errors",
             "base64url",
             "clock",
+            "hosts",
+            "ids",
+            "known_secrets",
             "platforms",
             "settings",
             "tokens",
@@ -88,15 +149,32 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "identity",
             "web",
             "features",
+            "mail",
             "opening",
+            "observing",
+            "meters",
             "app",
         }
     ),
     # On the side: an API that imports the guard pays for no driver and no server.
     "guard": frozenset(
-        {"watchword", "errors", "problem_table", "authorization", "strict_json", "clock", "platforms", "tokens"}
+        {
+            "api_keys",
+            "watchword",
+            "errors",
+            "problem_table",
+            "authorization",
+            "claim_names",
+            "browsers",
+            "hosts",
+            "strict_json",
+            "clock",
+            "platforms",
+            "public_addresses",
+            "tokens",
+        }
     ),
-    "testing": frozenset({"watchword", "errors", "clock", "tokens", "guard"}),
+    "testing": frozenset({"watchword", "errors", "claim_names", "clock", "tokens", "guard"}),
 }
 
 # The package's face gives out names of the service, which it loads when they are first asked for.
@@ -104,24 +182,34 @@ FACE = frozenset({"app", "settings"})
 
 # Everything that is not ours and not plain standard library → the modules that may import it.
 LIBRARIES: dict[str, tuple[str, ...]] = {
-    "argon2": ("identity.hashing",),
+    "aiohttp": ("guard.aiohttp",),
+    "aiosmtplib": ("mail.sending",),
+    "argon2": ("identity.hashing", "identity.old_hashes"),
     "asgiref": ("guard.django",),
-    "asyncpg": ("storage.postgres", "storage.postgres_connection"),
-    "bcrypt": ("identity.hashing",),
-    "cryptography": ("tokens", "identity.keys.master"),  # sealing is the one use outside tokens
+    "asyncpg": ("storage.postgres_hosts",),
+    "bcrypt": ("identity.hashing", "identity.hash_costs", "identity.old_hashes"),
+    # Outside tokens: sealing, and the doctor's forgeries, which misuse a public key as a careless verifier would.
+    # And API keys, which their holders weaken by signatures.
+    "cryptography": ("tokens", "api_keys", "identity.keys.master", "cli.doctor.forged"),
     "dotenv": ("settings",),
     "email_validator": ("identity.identifiers",),
     "fastapi": ("guard.fastapi",),
     "flask": ("guard.flask",),
-    "django": ("guard.django", "guard.drf", "guard.caller_user"),
+    "grpc": ("guard.grpc",),
+    "django": ("guard.django", "guard.drf", "guard.caller_user", "guard.ninja"),
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "msgspec": ("strict_json", "tokens", "identity", "web", "features", "cli", "guard"),
+    "jinja2": ("mail.templates", "web.pages"),
+    "ninja": ("guard.ninja",),
+    "msgspec": ("strict_json", "api_keys", "tokens", "identity", "web", "features", "pages", "cli", "guard"),
+    "opentelemetry": ("observing.opentelemetry",),
+    "prometheus_client": ("observing.prometheus",),
     "pydantic": ("guard.fastapi",),
     "pytest": ("testing",),
+    "quart": ("guard.quart",),
     "rest_framework": ("guard.drf",),
-    "redis": ("storage.valkey", "storage.hints"),
+    "redis": ("storage.valkey", "storage.valkey_hints"),
     "rich": ("cli",),
     "sqlite3": ("storage",),
     "starlette": ("web", "app", "cli.serving", "guard.asgi", "guard.fastapi", "guard.starlette"),
@@ -129,7 +217,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "swagger_ui": ("web.docs",),
     "typer": ("cli",),
     "uvicorn": ("web.protocol", "web.together", "cli.serving"),
-    "werkzeug": ("guard.flask",),
+    "werkzeug": ("guard.blueprints",),
 }
 
 DRAWERS = frozenset(
@@ -451,6 +539,20 @@ def published_by_the_commit(tree: Path) -> Iterator[str]:
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             if named == "_publish" or _PUBLISHES.search(text):
                 yield f"{path}:{node.lineno} publishes by itself: give the unit to Revocations.commit"  # type: ignore[attr-defined]
+
+
+def checks_are_required(tree: Path) -> Iterator[str]:
+    """What a unit asks first has no default: who forgets to ask gets an error, and no right."""
+    for _, path, syntax in modules(tree):
+        for node in ast.walk(syntax):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                named = node.args
+                by_place = [*named.posonlyargs, *named.args]
+                optional = by_place[len(by_place) - len(named.defaults) :]
+                for each, value in zip(named.kwonlyargs, named.kw_defaults, strict=True):
+                    optional += [] if value is None else [each]
+                if any(each.arg == "check" for each in optional):
+                    yield f"{path}:{node.lineno} {node.name} has a default for check: say `unchecked` at the call"
 
 
 def three_trees(root: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watchword.cli import audit_page
+from watchword.cli import audit_page, metrics_page
 from watchword.cli.settings_page import page
 from watchword.settings.table import SETTINGS
 
@@ -67,6 +67,11 @@ def test_the_settings_page_is_the_table() -> None:
 def test_the_audit_page_is_the_table() -> None:
     """`docs/reference/audit.md` is what `make docs` writes."""
     assert (ROOT / "docs" / "reference" / "audit.md").read_text("utf-8") == audit_page.page(), "run: make docs"
+
+
+def test_the_metrics_page_is_the_table() -> None:
+    """`docs/reference/metrics.md` is what `make docs` writes."""
+    assert (ROOT / "docs" / "reference" / "metrics.md").read_text("utf-8") == metrics_page.page(), "run: make docs"
 
 
 def test_the_settings_keep_their_names_and_defaults() -> None:

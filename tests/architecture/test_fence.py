@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     fence.statuses_in_tables,
     fence.constant_time,
     fence.published_by_the_commit,
+    fence.checks_are_required,
 )
 
 # Check, a file that breaks it, what is said about it.
@@ -65,6 +66,8 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (fence.published_by_the_commit, "identity/a.py", "from watchword.identity.revocation import _publish", "by itself"),
     (fence.published_by_the_commit, "identity/a.py", "x = 'INSERT INTO ww_revocations (seq)'", "publishes by itself"),
     (fence.published_by_the_commit, "identity/a.py", "x = 'update ww_feed set head = 0'", "publishes by itself"),
+    (fence.checks_are_required, "identity/a.py", "async def f(user, *, check=None): ...", "a default for check"),
+    (fence.checks_are_required, "identity/a.py", "def f(a, check: Unit = unchecked, b=1): ...", "a default for check"),
     (fence.short_files, "web/a.py", "\n" * 401, "longer than 400"),
     (fence.one_clock, "web/a.py", "import time\nx = time.time()", "reads the time: time.time"),
     (fence.one_clock, "web/a.py", "from time import monotonic", "reads the time: monotonic"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -12,6 +14,7 @@ from tests.e2e.contract import Contract
 
 PASSWORD = "plum-orbit-canvas"
 COOKIE = "watchword_refresh"
+DEVICE = "ww_device"
 _contracts: dict[str, Contract] = {}
 _numbers = itertools.count()
 
@@ -24,10 +27,10 @@ class Client(httpx2.Client):
     """
 
     def __init__(self, url: str, *, inspected: bool = True, **options: Any) -> None:
-        super().__init__(base_url=url, timeout=120, **options)
+        super().__init__(base_url=url, timeout=120, **{"verify": trusted(), **options})
         if inspected:
             if url not in _contracts:
-                _contracts[url] = Contract(httpx2.get(f"{url}/openapi.json").json())
+                _contracts[url] = Contract(httpx2.get(f"{url}/openapi.json", verify=trusted()).json())
             contract = _contracts[url]
             self.event_hooks = {"response": [contract.check]}
 
@@ -53,6 +56,12 @@ class Client(httpx2.Client):
         answer = self.post("/token", data={"grant_type": "password", "username": name, "password": password})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The machine's certificates, read once: each client would read them anew, which takes longer than most tests."""
+    return httpx2.create_ssl_context()
 
 
 def bearer(token: str) -> dict[str, str]:

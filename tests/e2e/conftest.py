@@ -1,7 +1,24 @@
-"""Fixtures: the service as a process of its own."""
+"""Fixtures: the service as a process of its own. The one that these tests share is started as people start it."""
 
 from __future__ import annotations
 
-from tests.e2e.fixtures import client, serve, server
+from collections.abc import Iterator
 
-__all__ = ["client", "serve", "server"]
+import pytest
+
+from tests.e2e.fixtures import client, serve, shared
+from tests.e2e.server import COMMAND, Server
+
+__all__ = ["client", "serve"]
+
+
+class Installed(Server):
+    """Run by the installed program."""
+
+    program = (COMMAND,)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with shared(tmp_path_factory.mktemp("server"), Installed) as running:
+        yield running

@@ -79,6 +79,8 @@ class Contract:
             assert "ratelimit-policy" in headers, name
         if answer.request.method == "HEAD":
             return
+        if headers["content-type"].startswith("text/html") and self._operation(answer.request) is None:
+            return  # a page for people, which no document announces
         body = answer.json()
         if headers["content-type"] == PROBLEM:
             self._validate({"$ref": "#/components/schemas/ProblemBody"}, answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from tests.e2e.server import UNLIMITED, Server
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def shared(folder: Path, kind: type[Server] = Server) -> Iterator[Server]:
     """One process for all tests of a folder, without limits, at debug level; nothing may crash in it."""
-    running = Server(tmp_path_factory.mktemp("server"), **UNLIMITED, WATCHWORD_LOG_LEVEL="debug")
+    more = {"WATCHWORD_LOG_LEVEL": "debug", "WATCHWORD_EMAIL_LOGIN": "on", "WATCHWORD_CLAIMS": "name=name"}
+    running = kind(folder, **UNLIMITED, **more)
     try:
         yield running
         assert running.running, running.log()
@@ -24,6 +26,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         code = running.stop()
     assert code == 0, running.log()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with shared(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The service as a process of its own: started on a free port with a data directory of its own, and always stopped."""
+"""The service as a process of its own: started on a free port with a data directory of its own, and always stopped.
+
+It is forked from one that has loaded it, where no one needs a new interpreter.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-import httpx2
-
+from tests import forked
 from tests.e2e.client import Client
 from watchword.settings.table import SETTINGS
 
@@ -28,6 +31,9 @@ class Server:
     :param settings: `WATCHWORD_…` variables; nothing of the tests' own environment reaches it.
     """
 
+    program: tuple[str | Path, ...] = ()
+    """What runs it in place of a fork."""
+
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -36,7 +42,7 @@ class Server:
         self.prefix = settings.get("WATCHWORD_PATH_PREFIX", "")
         self._arguments = arguments
         self._environment = {**clean_environment(), **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forked.Forked | None = None
         self.start()
 
     @property
@@ -46,9 +52,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        command = [COMMAND, "serve", "--port", str(self.port), "--data-dir", self.data, *self._arguments]
-        with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
-            self._process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=out, stderr=err)
+        self._process = self._started(["serve", "--port", str(self.port), "--data-dir", self.data, *self._arguments])
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None:
@@ -58,11 +62,23 @@ class Server:
                 raise AssertionError(f"the server did not get ready:\n{self.log()}")
             time.sleep(0.02)
 
+    def _started(self, arguments: list[str | Path]) -> subprocess.Popen[bytes] | forked.Forked:
+        where, environment = self.folder, self._environment
+        with (where / "stdout").open("ab") as out, (where / "stderr").open("ab") as err:
+            if self.program or {"--workers", "WATCHWORD_WORKERS"} & {*arguments, *environment}:
+                command = [*(self.program or (COMMAND,)), *arguments]
+                return subprocess.Popen(command, cwd=where, env=environment, stdout=out, stderr=err)
+            return forked.start(arguments, folder=where, environment=environment, stdout=out, stderr=err)
+
     def _is_ready(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)  # an httpx2 client would read all CAs each time
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=60).status_code == 200
-        except httpx2.HTTPError:
+            connection.request("GET", f"{self.prefix}/readyz")
+            return connection.getresponse().status == 200
+        except (HTTPException, OSError):
             return False
+        finally:
+            connection.close()
 
     def stop(self) -> int:
         """Ask it to stop, as a service manager does; answers its exit code."""
@@ -100,16 +116,7 @@ class Server:
     def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Another `watchword …` command beside it, on the same data directory."""
         environment = {**self._environment, "WATCHWORD_DATA_DIR": str(self.data)}
-        return subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return forked.run(arguments, folder=self.folder, environment=environment, stdin=stdin)
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ def test_a_role_given_by_command_reaches_the_next_token(server: Server, client: 
     name = client.register()["username"]
     token = client.log_in(name)
     assert client.get("/profile", headers=bearer(token)).json()["roles"] == []
-    given = server.command("users", "set-role", name, "admin", "--json")
+    given = server.command("users", "roles", name, "--add", "admin", "--json")
     assert json.loads(given.stdout)["roles"] == ["admin"]
     token = client.post("/refresh").json()["access_token"]
     assert client.get("/profile", headers=bearer(token)).json()["roles"] == ["admin"]

@@ -4,46 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
-import sqlite3
-from contextlib import closing
-from urllib.parse import quote
 
 from tests.e2e import raw
+from tests.e2e.canaries import Canaries, everything_stored
 from tests.e2e.client import COOKIE, Client, bearer, fresh_name
 from tests.e2e.fixtures import Serve
 from tests.e2e.raw import request
 from tests.e2e.server import UNLIMITED, Server
-
-
-class Canaries:
-    """Secrets to look for."""
-
-    def __init__(self) -> None:
-        self._kept: set[str] = set()
-
-    def keep(self, secret: str) -> str:
-        """Remember one; answers it."""
-        self._kept.add(secret)
-        return secret
-
-    def fresh(self, name: str) -> str:
-        """A new one that is easy to find."""
-        return self.keep(f"canary-{name}-{secrets.token_hex(12)}")
-
-    def found_in(self, text: str) -> list[str]:
-        """The remembered secrets of which some spelling is in the text."""
-        return [secret for secret in self._kept if any(spelling in text for spelling in _spellings(secret))]
-
-
-def _spellings(secret: str) -> set[str]:
-    """As it is, percent-encoded, in hexadecimal, in base64 at each of the three offsets, and the telling part alone."""
-    raw_bytes = secret.encode()
-    spellings = {secret, quote(secret), raw_bytes.hex(), secret[:-1], secret[7:] if len(secret) > 40 else secret}
-    for offset in range(3):
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            # Without its ends, which depend on what stands beside it.
-            spellings.add(encode(b"\0" * offset + raw_bytes)[4:-4].decode())
-    return spellings
 
 
 def test_the_canaries_are_found() -> None:
@@ -55,10 +22,16 @@ def test_the_canaries_are_found() -> None:
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             assert canaries.found_in(encode(hidden.encode()).decode()) == [secret]
     assert canaries.found_in("nothing of the kind") == []
+    code = canaries.keep_code("123456")
+    assert canaries.found_in(f'{{"code": {code}}}') == canaries.found_in(f"code={code}") == [code]
+    assert canaries.found_in("1234567 0123456") == []
 
 
 def test_J8_no_secret_is_ever_printed(serve: Serve) -> None:
-    """Every route with every secret it takes, right and wrong, at debug level; also what crashes on its way in."""
+    """Passwords, tokens, guard keys and settings, right and wrong, at debug level; also what crashes on its way in.
+
+    `test_canary_people.py` goes on with mails, administration, API keys, webhooks and old tokens.
+    """
     canaries = Canaries()
     jwt_secret, master = canaries.fresh("jwt"), base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     server = serve(
@@ -77,7 +50,7 @@ def test_J8_no_secret_is_ever_printed(serve: Serve) -> None:
     log = server.log() + shown.stdout + shown.stderr
     assert "refresh_refused" in log, "nothing was logged, so this test shows nothing"
     assert canaries.found_in(log) == []
-    assert canaries.found_in(_database(server)) == []
+    assert canaries.found_in(everything_stored(server)) == []
 
 
 def _a_whole_session(client: Client, canaries: Canaries) -> None:
@@ -153,10 +126,3 @@ def _as_a_guard(server: Server, canaries: Canaries) -> None:
             assert client.post("/revoke", data={"token": tokens[1], "client_id": "watchword"}).status_code == 200
             server.command("guards", "list")
             server.command("guards", "revoke", "orders", "--yes")
-
-
-def _database(server: Server) -> str:
-    """E-1: every value of every table, as text; the audit trail included."""
-    with closing(sqlite3.connect(server.data / "watchword.db")) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return "\n".join(str(row) for table in tables for row in database.execute(f"SELECT * FROM {table}"))

@@ -109,10 +109,18 @@ def test_F3_the_origin_outweighs_the_site(page: Client) -> None:
 def test_F5_a_foreign_page_cannot_log_somebody_in(page: Client) -> None:
     """Log-in forgery: the victim would go on working in the attacker's account."""
     name = page.register()["username"]
+    page.cookies.clear()  # of the registration, in a page of ours
     answer = page.post(
         "/login", json={"username": name, "password": PASSWORD}, headers={"Origin": "https://evil.example"}
     )
     refused(answer, 403, "origin_refused")
+    assert not page.cookies
+
+
+def test_F5_a_foreign_page_cannot_make_a_browser_show_an_account(page: Client) -> None:
+    """A registration makes the browser one that confirms its address: only where a page of ours sent it."""
+    body = {"username": "mallory", "email": "victim@example.org", "password": PASSWORD}
+    assert page.post("/register", json=body, headers={"Origin": "https://evil.example"}).status_code == 201
     assert not page.cookies
 
 
@@ -206,7 +214,9 @@ def test_F1_the_cookie_over_https(serve: Serve) -> None:
     with server.client() as client:
         name = client.register()["username"]
         answer = client.post("/login", json={"username": name, "password": PASSWORD})
-        line = answer.headers["set-cookie"]
+        line, device = answer.headers.get_list("set-cookie")
+        assert device.startswith("__Host-ww_device=")
+        assert set(device.split("; ")[2:]) == {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"}
         pair, *flags = line.split("; ")
         assert pair.startswith("__Host-watchword_refresh=wwr_")
         assert set(flags[1:]) == {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"}
@@ -225,7 +235,8 @@ def test_F1_the_cookie_over_https(serve: Serve) -> None:
 def test_F1_the_cookie_on_loopback(client: Client) -> None:
     """Over plain http on this machine: the same without Secure and without the prefix that demands it."""
     name = client.register()["username"]
-    line = client.post("/login", json={"username": name, "password": PASSWORD}).headers["set-cookie"]
+    answer = client.post("/login", json={"username": name, "password": PASSWORD})
+    line, _ = answer.headers.get_list("set-cookie")
     assert line.startswith(f"{COOKIE}=wwr_")
     assert set(line.split("; ")[2:]) == {"Path=/", "HttpOnly", "SameSite=Strict"}
 

@@ -6,13 +6,16 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-NPM_SECONDS = 120
-SCRIPT_SECONDS = 40
+NPM_SECONDS = 600
+SCRIPT_SECONDS = 120
 
 
 def install(folder: Path) -> None:
@@ -20,6 +23,22 @@ def install(folder: Path) -> None:
     for command in ("node", "npm"):
         if shutil.which(command) is None:
             pytest.skip(f"{command} is missing: Node.js 20 or newer with npm")
+    with _alone(folder):
+        _install(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this run away: two that install into one folder spoil it."""
+    import fcntl
+
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"watchword-npm-{name}").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _install(folder: Path) -> None:
     stamp = folder / "node_modules" / ".installed"
     lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text("utf-8") == lock:

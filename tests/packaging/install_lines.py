@@ -7,7 +7,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CLONE = "/path/to/the/clone"
-OURS = (".", ".[server]", ".[server,postgres]", ".[server,redis]", CLONE, f"{CLONE}[server]")
+OURS = (
+    ".",
+    ".[server]",
+    ".[server,postgres]",
+    ".[server,redis]",
+    ".[server,metrics]",
+    ".[server,otel]",
+    CLONE,
+    f"{CLONE}[server]",
+)
 _LINE = re.compile(r"\bpip install ([^`\n\\]+)")
 _WHERE = ("*.md", "docs/**/*.md", "examples/**/*.md", "examples/**/*.py", "examples/**/*.js", "src/**/*.py")
 
@@ -21,7 +30,7 @@ def every_line() -> list[str]:
 
 def requirements(line: str) -> list[str]:
     """The packages of a line, without quotes and options."""
-    return [word.strip("'\"()") for word in line.split() if not word.startswith("-")]
+    return [word.strip("'\"(),") for word in line.split() if not word.startswith("-")]
 
 
 def of_watchword() -> list[str]:

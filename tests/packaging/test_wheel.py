@@ -79,5 +79,6 @@ def test_the_source_archive_builds_and_tests_the_package(dist: Path) -> None:
         "docs/README.md",
     } <= there
     assert {"src/watchword/py.typed", "tests/conftest.py", "bench/__main__.py", "examples/posts_fastapi.py"} <= there
+    assert {"clients/js/watchword.js", "clients/js/watchword.d.ts", "clients/js/package.json"} <= there
     gathered = {".venv", ".venv-peers", "node_modules", "__pycache__", "watchword-data", "results", ".env", ".git"}
     assert not [name for name in there if gathered & set(name.split("/"))]

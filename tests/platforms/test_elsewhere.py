@@ -133,6 +133,7 @@ def test_the_guard_verifies(there: Elsewhere) -> None:
     there.stop()
 
 
+@pytest.mark.rare
 def test_the_commands(there: Elsewhere) -> None:
     """Each kind that touches files, the database or a terminal."""
     there.run("migrate")
@@ -153,6 +154,7 @@ def test_the_commands(there: Elsewhere) -> None:
     there.run("guards", "create", "orders")
 
 
+@pytest.mark.rare
 def test_several_workers_where_there_can_be(there: Elsewhere) -> None:
     """On Windows this is refused, with what to do instead."""
     if there.variables["ELSEWHERE"] == "windows":

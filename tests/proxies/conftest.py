@@ -70,13 +70,15 @@ class Behind:
         return int(answer.split()[1])
 
 
-def log_in(service: Server, *, role: str = "") -> Person:
-    """Somebody new, with or without a role."""
+def log_in(service: Server, *, role: str = "", called: str = "") -> Person:
+    """Someone new, with or without a role and a name."""
     name = fresh_name()
     with service.client() as client:
         user_id = str(client.register(name)["id"])
         if role:
-            assert service.command("users", "set-role", name, role).returncode == 0
+            assert service.command("users", "roles", name, "--set", role).returncode == 0
+        if called:
+            assert service.command("users", "rename", name, "--name", called).returncode == 0
         return Person(user_id, client.log_in(name))
 
 
@@ -125,4 +127,5 @@ def settings(proxy: int) -> dict[str, str]:
         "WATCHWORD_PUBLIC_URL": f"http://127.0.0.1:{proxy}/auth",
         "WATCHWORD_PATH_PREFIX": "/auth",  # which follows from it; the test's server asks there whether it is ready
         "WATCHWORD_TRUSTED_PROXIES": "1",
+        "WATCHWORD_ACCESS_COOKIE": "on",
     }

@@ -1,4 +1,4 @@
-"""The service behind TLS, as the guide "On the internet" says, with nginx and with Caddy; and its systemd unit."""
+"""The service behind TLS, as the guide "On the internet" says, with nginx and with Caddy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,10 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.cli.examining import Examine, examine, wrong
 from tests.e2e.client import PASSWORD, bearer, fresh_name
 from tests.e2e.listening import listening
-from tests.e2e.server import COMMAND, Server, free_port
+from tests.e2e.server import Server, free_port
 from tests.proxies.guide import GUIDES
+
+__all__ = ["examine"]
 
 PAGE = (GUIDES / "internet.md").read_text("utf-8")
 APP = "https://app.example"
@@ -97,7 +99,9 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             pytest.skip(f"{request.param} is missing")
         stack.enter_context(listening(command, folder, port, environment=environment))
         trusting = ssl.create_default_context(cafile=folder / "cert.pem")
-        yield stack.enter_context(httpx2.Client(base_url=told["WATCHWORD_PUBLIC_URL"], verify=trusting, timeout=30))
+        made = httpx2.Client(base_url=told["WATCHWORD_PUBLIC_URL"], verify=trusting, timeout=30)
+        made.authority = folder / "cert.pem"  # type: ignore[attr-defined]
+        yield stack.enter_context(made)
 
 
 def test_a_client_on_the_internet(client: httpx2.Client) -> None:
@@ -126,14 +130,9 @@ def test_preflights_and_bodies(client: httpx2.Client) -> None:
         assert client.post("/login", json={"username": "x" * size}).status_code == 413
 
 
-def test_the_unit(tmp_path: Path) -> None:
-    """systemd finds nothing to say about it."""
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is missing: apt-get install systemd")
-    own = {"/opt/watchword/bin/watchword": str(COMMAND), "User=watchword": "User=root"}
-    unit = tmp_path / "watchword.service"
-    unit.write_text(block("ini", **own))
-    done = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "watchword.service" not in done.stderr, done.stderr
+def test_the_doctor_finds_nothing(client: httpx2.Client, examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the guide sets up withstands every attack; the certificate of this test ends tomorrow."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(client.authority))  # type: ignore[attr-defined]
+    code, report = examine(str(client.base_url).rstrip("/"))
+    assert (code, wrong(report)) == (0, {"tls": "warn"}), report
+    assert {name for name, (outcome, _) in report.items() if outcome == "skip"} == {"expired token"}

@@ -204,6 +204,7 @@ def test_the_service_itself_can_be_reached(behind: Behind) -> None:
             assert client.request(method, "/verify?role=admin").status_code == 401
 
 
+@pytest.mark.rare
 def test_a_strangers_wrong_passwords_lock_out_the_stranger_only(behind: Behind) -> None:
     """A hundred from one address, each claiming another in X-Forwarded-For; then an honest one from elsewhere."""
     person = {"username": fresh_name(), "password": PASSWORD}

@@ -44,7 +44,7 @@ def test_posts(serve: Serve) -> None:
             assert answer.json()["code"] in {"token_invalid", "token_malformed"}
             assert 'error="invalid_token"' in answer.headers["www-authenticate"]
         # 5. The administrator is made by the operator, not by himself.
-        assert server.command("users", "set-role", email, "admin").returncode == 0
+        assert server.command("users", "roles", email, "--add", "admin").returncode == 0
         again = reader.post("/login", json={"email": email, "password": PASSWORD}).json()
         assert claims(again["access_token"])["roles"] == ["admin"]
         assert again["user"]["roles"] == ["admin"]

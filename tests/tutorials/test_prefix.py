@@ -30,7 +30,7 @@ def test_prefix(serve: Serve) -> None:
         # Nothing answers beside the prefix.
         assert reader.get(f"{server.origin}/profile", headers=bearer(token)).status_code == 404
         # The role is in the payload after the operator has given it; the old token is not accepted any more.
-        assert server.command("users", "set-role", "testuser", "admin", "editor").returncode == 0
+        assert server.command("users", "roles", "testuser", "--add", "admin", "--add", "editor").returncode == 0
         again = reader.post("/refresh").json()["access_token"]
         assert claims(again)["roles"] == ["admin", "editor"]
         # Neither local storage nor a script is needed to stay logged in: the cookie is enough.
