@@ -19,7 +19,7 @@ settings.register_profile("any machine", deadline=None)  # by default an example
 settings.load_profile("any machine")
 
 with suppress(ModuleNotFoundError):  # other packages' tests are run with this file alone, also without the server
-    from tests.hashes import cheapen
+    from tests.cheap_hashes import cheapen
 
     cheapen()
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import aiohttp
 
 from tests.e2e.client import COOKIE, PASSWORD
 
@@ -73,7 +73,7 @@ class Journal:
 class Clients:
     """Asks a service, and writes down each request. Cookies are never kept."""
 
-    def __init__(self, journal: Journal, http: httpx2.AsyncClient) -> None:
+    def __init__(self, journal: Journal, http: aiohttp.ClientSession) -> None:
         self.journal = journal
         self._http = http
 
@@ -110,13 +110,14 @@ class Clients:
 
     async def _ask(self, entry: Entry, method: str, path: str, **options: Any) -> Entry:
         try:
-            answer = await self._http.request(method, path, **options)
-        except httpx2.TransportError as error:
+            async with self._http.request(method, path, allow_redirects=False, **options) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
             entry.fault = type(error).__name__
         else:
-            entry.status = answer.status_code
+            entry.status = answer.status
             entry.retry_after = answer.headers.get("retry-after", "")
-            entry.answer = answer.json() if answer.content and "json" in answer.headers["content-type"] else {}
+            entry.answer = json.loads(text) if text and "json" in answer.headers["content-type"] else {}
             name, _, value = answer.headers.get("set-cookie", "").partition(";")[0].partition("=")
             if name == COOKIE and value:
                 entry.answer["refresh_token"] = value
@@ -136,6 +137,7 @@ class Clients:
 @asynccontextmanager
 async def clients(url: str, journal: Journal, *, at_once: int = 16, seconds: float = 30.0) -> AsyncIterator[Clients]:
     """Clients of a service with so many connections at most, who wait so long for an answer."""
-    limits = httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    async with httpx2.AsyncClient(base_url=url, limits=limits, timeout=seconds) as http:
+    connections = aiohttp.TCPConnector(limit=at_once)
+    waits, jar = aiohttp.ClientTimeout(total=seconds), aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(url, connector=connections, timeout=waits, cookie_jar=jar) as http:
         yield Clients(journal, http)

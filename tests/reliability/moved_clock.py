@@ -10,6 +10,8 @@ from pathlib import Path
 VARIABLE = "RELIABILITY_CLOCK"
 SWEEPS = "RELIABILITY_SWEEP_SECONDS"
 """How often the service deletes what has expired; by default each minute, of the machine's time."""
+CHEAP_HASHES = "RELIABILITY_CHEAP_HASHES"
+"""Set to 1, passwords are hashed at the least cost, for experiments that ask what is stored and not what it takes."""
 _STATE = struct.Struct("dd")  # seconds to add, and the time at which it stands still or 0
 
 
