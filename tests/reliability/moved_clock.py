@@ -12,6 +12,8 @@ SWEEPS = "RELIABILITY_SWEEP_SECONDS"
 """How often the service deletes what has expired; by default each minute, of the machine's time."""
 CHEAP_HASHES = "RELIABILITY_CHEAP_HASHES"
 """Set to 1, passwords are hashed at the least cost, for experiments that ask what is stored and not what it takes."""
+PAGE_CACHE = "RELIABILITY_PAGE_CACHE_KIB"
+"""KiB of the database that each connection to SQLite keeps in memory; by default 16 MiB."""
 _STATE = struct.Struct("dd")  # seconds to add, and the time at which it stands still or 0
 
 

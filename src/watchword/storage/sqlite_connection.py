@@ -20,13 +20,15 @@ OLDEST = (3, 37, 0)
 _SOON, _LATER, _AT_FIRST = 0.000_25, 0.002, 0.05
 T = TypeVar("T")
 
+PAGE_CACHE_KIB = 16_384
+"""KiB of the database that each connection keeps in memory at most."""
+
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # commits survive a power cut; NORMAL does not sync the log
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA temp_store = MEMORY",  # a full disk stops no savepoint
-    "PRAGMA cache_size = -16384",  # KiB
     "PRAGMA journal_size_limit = 67108864",  # bytes
     *durable_pragmas(),
 )
@@ -84,7 +86,7 @@ def _open(path: Path, query_only: bool) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, query_only: bool) -> None:
-    for pragma in _PRAGMAS:
+    for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{PAGE_CACHE_KIB}"):
         connection.execute(pragma).fetchall()
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         raise StorageUnavailable("The database's file system does not allow SQLite's write-ahead log.")
