@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import Run, environment
 from watchword import __version__
 from watchword.cli import SERVER_MODULES
-from watchword.cli.loading import export_flags
+from watchword.cli.serving.workers import export_flags
 from watchword.settings import Settings, load
 from watchword.settings.table import SETTINGS
 
@@ -256,16 +256,16 @@ def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedP
     ("module", "arguments"),
     [
         ("typer", ["version"]),
-        ("uvicorn", ["serve"]),
-        ("httptools", ["serve"]),
-        ("starlette", ["serve"]),
-        ("structlog", ["serve"]),
-        ("argon2", ["serve"]),
+        ("uvicorn", ["serve", "--port", "{port}"]),
+        ("httptools", ["serve", "--port", "{port}"]),
+        ("starlette", ["serve", "--port", "{port}"]),
+        ("structlog", ["serve", "--port", "{port}"]),
+        ("argon2", ["serve", "--port", "{port}"]),
         ("argon2", ["keys", "list"]),
         ("email_validator", ["users", "list"]),
         ("dotenv", ["settings"]),
-        ("bcrypt", ["serve"]),
-        ("jinja2", ["serve"]),
+        ("bcrypt", ["serve", "--port", "{port}"]),
+        ("jinja2", ["serve", "--port", "{port}"]),
         ("jinja2", ["mail", "preview", "test"]),
     ],
 )

@@ -12,8 +12,7 @@ import typer
 
 from watchword.cli.exits import warn
 from watchword.settings import Loaded, load
-from watchword.settings.sources import SECRET_FILES
-from watchword.settings.table import BY_NAME, SETTINGS
+from watchword.settings.table import SETTINGS
 
 # Enough to open the database.
 STORAGE = ("data_dir", "database_url", "secret")
@@ -70,17 +69,3 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         return call
 
     return wrap
-
-
-def export_flags(flags: Mapping[str, object], environ: dict[str, str] | os._Environ[str]) -> None:
-    """Put flags into the environment for worker processes. No flag holds a secret."""
-    for name, value in flags.items():
-        if value is None:
-            continue
-        setting = BY_NAME[SECRET_FILES.get(name, name)]
-        environ.pop(setting.variable, None)  # the flag replaces it,
-        environ.pop(setting.variable + "_FILE", None)  # in both forms
-        if setting.secret:
-            environ[setting.variable + "_FILE"] = os.path.abspath(str(value))
-        else:
-            environ[setting.variable] = str(value)

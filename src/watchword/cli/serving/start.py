@@ -13,12 +13,11 @@ from starlette.types import ASGIApp
 
 from watchword.app import Watchword
 from watchword.cli.exits import CommandError
-from watchword.cli.loading import export_flags
 from watchword.cli.serving import garbage, metrics
 from watchword.cli.serving.banner import banner, first_administrator
 from watchword.cli.serving.ports import listen
 from watchword.cli.serving.server import GreetingServer, Lifespan, ServiceConfig
-from watchword.cli.serving.workers import Workers
+from watchword.cli.serving.workers import Workers, export_flags
 from watchword.identity.first_administrator import FirstAdministrator
 from watchword.observing import extras
 from watchword.opening import opened

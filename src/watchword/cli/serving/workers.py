@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Final
@@ -25,6 +25,8 @@ from watchword.cli.serving.server import Lifespan, ServiceConfig, StoppingServer
 from watchword.cli.serving.stopping import send_away
 from watchword.clock import monotonic
 from watchword.errors import WatchwordError
+from watchword.settings.sources import SECRET_FILES
+from watchword.settings.table import BY_NAME
 
 _log = structlog.get_logger("watchword.serve")
 _TURN: Final = 0.1  # seconds between two looks at signals
@@ -42,6 +44,20 @@ def pause_before(attempt: int) -> float:
     :param attempt: 1 for the first within `_STEADY`.
     """
     return 0.0 if attempt == 1 else min(2.0 ** min(attempt - 2, 10), _LONGEST_PAUSE)
+
+
+def export_flags(flags: Mapping[str, object], environ: dict[str, str] | os._Environ[str]) -> None:
+    """Put flags into the environment for worker processes. No flag holds a secret."""
+    for name, value in flags.items():
+        if value is None:
+            continue
+        setting = BY_NAME[SECRET_FILES.get(name, name)]
+        environ.pop(setting.variable, None)  # the flag replaces it,
+        environ.pop(setting.variable + "_FILE", None)  # in both forms
+        if setting.secret:
+            environ[setting.variable + "_FILE"] = os.path.abspath(str(value))
+        else:
+            environ[setting.variable] = str(value)
 
 
 class _WorkerServer(StoppingServer):
