@@ -20,6 +20,9 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 
+# Containers often set this: each process that a test, an experiment or a measure starts would compile all code anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install serve test check bench reliability dist fmt docs clean
 
 help:
@@ -56,9 +59,8 @@ serve: $(SERVER)
 	@exec $(BIN)/watchword serve $(ARGS)
 
 # One process per core and file. No test asserts a time that a busy or slow machine could miss: `make bench` measures.
-# Containers often set the variable that is removed: each process that tests start would compile all of src anew.
 test: $(DEV)
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not rare" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not rare" $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
