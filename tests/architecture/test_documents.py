@@ -161,8 +161,9 @@ def test_the_index_lists_every_page() -> None:
 
 
 def test_the_glossary_uses_the_names_of_the_code() -> None:
-    """Each class that `ARCHITECTURE.md` names among its words is one; each path there is a file."""
-    words = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Where to begin")[2]
+    """Each class that the pages for developers name is one; each path there is a file."""
+    pages = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/reference/words.md")
+    words = "".join((ROOT / page).read_text("utf-8") for page in pages).partition("## Where to begin")[2]
     sources = [path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py")]
     there = {name for source in sources for name in re.findall(r"^class (\w+)", source, re.MULTILINE)}
     named = set(re.findall(r"`([A-Z]\w*[a-z]\w*)`", words))
