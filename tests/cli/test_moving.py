@@ -33,6 +33,27 @@ def refused(folder: Path) -> dict[int, str]:
     return {each["line"]: each["reason"] for each in map(json.loads, text.splitlines())}
 
 
+@pytest.mark.usefixtures("database")
+def test_who_becomes_an_administrator_is_told(run: Run, tmp_path: Path) -> None:
+    """Many an old collection let people choose their own role; a role that only sounds like it gives nothing."""
+    names = [f"boss{number}" for number in range(12)]
+    written(
+        tmp_path / "users.jsonl",
+        *({"username": name, "roles": ["admin", "staff"]} for name in names),
+        {"username": "eve", "roles": ["administrator"]},
+        {"username": "ada"},
+    )
+    words = "administrators of this service too: boss0, boss1, "
+    dry = run("users", "import", "users.jsonl", "--dry-run", "--json")
+    assert json.loads(dry.out)["administrators"] == names
+    done = run("users", "import", "users.jsonl")
+    assert words in done.err
+    assert "boss9 and 2 more\n" in done.err
+    assert "eve" not in done.err
+    assert "watchword users roles NAME --remove admin" in done.err
+    assert words not in run("users", "import", "users.jsonl").err
+
+
 def users(folder: Path) -> list[sqlite3.Row]:
     with sqlite3.connect(folder / "watchword-data" / "watchword.db") as connection:
         connection.row_factory = sqlite3.Row
@@ -70,7 +91,8 @@ def test_a_file_goes_in_and_comes_out_and_a_second_run_finds_it_there(run: Run, 
     assert "plain text" not in done.out + done.err + (tmp_path / "refused-users.jsonl").read_text()
     again = run("users", "import", "users.jsonl", "--json")
     assert json.loads(again.out) == {
-        "imported": 0, "known": 1, "refused": 8, "dry_run": False, "refused_file": "refused-users.jsonl",
+        "imported": 0, "known": 1, "refused": 8, "administrators": [], "dry_run": False,
+        "refused_file": "refused-users.jsonl",
     }  # fmt: skip
     assert json.loads(run("users", "export", "--with-hashes").out)["password_hash"] == BCRYPT
     assert "password_hash" not in run("users", "export").out

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from watchword.cli.exits import FAULT, MISSING, OK, USAGE, CommandError
+from watchword.cli.exits import FAULT, MISSING, OK, USAGE, CommandError, warn
 from watchword.cli.loading import load_settings
 from watchword.cli.opening import is_new, miss_database, with_kernel
 from watchword.cli.printing import Json, print_json
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = ("file", "django", "fastapi-users", "mongoose", "better-auth")
 _FILES = ("file", "mongoose")
+_NAMED = 10  # administrators shown
 _TURN = 20  # users read between two turns of the loop, which stores the batch before
 
 
@@ -40,11 +41,15 @@ class Source(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How many users of a run became what."""
+    """How many users of a run became what.
+
+    :param administrators: the new ones who may administer this service.
+    """
 
     imported: int
     known: int
     refused: int
+    administrators: tuple[str, ...] = ()
 
 
 def import_users(
@@ -186,19 +191,27 @@ def _fitting(kernel: Kernel, arrival: Arrival) -> Arrival:
 
 
 async def _store(run: MovingIn, batch: list[tuple[Entry, Arrival]], refusals: Refusals) -> Tally:
+    from watchword.identity.administrators import ADMIN
     from watchword.identity.moving_in import State
 
-    counts = dict.fromkeys(State, 0)
+    counts, administrators = dict.fromkeys(State, 0), list[str]()
     if batch:
-        for (entry, _), outcome in zip(batch, await run.take([arrival for _, arrival in batch]), strict=True):
+        for (entry, arrival), outcome in zip(batch, await run.take([arrival for _, arrival in batch]), strict=True):
             counts[outcome.state] += 1
             if outcome.state is State.REFUSED:
                 refusals.add(entry, outcome.reason)
-    return Tally(counts[State.NEW], counts[State.KNOWN], counts[State.REFUSED])
+            if outcome.state is State.NEW and ADMIN in arrival.roles.split():
+                administrators.append(arrival.username or arrival.email or arrival.id)
+    return Tally(counts[State.NEW], counts[State.KNOWN], counts[State.REFUSED], tuple(administrators))
 
 
 def _sum(one: Tally, other: Tally) -> Tally:
-    return Tally(one.imported + other.imported, one.known + other.known, one.refused + other.refused)
+    return Tally(
+        one.imported + other.imported,
+        one.known + other.known,
+        one.refused + other.refused,
+        one.administrators + other.administrators,
+    )
 
 
 @contextmanager
@@ -222,5 +235,13 @@ def _tell(tally: Tally, refusals: Refusals, *, dry_run: bool, as_json: bool) -> 
         refused = {"refused_file": str(refusals.path)} if tally.refused else {}
         print_json({**tally._asdict(), "dry_run": dry_run, **refused})
         return
+    if named := tally.administrators:
+        # In many a collection of a tutorial, whoever registered chose their own role.
+        more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
+        them = ", ".join(ascii(name)[1:-1] for name in named[:_NAMED])
+        warn(
+            f"with the role admin, and so administrators of this service too: {them}{more}",
+            "if one should not be: watchword users roles NAME --remove admin",
+        )
     done = "would import" if dry_run else "imported"
     print(f"{done} {tally.imported:,}, already in {tally.known:,}, refused {tally.refused:,}")
