@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.forging import AUDIENCE, ISSUER, NOW, accept, claims, honest, key, refuse, verifier
+from tests.attacks.forging import AUDIENCE, ISSUER, NOW, accept, claims, forge, header, honest, key, refuse, verifier
 from watchword.errors import TokenError
 from watchword.tokens import KeySet, Needs, Policy, RevocationSet, SigningKey, Verifier, sign_access
 from watchword.tokens import verify as verify_module
@@ -69,6 +69,22 @@ def test_A25_a_hit_is_checked_against_each_kind_of_revocation(kind: Kind, subjec
     if kind == "user":
         newer = honest(ver=4)
         assert chosen.verify(newer, now=NOW, revocations=revoked) is chosen.verify(newer, now=NOW, revocations=revoked)
+
+
+def test_a_revoked_key_is_told_apart_from_an_unknown_one_once_it_has_left_the_key_set() -> None:
+    """⚑ For its name alone: whether the signature is genuine cannot be known, and nothing is remembered."""
+    revoked, gone = RevocationSet(), verifier().with_keys(KeySet([key("PS256").verification_key]))
+    revoked.add("key", key().kid, 0, 0)
+    tampered = honest()[:-8] + "AAAAAAAA"
+    for token in (honest(), tampered, honest(exp=NOW)):
+        for _ in range(2):
+            assert code(gone, token, revocations=revoked) == "token_revoked"
+            assert code(gone, token, revocations=RevocationSet()) == code(gone, token) == "token_invalid"
+        with pytest.raises(TokenError, match="revoked"):
+            gone.verify_genuine(token, revocations=revoked)
+    assert code(gone, honest("RS256"), revocations=revoked) == "token_invalid"
+    assert code(gone, forge(header(alg="none"), claims()), revocations=revoked) == "token_invalid"
+    assert (len(gone._cache), gone._headers) == (0, {})
 
 
 def test_A25_a_hit_rechecks_time_scope_role_and_audience() -> None:

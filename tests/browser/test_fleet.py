@@ -18,7 +18,7 @@ from fastapi import FastAPI, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from playwright.sync_api import Browser, Page
 
-from tests.browser.front_end import Person, Site, a_day_passes, do, until
+from tests.browser.front_end import Person, Site, do, until
 from tests.e2e.client import PASSWORD, bearer
 from tests.e2e.fixtures import Serve
 from tests.e2e.server import UNLIMITED, Server
@@ -225,9 +225,6 @@ def test_everyone_hears_of_what_ends_a_right(fleet: Fleet, tabs: list[Page]) -> 
         fleet.hears("a revoked signing key", page_at_orders=401, page_at_billing=401, job=401)
         until(one, "parted !== null")
         assert do(one, "parted") == [4401, "token_revoked"]
-        # A guard that has dropped the key already says `token_invalid`, after which no client asks anew at once.
-        for tab in (one, two):
-            a_day_passes(tab)
         assert works(one, "/read") == works(two, "/read") == [200, 200]  # no one was logged out
         hold_page()
         eventually(lambda: kid(client.post("/token", data=job).json()["access_token"]) != former)

@@ -77,7 +77,7 @@ def test_e7_a_revoked_key_is_refused_within_a_second_and_nobody_is_logged_out(se
         assert upcoming in done.stdout
         until(lambda: all(status(server, token) == 401 for _ in range(8)))
         until(lambda: all(signing not in kids(server) for _ in range(8)))
-        refused(client.get("/profile", headers=bearer(token)), 401, "token_invalid")
+        refused(client.get("/profile", headers=bearer(token)), 401, "token_revoked")
         fresh = client.post("/refresh").json()["access_token"]
         assert all(status(server, fresh) == 200 for _ in range(8))
         states = listed(server)

@@ -253,8 +253,9 @@ async def test_e7_a_revoked_key_is_refused_everywhere_and_nobody_is_logged_out(
             assert revoked not in kernel.keys.ring.key_set
             assert revoked.encode() not in kernel.keys.ring.published
             assert kernel.keys.ring.signing.kid == done.signing[0]
-            with pytest.raises(TokenError):
+            with pytest.raises(TokenError) as caught:  # and after it the same answer
                 claims_of(kernel, tokens)
+            assert caught.value.code == "token_revoked"
         tokens = await refresh(there, tokens.refresh_token)
         claims_of(here, tokens)
         claims_of(there, tokens)

@@ -38,7 +38,7 @@ class AccessVerifier:
 
         Raises `TokenError`.
         """
-        return self._verifier_for(token).verify_genuine(token)
+        return self._verifier_for(token).verify_genuine(token, revocations=self._revocations)
 
     def _verifier_for(self, token: str) -> Verifier:
         """Return a verifier for the registered API that a token says it is for, else the service's own."""

@@ -134,6 +134,10 @@ class RevocationSet:
             return True
         return (claims.rver or 0) < self._newest and bool(self.lost(claims))
 
+    def refuses_key(self, kid: str) -> bool:
+        """Return whether a key was revoked, by its `kid`."""
+        return bool(self._keys) and mark_of(kid) in self._keys
+
     def _is_old(self, mark: int, version: int | None) -> bool:
         entry = self._users.get(mark)
         # Without a version no token proves to be newer.

@@ -113,7 +113,7 @@ class Verifier:
         except TypeError:
             raise compact.malformed("The token is not a string.") from None
         if entry is None:
-            entry = self._cache.find_old(token) or self._first_sight(token, now)
+            entry = self._cache.find_old(token) or self._first_sight(token, now, revocations)
         valid_from, valid_until, claims = entry
         if not valid_from <= now < valid_until:
             raise self.untimely(claims, now)
@@ -125,15 +125,16 @@ class Verifier:
             needs.check(claims, now=now)
         return claims
 
-    def verify_genuine(self, token: str) -> AccessClaims:
+    def verify_genuine(self, token: str, *, revocations: RevocationSet | None = None) -> AccessClaims:
         """The claims of a token of ours that may have expired or been revoked since: to end its session, no more.
 
-        :raises TokenError: `token_malformed`, `token_invalid`.
+        :param revocations: only to tell a revoked key from an unknown one.
+        :raises TokenError: `token_malformed`, `token_invalid`; `token_revoked` where its key is gone.
         """
         if not isinstance(token, str):
             raise compact.malformed("The token is not a string.")
         parts = compact.split(token)
-        key = self._choose_key(parts.header)
+        key = self._choose_key(parts.header, revocations)
         claims = self._read(check_signature(parts, key), key)
         self._check_addressed(claims)
         return claims
@@ -150,14 +151,14 @@ class Verifier:
         error.early_by = _begin(claims) - now
         return error
 
-    def _first_sight(self, token: str, now: int) -> tuple[int, int, AccessClaims]:
+    def _first_sight(self, token: str, now: int, revocations: RevocationSet | None) -> tuple[int, int, AccessClaims]:
         if not isinstance(token, str):
             raise compact.malformed("The token is not a string.")
         parts = compact.split(token)
         key = self._headers.get(parts.header)
         new_header = key is None
         if key is None:
-            key = self._choose_key(parts.header)
+            key = self._choose_key(parts.header, revocations)
         payload = check_signature(parts, key)
         if new_header and len(self._headers) < _MAX_KNOWN_HEADERS:
             self._headers[parts.header] = key
@@ -166,7 +167,7 @@ class Verifier:
         self._cache.put(token, entry)
         return entry
 
-    def _choose_key(self, segment: bytes) -> VerificationKey:
+    def _choose_key(self, segment: bytes, revocations: RevocationSet | None) -> VerificationKey:
         header = compact.read_header(segment)
         typ = header.get("typ")
         if type(typ) is not str or not typ.isascii() or typ.lower() not in self._accepted_types:
@@ -177,6 +178,10 @@ class Verifier:
         kid = compact.header_kid(header, own=not self.policy.foreign)
         key = None if kid is None else self.key_set.find(kid)
         if key is None:
+            # A revoked key has left the key set. Clients renew what was revoked and give up what is invalid, so both
+            # must not look alike. The signature was not checked: the token is refused either way.
+            if kid is not None and revocations is not None and revocations.refuses_key(kid):
+                raise revoked()
             raise TokenError("The token was signed with an unknown key.")
         if key.algorithm != algorithm:
             raise TokenError("The token's algorithm is not the key's.")

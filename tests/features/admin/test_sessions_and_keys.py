@@ -105,7 +105,7 @@ async def test_revoked_keys_refuse_their_tokens(tmp_path: Path) -> None:
         answer = await root("POST", "/admin/keys/revoke", {"kid": kid})
         assert answer.json()["revoked"] == [kid]
         assert answer.json()["signing"] == [api.kernel.keys.ring.signing.kid]
-        refused(await root("GET", "/admin/keys"), 401, "token_invalid")
+        refused(await root("GET", "/admin/keys"), 401, "token_revoked")
         root.token = (await root.desk.post("/refresh")).json()["access_token"]
         assert (await root("GET", "/admin/keys")).status_code == 200
         assert await actors(api, "key_revoked") == [(root.user.id, None)]
