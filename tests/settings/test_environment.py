@@ -69,6 +69,7 @@ VALUES = {
     "second_factor_limit": "5/1m",
     "legacy_limit": "5/1m",
     "client_limit": "6/1m",
+    "inspection_limit": "6/1m",
     "client_proof_limit": "6/1m",
     "mail_code_limit": "6/1m",
     "mail_limit": "5/1m",

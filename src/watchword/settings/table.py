@@ -73,6 +73,7 @@ class Settings(Frozen):
     mail_address_limit: Limited = Limited("60/1h", "Mails with a link or a code that are asked for,", CountedBy.ADDRESS)
     admin_limit: Limited = Limited("3000/1h", "Requests to /admin", CountedBy.ACCOUNT)
     client_limit: Limited = Limited("3600/1h", "Tokens for a service account, and apart from them assertions that it signs,", CountedBy.ACCOUNT)
+    inspection_limit: Limited = Limited("6000/1m", "Requests of a service account to /introspect and /revoke", CountedBy.ACCOUNT)
     client_proof_limit: Limited = Limited("100/15m", "Clients that fail to prove which service account they are,", CountedBy.ADDRESS)
     private_email: Setting[bool] = Setting("off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost.")
     audit_retention: Setting[timedelta | None] = Setting("365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever.")

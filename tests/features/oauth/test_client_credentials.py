@@ -195,6 +195,26 @@ async def test_limits_are_each_clients_own(tmp_path: Path) -> None:
         assert await _status(api, two) == 200  # strangers close no one's account
 
 
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_asking_and_revoking_are_limited_by_client(tmp_path: Path, path: str) -> None:
+    """⚑ Each account for itself, both routes together, from any address; with a wrong secret no one uses it up."""
+    async with served(tmp_path, inspection_limit="2/1h") as api:
+        one, two = await program_of(api, "one"), await program_of(api, "two")
+
+        async def asked(program: Program, secret: str, place: str = path) -> int:
+            shown = basic(program.account.id, secret)
+            answer: httpx2.Response = await api.elsewhere().post(place, data={"token": "x"}, headers=shown)
+            return answer.status_code
+
+        assert [await asked(one, "wws_" + "A" * 43) for _ in range(3)] == [401, 401, 401]
+        assert [await asked(one, one.secret) for _ in range(3)] == [200, 200, 429]
+        assert [await asked(one, one.secret, other) for other in ("/introspect", "/revoke")] == [429, 429]
+        assert [await asked(two, two.secret), await _status(api, one)] == [200, 200]
+        guard = bearer(await guard_key(api))
+        found = [(await api.post(path, data={"token": "x"}, headers=guard)).status_code for _ in range(3)]
+        assert found == [200, 200, 200]
+
+
 async def _status(api: Api, program: Program) -> int:
     answer: httpx2.Response = await api.post("/token", data=GRANT, headers=program.basic)
     return answer.status_code

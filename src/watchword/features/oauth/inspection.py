@@ -13,6 +13,7 @@ from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.service_accounts.account import Account, Shown
+from watchword.identity.takes import takes_of
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.frozen import thawed
 from watchword.tokens.needs import ACCOUNT_PREFIX, KEY_CLIENT, acts_for
@@ -49,6 +50,7 @@ class TokenInspection:
         self._sessions = kernel.sessions
         self._api_keys = kernel.api_keys
         self._proving = kernel.proving
+        self._throttle = kernel.throttle
         self._account_tokens = kernel.account_tokens
         self._users = kernel.users
         self._revocations = kernel.revocations
@@ -67,8 +69,14 @@ class TokenInspection:
             raise Unauthenticated("This endpoint needs a guard key.", code="invalid_client")
 
     async def prove(self, shown: Shown, *, client: Client) -> Account:
-        """Return the service account that asks. Raises `Refused` (`invalid_client`)."""
-        return await self._proving.prove(shown, client=client)
+        """Return the service account that asks, and count the request against its limit.
+
+        Raises `Refused` (`invalid_client`), `TooManyAttempts`.
+        """
+        account = await self._proving.prove(shown, client=client)
+        takes = takes_of("inspection", client.address, account.id)
+        await self._throttle.take(*takes, client=client, user=account.id)
+        return account
 
     async def introspect_for(self, account: Account, token: str) -> Introspection:
         """Return a token's state for a service account: of its own tokens, or of all where it may introspect.

@@ -47,11 +47,11 @@ class InspectionRoutes:
             Route(method="POST", path="/introspect", handler=self.introspect, access=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="What a token is worth now; needs a guard key or a client",
                   answers={200: Introspection}, credential=Credential.GUARD_KEY, example=_TOKEN,
-                  shown={200: _ACTIVE}, limits=("client", "client_proof"),
+                  shown={200: _ACTIVE}, limits=("client", "client_proof", "inspection"),
                   problems=("invalid_client", "invalid_request")),
             Route(method="POST", path="/revoke", handler=self.revoke, access=Anyone(), form=TokenToInspect,
                   speech=Speech.OAUTH, summary="End the session behind a token", answers={200: None},
-                  credential=Credential.GUARD_KEY, example=_OWN_TOKEN, limits=("client", "client_proof"),
+                  credential=Credential.GUARD_KEY, example=_OWN_TOKEN, limits=("client", "client_proof", "inspection"),
                   problems=("invalid_client", "invalid_request", "unauthorized_client", "unsupported_token_type")),
         )  # fmt: skip
 
