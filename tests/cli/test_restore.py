@@ -61,6 +61,9 @@ def data(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "watchword-data"
 
 
+KEYS = (("API keys", 0), ("service accounts and their secrets", 1), ("guard keys", 1))
+
+
 def kept(data: Path) -> list[Path]:
     return sorted(each for each in data.glob("watchword.db.2*"))
 
@@ -78,6 +81,11 @@ def test_the_backup_is_in_place_and_the_former_database_kept(run: Run, data: Pat
     assert feed(data / "watchword.db") == told["feed_id"] != before
     assert {stat.S_IMODE(each.stat().st_mode) for each in data.iterdir()} == {0o600}
     assert {each.name for each in data.iterdir()} == {"master.secret", "watchword.db", "watchword.db.lock", former.name}
+    assert told["still_good"] == {"api_keys": 0, "accounts": 0, "guard_keys": 0}
+    for made in (["guards", "create", "orders"], ["clients", "create", "nightly", "--scope", "read"]):
+        assert run(*made).code == 0
+    counted = run("db", "restored", "--yes").out
+    assert [f"{what}: {count} (" in counted for what, count in KEYS] == [True] * 3
     again = run("restore", str(former), "--yes")
     assert again.code == 0, again.err
     assert users(data / "watchword.db") == {"ada", "bob"}
@@ -87,9 +95,11 @@ def test_the_backup_is_in_place_and_the_former_database_kept(run: Run, data: Pat
 def test_it_names_only_commands_that_there_are(run: Run, data: Path) -> None:
     """What the operator is told to do about the time that the backup does not know."""
     done = run("restore", "backup.db", "--yes")
-    named = set(re.findall(r"`watchword ([^`]+)`", done.out))
-    assert (done.code, named) == (0, {"users disable", "users list", "guards list"})
-    assert [run(*each.split(), "--help").code for each in sorted(named)] == [0, 0, 0]
+    named = set(re.findall(r"`watchword (\S+ [^` ]+)[^`]*`", done.out))
+    keys = {"api-keys list", "api-keys revoke", "guards list", "guards revoke"}
+    clients = {"clients list", "clients disable", "clients rotate-secret"}
+    assert (done.code, named) == (0, keys | clients | {"users disable", "users list"})
+    assert [run(*each.split(), "--help").code for each in sorted(named)] == [0] * len(named)
     assert "reset" not in done.out
 
 

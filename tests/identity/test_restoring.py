@@ -15,6 +15,7 @@ from tests.identity.scenes import (
     entries,
     join,
     log_in,
+    operator,
     recorded,
     refresh,
     reset_password,
@@ -22,12 +23,14 @@ from tests.identity.scenes import (
 from tests.identity.test_service_accounts import made, token
 from watchword.clock import FixedClock
 from watchword.errors import TokenError, Unauthenticated
+from watchword.identity.api_keys import NewKey
 from watchword.identity.audit import LOCAL
 from watchword.identity.feed import Cursor, RevocationLog
 from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
 from watchword.identity.one_time import Issued
-from watchword.identity.restoring import FAR_AHEAD, Restored, note_restored
+from watchword.identity.restoring import FAR_AHEAD, Restored, StillGood, note_restored
+from watchword.identity.rights import EVERYTHING
 from watchword.storage.database import Tx
 
 SECRET = "q7Zs0e1Yk2Vb9Xc4Nf6Tj8Hm3Lp5Rw-Ud"
@@ -134,6 +137,23 @@ async def test_under_a_shared_secret_every_users_tokens_are_listed(open_kernel: 
         head = await kernel.database.one("SELECT head FROM ww_feed")
         assert head is not None
         assert head["head"] == 4
+
+
+async def test_keys_that_work_again_are_counted(kernel: Kernel) -> None:
+    """⚑ They are not ended, and no one can tell which were ended since; those that are refused anyway do not count."""
+    for name, days in (("ada", 60), ("bob", 1), ("eve", 60)):
+        user = await join(kernel, name)
+        claims = claims_of(kernel, await log_in(kernel, name))
+        await kernel.api_keys.create(claims, NewKey("nightly", EVERYTHING, days * DAY), client=HOME)
+    await operator(kernel).disable(user.id)
+    for name in ("one", "two"):
+        await made(kernel, name=name)
+        await kernel.guard_keys.create(name, client=HOME)
+    await kernel.guard_keys.create("three", client=HOME)
+    await kernel.service_accounts.disable("two", client=HOME)
+    await kernel.guard_keys.revoke("two", client=HOME)
+    kernel.clock.advance(2 * DAY)  # type: ignore[attr-defined]
+    assert (await note(kernel)).good == StillGood(api_keys=1, accounts=1, guard_keys=2)
 
 
 async def test_it_may_be_said_twice(kernel: Kernel) -> None:

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 group = typer.Typer(help="The database.", epilog=CODES_HELP, no_args_is_help=True)
 
 _FORGOTTEN = """
-The backup does not know what happened since it was made:
-  - changed passwords: the old ones are good again (disable users with a stolen password: `watchword users disable`)
-  - disabled users and roles taken away: look at `watchword users list`
-  - revoked guard keys: look at `watchword guards list`
-  - users who registered: they are gone, and may register again"""
+The backup does not know what happened since it was made. These are good again as they were then, also those that were
+revoked, disabled or replaced since. If you know of one, end it:
+  - API keys: {good.api_keys} (`watchword api-keys list`, `watchword api-keys revoke ID`)
+  - service accounts and their secrets: {good.accounts} (`watchword clients list`, `watchword clients disable NAME`,
+    or where a secret was replaced `watchword clients rotate-secret NAME --overlap 0s`)
+  - guard keys: {good.guard_keys} (`watchword guards list`, `watchword guards revoke NAME`)
+  - passwords that were changed: the old ones (`watchword users disable USER`, if one was stolen)
+  - disabled users, and roles that were taken away (`watchword users list`)
+What was made since is gone: users may register again; API keys, secrets and guard keys are to be made anew."""
 
 
 @takes_settings(*STORAGE)
@@ -79,6 +83,7 @@ def plain(done: Restored) -> dict[str, object]:
         "keys_revoked": done.keys.kids,
         "signing": done.keys.signing,
         "users_refused": done.entries,
+        "still_good": done.good._asdict(),
     }
 
 
@@ -87,4 +92,4 @@ def print_done(done: Restored) -> None:
     print(f"Sessions ended: {done.sessions}. Users whose earlier tokens are refused: {done.users}.")
     print(f"Signing keys revoked: {len(done.keys.kids)}; new ones: {len(done.keys.signing)}.")
     print(f"The list of revocations is a new one ({done.feed_id}); guards read it from the beginning.")
-    print(_FORGOTTEN)
+    print(_FORGOTTEN.format(good=done.good))

@@ -23,6 +23,23 @@ FAR_AHEAD: Final = 1_000_000
 """By so much the versions of users and of rights rise: beyond any that was reached after the backup was made."""
 
 
+_STILL_GOOD: Final = """
+SELECT
+    (SELECT COUNT(*) FROM ww_api_keys k JOIN ww_users u ON u.id = k.user_id
+     WHERE k.expires_at > :now AND u.disabled_at IS NULL) AS api_keys,
+    (SELECT COUNT(*) FROM ww_clients WHERE disabled_at IS NULL) AS accounts,
+    (SELECT COUNT(*) FROM ww_guard_keys WHERE revoked_at IS NULL) AS guard_keys
+"""
+
+
+class StillGood(NamedTuple):
+    """How many keys and accounts are as they were in the backup: no one can tell which of them were ended since."""
+
+    api_keys: int
+    accounts: int
+    guard_keys: int
+
+
 class Restored(NamedTuple):
     """What was done.
 
@@ -35,6 +52,7 @@ class Restored(NamedTuple):
     users: int
     keys: Revoked
     entries: int
+    good: StillGood
 
 
 async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock, *, shared_secret: bool) -> Restored:
@@ -60,16 +78,19 @@ async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock,
         await tx.run("DELETE FROM ww_outbox")  # mail that was sent long ago, and links that were used since
         await tx.run("DELETE FROM ww_one_time")
         keys, entries = await key_store.revoke_in(tx, None, spares, now, LOCAL)
+        row = await tx.one(_STILL_GOOD, now=now)
+        assert row is not None, "three counts are a row"
+        good = StillGood(row["api_keys"], row["accounts"], row["guard_keys"])
         detail = {"users": str(users), "sessions": str(sessions), "keys": " ".join(keys.kids), "feed": feed_id}
         await audit.record(tx, "database_restored", at=now, client=LOCAL, detail=detail)
         await tx.run("UPDATE ww_feed SET feed_id = :feed WHERE id = 1", feed=feed_id)
         # No key that signs means a shared secret too, whatever this command was told of the service's settings.
         if not shared_secret and keys.signing:
-            return Restored(feed_id, sessions, users, keys, 0), entries
+            return Restored(feed_id, sessions, users, keys, 0, good), entries
         # Until the longest-lived token from before has expired.
         until = max(now + LONGEST_TOKEN, await legacy_until(tx)) + SKEW
         refused: list[Entry | EveryUser] = [EveryUser(until)]
         refused += [Entry("user", each["id"], each["version"], until) for each in clients]
-        return Restored(feed_id, sessions, users, keys, users + len(clients)), [*refused, *entries]
+        return Restored(feed_id, sessions, users, keys, users + len(clients), good), [*refused, *entries]
 
     return await revocations.commit(unit)
