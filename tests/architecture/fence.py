@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "meters": frozenset(),
     "tracing": frozenset(),
     "languages": frozenset(),
+    "sandbox": frozenset({"languages"}),
     "storage": frozenset({"errors", "clock", "ids", "meters", "platforms", "settings", "tally", "threads", "tracing"}),
-    "mail": frozenset({"errors", "settings", "languages"}),
+    "mail": frozenset({"errors", "settings", "languages", "sandbox"}),
     "webhooks": frozenset({"hosts", "public_addresses", "settings"}),
     "identity": frozenset(
         {
@@ -84,6 +85,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "tokens",
             "tracing",
             "languages",
+            "sandbox",
             "identity",
         }
     ),
@@ -200,7 +202,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),
-    "jinja2": ("mail.templates", "web.pages"),
+    "jinja2": ("mail.templates", "sandbox", "web.pages"),
     "ninja": ("guard.ninja",),
     "msgspec": ("strict_json", "api_keys", "tokens", "identity", "web", "features", "pages", "cli", "guard"),
     "opentelemetry": ("observing.opentelemetry",),

@@ -105,6 +105,64 @@ def test_H13_a_template_reaches_nothing_but_its_values(tmp_path: Path, template:
         own.check()
 
 
+STOPS_ESCAPING = {
+    "{{ device | safe }}": "leave safe out",
+    "{{ [device] | map('safe') | join }}": "No filter named 'safe'",
+    "{% filter safe %}{{ device }}{% endfilter %}": "No filter named 'safe'",
+    "{% autoescape false %}{{ device }}{% endautoescape %}": "leave autoescape out",
+    "{{ ngettext(device, device, 1) }}": "ngettext takes two sentences",
+    "{{ [device] | map('_') | join }}": "No filter named '_'",
+}
+
+
+@pytest.mark.parametrize("kind", ["txt", "html"])
+@pytest.mark.parametrize("template", STOPS_ESCAPING)
+def test_H13_no_template_stops_escaping(tmp_path: Path, template: str, kind: str) -> None:
+    """⚑ It is refused at the start, and the message says what, in which file and line."""
+    (tmp_path / f"new_device.{kind}").write_text(f"Subject\n\n{template}\n")
+    told = rf"new_device\.{kind}, line 3: .*{STOPS_ESCAPING[template]}"
+    with pytest.raises(SettingsError, match=told):
+        Templates(tmp_path).check()
+
+
+def test_H13_what_an_html_part_includes_is_escaped(tmp_path: Path) -> None:
+    """⚑ Also from a file that escapes nothing as a text; sentences have values by name, and are markup themselves."""
+    (tmp_path / "part.txt").write_text("{{ device }}")
+    own = '{% include "part.txt" %} {{ _("<i>%(at)s</i>", at=device) }} {% trans %}<b>{{ device }}</b>{% endtrans %}'
+    (tmp_path / "new_device.html").write_text(own)
+    said = Templates(tmp_path).preview("new_device", device="<script>")
+    assert said.html.rstrip() == "&lt;script&gt; <i>&lt;script&gt;</i> <b>&lt;script&gt;</b>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ _(device) }}",
+        '{{ _("" ~ device) }}',
+        '{{ _("" "%(x)s" ~ device, x=1) }}',
+        "{{ gettext(device) }}",
+        "{% set t = _ %}{{ t(device) }}",
+        "{% trans x=_(device) %}{{ x }}{% endtrans %}",
+        "{{ [_][0](device) }}",
+        '{% import "part.html" as part %}{{ part.t(device) }}',
+    ],
+)
+def test_H13_a_value_in_place_of_a_sentence_is_escaped(tmp_path: Path, template: str) -> None:
+    """⚑ Jinja takes what it translates for markup."""
+    (tmp_path / "part.html").write_text("{% set t = _ %}")
+    (tmp_path / "new_device.html").write_text(template)
+    assert "&lt;script&gt;" in Templates(tmp_path).preview("new_device", device="<script>").html
+    assert "<script>" not in Templates(tmp_path).preview("new_device", device="<script>").html
+
+
+def test_a_template_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
+    """Whatever is wrong with it."""
+    for text in ("{{ missing }}", "{% if", "{{ link.__class__ }}", "{{ 1 // 0 }}"):
+        (tmp_path / "layout.html").write_text(f"one\ntwo\n{text}\n")
+        with pytest.raises(SettingsError, match=r"layout\.html, line [34]: "):
+            Templates(tmp_path).check()
+
+
 @pytest.mark.parametrize("text", ['msgid "a"\nmsgstr nothing', 'msgid_plural "a"', '"alone"'])
 def test_a_catalogue_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
     """With its file and line."""

@@ -82,6 +82,7 @@ async def test_an_operators_own_templates(tmp_path: Path) -> None:
     [
         ("log_in.html", "{{ unknown }}"),
         ("log_in.html", "{% if %}"),
+        ("log_in.html", "{{ 1 // 0 }}"),
         ("account.html", "{{ user.__class__.__mro__ }}"),
         ("account.html", "{% if note %}{{ unknown }}{% endif %}"),
         ("close.html", "{% if not faults %}{{ unknown }}{% endif %}"),
@@ -100,6 +101,17 @@ async def test_a_template_that_fails_stops_the_start(tmp_path: Path, name: str, 
     with pytest.raises(SettingsError, match="WATCHWORD_PAGES_TEMPLATES"):
         async with served(tmp_path / "data", pages_templates=folder):
             pass
+
+
+async def test_what_is_typed_is_no_sentence_and_is_escaped(tmp_path: Path) -> None:
+    """⚑ Jinja takes what it translates for markup."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "register.html").write_text("{{ _(typed.username) }} {{ gettext(typed.username) }}")
+    async with served(tmp_path / "data", pages_templates=folder) as api:
+        data = {"username": "<script>", "password": PASSWORD}
+        answer = await api.post("/account/register", data=data, headers=SENT_BY_US)
+    assert answer.text.strip() == "&lt;script&gt; &lt;script&gt;"
 
 
 def test_every_template_is_tried(tmp_path: Path) -> None:

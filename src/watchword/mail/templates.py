@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
+from jinja2 import TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from watchword.errors import Fault, SettingsError
-from watchword.languages import ENGLISH, Catalogue, catalogues, choose
+from watchword.languages import ENGLISH, catalogues, choose
+from watchword.sandbox import environment, where
 
 _OWN = Path(__file__).with_name("templates")
 
@@ -67,8 +68,7 @@ class Templates:
             self._catalogues = catalogues(*(() if folder is None else (folder,)))
         except (OSError, ValueError) as error:
             raise _unfit(str(error)) from error
-        folders = (_OWN,) if folder is None else (folder, _OWN)
-        self._loader = ChoiceLoader([FileSystemLoader(each) for each in folders])
+        self._folders = (_OWN,) if folder is None else (folder, _OWN)
         self._environment = cache(self._made)
 
     @property
@@ -91,8 +91,8 @@ class Templates:
         values = {**_ALL, **SAMPLES[name], **values}
         try:
             return self.render(name, language, values)
-        except (TemplateError, ValueError, TypeError) as error:
-            raise _unfit(f"{name} in {language} cannot be rendered: {error}") from error
+        except Exception as error:  # a template may fail in any way, such as by dividing by zero
+            raise _unfit(f"{name} in {language} cannot be rendered: {where(error, self._folders)}") from error
 
     def render(self, name: str, language: str, values: Mapping[str, str]) -> Said:
         """Render a mail.
@@ -101,39 +101,21 @@ class Templates:
         :param values: what it shows. What is missing fails, and nothing empty is sent.
         """
         chosen = choose(language, self._catalogues)
-        environment = self._environment(chosen)
-        raw = environment.get_template(f"{name}.txt").render(values)
+        raw = self._environment(chosen, escapes=False).get_template(f"{name}.txt").render(values)
         subject, _, text = raw.lstrip().partition("\n")
         text = text.strip() + "\n"
+        html_of = self._environment(chosen, escapes=True)
         try:
-            own = environment.get_template(f"{name}.html")
+            own = html_of.get_template(f"{name}.html")
         except TemplateNotFound:
-            own = environment.get_template("layout.html")
+            own = html_of.get_template("layout.html")
         paragraphs = [" ".join(each.split()) for each in text.split("\n\n")]
         html = own.render({**values, "subject": subject.strip(), "paragraphs": paragraphs, "language": chosen})
         return Said(chosen, subject.strip(), text, html)
 
-    def _made(self, language: str) -> ImmutableSandboxedEnvironment:
-        """Make the environment of one language. A template of the operator's sees strings and no object of ours."""
-        return environment(self._loader, self._catalogues[language])
-
-
-def environment(loader: BaseLoader, catalogue: Catalogue) -> ImmutableSandboxedEnvironment:
-    """Return an environment that escapes in HTML, knows a catalogue, and fails for what is missing."""
-    made = ImmutableSandboxedEnvironment(
-        loader=loader,
-        autoescape=lambda name: name is None or not name.endswith(".txt"),
-        undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    translate: Any = made
-    translate.install_gettext_callables(
-        lambda text: catalogue.get(text, text), lambda one, many, n: one if n == 1 else many, newstyle=True
-    )
-    return made
+    def _made(self, language: str, *, escapes: bool) -> ImmutableSandboxedEnvironment:
+        """Make an environment of one language. A template of the operator's sees strings and no object of ours."""
+        return environment(self._folders, self._catalogues[language], escapes=escapes)
 
 
 def _unfit(message: str) -> SettingsError:

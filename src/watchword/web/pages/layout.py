@@ -106,7 +106,7 @@ class Look:
         """Show every page in every language, with all that it may show and without. Raises `SettingsError`."""
         if self._settings.pages_templates is None:
             return
-        from jinja2 import TemplateError
+        from watchword.sandbox import where
 
         try:
             for language in self._catalogues:
@@ -114,8 +114,8 @@ class Look:
                     for shown in (values, otherwise(values)):
                         self._tried(self._environment, name, language, "", shown)
             self.style()
-        except (OSError, TemplateError, ValueError, TypeError) as error:
-            raise _unfit(str(error)) from error
+        except Exception as error:  # a template may fail in any way, such as by dividing by zero
+            raise _unfit(where(error, (self._settings.pages_templates,))) from error
 
     def style(self) -> bytes:
         """Return the style sheet: ours, the colours, and then the operator's."""
@@ -170,9 +170,9 @@ class Look:
 
         @cache
         def made(language: str) -> ImmutableSandboxedEnvironment:
-            from watchword.web.pages.environment import environment  # here: a start need not wait for Jinja
+            from watchword.sandbox import environment  # here: a start need not wait for Jinja
 
-            return environment(folders, self._catalogues[language])
+            return environment(folders, self._catalogues[language], escapes=True)
 
         return made
 
