@@ -286,6 +286,7 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
         meters=kernel.meters,
         tracer=kernel.tracer,
         refusal_page=look.refusal,
+        lost_page=look.lost if settings.pages else None,
         clock=kernel.clock,
         forwarded=ForwardedTokens(settings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx2
@@ -15,6 +16,7 @@ from tests.features.mailing import deliver, mailing
 from tests.pages.person import SENT_BY_US, Parsed, Person
 from watchword import Settings, Watchword
 
+SEEN_BY_PEOPLE = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 TO, NEW = "ada@example.org", "quiet-harbor-lantern"
 
 
@@ -224,6 +226,8 @@ async def test_inside_another_application(tmp_path: Path) -> None:
         )
         await person.send("account/login", username="ada", password=PASSWORD)
         assert person.path == "/auth/account/password"
+        lost = await client.get("/auth/account/nothing/x", headers={"Accept": SEEN_BY_PEOPLE})
+        assert 'href="../../account"' in lost.text
         assert (await client.get("/auth/pages.css")).status_code == 200
 
 
@@ -245,6 +249,41 @@ async def test_a_slash_behind_an_address_leads_to_the_page(tmp_path: Path, prefi
         for path in ("/profile/", "/account//", "/account/login//", "/account/login/x/", "/openapi.json/"):
             assert (await api.get(path)).status_code == 404, path
         assert (await api.post("/account/login/", data={}, headers=SENT_BY_US)).status_code == 405
+
+
+LOST = ("/account/nothing", "/account/login/x", "/account/a%2Fb", "/account//", "/account/a/b/", "/account/logout")
+"""The last is there for a form only."""
+
+
+@pytest.mark.parametrize("prefix", ["", "/auth"])
+async def test_a_browser_that_is_lost_is_shown_the_way_back(tmp_path: Path, prefix: str) -> None:
+    """⚑ It got JSON. Programs still do, and so does everything that is not below the pages."""
+    async with served(tmp_path, path_prefix=prefix) as api:
+        for path in LOST:
+            status = 405 if path == "/account/logout" else 404
+            answer = await api.get(path, headers={"Accept": SEEN_BY_PEOPLE, "Accept-Language": "de"})
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+            assert ("Diese Seite gibt es nicht" in answer.text, answer.headers["cache-control"]) == (True, "no-store")
+            (back,) = re.findall(r'<a href="([^"]+)">Ihr Konto</a>', answer.text)
+            assert _led_to(f"{prefix}{path}", back) == f"{prefix}/account", path
+            assert ("allow" in answer.headers) is (status == 405)
+            for plain in ({"Accept": "application/json"}, {"Accept": "*/*"}, {}):
+                told = await api.get(path, headers=plain)
+                assert (told.status_code, told.headers["content-type"]) == (status, "application/problem+json")
+        browser = {"Accept": SEEN_BY_PEOPLE}
+        for path in ("/nothing", "/accounting/x", "/profile/x"):
+            assert (await api.get(path, headers=browser)).json()["code"] == "not_found"
+        assert (await api.post("/account/nothing", headers=browser)).json()["code"] == "not_found"
+        assert (await api.head("/account/nothing", headers=browser)).headers["content-type"].startswith("text/html")
+    async with served(tmp_path / "off", path_prefix=prefix, pages="off") as api:
+        assert (await api.get("/account/nothing", headers=browser)).json()["code"] == "not_found"
+
+
+def _led_to(address: str, link: str) -> str:
+    """Where a relative link leads a browser; `urljoin` forgets empty segments, which browsers count."""
+    folders = address.split("/")[:-1]
+    steps = link.count("../")
+    return "/".join([*folders[: max(len(folders) - steps, 1)], link.removeprefix("../" * steps)])
 
 
 async def test_the_front_page_leads_to_the_account(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.web.asking import PUBLIC_URL, Asker, dispatcher
 from watchword import __version__
-from watchword.web.front_page import feature, prefers_page
+from watchword.web.accepting import prefers_page
+from watchword.web.front_page import feature
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 

@@ -54,6 +54,8 @@ Send = Callable[[Message], Awaitable[None]]
 Admission = Callable[[Call, Mapping[bytes, bytes]], None]
 RefusalPage = Callable[[str, str, WatchwordError, Reply], Reply]
 """From `Accept-Language`, the route's path, an error and its answer for programs to a page."""
+LostPage = Callable[[Scope, str, Mapping[bytes, bytes], WatchwordError, Reply], Reply]
+"""From a request without a route, its path here, its headers, the error and the answer for programs to the answer."""
 
 _NOTHING: Mapping[str, str] = {}
 _NO_LIMITS: Mapping[str, Limit] = {}
@@ -90,6 +92,7 @@ class Dispatcher:
     :param trusted_proxies: how many proxies are ours, or their networks.
     :param limits: occasion → what anyone may know of its limits.
     :param refusal_page: for routes that speak in pages.
+    :param lost_page: for requests without a route.
     :param forwarded: for the route that proxies ask.
     :raises ValueError: two routes of one method and path.
     """
@@ -108,11 +111,13 @@ class Dispatcher:
         meters: Meters = UNMETERED,
         tracer: Tracer = UNTRACED,
         refusal_page: RefusalPage | None = None,
+        lost_page: LostPage | None = None,
         clock: Clock | None = None,
         forwarded: ForwardedTokens | None = None,
     ) -> None:
         self._forwarded = forwarded
         self._refusal_page = refusal_page
+        self._lost_page = lost_page
         self._meters = meters
         self._clock = clock or SystemClock()
         self._tracer = tracer
@@ -236,7 +241,7 @@ class Dispatcher:
         except bodies.ClientGone:
             return _name(entry), 0
         except WatchwordError as error:
-            reply, body = self._refusal(error, entry, request_id, headers)
+            reply, body = self._refusal(error, entry, request_id, headers, scope)
         except Exception as error:  # noqa: BLE001 -- the worker survives, and the caller gets an answer
             reply, body = self._crash(error, entry, request_id, headers)
         start, end = self._answer(scope, reply, body, entry, headers, request_id)
@@ -249,10 +254,7 @@ class Dispatcher:
 
         :raises NotFound: no such path.
         """
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("/", ""):
-            path = path[len(root) :]
+        path = _path_here(scope)
         methods = self._static.get(path)
         if methods is not None:
             return methods, _NOTHING
@@ -273,7 +275,7 @@ class Dispatcher:
         return Reply(None, 204, ((b"allow", allow),))
 
     def _refusal(
-        self, error: WatchwordError, entry: _Entry | None, request_id: str, asked: Mapping[bytes, bytes]
+        self, error: WatchwordError, entry: _Entry | None, request_id: str, asked: Mapping[bytes, bytes], scope: Scope
     ) -> tuple[Reply, bytes]:
         speech = Speech.PROBLEM if entry is None else entry.speech
         challenge = access.challenge(error, Anyone() if entry is None else entry.access)
@@ -291,6 +293,8 @@ class Dispatcher:
             reply = reply._replace(headers=tuple([one for one in reply.headers if one[0] != RATE_LIMIT_POLICY]))
         if speech is Speech.PAGE:
             reply = self._as_page(error, reply, _name(entry), asked)
+        elif entry is None and self._lost_page is not None:
+            reply = self._lost_page(scope, _path_here(scope), asked, error, reply)
         if isinstance(error, _NoMethod):
             reply = reply._replace(headers=(*reply.headers, (b"allow", error.allow)))
         return reply, _payload(reply.body)
@@ -347,6 +351,15 @@ class _NoMethod(Refused):
     def __init__(self, allow: bytes) -> None:
         super().__init__(f"This address answers {allow.decode()} only.")
         self.allow = allow
+
+
+def _path_here(scope: Scope) -> str:
+    """Return the path below the mount point."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("/", ""):
+        return path[len(root) :]
+    return path
 
 
 def _payload(body: object) -> bytes:

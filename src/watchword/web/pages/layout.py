@@ -16,11 +16,13 @@ from watchword.languages import Catalogue, catalogues, choose
 from watchword.languages import marked as _
 from watchword.settings import Settings
 from watchword.tally import Faults, Log
+from watchword.web.accepting import prefers_page
+from watchword.web.clients import client_language
 from watchword.web.conditional import unless_known
 from watchword.web.headers import public_for
 from watchword.web.pages.samples import SAMPLES, otherwise
 from watchword.web.problems import problem_of
-from watchword.web.route import Anyone, Call, Header, Reply, Route
+from watchword.web.route import Anyone, Call, Header, Reply, Route, Scope
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -31,12 +33,17 @@ _OURS: Final = 500
 REFUSALS: Final = {
     "origin_refused": _("This form does not come from here"),
     "form_refused": _("This form is out of date"),
+    "not_found": _("There is no such page"),
+    "method_not_allowed": _("There is no such page"),
     "registration_closed": _("Registration is closed"),
     "email_login_off": _("There is no log-in by a code"),
     "storage_unavailable": _("Please try again in a moment"),
     "overloaded": _("Please try again in a moment"),
 }
 """What a page says that answers an error which no form can show: code → title."""
+
+NO_PAGE: Final = _("The address may be mistyped or out of date.")
+_ACCOUNT: Final = "/account"
 
 HTML: Final = "text/html; charset=utf-8"
 _OWN = Path(__file__).parent
@@ -84,13 +91,32 @@ class Look:
         :param path: of the route.
         :param reply: the answer for programs; its status and headers stay.
         """
-        code, problem = problem_of(error)
+        status = problem_of(error)[1].status
+        return self._refused(accepted, path.count("/") - 1, error, "" if status >= _OURS else error.message, reply)
+
+    def lost(self, scope: Scope, path: str, asked: Mapping[bytes, bytes], error: WatchwordError, reply: Reply) -> Reply:
+        """Return the answer to a request without a route: a page for a browser below `/account`, with the way back.
+
+        :param path: below the mount point.
+        :param asked: the headers.
+        """
+        own = f"{self._settings.path_prefix}{_ACCOUNT}/"
+        seen = scope["method"] in ("GET", "HEAD") and prefers_page(asked.get(b"accept", b""))
+        if not seen or not path.startswith(own):
+            return reply
+        # A browser counts steps in the address as it is written, where %2F begins none.
+        written = scope.get("raw_path") or b""
+        steps = path.removeprefix(self._settings.path_prefix).count("/") - written.lower().count(b"%2f") - 1
+        return self._refused(client_language(asked), steps, error, NO_PAGE, reply, onward=_ACCOUNT[1:])
+
+    def _refused(
+        self, accepted: str, steps: int, error: WatchwordError, about: str, reply: Reply, onward: str = ""
+    ) -> Reply:
         language = choose(accepted, self._catalogues)
         known = self._catalogues[language]
-        title = REFUSALS.get(code, _("Something went wrong"))
-        about = "" if problem.status >= _OURS else error.message
-        values = {"title": known.get(title, title), "about": known.get(about, about)}
-        html = self._rendered("refused.html", language, "../" * (path.count("/") - 1), values)
+        title = REFUSALS.get(problem_of(error)[0], _("Something went wrong"))
+        values = {"title": known.get(title, title), "about": known.get(about, about), "onward": onward}
+        html = self._rendered("refused.html", language, "../" * steps, values)
         kept = tuple(header for header in reply.headers if header[0] != b"content-type")
         return Reply(html.encode(), reply.status, (policy(), (b"content-type", HTML.encode()), *kept))
 

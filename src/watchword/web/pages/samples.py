@@ -27,7 +27,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "link.html": {"link": _LINK, "faults": ("No.",)},
     "said.html": {"title": "Log out", "about": "You are logged out.", "onward": ""},
     "worthless.html": {},
-    "refused.html": {"title": "Something went wrong", "about": "A field was sent twice."},
+    "refused.html": {"title": "Something went wrong", "about": "A field was sent twice.", "onward": "account"},
     "log_in.html": {**_FORM, "next": "/orders", "registration": True, "mail": True, "code": True, "confirms": True},
     "code.html": {**_FORM, "next": "/orders"},
     "enter_code.html": {**_FORM, "next": "/orders", "handle": "wwh_A"},
