@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import os
@@ -161,11 +162,14 @@ class Watchword:
                 ) as kernel,
                 in_background(kernel),
             ):
-                self._kernel, self._dispatcher = kernel, dispatcher(kernel)
+                look = _look(self.settings)
+                self._kernel, self._dispatcher = kernel, dispatcher(kernel, look)
+                loading = asyncio.ensure_future(look.load())  # no start waits for it
                 try:
                     yield
                 finally:
                     kernel.feed.stop()
+                    await loading
                     self._kernel = self._dispatcher = None
         finally:
             self._started = False
@@ -237,6 +241,12 @@ async def _traced(settings: Settings, provider: Provider | None) -> AsyncIterato
         await opentelemetry.shut_down(own)
 
 
+def _look(settings: Settings) -> Look:
+    from watchword.web.pages.layout import Look
+
+    return Look(settings)
+
+
 def _whole_path(root: str, path: str) -> str:
     """Put the whole root path before a path: behind a proxy `FastAPI(root_path=…)` omits its front."""
     cut = 0
@@ -251,8 +261,11 @@ _NOT_STARTED = "the service has not been started: pass its `lifespan` to your ap
 _STARTED = "the service has been started already: one `Watchword` has one lifespan at a time"
 
 
-def dispatcher(kernel: Kernel) -> Dispatcher:
-    """Collect every route of every feature, and the pages about them."""
+def dispatcher(kernel: Kernel, look: Look | None = None) -> Dispatcher:
+    """Collect every route of every feature, and the pages about them.
+
+    :param look: of the pages; by default one of the settings.
+    """
     from watchword.web.cookies import DeviceCookie, SessionCookies
     from watchword.web.dispatch import Dispatcher
     from watchword.web.docs import icon_route
@@ -264,7 +277,7 @@ def dispatcher(kernel: Kernel) -> Dispatcher:
     from watchword.web.problem_pages import problem_routes
 
     settings = kernel.settings
-    look = Look(settings)
+    look = look or Look(settings)
     look.check()
     composed = features(kernel, look)
     routes = [route for feature in composed for route in feature.routes]

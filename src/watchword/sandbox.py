@@ -7,7 +7,8 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final, cast
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, TemplateSyntaxError
+from jinja2.bccache import Bucket
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -53,6 +54,27 @@ def _fault(before: str, token: Token, after: tuple[str, ...]) -> str:
     return ""
 
 
+class _Compiled(BytecodeCache):
+    """Compiled templates by file, for the environments of all languages: compiling is most of the work."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, Any]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Called by Jinja, with the checksum of the file as it is now."""
+        checksum, code = self._known.get(bucket.key, ("", None))
+        if checksum == bucket.checksum:
+            bucket.code = code
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Called by Jinja after compiling."""
+        self._known[bucket.key] = (bucket.checksum, bucket.code)
+
+
+_COMPILED: Final = {True: _Compiled(), False: _Compiled()}
+"""By whether they escape, which is compiled in."""
+
+
 def environment(folders: Sequence[Path], catalogue: Catalogue, *, escapes: bool) -> ImmutableSandboxedEnvironment:
     """Return the environment of one language. What is missing fails.
 
@@ -67,6 +89,7 @@ def environment(folders: Sequence[Path], catalogue: Catalogue, *, escapes: bool)
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=_COMPILED[escapes],
     )
     del made.filters["safe"]
     translate = cast(Any, made)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 import structlog
+from jinja2 import Environment
 
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
 from tests.pages.person import SENT_BY_US, Person
 from tests.pages.test_walks import logged_in
+from watchword import Watchword, sandbox
 from watchword.errors import Conflict, FieldError, InvalidInput, SettingsError
 from watchword.identity.audit import LOCAL
 from watchword.identity.granting import unchecked
@@ -18,7 +24,7 @@ from watchword.pages import sentences
 from watchword.settings import Settings
 from watchword.settings.colors import contrast
 from watchword.web.pages.layout import Look
-from watchword.web.pages.samples import SAMPLES
+from watchword.web.pages.samples import PARTS, SAMPLES
 
 GERMAN = {"Accept-Language": "de"}
 TEMPLATES = Path(__file__).parents[2] / "src" / "watchword" / "web" / "pages" / "templates"
@@ -116,7 +122,7 @@ async def test_what_is_typed_is_no_sentence_and_is_escaped(tmp_path: Path) -> No
 
 def test_every_template_is_tried(tmp_path: Path) -> None:
     """What is shown to a template at the start is what there is; ours pass."""
-    assert {path.name for path in TEMPLATES.glob("*.html")} - {"layout.html", "form.html"} == set(SAMPLES)
+    assert {path.name for path in TEMPLATES.glob("*.html")} - set(PARTS) == set(SAMPLES)
     Look(Settings(data_dir=tmp_path, pages_templates=TEMPLATES)).check()
 
 
@@ -133,6 +139,41 @@ async def test_a_template_that_fails_later_is_no_fault_of_the_page(tmp_path: Pat
     assert (answer.status_code, "Make an account" in answer.text) == (422, True)
     told = [line for line in lines if line["event"] == "page_template_failed"]
     assert [line["template"] for line in told] == ["register.html"]
+
+
+async def test_templates_are_compiled_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """⚑ Before anyone asks for a page, each file once for all languages; the first page kept every request waiting."""
+    compiled: list[tuple[str, threading.Thread]] = []
+    ours = {str(path) for path in TEMPLATES.iterdir()}
+    done, compiling = threading.Event(), Environment.compile
+
+    def noting(self: Environment, source: Any, name: Any, filename: Any, *more: Any) -> Any:
+        code = compiling(self, source, name, filename, *more)
+        if filename in ours:
+            compiled.append((filename, threading.current_thread()))
+            if {path for path, _ in compiled} == ours:
+                done.set()
+        return code
+
+    monkeypatch.setattr(Environment, "compile", noting)
+    monkeypatch.setattr(sandbox, "_COMPILED", {each: sandbox._Compiled() for each in (True, False)})
+    auth = Watchword(Settings(data_dir=tmp_path))
+    async with auth.lifespan():
+        assert await asyncio.to_thread(done.wait, 60)
+        transport = httpx2.ASGITransport(app=auth, client=("127.0.0.1", 50_000))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
+            for language in ("en", "de"):
+                page = await client.get("/account/login", headers={"Accept-Language": language})
+                assert page.status_code == 200
+    assert len(compiled) == len(ours)
+    assert threading.main_thread() not in {thread for _, thread in compiled}
+
+
+async def test_without_pages_no_start_compiles_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of links in mails are read with the first one."""
+    monkeypatch.setattr(Look, "_load", lambda _: pytest.fail("loaded"))
+    async with Watchword(Settings(data_dir=tmp_path, pages=False)).lifespan():
+        await asyncio.sleep(0)
 
 
 async def test_everything_is_said_in_german(api: Api) -> None:

@@ -43,6 +43,9 @@ SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "moment.html": {},
 }
 
+PARTS: Final = ("layout.html", "form.html")
+"""What these are made of."""
+
 
 def otherwise(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the same example with every switch turned and every text that may be missing left out, or put in.
