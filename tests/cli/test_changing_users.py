@@ -82,7 +82,7 @@ def test_enabling_names_the_address_that_can_take_the_account_back(run: Run, tmp
 
 def test_an_invitation(run: Run, serve: Serve) -> None:
     """The service mails a link; without a mail server, or an address, the command says what is missing."""
-    made(run, "ada", "--email", "ada@example.org")
+    user = made(run, "ada", "--email", "ada@example.org")
     made(run, "bea")
     silent = {"WATCHWORD_PUBLIC_URL": "https://a.example", "WATCHWORD_TRUSTED_PROXIES": "1"}
     assert "WATCHWORD_SMTP_URL" in run("users", "set-password", "ada", "--invite", **silent).err
@@ -91,11 +91,19 @@ def test_an_invitation(run: Run, serve: Serve) -> None:
         serve(**mail)
         nowhere = run("users", "set-password", "bea", "--invite", **mail)
         assert (nowhere.code, "--email" in nowhere.err) == (1, True)
-        assert json.loads(run("users", "set-password", "ada", "--invite", "--json", **mail).out)["done"] == "invited"
+        assert json.loads(run("users", "set-password", "ada", "--invite", "--json", **mail).out) == {
+            "id": user["id"], "done": "invited", "email": "ada@example.org", "expires_in": 1800,
+        }  # fmt: skip
         _arrived(box)
         assert box.link("ada@example.org").startswith("wwl_")
-        said = run("users", "set-password", "ada", "--invite", **mail).out
-        assert "works for 30 minutes" in said, "as LIFETIMES says of a user who has a password"
+        again = run("users", "set-password", "ada", "--invite", **mail)
+        assert again.out == (
+            "The service mails a link to ada@example.org, or does so once it is started.\n"
+            "ada chooses a password there. The link works once, for 30 minutes; until then the present password and all"
+            " sessions stay good.\n"
+        )
+        assert again.err == ""
+        assert "no mail server is set here" in run("users", "set-password", "ada", "--invite").err
 
 
 def test_roles_are_added_and_removed(run: Run) -> None:

@@ -84,7 +84,7 @@ async def test_a_new_invitation_replaces_the_one_before(kernel: Kernel) -> None:
         username=None, email="bea@example.org", password=None, client=LOCAL, check=unchecked
     )
     for _ in range(3):
-        assert await operator.invite(bea) == 3 * 86_400
+        assert await operator.invite(bea) == (3 * 86_400, False)
     links = await recorded(kernel, "ww_one_time")
     assert [each["purpose"] for each in links] == ["invite"]
 

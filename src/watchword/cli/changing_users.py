@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +17,10 @@ from watchword.cli.sessions import show_sessions
 from watchword.cli.users import FromStdin, Who, find_user, print_user, read_password
 
 if TYPE_CHECKING:
+    from watchword.identity.administration import Invited
     from watchword.identity.kernel import Kernel
     from watchword.identity.users import User
+    from watchword.settings import Settings
 
 
 def add_to(group: typer.Typer) -> None:
@@ -39,25 +42,30 @@ def set_password(
     user: Who,
     password_stdin: FromStdin = False,
     invite: Annotated[
-        bool, typer.Option("--invite", help="Mail the user a link instead: you never know the password.")
+        bool,
+        typer.Option(
+            "--invite",
+            help="The user chooses the password, and you never know it: the service mails them a link. Nothing "
+            "changes before they use it.",
+        ),
     ] = False,
     as_json: Json = False,
     flags: dict[str, object],
 ) -> None:
-    """Set a user's password, which ends every session; or with --invite mail a link to set one."""
+    """Set a user's password, which ends every session. With --invite the user sets it, by a link in a mail."""
     if invite and password_stdin:
         raise CommandError("--invite and --password-stdin exclude each other", "give one of the two", USAGE)
     settings = load_settings(flags).settings
     require_database(settings)
     password = None if invite else read_password(stdin=password_stdin)
 
-    async def work(kernel: Kernel) -> tuple[User, int]:
+    async def work(kernel: Kernel) -> tuple[User, Invited | None]:
         found = await find_user(kernel, user)
         if found.disabled_at is not None:
             raise CommandError(f"{user!a} is disabled", "`watchword users enable` comes first", FAULT)
         if password is not None:
             await by_command(kernel).set_password(found, password)
-            return found, 0
+            return found, None
         if not kernel.outbox.enabled:
             hint = "set WATCHWORD_SMTP_URL and WATCHWORD_MAIL_FROM as the service has them"
             raise CommandError("the settings name no mail server, so no link can be sent", hint, FAULT)
@@ -66,13 +74,27 @@ def set_password(
             raise CommandError(f"{user!a} has no e-mail address", hint, FAULT)
         return found, await by_command(kernel).invite(found)
 
-    changed, lifetime = with_kernel(settings, work)
-    if as_json:
-        print_json({"id": changed.id, "done": "invited" if invite else "password_set"})
-    elif invite:
-        print(f"The service mails {changed.email} a link. It works for {_span(lifetime)}.")
+    changed, invited = with_kernel(settings, work)
+    if invited is not None:
+        _tell_of_link(changed, invited, settings, as_json=as_json)
+    elif as_json:
+        print_json({"id": changed.id, "done": "password_set"})
     else:
         print(f"The password of {_named(changed)} is set, and every session has ended.")
+
+
+def _tell_of_link(user: User, invited: Invited, settings: Settings, *, as_json: bool) -> None:
+    """Tell who does what next: nothing has happened to the account yet."""
+    if as_json:
+        print_json({"id": user.id, "done": "invited", "email": user.email, "expires_in": invited.expires_in})
+        return
+    name = _named(user)
+    until = "the present password and all sessions stay good" if invited.has_password else "the account has no password"
+    print(f"The service mails a link to {user.email}, or does so once it is started.")
+    print(f"{name} chooses a password there. The link works once, for {_span(invited.expires_in)}; until then {until}.")
+    if settings.smtp_url is None:
+        hint = "no mail server is set here; a service without one prints the mail in its own terminal"
+        sys.stderr.write(f"hint: {hint}\n")
 
 
 @takes_settings(*STORAGE, "claims")

@@ -37,6 +37,13 @@ class Metadata(NamedTuple):
     private: str
 
 
+class Invited(NamedTuple):
+    """A link that was sent: the seconds that it works, and whether the user has a password until then."""
+
+    expires_in: int
+    has_password: bool
+
+
 class Administration:
     """Changes accounts and ends sessions for an operator.
 
@@ -113,8 +120,8 @@ class Administration:
 
         await self._kernel.revocations.commit(unit)
 
-    async def invite(self, user: User) -> int:
-        """Send the user a link by which to set a password; return the seconds that it works.
+    async def invite(self, user: User) -> Invited:
+        """Send the user a link by which to set a password.
 
         It replaces earlier invitations. A user who has a password gets the shorter link to set a new one.
 
@@ -130,14 +137,14 @@ class Administration:
         if self._client is not LOCAL:
             await asks.count_network(self._client)
 
-        async def unit(tx: Tx) -> int:
+        async def unit(tx: Tx) -> Invited:
             await self._check(tx)
             row = await tx.one("SELECT password_hash FROM ww_users WHERE id = :id", id=user.id)
             purpose = "invite" if row is None or row["password_hash"] is None else "reset"
             await one_time.forget_invitations(tx, user.id)
             await asks.write(tx, purpose, address, client=self._client, user_id=user.id)
             await self._record(tx, "user_invited", user.id, now)
-            return one_time.LIFETIMES[purpose]
+            return Invited(one_time.LIFETIMES[purpose], has_password=purpose == "reset")
 
         return await self._kernel.database.transact(unit)
 
