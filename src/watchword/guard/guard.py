@@ -131,10 +131,14 @@ class Guard:
     ) -> Guard:
         """Make a guard in the service's own process, without network and threads.
 
+        It exchanges no API keys: routes that take them need `Guard(URL)`.
+
         :param issuer: the service's public URL, for addresses in problem documents.
         """
         standing, places = Standing(LocalVerifier(service)), places_of(tokens_from, issuer)
-        return cls._made(issuer, audience, standing, clock or SystemClock(), None, places)
+        guard = cls._made(issuer, audience, standing, clock or SystemClock(), None, places)
+        guard._is_local = True  # noqa: SLF001  this is a constructor too
+        return guard
 
     @classmethod
     def offline(
@@ -191,7 +195,7 @@ class Guard:
         :param api_keys: whether an API key may stand in place of a token.
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        needs = needs_of(roles, scopes, max_age, api_keys)
+        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
         return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
 
     async def check_async(
@@ -204,7 +208,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Caller:
         """Check on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age, api_keys)
+        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
         return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
 
     def verify(
@@ -217,7 +221,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Caller:
         """Check a bare token."""
-        needs = needs_of(roles, scopes, max_age, api_keys)
+        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
     async def verify_async(
@@ -230,7 +234,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Caller:
         """Check a bare token on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age, api_keys)
+        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
         return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
 
     def require(
@@ -242,7 +246,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Requirement:
         """Return what a route needs. Without arguments any person's token passes, no API key and no service account."""
-        return Requirement(self, needs_of(roles, scopes, max_age, api_keys))
+        return Requirement(self, needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys)))
 
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller:
         """Check a header for a `Requirement`."""
@@ -348,6 +352,7 @@ class Guard:
         self.issuer = issuer
         self.audience = audience
         self.places = places
+        self._is_local = False
         self._events = events or Events(None)
         self._judge = judge = Judge(standing, clock, follower, self._events, keys)
         # One call less on the fast path.
@@ -360,6 +365,12 @@ class Guard:
             weakref.finalize(self, follower.stop)
         if keys is not None:
             weakref.finalize(self, keys.close)
+
+    def _exchanging(self, api_keys: bool) -> bool:
+        """Return the switch. :raises ValueError: no key could ever pass here, which must not look like a bad key."""
+        if self._is_local:
+            raise ValueError("guard: Guard.local exchanges no API keys: use Guard(URL) where api_keys=True")
+        return api_keys
 
     @property
     def _follower(self) -> ServiceFollower | None:

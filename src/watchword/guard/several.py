@@ -40,6 +40,7 @@ class SeveralIssuers(Guard):
         self._guards = guards
         self.issuer, self.audience, self.places = first.issuer, first.audience, first.places
         self._events = first._events  # noqa: SLF001  a guard made of guards, here and below
+        self._is_local = first._is_local  # noqa: SLF001  and it is the first one that is sent API keys
         self._judge = self._judges = _Judges(guards)
         self.recall, self._recall_token = self._recalled, self._recalled_token
         self.check_needs = first.check_needs
