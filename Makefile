@@ -3,7 +3,7 @@
 #   make serve ARGS="--port 4100 --data-dir DIR"      run the service
 #   make test  ARGS="tests/settings -k duration"      run the tests (all without ARGS)
 #   make check                                        format, lint, types, fence, documents
-#   make reliability                                  faults on real servers, 45 minutes at most
+#   make reliability                                  faults on real servers: about an hour
 #   make bench | dist | fmt | docs | clean
 
 SHELL := /bin/bash
