@@ -24,7 +24,9 @@ _FORGOTTEN = """
 The backup does not know what happened since it was made:
   - changed passwords: the old ones are good again (disable users with a stolen password: `watchword users disable`)
   - disabled users and roles taken away: look at `watchword users list`
-  - revoked guard keys: look at `watchword guards list`
+  - revoked guard keys, API keys and service accounts: look at `watchword guards list`, `watchword api-keys list`
+    and `watchword clients list`
+  - webhooks: look at `watchword webhooks list`
   - users who registered: they are gone, and may register again"""
 
 
