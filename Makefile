@@ -30,7 +30,8 @@ help:
 
 install: $(DEV)
 
-# What the service needs, and on top of that what tests and tools need. The second brings the first.
+# What the service needs, and on top of that what tests and tools need. The second brings the first. uv leaves pip out
+# unless it is told (--seed), and pages say how to add an extra with it.
 $(SERVER): pyproject.toml constraints.txt
 	@$(call install_extras,server)
 	@touch $(SERVER)
@@ -44,7 +45,7 @@ define install_extras
 	if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11 or newer is needed" >&2; \
 		echo "hint: apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	if command -v uv >/dev/null 2>&1; then \
-		[ -x $(BIN)/python ] || uv venv --quiet --python "$(PYTHON)" $(VENV); \
+		[ -x $(BIN)/python ] || uv venv --quiet --seed --python "$(PYTHON)" $(VENV); \
 		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
 	else \
 		[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV) || { \

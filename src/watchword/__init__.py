@@ -8,6 +8,8 @@ The names of the service are loaded when they are first used, so that `watchword
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,16 +21,14 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Watchword":
-        from watchword.app import Watchword
-
-        return Watchword
-    if name == "TokenUser":
-        from watchword.app import TokenUser
-
-        return TokenUser
-    if name == "Settings":
-        from watchword.settings import Settings
-
-        return Settings
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in {"Settings", "TokenUser", "Watchword"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module("watchword.settings" if name == "Settings" else "watchword.app"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "watchword" or missing in sys.stdlib_module_names:
+            raise  # a broken installation keeps its traceback
+        hint = "in your clone of watchword run `pip install -e '.[server]'`"
+        message = f"watchword.{name} needs the server's packages ({missing} is not installed): {hint}"
+        raise ModuleNotFoundError(message, name=error.name) from error

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.front_end import PATIENCE, Site, account, block
+from tests.e2e.client import PASSWORD, fresh_name
 from tests.e2e.server import UNLIMITED, Server
 from tests.guard_adapters.serving import on_uvicorn
 
@@ -138,6 +140,18 @@ def test_the_server_with_pages(server: Server, page: Page) -> None:
         page.reload()
         expect(page.locator("[name=password]")).to_be_visible()
         assert pages.visits == {}
+
+
+def test_the_server_with_pages_greets_users_without_a_username(server: Server) -> None:
+    """Someone may have registered with an address alone."""
+    pages = loaded("front_end_pages", block("python", "class Visit"), server)
+    given = {"email": f"{fresh_name()}@example.com", "password": PASSWORD}
+    with on_uvicorn(pages.app) as running, server.client() as service, httpx2.Client() as visitor:
+        assert service.post("/register", json=given).status_code == 201
+        form = {"username": given["email"], "password": PASSWORD}
+        assert visitor.post(f"http://127.0.0.1:{running.port}/log-in", data=form).status_code == 303
+        answer = visitor.get(f"http://127.0.0.1:{running.port}/")
+        assert (answer.status_code, answer.text) == (200, f"Hello {given['email']}")
 
 
 def test_the_types_name_what_there_is() -> None:

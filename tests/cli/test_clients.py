@@ -63,3 +63,16 @@ def test_slips_change_nothing(run: Run, arguments: tuple[str, ...]) -> None:
     assert ended.code != 0
     assert ended.err
     assert run("clients", "list").out == ""
+
+
+@pytest.mark.usefixtures("database")
+def test_the_list_shows_whom_an_account_may_call(run: Run) -> None:
+    """Once its own API is deleted, it does not look as if it had the service's audience."""
+    for name in ("shop", "billing"):
+        assert run("apis", "create", name, "--audience", f"https://{name}.example", "--scope", "pay").code == 0
+    run("clients", "create", "shop-api", "--scope", "own", "--serves", "shop", "--exchange-to", "billing")
+    assert run("clients", "list").out.splitlines()[0].endswith("shop\tbilling")
+    (api,) = [each["id"] for each in json.loads(run("apis", "list", "--json").out)["items"] if each["name"] == "shop"]
+    assert run("apis", "delete", "shop", "--yes").code == 0
+    (listed,) = json.loads(run("clients", "list", "--json").out)["items"]
+    assert (listed["serves"], listed["exchanges_to"]) == (api, ["billing"])

@@ -281,6 +281,16 @@ def test_without_the_server_extra(tmp_path: Path, port: int, module: str, argume
     assert "Traceback" not in done.stderr
 
 
+def test_the_service_in_an_application_without_the_server_extra(tmp_path: Path) -> None:
+    """`from watchword import Watchword` says it too. A module of Python's own that is missing keeps its message."""
+    code = "import sys; sys.modules[{!r}] = None; from watchword import Watchword"
+    for module, words in (("email_validator", "run `pip install -e '.[server]'`"), ("sqlite3", "import of sqlite3")):
+        command = [sys.executable, "-c", code.format(module)]
+        done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr.splitlines()[-1], done.stderr
+
+
 def test_a_module_of_ours_that_is_missing_is_a_fault(tmp_path: Path) -> None:
     """No hint to install what is not for sale: a broken installation keeps its traceback."""
     done = without("sqlite3", tmp_path, "migrate")

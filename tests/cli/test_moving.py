@@ -74,24 +74,26 @@ def test_a_file_goes_in_and_comes_out_and_a_second_run_finds_it_there(run: Run, 
         {"external_id": 7},
         {"external_id": "a b", "username": "dora"},
         {"external_id": 8, "username": 5},
+        {"_id": {"$oid": "64b0c0ffee0000000000aa01"}, "username": "emil"},
     )
     dry = run("users", "import", "users.jsonl", "--dry-run")
-    assert (dry.code, dry.out) == (1, "would import 1, already in 0, refused 8\n")
+    assert (dry.code, dry.out) == (1, "would import 1, already in 0, refused 9\n")
     assert users(tmp_path) == []
     done = run("users", "import", "users.jsonl")
-    assert (done.code, done.out) == (1, "imported 1, already in 0, refused 8\n")
+    assert (done.code, done.out) == (1, "imported 1, already in 0, refused 9\n")
     reasons = refused(tmp_path)
-    assert sorted(reasons) == list(range(2, 10))
+    assert sorted(reasons) == list(range(2, 11))
     why = {
         2: "username is that of user", 3: "no form of password hash", 4: "unknown field", 5: "A role",
         6: "created_at", 7: "neither a username", 8: "printable ASCII", 9: "Expected",
+        10: "needs --from mongoose",
     }  # fmt: skip
     for line, words in why.items():
         assert words in reasons[line]
     assert "plain text" not in done.out + done.err + (tmp_path / "refused-users.jsonl").read_text()
     again = run("users", "import", "users.jsonl", "--json")
     assert json.loads(again.out) == {
-        "imported": 0, "known": 1, "refused": 8, "administrators": [], "dry_run": False,
+        "imported": 0, "known": 1, "refused": 9, "administrators": [], "dry_run": False,
         "refused_file": "refused-users.jsonl",
     }  # fmt: skip
     assert json.loads(run("users", "export", "--with-hashes").out)["password_hash"] == BCRYPT
@@ -229,7 +231,6 @@ def test_wrong_use_says_what_to_do(run: Run, tmp_path: Path) -> None:
         (("nothing.jsonl",), 3, "there is no file"),
         (("x", "--from", "oracle"), 2, "none that is known"),
         (("x.db", "--from", "django"), 2, "no URL of a database"),
-        (("sqlite:///none.db", "--from", "django"), 1, "no file"),
         (("sqlite:///a.db", "--from", "django", "--table", 'a"b'), 2, "--table"),
         (("-", "--from", "django"), 2, "holds no URL"),
     ]:
@@ -241,3 +242,12 @@ def test_wrong_use_says_what_to_do(run: Run, tmp_path: Path) -> None:
     assert (done.code, "there is no table auth_user" in done.err) == (3, True)
     (tmp_path / "no.db").write_bytes(b"this is no database" * 100)
     assert run("users", "import", "sqlite:///no.db", "--from", "django").code == 1
+
+
+@pytest.mark.usefixtures("database")
+def test_a_file_that_is_not_there(run: Run) -> None:
+    """The hint is about the URL, not about our own data directory."""
+    done = run("users", "import", "sqlite:///nowhere.db", "--from", "django")
+    assert done.code == 2
+    assert done.err.splitlines()[0] == "error: the URL names nowhere.db, and there is no such file"
+    assert "sqlite:////srv/app.db" in done.err

@@ -305,6 +305,16 @@ def test_a_command_waits_for_no_restore(run: Run, data: Path) -> None:
     assert run("users", "list").code == 0
 
 
+@pytest.mark.usefixtures("data")
+def test_what_the_backup_does_not_know_is_told(run: Run) -> None:
+    """Each list that the page names is named in the terminal too."""
+    page = (Path(__file__).parents[2] / "docs/guides/restore-a-backup.md").read_text("utf-8")
+    lists = set(re.findall(r"`watchword ([a-z-]+ list)`", page.partition("No command can tell")[2]))
+    assert len(lists) == 5
+    said = run("db", "restored", "--yes").out
+    assert {each for each in lists if each in said} == lists
+
+
 def test_root_restores_for_the_services_user(run: Run, data: Path) -> None:
     """What root makes belongs to the owner of the database, who could not open it otherwise."""
     (data / "watchword.db.lock").unlink()

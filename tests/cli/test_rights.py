@@ -50,6 +50,7 @@ def test_an_api_from_registering_to_deleting(run: Run) -> None:
     again = run("apis", "create", "orders", "--audience", "https://else.example")
     assert again.code != 0
     assert "already" in again.err
+    assert "hint: `watchword apis list`" in again.err
     assert run("apis", "change", "orders", "--scope", "c").out == "orders\thttps://orders.example\tc\n"
     moved = json.loads(run("apis", "change", "orders", "--audience", "urn:orders", "--json").out)
     assert {**moved, "id": ""} == {"id": "", "name": "orders", "audience": "urn:orders", "scopes": ["c"]}

@@ -208,3 +208,11 @@ def test_a_known_jwt_secret(run: Run, port: int) -> None:
     ended = run("serve", "--port", str(port), WATCHWORD_JWT_SECRET="your-256-bit-secret-your-256-bit-secret")
     assert ended.code == 78
     assert "watchword secret" in ended.err
+
+
+def test_the_banner_shows_a_path_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short below this directory, in full elsewhere: nobody counts `../../..`."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for given, shown in (("data", "data"), (str(tmp_path / "data"), str(tmp_path / "data"))):
+        assert f"  Data                {shown}\n" in banner(load({"data_dir": given}, {}, tmp_path / "here"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -162,6 +163,21 @@ def test_a_file_of_another_user(place: Path, name: str, user: int) -> None:
     ended = started(place, user=user)
     assert ended.code == REFUSED, ended.said
     assert f"chown {user}" in ended.said
+
+
+def test_a_command_of_root(place: Path) -> None:
+    """Root is told to become the user of the service, and never only to take its files away from it."""
+    assert started(place).code == 0
+    ended = started(place, user=0)
+    assert ended.code == REFUSED
+    name = Path(place / "data").owner()
+    assert f"sudo -u {name} …; only where" in ended.said
+    command = [str(COMMAND), "doctor", "--inside", "--json"]
+    environ = {"PATH": "/usr/bin:/bin", "WATCHWORD_DATA_DIR": str(place / "data")}
+    done = subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=False)
+    fixes = {each["check"]: each["fix"] for each in json.loads(done.stdout)["items"]}
+    assert "sudo -u" in fixes["files"]
+    assert fixes["signing key"].startswith("run this as the user who owns it")
 
 
 def test_a_file_system_that_is_read_only(place: Path) -> None:

@@ -63,6 +63,7 @@ def test_log_in_refresh_and_a_lost_answer(
     item, loaded = tmp_path / "item", app()
     first = loaded["log_in"](item, **person)
     kept = item.read_text()
+    assert item.stat().st_mode & 0o777 == 0o600
     loses(loaded, 2)
     for _ in range(2):
         with pytest.raises(TimeoutError):

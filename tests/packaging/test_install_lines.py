@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.packaging.install_lines import CLONE, OURS, every_line, of_watchword, requirements
+from tests.packaging.install_lines import CLONE, OURS, ROOT, every_line, of_watchword, requirements
 
 
 def test_no_line_installs_watchword_by_name() -> None:
@@ -24,3 +24,12 @@ def test_every_form_is_in_the_pages() -> None:
     told = {requirement for line in of_watchword() for requirement in requirements(line)}
     assert set(OURS) <= told
     assert f"{CLONE} fastapi uvicorn" in of_watchword()
+
+
+def test_the_environment_of_make_has_pip() -> None:
+    """Pages and messages add an extra by `.venv/bin/python -m pip`; uv leaves pip out unless it is told."""
+    told = [path for path in (ROOT / "docs").rglob("*.md") if ".venv/bin/python -m pip" in path.read_text("utf-8")]
+    assert told
+    made = [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if "uv venv" in line]
+    assert made
+    assert all("--seed" in line for line in made)

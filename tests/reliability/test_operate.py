@@ -142,6 +142,8 @@ def test_the_master_secret_is_lost(serve: Serve, postgres: Postgres, engine: str
     service = serve(**settings)
     with service.client() as client:
         known = history(client)
+    hook = ("webhooks", "add", "https://hooks.example.com/")
+    assert service.command(*hook).returncode == 0
     service.stop()
     if engine == "sqlite":
         (service.data / "master.secret").unlink()
@@ -161,6 +163,7 @@ def test_the_master_secret_is_lost(serve: Serve, postgres: Postgres, engine: str
     service.start()
     with service.client() as client:
         all_over_again(client, known)
+    assert service.command(*hook).returncode == 0, "it was taken out, and can be added again"
     service.stop()
 
 

@@ -42,6 +42,14 @@ def test_j4_a_path_that_is_not_written_exactly_so_is_not_there(ask: Asker, path:
     assert (answer.status, answer.code) == (404, "not_found")
 
 
+def test_a_slash_too_many_is_named() -> None:
+    """Where the address without it exists; no request is led there."""
+    ask = dispatcher()
+    assert "Leave out the slash" in ask("GET", "/open/").json["detail"]
+    for path in ("/open//", "/nothing/", "/"):
+        assert ask("GET", path).json["detail"] == "There is nothing at this address.", path
+
+
 @pytest.mark.parametrize("host", ["a/?x=", "evil.example", "a@b", "", "[::1", "auth.example:99999"])
 def test_j4_the_host_header_decides_nothing(ask: Asker, host: str) -> None:
     """J4 (CVE-2026-48710): the guard stands on scope["path"], whatever Host says."""

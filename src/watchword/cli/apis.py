@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchword.cli.asking import Yes, confirm
-from watchword.cli.exits import CODES_HELP, MISSING, USAGE, CommandError
+from watchword.cli.exits import CODES_HELP, MISSING, USAGE, CommandError, sentence
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.opening import require_database, with_kernel
 from watchword.cli.printing import Json, print_json, print_table
-from watchword.errors import NotFound
+from watchword.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from watchword.identity.granting import Operation
@@ -110,6 +110,9 @@ def _run(name: str, work: Callable[[Kernel, Operation], Awaitable[Api]], flags: 
         except NotFound as error:
             hint = "`watchword apis list` shows which there are"
             raise CommandError(f"there is no API {name!a}", hint, MISSING) from error
+        except Conflict as error:
+            hint = "`watchword apis list` shows which there are, and `watchword apis change` changes one"
+            raise CommandError(sentence(error), hint) from error
 
     return with_kernel(load_settings(flags).settings, working)
 

@@ -97,9 +97,9 @@ def list_clients(*, as_json: Json = False, flags: dict[str, object]) -> None:
     if as_json:
         print_json({"items": found})
         return
-    heads = ("name", "id", "scope", "apis", "shows", "disabled_at", "last_used_at")
+    heads = ("name", "id", "scope", "apis", "shows", "disabled_at", "last_used_at", "serves", "exchanges_to")
     rows = [tuple(_text(each[head]) for head in heads) for each in found]
-    print_table(("name", "id", "scopes", "APIs", "shows", "disabled", "last used"), rows)
+    print_table(("name", "id", "scopes", "APIs", "shows", "disabled", "last used", "serves", "exchanges to"), rows)
 
 
 @group.command("rotate-secret", epilog=CODES_HELP)
@@ -220,7 +220,8 @@ def _plain(kernel: Kernel, account: Account) -> dict[str, object]:
         "name": account.name,
         "scope": " ".join(account.scopes),
         "apis": kernel.service_accounts.names_of(account.apis),
-        "serves": next(iter(kernel.service_accounts.names_of((account.serves,))), None),
+        # The id of one that is no more: without it the account would seem to have the service's own audience.
+        "serves": next(iter(kernel.service_accounts.names_of((account.serves,))), account.serves) or None,
         "exchanges_to": kernel.service_accounts.names_of(account.exchanges),
         "introspects": account.introspects,
         "shows": "secret" if account.public_key is None else "key",

@@ -27,6 +27,7 @@ revoked, disabled or replaced since. If you know of one, end it:
   - service accounts and their secrets: {good.accounts} (`watchword clients list`, `watchword clients disable NAME`,
     or where a secret was replaced `watchword clients rotate-secret NAME --overlap 0s`)
   - guard keys: {good.guard_keys} (`watchword guards list`, `watchword guards revoke NAME`)
+  - webhooks (`watchword webhooks list`, `watchword webhooks remove ID`)
   - passwords that were changed: the old ones (`watchword users disable USER`, if one was stolen)
   - disabled users, and roles that were taken away (`watchword users list`)
 What was made since is gone: users may register again; API keys, secrets and guard keys are to be made anew."""

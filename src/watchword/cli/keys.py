@@ -30,8 +30,8 @@ _REPLACE_IT = (
     " and all users log in again"
 )
 _MEANING = (
-    "a verifier that keeps the key set longer than that, and does not look again when it meets an unknown key, refuses"
-    " new tokens until it does; wait until {}, or go on if no such verifier matters to you"
+    "a verifier that keeps an older key set, and does not look again when it meets an unknown key, refuses new tokens"
+    " until it does; wait until {}, or go on if no such verifier matters to you"
 )
 
 

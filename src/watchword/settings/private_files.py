@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile, TemporaryFile
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import POSIX, user
-from watchword.settings.secret_files import STRANGERS, is_strangers
+from watchword.settings.secret_files import STRANGERS, for_owner, is_strangers
 
 _GROUP, _OTHERS, _ALL = stat.S_IRWXG, stat.S_IRWXO, stat.S_IRWXG | stat.S_IRWXO
 # The standard library's log: commands set up none, and its last resort is stderr.
@@ -54,7 +54,7 @@ def check_file(path: Path, variable: str, holds: str) -> None:
     if not POSIX:
         return
     if is_strangers(found):
-        raise SettingsError((Fault(variable, f"{path} {STRANGERS}", f"run: chown {user()} {path}"),))
+        raise SettingsError((Fault(variable, f"{path} {STRANGERS}", for_owner(path)),))
     if found.st_mode & _OTHERS:
         message = f"{path} can be read by other users, and {holds}"
         _refuse_or_warn(path.parent, Fault(variable, message, f"run: chmod 600 {path}"))

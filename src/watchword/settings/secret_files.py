@@ -45,7 +45,7 @@ def _looked_at(path: Path, descriptor: int) -> Unfit | None:
         return None  # a pipe or a socket
     if is_strangers(found):
         if not is_on_read_only_mount(descriptor):
-            raise Unfit(f"{path} {STRANGERS}", f"run: chown {user()} {path}")
+            raise Unfit(f"{path} {STRANGERS}", for_owner(path))
         return Unfit(f"{path} {STRANGERS}, on a mount that is read-only", "let it belong to root or to this user")
     if found.st_mode & stat.S_IWOTH and not is_on_read_only_mount(descriptor):
         raise Unfit(
@@ -63,3 +63,21 @@ STRANGERS = "belongs to another user, neither to root nor to the one who runs th
 def is_strangers(found: os.stat_result) -> bool:
     """Tell whether a third user owns the file, and can so read and replace it."""
     return POSIX and found.st_uid not in {0, user()}
+
+
+def for_owner(path: Path) -> str:
+    """Return what to do about a third user's file.
+
+    In a directory of the same user it is most often the service's own, and root typed a command. To give it away then
+    would lock the service out.
+    """
+    give = f"chown {user()} {path}"
+    if path.stat().st_uid != path.parent.stat().st_uid:
+        return f"run: {give}"
+    try:
+        name = path.owner()
+    except KeyError:  # a container's user without a name
+        name = f"'#{path.stat().st_uid}'"
+    return (
+        f"run this as the user who owns it: sudo -u {name} …; only where the service itself runs as this user: {give}"
+    )

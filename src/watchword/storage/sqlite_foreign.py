@@ -31,7 +31,9 @@ def _opened(url: str) -> sqlite3.Connection:
         raise Unfit("is no URL of a database", f"write sqlite:///path/to/file or {postgres_url.FORM}")
     file = Path(unquote(path))
     if not file.is_file():
-        raise StorageUnavailable(f"There is no file {file}.")
+        raise Unfit(
+            f"names {file}, and there is no such file", "four slashes begin an absolute path: sqlite:////srv/app.db"
+        )
     with _readable():
         connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=0)
     connection.row_factory = sqlite3.Row

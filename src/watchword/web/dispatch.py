@@ -263,7 +263,8 @@ class Dispatcher:
             params = match_path(pattern, segments)
             if params is not None:
                 return found, params
-        raise NotFound("There is nothing at this address.")
+        more = " Leave out the slash at the end." if path[-1:] == "/" and path[:-1] in self._static else ""
+        raise NotFound(f"There is nothing at this address.{more}")
 
     def _without_route(self, method: str, methods: _Methods, headers: Mapping[bytes, bytes]) -> Reply:
         """Answer a preflight or OPTIONS, or raise 405."""

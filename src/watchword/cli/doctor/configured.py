@@ -10,7 +10,7 @@ from watchword.cli.doctor.inside import Inside
 from watchword.clock import SystemClock
 from watchword.hosts import is_loopback
 from watchword.platforms import POSIX, mode_of
-from watchword.settings.secret_files import STRANGERS, is_strangers
+from watchword.settings.secret_files import STRANGERS, for_owner, is_strangers
 from watchword.tokens.legacy import beginning_of
 
 _GIB = 2**30
@@ -51,7 +51,8 @@ async def secret_files(inside: Inside) -> Seen:
     folders = {each.parent for each in there}
     wrong += [f"{each} can be written to by everyone" for each in folders if mode_of(each.stat()) & _WRITABLE]
     if wrong:
-        return failed("; ".join(wrong))
+        strangers = next((each for each in there if is_strangers(each.stat())), None)
+        return failed("; ".join(wrong), "" if strangers is None else for_owner(strangers))
     if not found.secret and not files[0].exists():
         return failed(f"there is no master secret: none is set, and {files[0]} is missing",
                       "docs/guides/restore-a-backup.md")  # fmt: skip

@@ -61,9 +61,9 @@ async def keys(inside: Inside) -> Seen:
     row = next((each for each in rows if each["algorithm"] == found.algorithm), None)
     if row is None:
         return failed(f"no {found.algorithm} key signs: the service makes one when it starts", "watchword serve")
-    fault = _unsealed(inside, str(row["sealed_private"]), str(row["kid"]))
+    fault, hint = _unsealed(inside, str(row["sealed_private"]), str(row["kid"]))
     if fault:
-        return failed(fault, "docs/guides/operate.md#the-master-secret-is-lost")
+        return failed(fault, f"{hint}; if it is gone for good: docs/guides/operate.md#the-master-secret-is-lost")
     age = SystemClock().now() - int(row["activated_at"])
     text = f"the {found.algorithm} key is {age / _DAY:.1f} days old"
     if found.key_rotation is None:
@@ -76,16 +76,16 @@ async def keys(inside: Inside) -> Seen:
     return passed(f"{text} of {due // _DAY}")
 
 
-def _unsealed(inside: Inside, sealed: str, kid: str) -> str:
-    """Take the key, if the master secret opens it. Return what is wrong, or ''."""
+def _unsealed(inside: Inside, sealed: str, kid: str) -> tuple[str, str]:
+    """Take the key, if the master secret opens it. Return what is wrong, or '', and what to do."""
     found = inside.settings
     try:
         secret = Master(found.secret or (master.load(found.data_dir),))
         private = secret.unseal(sealed, about=ABOUT.format(kid))
     except SettingsError as error:
-        return "; ".join(f"{fault.setting} {fault.message}" for fault in error.faults)
+        return "; ".join(f"{fault.setting} {fault.message}" for fault in error.faults), error.faults[0].hint
     inside.signing = SigningKey.from_jwk(msgspec.json.decode(private))
-    return ""
+    return "", ""
 
 
 async def clock(inside: Inside) -> Seen:

@@ -96,7 +96,8 @@ def _of_json(line: bytes, read: Read) -> Record | Refused:
         if line.lstrip().startswith(b"["):
             return Refused("an array; write one object a line")
         kind = "" if isinstance(error, msgspec.ValidationError) else "no JSON object: "
-        return Refused(kind + str(error).rstrip("."))
+        more = "; a document of mongoexport needs --from mongoose" if "`_id`" in str(error) else ""
+        return Refused(kind + str(error).rstrip(".") + more)
     except Refused as refused:
         return refused
 

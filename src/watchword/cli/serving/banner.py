@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 from watchword.settings import Loaded, Settings
 
@@ -88,6 +89,12 @@ def program() -> str:
     return os.path.basename(started) if same else shlex.quote(started)
 
 
+def _shown(folder: Path) -> str:
+    """Return a path as short as it is clear: one that leads out of this directory is written in full."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+
+
 def _lines(settings: Settings) -> list[str]:
     lines = [f"Watchword is running at {settings.public_url}", ""]
     if (docs := _docs(settings)) is not None:
@@ -95,7 +102,7 @@ def _lines(settings: Settings) -> list[str]:
     lines.append(f"  Listening on        {settings.host} port {settings.port}")
     if settings.metrics_port is not None:
         lines.append(f"  Metrics             port {settings.metrics_port} of {settings.metrics_host}, at /metrics")
-    lines.append(f"  Data                {os.path.relpath(settings.data_dir)}")
+    lines.append(f"  Data                {_shown(settings.data_dir)}")
     if settings.workers > 1:
         lines.append(f"  Processes           {settings.workers}")
     if settings.email_verification != "required":  # there an account begins with the link of a mail

@@ -116,7 +116,7 @@ def _fault(url: str, *, plain_http: bool = False) -> str | None:
 
 def _parts_fault(parts: SplitResult, plain_http: bool) -> str | None:
     if parts.scheme not in _PORTS or not parts.hostname:
-        return "is not an http or https address"
+        return "is not an http or https address, such as https://auth.example.com"
     if parts.scheme == "http" and not (plain_http or is_loopback(parts.hostname)):
         return _MUST_BE_HTTPS
     if parts.username is not None or parts.password is not None:

@@ -99,7 +99,8 @@ def _scope(account: Account, api: Api, asked: str | None) -> str:
         held &= api.scopes
     wanted = read_scopes(asked) if asked else held
     if not wanted <= held:
-        raise Refused(f"This client does not have these scopes here: {listed(wanted - held)}.", code="invalid_scope")
+        message = f"This client does not have these scopes, or the API does not know them: {listed(wanted - held)}."
+        raise Refused(message, code="invalid_scope")
     if not wanted:
         raise Refused("This client has no scope that this API knows.", code="invalid_scope")
     return " ".join(sorted(wanted))
