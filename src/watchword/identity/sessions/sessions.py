@@ -126,7 +126,8 @@ class Sessions:
     def sign(self, live: Live) -> Tokens:
         """Sign by the tables of rights that this process knows."""
         given = self.rights.grant(live.grant.roles, live.grant.scope, live.api, live.asked, version=live.rights)
-        grant = live.grant._replace(scope=given.scope, audience=given.audience, rights=given.version)
+        limited = bool(live.grant.scope) or live.asked.scopes is not None
+        grant = live.grant._replace(scope=given.scope, audience=given.audience, rights=given.version, narrowed=limited)
         now = self._clock.now()
         return Tokens(
             self._issuer.access_token(grant, live.key),
