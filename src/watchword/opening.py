@@ -219,7 +219,7 @@ async def _assembled(
         feed=feed,
         guard_keys=GuardKeys(database, clock),
         service_accounts=ServiceAccounts(database, rights, revocations, clock),
-        proving=Proving(database, ephemeral, throttle, settings, clock),
+        proving=Proving(database, ephemeral, SQLEphemeral(database), throttle, settings, clock),
         account_tokens=AccountTokens(database, issuer, rights, revocations, throttle, clock),
         exchanging=Exchanging(database, ephemeral, issuer, rights, verifier, session_store, throttle, clock),
         api_keys=ApiKeys(database, issuer, rights, revocations, throttle, clock),
