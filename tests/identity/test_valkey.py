@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from tests.identity.scenes import HOME, Opener, claims_of, join, log_in
-from tests.reliability.proxy import Proxy
 from tests.identity.test_service_accounts import made
+from tests.reliability.proxy import Proxy
 from tests.storage.valkey_server import Server, free_port, url
 from watchword import background
 from watchword.errors import Refused, SettingsError, TooManyAttempts

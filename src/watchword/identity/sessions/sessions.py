@@ -12,6 +12,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
+from watchword.identity.narrowing import is_whole
 from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import EVERYTHING, Asked, Rights
@@ -250,7 +251,8 @@ class Sessions:
         row = await self._current(presented)
         if row is None or row["client_id"] != client_id:
             return None
-        return Held(row["user_id"], row["id"], row["version"], row["client_id"])
+        whole = is_whole(row["scope"], row["api"], self.rights.table)
+        return Held(row["user_id"], row["id"], row["version"], row["client_id"], whole)
 
     def session_handle(self, presented: str) -> str | None:
         """Return the handle hash of a genuine refresh token, of any generation; None for anything else."""
@@ -291,12 +293,7 @@ class Sessions:
         )
         return [
             SessionView(
-                id=row["id"],
-                created_at=row["created_at"],
-                last_used_at=row["rotated_at"],
-                expires_at=row["idle_expires_at"],
-                address=row["address"],
-                agent=row["agent"],
+                row["id"], row["created_at"], row["rotated_at"], row["idle_expires_at"], row["address"], row["agent"]
             )
             for row in rows
         ]
