@@ -70,6 +70,8 @@ VALUES = {
     "legacy_limit": "5/1m",
     "client_limit": "6/1m",
     "client_proof_limit": "6/1m",
+    "api_key_limit": "6/1m",
+    "api_key_address_limit": "6/1m",
     "mail_code_limit": "6/1m",
     "mail_limit": "5/1m",
     "mail_address_limit": "5/1m",

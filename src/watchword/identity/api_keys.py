@@ -223,12 +223,13 @@ class ApiKeys:
 
     # By the key -------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, text: str, asked: Asked) -> Exchanged:
+    async def exchange(self, text: str, asked: Asked, *, client: Client) -> Exchanged:
         """Return an access token for a key, with no more than key, owner and the key's own limits allow.
 
-        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id.
+        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id;
+        only a good one counts, or who has seen a key's id in a token could use up its owner's limit.
         Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
-        `invalid_scope`, `invalid_target`. Raises `StorageUnavailable`.
+        `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `StorageUnavailable`.
         """
         try:
             key = written.read(text)
@@ -242,6 +243,8 @@ class ApiKeys:
         limits = written.limits_of(key, secret_hash=row["secret_hash"], public=public)
         if limits is None or (limits.until is not None and limits.until <= now):
             raise _not_accepted()
+        owner = row["user_id"]
+        await self._throttle.take(*takes_of("api_key", client.address, owner), client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)
         await self._note_use(row, now)
