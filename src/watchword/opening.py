@@ -222,7 +222,7 @@ async def _assembled(
         proving=Proving(database, ephemeral, SQLEphemeral(database), throttle, settings, clock),
         account_tokens=AccountTokens(database, issuer, rights, revocations, throttle, clock),
         exchanging=Exchanging(database, ephemeral, issuer, rights, verifier, session_store, throttle, clock),
-        api_keys=ApiKeys(database, issuer, rights, revocations, throttle, clock),
+        api_keys=ApiKeys(database, issuer, rights, revocations, throttle, notices, clock),
         throttle=throttle,
         users=users,
         sessions=session_store,

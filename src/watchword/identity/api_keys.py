@@ -20,6 +20,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.narrowing import Reach, reach_of
+from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import Asked, Rights, listed
 from watchword.identity.sessions.sessions import require_live
@@ -104,6 +105,7 @@ class ApiKeys:
         rights: Rights,
         revocations: Revocations,
         throttle: Throttle,
+        notices: Notices,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -111,6 +113,7 @@ class ApiKeys:
         self._rights = rights
         self._revocations = revocations
         self._throttle = throttle
+        self._notices = notices
         self._clock = clock
         self._read = _READ.format("".join(f", ww_users.{name} AS {name}" for name in issuer.own_claims.columns))
 
@@ -137,6 +140,7 @@ class ApiKeys:
             key = KeyRecord(new_id(), caller.sub, wanted.name, scopes, api, now, now + wanted.seconds, None, None)
             text = await _insert(tx, key)
             await _record(tx, "api_key_created", key, now, client, actor=caller.sub)
+            await self._notices.key_made(tx, caller.sub, client)
             return key, text
 
         return await self._database.transact(unit)
@@ -175,6 +179,7 @@ class ApiKeys:
             fresh = KeyRecord(fresh_id, caller.sub, former.name, former.scopes, former.api, now, ends, None, None)
             text = await _insert(tx, fresh)
             await _record(tx, "api_key_rotated", former, now, client, actor=caller.sub, by=fresh_id)
+            await self._notices.key_made(tx, caller.sub, client)
             entries = [] if overlap else await revocation.refuse_api_key(tx, key_id, now=now)
             return (former, fresh, text), entries
 
