@@ -26,6 +26,7 @@ from watchword.meters import (
     SAMPLED_AT,
 )
 from watchword.storage.ephemeral import SWEEP_ROWS
+from watchword.storage.ephemeral_sql import SQLEphemeral
 from watchword.tally import Faults, Log
 
 FOLLOW_SECONDS = 0.25
@@ -191,6 +192,9 @@ async def _tell(kernel: Kernel, faults: Faults) -> None:
 
 async def _sweep_rows(kernel: Kernel) -> None:
     await sweeping.sweep(kernel.database, kernel.clock.now())
+    # Wherever counters are, ids that were used once are here.
+    used = SQLEphemeral(kernel.database)
+    await sweeping.in_batches(lambda: used.sweep(kernel.clock.now()), SWEEP_ROWS)
 
 
 async def _sweep_trail(kernel: Kernel) -> None:

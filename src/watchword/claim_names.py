@@ -10,7 +10,7 @@ RESERVED_CLAIMS: Final = frozenset(
     (
         # Of every token, RFC 7519, 9068, and of ours.
         *("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"),
-        *("sid", "scope", "roles", "ver", "rver", "auth_time", "amr", "acr", "azp"),
+        *("sid", "scope", "roles", "ver", "rver", "auth_time", "amr", "acr", "azp", "narrowed"),
         # Who acts, and what binds a token to a key or an event: RFC 8693, 7800, 8417, OpenID Connect.
         *("act", "may_act", "cnf", "sub_jwk", "sub_id", "events", "toe", "txn", "nonce", "at_hash", "c_hash", "s_hash"),
         # Of headers (RFC 7515, 7516) and of introspection (RFC 7662): a careless reader merges them.

@@ -73,7 +73,7 @@ class TokenError(WatchwordError):
     """A token that is not accepted. It carries no claims.
 
     `code` is one of `token_missing, token_malformed, token_invalid, token_expired, token_not_yet_valid,
-    token_revoked, scope_missing, role_missing, reauthentication_required`.
+    token_revoked, scope_missing, role_missing, reauthentication_required`, at the service also `token_narrowed`.
     """
 
     code = "token_invalid"

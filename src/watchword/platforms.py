@@ -20,6 +20,7 @@ from typing import Any
 POSIX = hasattr(os, "getuid")  # files have owners and modes
 _MANY = 16_384  # open files that are ever needed
 _FEW = 10_240  # macOS: the most, whatever its limit says
+_STANDARD_ERROR = 2
 _UNKNOWN = 512  # Windows: what select() takes
 
 
@@ -50,6 +51,17 @@ def _granted(membership: Path, root: Path) -> float:
             quota, period = map(int, (folder / "cpu.max").read_text("utf-8").split())
             least = min(least, quota / period)
     return least
+
+
+def fill_standard_streams() -> None:
+    """Open the null device where standard input, output or error is closed.
+
+    Else a socket or a database gets its number: libuv aborts when it closes that, and what is printed goes into it.
+    """
+    if POSIX:
+        while (found := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:  # the lowest free number
+            os.set_inheritable(found, True)  # worker processes have the same
+        os.close(found)
 
 
 def mode_of(status: os.stat_result) -> int:

@@ -99,6 +99,14 @@ PROBLEMS: dict[str, Problem] = {
         "insufficient_scope",
         challenge="The token lacks a scope.",
     ),
+    "token_narrowed": Problem(
+        403,
+        "Token narrowed",
+        "The token is genuine, but its log-in or refresh asked for some scopes only: with such a token nothing is done "
+        "with the account, and nothing administered. Log in, or refresh, without `scope`.",
+        "insufficient_scope",
+        challenge="The token was narrowed.",
+    ),
     "role_missing": Problem(
         403,
         "Role missing",
@@ -174,14 +182,10 @@ PROBLEMS: dict[str, Problem] = {
         "always remains. Another administrator does it, or an operator with `watchword users`.",
     ),
     "closing_too_early": Problem(
-        409,
-        "Closing works later",
-        "The address was changed, and the one before can take the account back. Wait, or ask an administrator.",
+        409, "Closing works later", "The former address can still take the account back. Wait, or ask an administrator."
     ),
     "key_too_new": Problem(
-        409,
-        "Key too new",
-        "Verifiers may not know the next key yet. Wait until it was published for a day, or send `early`: true.",
+        409, "Key too new", "Verifiers may not know it yet. Wait a day from its publication, or send `early`: true."
     ),
     "too_many_roles": Problem(
         403,
@@ -210,16 +214,9 @@ PROBLEMS: dict[str, Problem] = {
         "It is wrong, was used before, has expired, or the account has changed since. A code works only with the "
         "handle that was answered when it was asked for, five times at most. Ask for another mail.",
     ),
-    "mail_off": Problem(
-        403,
-        "No mail",
-        "This service has no mail server, so it can send neither links nor codes. An operator can set "
-        "`WATCHWORD_SMTP_URL`.",
-    ),
+    "mail_off": Problem(403, "No mail", "This service has no mail server. An operator can set `WATCHWORD_SMTP_URL`."),
     "email_login_off": Problem(
-        403,
-        "No log-in by e-mail",
-        "This service sends no codes to log in. Log in by another way; an operator can set `WATCHWORD_EMAIL_LOGIN=on`.",
+        403, "No log-in by e-mail", "No codes are sent to log in. An operator can set `WATCHWORD_EMAIL_LOGIN=on`."
     ),
     "forbidden": Problem(
         403, "Not allowed", "You are known, and may not do this. Ask an administrator.", "unauthorized_client"

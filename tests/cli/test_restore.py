@@ -98,7 +98,8 @@ def test_it_names_only_commands_that_there_are(run: Run, data: Path) -> None:
     named = set(re.findall(r"`watchword (\S+ [^` ]+)[^`]*`", done.out))
     keys = {"api-keys list", "api-keys revoke", "guards list", "guards revoke"}
     clients = {"clients list", "clients disable", "clients rotate-secret"}
-    assert (done.code, named) == (0, keys | clients | {"users disable", "users list"})
+    hooks = {"webhooks list", "webhooks remove"}
+    assert (done.code, named) == (0, keys | clients | hooks | {"users disable", "users list"})
     assert [run(*each.split(), "--help").code for each in sorted(named)] == [0] * len(named)
     assert "reset" not in done.out
 

@@ -210,6 +210,32 @@ def test_a_terminal_that_is_gone_takes_nothing_with_it(tmp_path: Path, port: int
         process.wait()
 
 
+@WORKERS
+@pytest.mark.parametrize("closed", ["<&- >&-", "<&- >&- 2>&-", "2>&-"])
+def test_closed_standard_streams(tmp_path: Path, port: int, connect: Connect, workers: str, closed: str) -> None:
+    """⚑ As some service managers start it. A connection had the number of one of them: libuv aborted on closing it."""
+    command = [*COMMAND, "serve", "--port", str(port), "--workers", workers]
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    service = Service(process, f"http://127.0.0.1:{port}")
+    try:
+        until(lambda: _status(service, "/readyz") == 200)
+        assert ask(connect(service), get("/livez")).startswith(b"HTTP/1.1 200")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def test_localhost_is_both_families(tmp_path: Path, serve: Serve, port: int) -> None:
     """Half of the clients try one first, half the other."""
     families = ["127.0.0.1"]

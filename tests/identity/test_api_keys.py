@@ -21,7 +21,7 @@ from tests.identity.scenes import (
 )
 from tests.identity.test_rights import ORDERS, define
 from watchword import api_keys as written
-from watchword.errors import Conflict, InvalidInput, NotFound, Refused, TokenError, Unauthenticated
+from watchword.errors import Conflict, InvalidInput, NotFound, Refused, TokenError, TooManyAttempts, Unauthenticated
 from watchword.identity import api_keys
 from watchword.identity.administration import unchecked
 from watchword.identity.api_keys import KeyRecord, NewKey
@@ -45,20 +45,45 @@ class Owner:
         return await self.kernel.api_keys.create(self.claims, wanted, client=HOME)
 
     async def use(self, key: str, scope: str | None = None, resource: str | None = None) -> AccessClaims:
-        found = await self.kernel.api_keys.exchange(key, self.kernel.rights.asked(scope, resource))
+        found = await self.kernel.api_keys.exchange(key, self.kernel.rights.asked(scope, resource), client=HOME)
         return self.kernel.verifier.verify_for_any(found.access_token)
 
 
-async def owner(kernel: Kernel, *, roles: tuple[str, ...] = ("editor",)) -> Owner:
-    await define(kernel, ("*", "read"), ("editor", "write"), ("admin", "delete"), apis=(("orders", ORDERS, "read"),))
-    user = await join(kernel, roles=roles)
-    return Owner(kernel, user.id, claims_of(kernel, await log_in(kernel)))
+async def owner(kernel: Kernel, *, roles: tuple[str, ...] = ("editor",), name: str = "alice") -> Owner:
+    if not kernel.rights.table.apis:
+        await define(
+            kernel, ("*", "read"), ("editor", "write"), ("admin", "delete"), apis=(("orders", ORDERS, "read"),)
+        )
+    user = await join(kernel, name, roles=roles)
+    return Owner(kernel, user.id, claims_of(kernel, await log_in(kernel, name)))
 
 
 async def refused(kernel: Kernel, key: str, *, code: str = "invalid_request", asked: Asked = EVERYTHING) -> None:
     with pytest.raises(Refused) as caught:
-        await kernel.api_keys.exchange(key, asked)
+        await kernel.api_keys.exchange(key, asked, client=HOME)
     assert caught.value.code == code
+
+
+async def test_tokens_are_limited_by_owner_and_by_network(open_kernel: Opener) -> None:
+    """⚑ A key that is weakened often costs much to check. What is no key uses up nothing of its owner's."""
+    async with open_kernel(api_key_limit="2/1h", api_key_address_limit="3/1h") as kernel:
+        ada = await owner(kernel)
+        record, key = await ada.key()
+        for _ in range(5):
+            await refused(kernel, written.make(record.id).text)
+        weak, others = written.attenuate(key, scopes=["read"]), (await ada.key())[1]
+        await ada.use(weak)
+        await ada.use(others)
+        for each in (key, weak, others):
+            with pytest.raises(TooManyAttempts):
+                await ada.use(each)
+        bob = await owner(kernel, name="bob")
+        _, key = await bob.key()
+        await bob.use(key)
+        with pytest.raises(TooManyAttempts):
+            await bob.use(key)
+        away = HOME._replace(address="203.0.113.9")
+        assert (await kernel.api_keys.exchange(key, EVERYTHING, client=away)).access_token
 
 
 async def test_a_key_is_exchanged_for_its_scopes_and_no_roles(kernel: Kernel) -> None:
@@ -93,7 +118,7 @@ async def test_a_key_has_no_more_than_its_owner_has(kernel: Kernel) -> None:
         await ada.key("read delete")
     _, key = await ada.key("read write")
     assert (await ada.use(key)).scopes == {"read", "write"}
-    before = await kernel.api_keys.exchange(key, EVERYTHING)
+    before = await kernel.api_keys.exchange(key, EVERYTHING, client=HOME)
     await give_roles(kernel, ada.id, ())
     with pytest.raises(TokenError, match="revoked"):
         kernel.verifier.verify(before.access_token)
@@ -153,7 +178,7 @@ async def test_a_revoked_key_and_its_tokens_are_refused(kernel: Kernel) -> None:
     ada = await owner(kernel)
     record, key = await ada.key()
     weaker = written.attenuate(key, scopes=["read"])
-    tokens = [(await kernel.api_keys.exchange(each, EVERYTHING)).access_token for each in (key, weaker)]
+    tokens = [(await kernel.api_keys.exchange(each, EVERYTHING, client=HOME)).access_token for each in (key, weaker)]
     await kernel.api_keys.revoke(ada.claims, record.id, client=HOME)
     for token in tokens:
         with pytest.raises(TokenError, match="revoked"):
@@ -199,7 +224,7 @@ async def test_a_secret_opens_only_the_key_that_it_belongs_to(kernel: Kernel) ->
 async def test_a_key_is_dead_with_its_owner(kernel: Kernel) -> None:
     ada = await owner(kernel)
     _, key = await ada.key()
-    token = (await kernel.api_keys.exchange(key, EVERYTHING)).access_token
+    token = (await kernel.api_keys.exchange(key, EVERYTHING, client=HOME)).access_token
     await operator(kernel).disable(ada.id)
     await refused(kernel, key)
     with pytest.raises(TokenError):
@@ -253,7 +278,7 @@ async def test_rotation_lets_the_former_key_go_on_for_its_overlap(kernel: Kernel
 async def test_rotation_without_overlap_refuses_at_once(kernel: Kernel) -> None:
     ada = await owner(kernel)
     record, key = await ada.key()
-    token = (await kernel.api_keys.exchange(key, EVERYTHING)).access_token
+    token = (await kernel.api_keys.exchange(key, EVERYTHING, client=HOME)).access_token
     _, _, new = await kernel.api_keys.rotate(ada.claims, record.id, overlap=0, client=HOME)
     await refused(kernel, key)
     with pytest.raises(TokenError, match="revoked"):

@@ -189,7 +189,7 @@ async def _api_keys(kernel: Kernel) -> None:
     made, key = await kernel.api_keys.create(caller, wanted, client=HOME)
     await kernel.api_keys.of(caller.sub)
     await kernel.api_keys.page(limit=1)
-    await kernel.api_keys.exchange(key, kernel.rights.asked(None, None))
+    await kernel.api_keys.exchange(key, kernel.rights.asked(None, None), client=HOME)
     _, fresh, _ = await kernel.api_keys.rotate(caller, made.id, overlap=0, client=HOME)
     await kernel.api_keys.revoke(caller, fresh.id, client=HOME)
     await kernel.api_keys.create(caller, wanted, client=HOME)

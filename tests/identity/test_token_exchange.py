@@ -218,7 +218,7 @@ async def test_only_a_persons_access_token_is_exchanged(chain: Chain) -> None:
     _, key = await kernel.api_keys.create(
         claims_of(kernel, await log_in(kernel)), NewKey("k", kernel.rights.asked(None, ORDERS), MINUTE), client=HOME
     )
-    by_key = (await kernel.api_keys.exchange(key, EVERYTHING)).access_token
+    by_key = (await kernel.api_keys.exchange(key, EVERYTHING, client=HOME)).access_token
     account, _ = await made(kernel, "read", name="program", apis=("orders",))
     own = (await kernel.account_tokens.issue(account, None, None, client=HOME)).access_token
     head, body, signature = chain.token.split(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -11,14 +12,17 @@ import pytest
 import structlog
 
 from tests.identity.scenes import HOME, Opener, claims_of, join, log_in
+from tests.identity.test_service_accounts import made
 from tests.reliability.proxy import Proxy
 from tests.storage.valkey_server import Server, free_port, url
 from watchword import background
-from watchword.errors import SettingsError, TooManyAttempts
+from watchword.errors import Refused, SettingsError, TooManyAttempts
 from watchword.identity.factors import Candidate, Proof
 from watchword.identity.kernel import Kernel
+from watchword.identity.service_accounts.account import Shown
 from watchword.storage.ephemeral_fallback import FallbackEphemeral
 from watchword.storage.hints import Hints
+from watchword.tokens import SigningKey, sign_compact
 
 QUOTA = 10
 
@@ -84,6 +88,21 @@ async def test_D9_an_outage_gives_one_more_quota(open_kernel: Opener, own_valkey
             await guesses.flood(kernel)
             assert not breaker.is_open
             assert guesses.tried == 2 * QUOTA
+
+
+async def test_an_empty_valkey_forgets_no_assertion(open_kernel: Opener, own_valkey: Server, unhurried: None) -> None:
+    """⚑ They were counted where limits are: an assertion was good again in a Valkey that came back empty."""
+    async with open_kernel(workers=2, redis_url=own_valkey.url) as kernel:
+        key = SigningKey.generate("ES256")
+        account, _ = await made(kernel, public_key=json.dumps(key.public_jwk()))
+        said = {"iss": account.id, "sub": account.id, "jti": "1", "exp": kernel.clock.now() + 60}
+        text = sign_compact(json.dumps(said | {"aud": kernel.settings.public_url}).encode(), key)
+        shown = Shown(account.id, assertion=text)
+        assert await kernel.proving.prove(shown, client=HOME) == account
+        for change in (own_valkey.stop, own_valkey.start):
+            change()
+            with pytest.raises(Refused):
+                await kernel.proving.prove(shown, client=HOME)
 
 
 async def test_without_its_valkey_the_service_works(open_kernel: Opener) -> None:

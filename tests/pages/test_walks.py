@@ -13,10 +13,13 @@ from starlette.routing import Mount
 from tests.e2e.client import COOKIE, PASSWORD
 from tests.features.api import Api, served
 from tests.features.mailing import deliver, mailing
+from tests.identity.test_rights import define
 from tests.pages.person import SENT_BY_US, Parsed, Person
 from watchword import Settings, Watchword
 
 SEEN_BY_PEOPLE = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+ORDERS = "https://orders.example"
+PAGES = ("/account", "/account/password", "/account/email", "/account/close")
 TO, NEW = "ada@example.org", "quiet-harbor-lantern"
 
 
@@ -304,6 +307,35 @@ async def test_two_tabs_and_an_application_do_not_refuse_each_other(api: Api) ->
         assert (await api.post("/refresh")).status_code == 200
     await person.send("account/password", password=PASSWORD, new_password=NEW)
     assert (person.path, "The new password is set" in person.answer.text) == ("/account", True)
+
+
+@pytest.mark.parametrize("access", ["off", "on"])
+@pytest.mark.parametrize("limit", [{"scope": "read"}, {"resource": ORDERS}])
+async def test_a_limited_session_opens_no_page(tmp_path: Path, limit: dict[str, str], access: str) -> None:
+    """⚑ The refresh token of a session for one API, sent as the cookie, once listed and ended all sessions."""
+    async with served(tmp_path, access_cookie=access) as api:
+        await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"),))
+        person = await logged_in(api)
+        await person.open("/account")
+        token = person.page.forms[0].fields["token"]
+        given = {"grant_type": "password", "username": "ada", "password": PASSWORD} | limit
+        found = (await api.post("/token", data=given)).json()["refresh_token"]
+        thief = api.elsewhere()
+        thief.cookies.set(COOKIE, found, domain="127.0.0.1")
+        for path in PAGES:
+            answer = await thief.get(path, follow_redirects=True)
+            assert (answer.status_code, answer.request.url.path) == (200, "/account/login"), path
+            assert "ada" not in answer.text
+        for path in ("/account/sessions/end", "/account/password", "/account/close", "/account/logout"):
+            answer = await thief.post(path, data={"token": token}, headers=SENT_BY_US)
+            assert (answer.status_code, "account/login" in answer.headers["location"]) == (303, True), path
+        assert (await api.post("/refresh")).status_code == 200, "the owner's session has not ended"
+        again = await thief.post("/token", data={"grant_type": "refresh_token", "refresh_token": found})
+        assert again.status_code == 200, "nor the limited one"
+        walker = Person(thief)
+        await walker.open("/account/login")
+        await walker.send("account/login", username="ada", password=PASSWORD)
+        assert walker.path == "/account"
 
 
 async def test_a_link_from_another_site_asks_once_more(api: Api) -> None:

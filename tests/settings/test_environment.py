@@ -71,6 +71,8 @@ VALUES = {
     "client_limit": "6/1m",
     "inspection_limit": "6/1m",
     "client_proof_limit": "6/1m",
+    "api_key_limit": "6/1m",
+    "api_key_address_limit": "6/1m",
     "mail_code_limit": "6/1m",
     "mail_limit": "5/1m",
     "mail_address_limit": "5/1m",

@@ -73,6 +73,7 @@ def test_what_a_route_takes_and_answers() -> None:
     assert set(typed["responses"]["403"]["content"]["application/problem+json"]["examples"]) == {
         "scope_missing",
         "role_missing",
+        "token_narrowed",
     }
     ready = written["paths"]["/readyz"]["get"]["responses"]["503"]["content"]
     assert list(ready) == ["application/json"]  # the route's own answer, not the problem

@@ -29,6 +29,9 @@ SERVER_MODULES: Final = frozenset(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    from watchword.platforms import fill_standard_streams
+
+    fill_standard_streams()  # before anything opens a file
     try:
         from watchword.cli.program import run
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from watchword.errors import Conflict, TokenError, Unauthenticated
+from watchword.identity.narrowing import narrowed
 from watchword.identity.sessions.row import IS_LIVE
 from watchword.identity.sessions.sessions import require_live
 from watchword.storage.database import Database, Row, Tx
@@ -18,9 +19,12 @@ ADMIN: Final = "admin"
 """The role. It is compared byte for byte."""
 
 _STANDING = f"""
-SELECT roles FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
+SELECT roles, scope AS limited FROM ww_sessions JOIN ww_users ON ww_users.id = ww_sessions.user_id
 WHERE ww_sessions.id = :id AND user_id = :user AND {IS_LIVE}
     AND disabled_at IS NULL AND token_version <= CAST(:version AS BIGINT)
+"""
+_LOCKED = """
+SELECT roles, (SELECT scope FROM ww_sessions WHERE ww_sessions.id = :session) AS limited FROM ww_users WHERE id = :id
 """
 # As in the index `ww_users_admin`, of which it looks at a few: without it this would look at every user.
 _ANY = f"""
@@ -33,7 +37,7 @@ async def look_at(database: Database, caller: AccessClaims, now: int) -> None:
     """Check that the caller is an administrator, for a request that changes nothing.
 
     :raises Unauthenticated: the session has ended, or the account was disabled or has changed.
-    :raises TokenError: `role_missing`.
+    :raises TokenError: `role_missing`, `token_narrowed`.
     """
     row = await database.one(_STANDING, id=caller.sid, user=caller.sub, version=caller.ver, now=now)
     if row is None:
@@ -50,7 +54,7 @@ async def require(tx: Tx, caller: AccessClaims, target: str, now: int) -> None:
     for user_id in sorted({caller.sub, target} - {""}):
         await tx.run("UPDATE ww_users SET updated_at = updated_at WHERE id = :id", id=user_id)
     await require_live(tx, caller, now)
-    _check(await tx.one("SELECT roles FROM ww_users WHERE id = :id", id=caller.sub))
+    _check(await tx.one(_LOCKED, id=caller.sub, session=caller.sid))
 
 
 async def refuse_to_close(tx: Tx, user_id: str) -> None:
@@ -69,6 +73,8 @@ def own_account() -> Conflict:
 def _check(row: Row | None) -> None:
     if row is None or ADMIN not in row["roles"].split():
         raise TokenError("The token's user lacks a role.", code="role_missing")
+    if row["limited"]:
+        raise narrowed()
 
 
 async def any_there(database: Database | Tx) -> bool:

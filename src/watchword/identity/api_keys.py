@@ -19,14 +19,16 @@ from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refus
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
+from watchword.identity.narrowing import Reach, reach_of
+from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import Asked, Rights, listed
-from watchword.identity.sessions.holding import Holder
 from watchword.identity.sessions.sessions import require_live
 from watchword.identity.takes import takes_of
 from watchword.identity.throttle import Throttle
 from watchword.ids import new_id
 from watchword.storage.database import Database, Row, Tx, Unit
+from watchword.tokens.claims import AccessClaims
 from watchword.tokens.needs import KEY_CLIENT
 
 MOST_KEYS: Final = 50
@@ -103,6 +105,7 @@ class ApiKeys:
         rights: Rights,
         revocations: Revocations,
         throttle: Throttle,
+        notices: Notices,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -110,16 +113,17 @@ class ApiKeys:
         self._rights = rights
         self._revocations = revocations
         self._throttle = throttle
+        self._notices = notices
         self._clock = clock
         self._read = _READ.format("".join(f", ww_users.{name} AS {name}" for name in issuer.own_claims.columns))
 
     # By its owner -----------------------------------------------------------------------------------------------------
 
-    async def create(self, caller: Holder, wanted: NewKey, *, client: Client) -> tuple[KeyRecord, str]:
+    async def create(self, caller: AccessClaims, wanted: NewKey, *, client: Client) -> tuple[KeyRecord, str]:
         """Make a key for the caller; return the key itself, which is not stored.
 
-        Raises `InvalidInput`; `Refused` (`invalid_scope`) for more than the caller has; `Conflict` (`too_many_keys`);
-        `Unauthenticated`, `TooManyAttempts`.
+        Raises `InvalidInput`; `Refused` (`invalid_scope`, `invalid_target`) for more than user, session or token has;
+        `Conflict` (`too_many_keys`); `Unauthenticated`, `TooManyAttempts`.
         """
         _check_name(wanted.name)
         if not 1 <= wanted.seconds <= MOST_SECONDS:
@@ -132,24 +136,24 @@ class ApiKeys:
             await require_live(tx, caller, now)
             row = await tx.one("SELECT roles FROM ww_users WHERE id = :id", id=caller.sub)
             assert row is not None, "this unit has locked the row"
-            scopes = self._scopes(tuple(row["roles"].split()), wanted.asked)
-            key = KeyRecord(
-                new_id(), caller.sub, wanted.name, scopes, wanted.asked.api, now, now + wanted.seconds, None, None
-            )
+            scopes, api = self._given(tuple(row["roles"].split()), wanted.asked, await reach_of(tx, caller))
+            key = KeyRecord(new_id(), caller.sub, wanted.name, scopes, api, now, now + wanted.seconds, None, None)
             text = await _insert(tx, key)
             await _record(tx, "api_key_created", key, now, client, actor=caller.sub)
+            await self._notices.key_made(tx, caller.sub, client)
             return key, text
 
         return await self._database.transact(unit)
 
     async def rotate(
-        self, caller: Holder, key_id: str, *, overlap: int, client: Client
+        self, caller: AccessClaims, key_id: str, *, overlap: int, client: Client
     ) -> tuple[KeyRecord, KeyRecord, str]:
         """Put a new key in the place of one; return both records and the new key. Its life begins anew.
 
         :param overlap: seconds for which the former one goes on; 0 ends it at once. A shorter one than the life of an
             access token is refused: the former key's tokens would outlive it.
         :raises NotFound: not one of the caller's that was not rotated before; `Conflict` (`too_many_keys`).
+        :raises Refused: it may more than the caller's session or token.
         """
         least = self._issuer.lifetime
         if overlap and not least <= overlap <= MOST_OVERLAP:
@@ -170,10 +174,12 @@ class ApiKeys:
             if row is None:
                 raise NotFound("There is no such key, or it was rotated before.")
             former = KeyRecord.of(row)
+            self._check_reach(former, await reach_of(tx, caller))
             ends = now + int(row["lifetime"])
             fresh = KeyRecord(fresh_id, caller.sub, former.name, former.scopes, former.api, now, ends, None, None)
             text = await _insert(tx, fresh)
             await _record(tx, "api_key_rotated", former, now, client, actor=caller.sub, by=fresh_id)
+            await self._notices.key_made(tx, caller.sub, client)
             entries = [] if overlap else await revocation.refuse_api_key(tx, key_id, now=now)
             return (former, fresh, text), entries
 
@@ -188,12 +194,13 @@ class ApiKeys:
         )
         return [KeyRecord.of(row) for row in rows]
 
-    async def revoke(self, caller: Holder, key_id: str, *, client: Client) -> None:
-        """Delete one of the caller's keys, and refuse its tokens. Raises `NotFound`, `Unauthenticated`."""
+    async def revoke(self, caller: AccessClaims, key_id: str, *, client: Client) -> None:
+        """Delete one of the caller's keys, and refuse its tokens. Raises `NotFound`, `Refused` as `rotate`."""
         now = self._clock.now()
 
-        async def check(tx: Tx) -> None:
+        async def check(tx: Tx) -> Reach:
             await require_live(tx, caller, now)
+            return await reach_of(tx, caller)
 
         await self._delete(key_id, caller.sub, check, now, client, actor=caller.sub)
 
@@ -221,12 +228,13 @@ class ApiKeys:
 
     # By the key -------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, text: str, asked: Asked) -> Exchanged:
+    async def exchange(self, text: str, asked: Asked, *, client: Client) -> Exchanged:
         """Return an access token for a key, with no more than key, owner and the key's own limits allow.
 
-        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id.
+        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id;
+        only a good one counts, or who has seen a key's id in a token could use up its owner's limit.
         Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
-        `invalid_scope`, `invalid_target`. Raises `StorageUnavailable`.
+        `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `StorageUnavailable`.
         """
         try:
             key = written.read(text)
@@ -240,6 +248,8 @@ class ApiKeys:
         limits = written.limits_of(key, secret_hash=row["secret_hash"], public=public)
         if limits is None or (limits.until is not None and limits.until <= now):
             raise _not_accepted()
+        owner = row["user_id"]
+        await self._throttle.take(*takes_of("api_key", client.address, owner), client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)
         await self._note_use(row, now)
@@ -294,25 +304,36 @@ class ApiKeys:
                 id=row["id"],
             )
 
-    def _scopes(self, roles: tuple[str, ...], asked: Asked) -> tuple[str, ...]:
+    def _given(self, roles: tuple[str, ...], asked: Asked, reach: Reach) -> tuple[tuple[str, ...], str | None]:
+        """Return the scopes and the API of a new key: no more than token, session and user have."""
         table = self._rights.table
-        api = table.api(asked.api)
+        target = reach.api if asked.api is None else asked.api
+        api = table.api(target)
         if api is None:
             raise Refused("The API of this key is no more.", code="invalid_target")
+        reach.check_api(target, table)
         had = table.of(roles, api)
-        beyond = (asked.scopes or frozenset()) - had
+        if asked.scopes is None:
+            return tuple(sorted(had if reach.scopes is None else had & reach.scopes)), target
+        beyond = asked.scopes - had
         if beyond:
             raise Refused(f"You do not have these scopes: {listed(beyond)}.", code="invalid_scope")
-        return tuple(sorted(had if asked.scopes is None else asked.scopes))
+        reach.check_scopes(asked.scopes)
+        return tuple(sorted(asked.scopes)), target
 
-    async def _count(self, caller: Holder, client: Client) -> None:
+    def _check_reach(self, key: KeyRecord, reach: Reach) -> None:
+        """Refuse to touch a key that may more than the caller. Raises `Refused`."""
+        reach.check_api(key.api, self._rights.table)
+        reach.check_scopes(frozenset(key.scopes))
+
+    async def _count(self, caller: AccessClaims, client: Client) -> None:
         await self._throttle.take(*takes_of("change", client.address, caller.sub), client=client, user=caller.sub)
 
     async def _delete(
-        self, key_id: str, user_id: str, check: Unit[None], now: int, client: Client, *, actor: str | None
+        self, key_id: str, user_id: str, check: Unit[Reach | None], now: int, client: Client, *, actor: str | None
     ) -> KeyRecord:
         async def unit(tx: Tx) -> tuple[KeyRecord, Published]:
-            await check(tx)
+            reach = await check(tx)
             row = await tx.one(
                 f"DELETE FROM ww_api_keys WHERE id = :id AND (:user = '' OR user_id = :user) RETURNING {_COLUMNS}",
                 id=key_id,
@@ -321,6 +342,8 @@ class ApiKeys:
             if row is None:
                 raise NotFound("There is no such key.")
             key = KeyRecord.of(row)
+            if reach is not None:
+                self._check_reach(key, reach)
             await _record(tx, "api_key_revoked", key, now, client, actor=actor)
             return key, await revocation.refuse_api_key(tx, key_id, now=now)
 

@@ -32,6 +32,7 @@ class AccessGrant(NamedTuple):
         soon as any right is taken away.
     :param not_after: the sooner of the row's `access_until`, which decides the end of revocation entries, and the
         session's end. No token lives longer, whatever this process's settings.
+    :param narrowed: log-in or refresh asked for fewer scopes than there were (`narrowing`).
     :param act: who acts for the user (RFC 8693 section 4.1).
     :param claims: the service's own, bounded and without reserved names (`own_claims`).
     """
@@ -50,6 +51,7 @@ class AccessGrant(NamedTuple):
     rights: int | None = None
     claims: Mapping[str, Any] = NO_CLAIMS
     act: Mapping[str, Any] | None = None
+    narrowed: bool = False
 
 
 class TokenIssuer:
@@ -105,6 +107,8 @@ class TokenIssuer:
             claims["amr"] = grant.amr
         if grant.act is not None:
             claims["act"] = grant.act
+        if grant.narrowed:
+            claims["narrowed"] = True
         if grant.scope:
             claims["scope"] = grant.scope
         # Nothing refuses a plain token by the version of rights.

@@ -46,9 +46,16 @@ class Notices:
 
     async def stopped(self, tx: Tx, user_id: str, client: Client) -> None:
         """Tell that a session was ended because its refresh token was used twice."""
+        await self._tell_of(tx, "session_stopped", user_id, client)
+
+    async def key_made(self, tx: Tx, user_id: str, client: Client) -> None:
+        """Tell of a new API key, which outlives the session that made it. Its name is the maker's: it is left out."""
+        await self._tell_of(tx, "api_key_made", user_id, client)
+
+    async def _tell_of(self, tx: Tx, template: str, user_id: str, client: Client) -> None:
         row = await tx.one("SELECT email FROM ww_users WHERE id = :id AND email_verified_at IS NOT NULL", id=user_id)
         if row is not None:
-            await self.tell(tx, "session_stopped", user_id, row["email"], client.language, **_from(client))
+            await self.tell(tx, template, user_id, row["email"], client.language, **_from(client))
 
     async def address_changed(self, tx: Tx, before: User, language: str) -> None:
         """Tell the former address, with a link that takes the change back."""

@@ -131,7 +131,7 @@ class Showing:
             return True
         if brought.session is not None:
             held = await self._sessions.held(brought.session, client_id=FIRST_PARTY)
-            if held is not None and held.sub == user.id:
+            if held is not None and held.whole and held.sub == user.id:
                 return True
         if not brought.password:
             return False

@@ -34,6 +34,7 @@ SAMPLES: Mapping[str, Mapping[str, str]] = {
     "account_closed": {},
     "account_taken_back": {},
     "new_device": {"device": "Firefox on Linux", "address": "192.0.2.10"},
+    "api_key_made": {"device": "Firefox on Linux", "address": "192.0.2.10"},
     "test": {},
     "session_stopped": {"device": "Firefox on Linux", "address": "192.0.2.10"},
 }

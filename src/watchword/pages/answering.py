@@ -59,7 +59,18 @@ class Answers:
         self._look = look
 
     async def held(self, call: Call) -> Held | None:
-        """Return the session of the browser's cookie. It is read and not rotated: to open a page changes nothing."""
+        """Return the session of the browser's cookie, unless it is limited. It is read and not rotated: to open a page
+        changes nothing.
+        """
+        found = await self._any(call)
+        return found if found is not None and found.whole else None
+
+    async def is_limited(self, call: Call) -> bool:
+        """Tell whether the cookie's session opens no page here (`narrowing`): a new log-in replaces it."""
+        found = await self._any(call)
+        return found is not None and not found.whole
+
+    async def _any(self, call: Call) -> Held | None:
         presented = self.cookie.read(call.scope)
         return None if presented is None else await self._sessions.held(presented, client_id=FIRST_PARTY)
 

@@ -75,7 +75,8 @@ class Entrance:
         if leads_to is not None and self._answers.cookie.sets_access:
             if self._answers.comes_from_elsewhere(call):
                 return self._answers.page(call, "moment.html")
-            renewed = await self._renewed(call, leads_to)
+            # A page of the account would send a limited session back here.
+            renewed = None if await self._answers.is_limited(call) else await self._renewed(call, leads_to)
             if renewed is not None:
                 return renewed
         elif await self._answers.held(call) is not None:

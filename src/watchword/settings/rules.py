@@ -15,7 +15,7 @@ from watchword.hosts import is_loopback
 from watchword.platforms import POSIX, cores
 from watchword.settings import legacy, postgres_url, smtp_url
 from watchword.settings.row import Setting, variable
-from watchword.settings.values import Unfit, is_among
+from watchword.settings.values import Unfit, check_text, is_among
 from watchword.settings.written import meant
 
 LONGEST_ISSUER = LONGEST_AUDIENCE = 255
@@ -70,6 +70,7 @@ def complete(
             continue
         text = texts.get(setting.name, "")
         try:
+            check_text(text)
             if setting.name not in verbatim:
                 text = _meant(setting, text)
             if text:
@@ -310,9 +311,21 @@ def _mail(draft: Draft) -> None:
 
 def _folders(draft: Draft) -> None:
     for name in ("mail_templates", "pages_templates"):
-        folder = draft.values[name]
-        if folder is not None and not folder.is_dir():
-            draft.fault(name, "is no directory", "name one that exists, or leave it out")
+        folder: Path | None = draft.values[name]
+        fault = "" if folder is None else _fault_of_folder(folder)
+        if fault:
+            draft.fault(name, fault, "name one that exists and can be read, or leave it out")
+
+
+def _fault_of_folder(folder: Path) -> str:
+    """Return why this is no directory, or ""."""
+    try:
+        folder.stat()  # what `is_dir` raises differs between releases of Python
+        return "" if folder.is_dir() else "is no directory"
+    except (FileNotFoundError, NotADirectoryError):
+        return "is no directory"
+    except OSError as error:  # a name that is too long, a parent that may not be read
+        return f"cannot be looked at: {(error.strerror or 'unreadable').lower()}"
 
 
 def _pages_name(draft: Draft) -> None:

@@ -75,6 +75,8 @@ class Settings(Frozen):
     client_limit: Limited = Limited("3600/1h", "Tokens for a service account, and apart from them assertions that it signs,", CountedBy.ACCOUNT)
     inspection_limit: Limited = Limited("6000/1m", "Requests of a service account to /introspect and /revoke", CountedBy.ACCOUNT)
     client_proof_limit: Limited = Limited("100/15m", "Clients that fail to prove which service account they are,", CountedBy.ADDRESS)
+    api_key_limit: Limited = Limited("3600/1h", "Tokens for API keys of one user,", CountedBy.ACCOUNT)
+    api_key_address_limit: Limited = Limited("36000/1h", "Tokens for API keys; a guard asks for those of all its callers,", CountedBy.ADDRESS)
     private_email: Setting[bool] = Setting("off", read.switch, "Accept e-mail addresses of closed networks, such as ada@mail.internal, ada@host.local or ada@localhost.")
     audit_retention: Setting[timedelta | None] = Setting("365d", read.unless_off(read.duration(DAY, 3650 * DAY)), "How long audit records are kept; off: for ever.")
     email_verification: Setting[Literal["off", "optional", "required"]] = Setting("off", read.choice("off", "optional", "required"), "off: no one is asked; optional: registering sends a link to confirm the address; required: an account begins with it, and no one logs in with an unconfirmed address.")

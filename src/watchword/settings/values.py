@@ -219,6 +219,17 @@ def audience(text: str) -> str:
     return name
 
 
+def check_text(text: str) -> None:
+    """Refuse what cannot be written as bytes; bytes that are no UTF-8 come from the environment, as `surrogateescape`.
+
+    Raises `Unfit`.
+    """
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise Unfit("has half of a surrogate pair, which no text has", "give it as text in UTF-8") from None
+
+
 def folder(text: str) -> Path:
     """Read a directory."""
     if "\0" in text:
@@ -236,7 +247,7 @@ def at_home(text: str) -> Path:
 
 def sender(text: str) -> str:
     """Read what mail comes from: an address, alone or as `Name <address>`."""
-    if len(text) > _LONGEST_SENDER or not _SENDER.fullmatch(text.strip()):
+    if len(text) > _LONGEST_SENDER or not _SENDER.fullmatch(text.strip()) or not text.strip().isprintable():
         raise Unfit(
             f"{_quoted(text)} is not a sender",
             "write no-reply@example.com or Example <no-reply@example.com>, the address in ASCII (xn--…)",

@@ -16,6 +16,7 @@ import structlog
 from watchword.clock import Clock, SystemClock, monotonic
 from watchword.errors import NotFound, Overloaded, Refused, TooManyAttempts, WatchwordError
 from watchword.identity.audit import Client
+from watchword.identity.narrowing import require_whole
 from watchword.ids import new_id
 from watchword.meters import REQUEST_SECONDS, REQUESTS, UNMETERED, Meters
 from watchword.settings import Limit, Proxies
@@ -166,19 +167,22 @@ class Dispatcher:
         if isinstance(needed, AccessToken):
             if needed.or_cookie and self._forwarded is not None:
                 return self._forwarded.admission(self._verify)
-            return self._token_admission(Needs(frozenset(needed.roles), frozenset(needed.scopes), needed.max_age))
+            needs = Needs(frozenset(needed.roles), frozenset(needed.scopes), needed.max_age)
+            return self._token_admission(needs, narrowed=needed.narrowed)
         if isinstance(needed, Browser) and route.method not in SAFE:
             return self._browser_admission(takes_body=route.body is not None)
         if isinstance(needed, OwnPage) and route.method not in SAFE:
             return lambda _, headers: self._origins.check_own_page(headers)
         return None
 
-    def _token_admission(self, needs: Needs) -> Admission:
+    def _token_admission(self, needs: Needs, *, narrowed: bool) -> Admission:
         verify, clock = self._verify, self._clock
 
         def admit(call: Call, headers: Mapping[bytes, bytes]) -> None:
             claims = verify(access.shown_token(headers))
             needs.check(claims, now=None if needs.max_age is None else clock.now())
+            if not narrowed:
+                require_whole(claims)
             call.caller = claims
 
         return admit

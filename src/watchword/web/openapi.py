@@ -242,6 +242,7 @@ def implied_codes(route: Route) -> tuple[str, ...]:
     if isinstance(route.access, AccessToken):
         codes += ["authorization_malformed", *_TOKEN_CODES]
         codes += ["scope_missing"] * bool(route.access.scopes) + ["role_missing"] * bool(route.access.roles)
+        codes += ["token_narrowed"] * (not route.access.narrowed)
         codes += ["reauthentication_required"] * (route.access.max_age is not None)
     if isinstance(route.access, Browser):
         codes += ["origin_refused", "cookie_repeated", "unsupported_media_type", "authorization_malformed"]

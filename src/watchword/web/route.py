@@ -31,6 +31,7 @@ class AccessToken:
     """A valid access token (bearer) with every listed role and scope.
 
     :param max_age: how many seconds ago its user may have logged in at most (RFC 9470), or None.
+    :param narrowed: whether one that was narrowed counts too (`identity.narrowing`).
     :param or_cookie: whether a proxy may ask for the access cookie instead (`web.forwarded`).
     """
 
@@ -38,6 +39,7 @@ class AccessToken:
     scopes: tuple[str, ...] = ()
     max_age: int | None = None
     or_cookie: bool = False
+    narrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

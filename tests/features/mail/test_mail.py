@@ -384,6 +384,22 @@ class TestNotices:
             await deliver(api)
             assert len(box.mails) == 4, "with the first device of the day five are new"
 
+    async def test_a_new_api_key(self, tmp_path: Path) -> None:
+        """It outlives the session in which it was made, or put in another's place. Its name is whoever made it's."""
+        async with mailing(tmp_path) as (api, box):
+            token, thief = await verified(api), api.elsewhere()
+            made = await thief.as_bearer("POST", "/api-keys", token, json={"name": "see https://evil.example"})
+            path = f"/api-keys/{made.json()['about']['id']}/rotate"
+            assert (await thief.as_bearer("POST", path, token, json={})).status_code == 201
+            await deliver(api)
+            assert box.subjects(TO) == ["A new API key", "A new API key"]
+            assert "203.0.113.9" in box.texts(TO)[0]
+            assert "evil" not in box.mails[0].as_string()
+            await api.kernel.database.run("UPDATE ww_users SET email_verified_at = NULL")
+            assert (await api.as_bearer("POST", "/api-keys", token, json={"name": "x"})).status_code == 201
+            await deliver(api)
+            assert len(box.mails) == 2, "nor to an address that is not confirmed"
+
     async def test_the_first_device_of_someone_who_was_here_before(self, tmp_path: Path) -> None:
         """⚑ After a move, and once devices are forgotten: it may be a thief's. Not where it is the one of the start."""
         async with mailing(tmp_path) as (api, box):

@@ -19,7 +19,7 @@ from tests.features.api import URL, Api, served
 from tests.features.oauth.test_client_credentials import GRANT
 from tests.features.oauth.test_introspection import basic
 from tests.identity.test_service_accounts import made
-from watchword import base64url
+from watchword import background, base64url
 from watchword.errors import InvalidInput
 from watchword.identity.service_accounts.assertion import AHEAD, LONGEST, TYPE, read_public_key
 from watchword.tokens import SigningKey
@@ -113,8 +113,38 @@ async def test_the_ids_that_a_client_uses_are_limited(tmp_path: Path) -> None:
         assert [await ask(signer, signer.signed()) for _ in range(2)] == [200, 429]
         assert (await signer.send(signer.signed())).status_code == 429
         assert (await other.send(other.signed())).status_code == 200
-        entries = api.kernel.ephemeral._classes  # type: ignore[attr-defined]
-        assert sum(len(peers) for (kind, _), peers in entries.items() if kind == "count:assertion") == 4
+        assert await kept(api) == 4
+
+
+async def test_a_restart_forgets_no_id(tmp_path: Path) -> None:
+    """⚑ They were counted in memory: an assertion was good again after it."""
+    async with served(tmp_path) as api:
+        signer = await signer_of(api)
+        assertion = signer.signed()
+        assert (await signer.send(assertion)).status_code == 200
+        now = api.clock.now()
+    async with served(tmp_path) as again:
+        again.clock.advance(now - again.clock.now())
+        signer.api = again
+        await refused(await signer.send(assertion))
+        assert (await signer.send(signer.signed())).status_code == 200
+
+
+async def test_ids_are_forgotten_when_their_assertions_expire(signer: Signer) -> None:
+    api = signer.api
+    assert (await signer.send(signer.signed())).status_code == 200
+    await background._sweep_rows(api.kernel)
+    assert await kept(api) == 1
+    api.clock.advance(60)
+    await background._sweep_rows(api.kernel)
+    assert await kept(api) == 0
+
+
+async def kept(api: Api) -> int:
+    """How many used ids are stored."""
+    row = await api.kernel.database.one("SELECT COUNT(*) AS found FROM ww_ephemeral WHERE name LIKE '%assertion:%'")
+    assert row is not None
+    return int(row["found"])
 
 
 async def ask(signer: Signer, assertion: str) -> int:

@@ -71,7 +71,7 @@ class AccountRoutes:
                   limits=("register", "conflict", "mail"),
                   step=1, example=_NEW, shown={201: SOME_USER, 202: SOME_ASKED},
                   problems=("username_taken", "email_taken", "registration_closed", "mail_off", "overloaded")),
-            Route(method="GET", path="/profile", handler=self.show, access=bearer,
+            Route(method="GET", path="/profile", handler=self.show, access=AccessToken(narrowed=True),
                   summary="The caller's own account", answers={200: UserView}, step=3, shown={200: SOME_USER}),
             Route(method="PATCH", path="/profile", handler=self.change, access=bearer, body=Change,
                   summary="Change username, name or e-mail address", answers={200: UserView},

@@ -109,7 +109,7 @@ class TokenRoutes:
             Route(method="POST", path="/token", handler=self.token, access=Anyone(), form=TokenRequest,
                   speech=Speech.OAUTH, summary="Tokens for a password, a refresh token or a client",
                   answers={200: TokenAnswer}, example=example, shown={200: _TOKENS},
-                  limits=("login", "session", "legacy", "client", "client_proof"),
+                  limits=("login", "session", "legacy", "client", "client_proof", "api_key"),
                   problems=("invalid_grant", "invalid_client", "invalid_request", "unsupported_grant_type",
                             "invalid_scope", "invalid_target", "unauthorized_client", "overloaded", "too_many_roles",
                             "origin_refused")),
@@ -147,7 +147,8 @@ class TokenRoutes:
         if form.subject_token_type == api_keys.TOKEN_TYPE:
             _check_requested(form)
             key = _needed(form.subject_token, "subject_token")
-            return _answer_once(await self._endpoint.exchange_key(key, asked=asked), ACCESS_TOKEN)
+            found = await self._endpoint.exchange_key(key, asked=asked, client=call.client)
+            return _answer_once(found, ACCESS_TOKEN)
         call.check_origin()  # as for a password
         _check_exchange(form)
         subject = _needed(form.subject_token, "subject_token")

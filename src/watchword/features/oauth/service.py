@@ -67,9 +67,9 @@ class TokenEndpoint:
             raise Refused(error.message, code="invalid_request") from error
         return logged_in.tokens
 
-    async def exchange_key(self, key: str, *, asked: Asked) -> Exchanged:
+    async def exchange_key(self, key: str, *, asked: Asked, client: Client) -> Exchanged:
         """Exchange an API key for an access token (RFC 8693). Raises `Refused`, as `ApiKeys.exchange`."""
-        return await self._api_keys.exchange(key, asked)
+        return await self._api_keys.exchange(key, asked, client=client)
 
     async def account_token(
         self, shown: Shown, *, scope: str | None, resource: str | None, client: Client

@@ -33,7 +33,8 @@ class ProxyRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Return this feature's routes."""
-        get = Route(method="GET", path="/verify", handler=self.verify, access=AccessToken(or_cookie=True),
+        may = AccessToken(or_cookie=True, narrowed=True)
+        get = Route(method="GET", path="/verify", handler=self.verify, access=may,
                     summary="Whether a request may pass; ?role= and ?scope= ask for more", answers={200: Verified},
                     shown={200: Verified(SOME_USER.id, ("admin",), ())},
                     problems=("role_missing", "scope_missing", "invalid_request", "origin_refused", "cookie_repeated"),

@@ -29,13 +29,23 @@ _HOUR: Final = 3600
 
 
 class Proving:
-    """Checks what clients show."""
+    """Checks what clients show.
+
+    :param used: has the ids of assertions, in the database: elsewhere a restart would forget them.
+    """
 
     def __init__(
-        self, database: Database, ephemeral: Ephemeral, throttle: Throttle, settings: Settings, clock: Clock
+        self,
+        database: Database,
+        ephemeral: Ephemeral,
+        used: Ephemeral,
+        throttle: Throttle,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._ephemeral = ephemeral
+        self._used = used
         self._throttle = throttle
         self._clock = clock
         self._audiences = (settings.public_url, f"{settings.public_url}/token")
@@ -74,8 +84,8 @@ class Proving:
     async def _is_signed(self, row: Row, text: str, now: int, client: Client) -> bool:
         """Check an assertion, and use up its id. Raises `TooManyAttempts`.
 
-        Each account's are limited, or one with a key could push out the ids that others have used. What was used
-        before does not count: anyone who overheard it could use up the limit.
+        Each account's are limited, since each leaves a row until it expires. What was used before does not count:
+        anyone who overheard it could use up the limit.
         """
         jwk: dict[str, Any] = json.loads(row["public_key"])
         try:
@@ -84,11 +94,11 @@ class Proving:
             return False
         used = sha256(f"{row['id']} {found.jti}".encode("utf-8", "surrogatepass")).hexdigest()
         name, lifetime = f"assertion:{used}", found.expires_at - now
-        if (await self._ephemeral.count(name, by=0, lifetime=lifetime, now=now)).amount:
+        if (await self._used.count(name, by=0, lifetime=lifetime, now=now)).amount:
             return False
         takes = takes_of("client", client.address, f"{row['id']} assertions")
         await self._throttle.take(*takes, client=client, user=row["id"])
-        return (await self._ephemeral.count(name, lifetime=lifetime, now=now)).amount == 1
+        return (await self._used.count(name, lifetime=lifetime, now=now)).amount == 1
 
     async def _note(self, client_id: str, outcome: str, now: int, client: Client) -> None:
         """Record the first of an hour, and when the account was used."""

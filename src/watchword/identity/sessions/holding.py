@@ -26,9 +26,13 @@ class Holder(Protocol):
 
 
 class Held(NamedTuple):
-    """The session of a refresh cookie: its user, its id, the user's version now, its client."""
+    """The session of a refresh cookie: its user, its id, the user's version now, its client.
+
+    :param whole: neither limited to scopes nor for another API (`narrowing`): only such a session is its user's.
+    """
 
     sub: str
     sid: str
     ver: int
     client_id: str
+    whole: bool

@@ -12,6 +12,7 @@ from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.keys.master import Master
+from watchword.identity.narrowing import is_whole
 from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import EVERYTHING, Asked, Rights
@@ -126,7 +127,8 @@ class Sessions:
     def sign(self, live: Live) -> Tokens:
         """Sign by the tables of rights that this process knows."""
         given = self.rights.grant(live.grant.roles, live.grant.scope, live.api, live.asked, version=live.rights)
-        grant = live.grant._replace(scope=given.scope, audience=given.audience, rights=given.version)
+        limited = bool(live.grant.scope) or live.asked.scopes is not None
+        grant = live.grant._replace(scope=given.scope, audience=given.audience, rights=given.version, narrowed=limited)
         now = self._clock.now()
         return Tokens(
             self._issuer.access_token(grant, live.key),
@@ -249,7 +251,8 @@ class Sessions:
         row = await self._current(presented)
         if row is None or row["client_id"] != client_id:
             return None
-        return Held(row["user_id"], row["id"], row["version"], row["client_id"])
+        whole = is_whole(row["scope"], row["api"], self.rights.table)
+        return Held(row["user_id"], row["id"], row["version"], row["client_id"], whole)
 
     def session_handle(self, presented: str) -> str | None:
         """Return the handle hash of a genuine refresh token, of any generation; None for anything else."""
@@ -290,12 +293,7 @@ class Sessions:
         )
         return [
             SessionView(
-                id=row["id"],
-                created_at=row["created_at"],
-                last_used_at=row["rotated_at"],
-                expires_at=row["idle_expires_at"],
-                address=row["address"],
-                agent=row["agent"],
+                row["id"], row["created_at"], row["rotated_at"], row["idle_expires_at"], row["address"], row["agent"]
             )
             for row in rows
         ]
