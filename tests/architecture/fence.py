@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "browsers": frozenset({"errors", "hosts"}),
     "clock": frozenset(),
     "ids": frozenset(),
+    "addresses": frozenset(),
     "public_addresses": frozenset(),
     "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "webhooks": frozenset({"hosts", "public_addresses", "settings"}),
     "identity": frozenset(
         {
+            "addresses",
             "api_keys",
             "errors",
             "base64url",
@@ -68,6 +70,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "web": frozenset(
         {
+            "addresses",
             "watchword",
             "errors",
             "problem_table",
@@ -159,6 +162,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # On the side: an API that imports the guard pays for no driver and no server.
     "guard": frozenset(
         {
+            "addresses",
             "api_keys",
             "watchword",
             "errors",
