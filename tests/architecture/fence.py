@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "browsers": frozenset({"errors", "hosts"}),
     "clock": frozenset(),
     "ids": frozenset(),
+    "addresses": frozenset(),
     "public_addresses": frozenset(),
     "opaque": frozenset({"base64url"}),
     "platforms": frozenset(),
@@ -46,6 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "webhooks": frozenset({"hosts", "public_addresses", "settings"}),
     "identity": frozenset(
         {
+            "addresses",
             "api_keys",
             "errors",
             "base64url",
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "web": frozenset(
         {
+            "addresses",
             "watchword",
             "errors",
             "problem_table",
@@ -161,6 +164,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # On the side: an API that imports the guard pays for no driver and no server.
     "guard": frozenset(
         {
+            "addresses",
             "api_keys",
             "watchword",
             "errors",

@@ -54,6 +54,10 @@ def test_no_place_and_one_kind_twice_raise(given: Any) -> None:
         (lambda: FirstMessage("5"), TypeError),  # type: ignore[arg-type]
         (lambda: FirstMessage(True), TypeError),
         (lambda: FirstMessage(0), ValueError),
+        (lambda: FirstMessage(per_network=5.0), TypeError),  # type: ignore[arg-type]
+        (lambda: FirstMessage(per_network=True), TypeError),
+        (lambda: FirstMessage(per_network=0), ValueError),
+        (lambda: FirstMessage(per_network=1001), ValueError),
         (lambda: FirstMessage(61), ValueError),
         (lambda: FirstMessage(float("nan")), ValueError),
         (lambda: FirstMessage(float("inf")), ValueError),

@@ -189,7 +189,7 @@ class Socket:
     def __init__(self, app: Any, path: str, headers: list[tuple[bytes, bytes]], *, bare: bool = False) -> None:
         """Open it. `bare`: as of a server that puts the sub-protocols into the scope only."""
         ran.clear()
-        scope = http_scope(path, type="websocket", extensions={}, headers=headers)
+        scope = http_scope(path, type="websocket", scheme="ws", extensions={}, headers=headers)
         del scope["method"]
         offered = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
         scope["subprotocols"] = [each.strip() for each in offered.decode("latin-1").split(",") if each.strip()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import queue
 import re
 import time
 import uuid
@@ -235,6 +236,41 @@ def test_a_stream_that_watches_its_caller_ends_with_the_log_out() -> None:
     assert list(answers)[-1] == "token_revoked"
     with pytest.raises(PermissionError):
         list(method(b"", Context()))
+
+
+def test_a_stream_that_only_receives_ends_with_the_log_out() -> None:
+    """As the guide says, in a thread: what comes afterwards is not carried out, and the client hears of it at once."""
+    issuer, carried_out, sent = Issuer(), [], queue.SimpleQueue[bytes | None]()
+    auth = GrpcGuard(issuer.guard())
+
+    def collect(requests: Iterator[bytes], context: Any) -> bytes:
+        with get_caller().watch() as watch:
+            watch.call_when_over(context.cancel)
+            for each in requests:
+                if watch.over:
+                    break
+                carried_out.append(each)
+        return b""
+
+    server = grpc.server(ThreadPoolExecutor(1), interceptors=[auth.interceptor()])
+    methods = {"Collect": grpc.stream_unary_rpc_method_handler(collect)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("shop.Orders", methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        token = issuer.headers("ada", session_id="s")["Authorization"]
+        call = channel.stream_unary("/shop.Orders/Collect").future(
+            iter(sent.get, None), metadata=[("authorization", token)], timeout=60
+        )
+        sent.put(b"before")
+        while not carried_out and not call.done():
+            time.sleep(0.01)
+        issuer.revoke_session("s")
+        sent.put(b"after")
+        assert call.exception().code() is grpc.StatusCode.CANCELLED
+        sent.put(None)
+    server.stop(None).wait(30)
+    assert carried_out == [b"before"]
 
 
 def test_slips() -> None:

@@ -293,11 +293,10 @@ async def test_a_client_that_leaves_before_its_message(name: str) -> None:
 
 async def test_those_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more than may wait is sent away at once, and the place of one that has gone is free again."""
-    import threading
-
     from watchword.guard import sockets
+    from watchword.guard.waiting import Waiting
 
-    monkeypatch.setattr(sockets, "_waiting", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(sockets, "_waiting", Waiting(2))
     app = by("asgi", ISSUER.guard(tokens_from=FirstMessage(seconds=20)))
     waiting = [(await opened(app))[0] for _ in range(2)]
     await refused(app, 1008, "overloaded")
@@ -307,6 +306,29 @@ async def test_those_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     third.say(text=token())
     await is_ada(third)
     await waiting[1].end()
+
+
+@pytest.mark.parametrize("client", [("192.0.2.1", 1), ["2001:db8:1:2::3", 1], None])
+async def test_one_network_takes_no_more_than_its_share_of_the_places(client: Any) -> None:
+    """By whatever the server says of the client; those of whom it says nothing count together."""
+    app = by("asgi", ISSUER.guard(tokens_from=FirstMessage(seconds=20, per_network=2)))
+
+    async def of(client: Any, path: str = "/ws") -> Socket:
+        async def said(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope | {"client": client}, receive, send)
+
+        return Socket(said, path, [])
+
+    held = [await of(client) for _ in range(2)]
+    assert [(await each.hear())["type"] for each in held] == ["websocket.accept"] * 2
+    assert (await (await of(client)).hear())["reason"] == "overloaded"
+    elsewhere = await of(("192.0.2.2", 1))
+    assert (await elsewhere.hear())["type"] == "websocket.accept"
+    for each in (*held, elsewhere):
+        await each.end()
+    again = await of(client)
+    assert (await again.hear())["type"] == "websocket.accept"
+    await again.end()
 
 
 async def test_with_a_first_message_no_sub_protocol_can_be_chosen() -> None:

@@ -103,7 +103,7 @@ class Required:
 
     async def _admit(self, socket: WebSocket[Any, Any, Any], scope: Scope) -> Caller | None:
         """Let a WebSocket in, whose handler receives and sends by what the guard has put between."""
-        receive, send = cast(Any, socket.receive), cast(Any, socket.send)
+        receive, send, state = cast(Any, socket.receive), cast(Any, socket.send), socket.connection_state
         try:
             admitted = await admit(self.needs, scope, receive, send, optional=self.optional)
         except SocketRefused as refused:
@@ -111,7 +111,7 @@ class Required:
             raise WebSocketException(detail=refused.refusal.code, code=code) from refused.error
         if admitted.receive is not receive:
             socket.receive = socket.receive_wrapper(cast(Any, admitted.receive))
-            socket.connection_state = "init"
+            socket.connection_state = state  # the handler has received nothing yet
         socket.send = cast(Any, admitted.send)
         return admitted.caller
 

@@ -19,6 +19,7 @@ from watchword.errors import Refused
 from watchword.guard.loops import Returns
 from watchword.guard.refusals import Refusal
 from watchword.guard.sent import PROTOCOLS
+from watchword.guard.waiting import MOST
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _TAKEN: Final = frozenset({"authorization", "cookie", "host", "origin", "sec-websocket-protocol", "set-cookie"})
@@ -112,10 +113,12 @@ class FirstMessage:
     The guard accepts such a connection by itself; the application's code begins when the token was found good.
 
     :param seconds: the time for that message, up to 60.
+    :param per_network: how many of one network (an IPv4 address, an IPv6 /64) may wait at a time, in a process.
     :raises TypeError: not a number. :raises ValueError: not a usable one.
     """
 
     seconds: float = 5.0
+    per_network: int = 50
 
     def __post_init__(self) -> None:
         given: object = self.seconds
@@ -123,6 +126,11 @@ class FirstMessage:
             raise TypeError(f"guard: seconds of FirstMessage is a number, unlike {self.seconds!r:.100}")
         if not 0 < self.seconds <= _LONGEST_WAIT:
             raise ValueError(f"guard: seconds of FirstMessage are more than 0, and {_LONGEST_WAIT:.0f} at most")
+        share: object = self.per_network
+        if not isinstance(share, int) or isinstance(share, bool):
+            raise TypeError(f"guard: per_network of FirstMessage is a whole number, unlike {share!r:.100}")
+        if not 1 <= share <= MOST:
+            raise ValueError(f"guard: per_network of FirstMessage is 1 at least, and {MOST} at most")
 
 
 Place = AccessCookie | OtherHeader | Subprotocol | FirstMessage

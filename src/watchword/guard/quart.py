@@ -14,6 +14,7 @@ A refusal is raised as an HTTPException, so that no decorator takes it for a res
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
@@ -37,7 +38,7 @@ from watchword.guard.blueprints import BlueprintGuard, RequestRefused, answers_i
 from watchword.guard.caller import Caller
 from watchword.guard.requirement import Requirement
 from watchword.guard.sent import AsgiSent
-from watchword.guard.sockets import Scope, watched
+from watchword.guard.sockets import Message, Scope, watched
 from watchword.guard.views import Check, checks_before
 
 __all__ = ["QuartGuard", "RequestRefused", "current_caller", "find_caller"]
@@ -108,9 +109,14 @@ class _Check(Check):
 
 
 def _watch(needs: Requirement, caller: Caller) -> None:
-    """Close this WebSocket when its caller's rights end, and let the view send nothing more."""
+    """Close this WebSocket when its caller's rights end. The view then receives and sends nothing more."""
     socket: Any = websocket._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  a proxy
-    send_data = socket._send  # noqa: SLF001  Quart has no other place between a view and the server
+    # Quart has no other place between a view and the server.
+    receive_data, send_data = socket._receive, socket._send  # noqa: SLF001
+    view = cast("asyncio.Task[Any]", asyncio.current_task())
+
+    async def receive() -> Message:
+        return {"type": "websocket.receive", "data": await receive_data()}
 
     async def send(message: Any) -> None:
         if message["type"] == "websocket.close":
@@ -118,12 +124,20 @@ def _watch(needs: Requirement, caller: Caller) -> None:
         else:
             await send_data(message["data"])
 
-    sending = watched(needs, caller, send)
+    admitted = watched(needs, caller, receive, send)
+
+    async def receive_if_good() -> Any:
+        message = await admitted.receive()
+        if message["type"] == "websocket.receive":
+            return message["data"]
+        view.cancel()  # as Quart does when a client has gone
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError  # in another task of the view's
 
     async def send_if_good(data: Any) -> None:
-        await sending({"type": "websocket.send", "data": data})
+        await admitted.send({"type": "websocket.send", "data": data})
 
-    socket._send = send_if_good  # noqa: SLF001
+    socket._receive, socket._send = receive_if_good, send_if_good  # noqa: SLF001
 
 
 def _scope() -> Scope:

@@ -7,11 +7,10 @@ as the reason. 1008 could mean anything; a client that reads 4401 gets a new tok
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from watchword.authorization import missing
 from watchword.errors import Overloaded, TokenError, WatchwordError
@@ -21,6 +20,7 @@ from watchword.guard.places import FirstMessage, Found, Places, protocols_of
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.sent import OFFERED, PROTOCOLS, AsgiSent
+from watchword.guard.waiting import Waiting
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,12 +30,10 @@ Send = Callable[[Message], Awaitable[None]]
 POLICY_VIOLATION: Final = 1008
 """Closes a WebSocket where the server cannot answer its handshake with a status (RFC 6455 section 7.4.1)."""
 TRY_AGAIN: Final = 1013
-MOST_WAITING: Final = 1000
-"""Open WebSockets of one process that wait for their first message."""
 _PRIVATE: Final = 4000
 _HEARD: Final = "watchword.first_message"
 
-_waiting = threading.BoundedSemaphore(MOST_WAITING)
+_waiting = Waiting()
 
 
 class SocketRefused(Exception):
@@ -79,7 +77,7 @@ async def admit(needs: Requirement, scope: Scope, receive: Receive, send: Send, 
     try:
         if places is None:
             caller = await _by_header(needs, scope)
-            return Admitted(caller, receive, watched(needs, caller, send))
+            return watched(needs, caller, receive, send)
         found = places.find(AsgiSent(scope))
         caller = await needs.guard.verify_for_async(found.token, needs.asked)
     except WatchwordError as error:
@@ -90,33 +88,91 @@ async def admit(needs: Requirement, scope: Scope, receive: Receive, send: Send, 
         if places is None or places.first_message is None:
             raise SocketRefused(error, needs.refusal(error, AsgiSent(scope)), None) from error
         return await _by_first_message(needs, places.first_message, scope, receive, send)
-    return Admitted(caller, receive, watched(needs, caller, _answering(places, found, scope, send)))
+    return watched(needs, caller, receive, _answering(places, found, scope, send))
 
 
-def watched(needs: Requirement, caller: Caller, send: Send) -> Send:
-    """Close the socket when its caller's rights end, and let the application send nothing more."""
-    loop, watch = asyncio.get_running_loop(), caller.watch().begin()
-    closing: list[asyncio.Task[None]] = []  # or the task could be collected
+def watched(needs: Requirement, caller: Caller, receive: Receive, send: Send) -> Admitted:
+    """Close the socket when its caller's rights end. The application then receives and sends nothing more."""
+    socket = _Watched(needs, caller, receive, send)
+    return Admitted(caller, socket.receive, socket.send)
 
-    async def close() -> None:
-        refusal = needs.refusal(watch.error)
-        with suppress(Exception):  # it has gone already
-            await send({"type": "websocket.close", "code": close_code(refusal), "reason": refusal.code})
 
-    def ended() -> None:
+class _Watched:
+    """Stands between an application and an open WebSocket.
+
+    A close that was sent ends nothing where the client ignores it: servers go on delivering what it sends.
+    """
+
+    def __init__(self, needs: Requirement, caller: Caller, receive: Receive, send: Send) -> None:
+        self._needs = needs
+        self._receive = receive
+        self._send = send
+        self._reading: set[asyncio.Task[Any]] = set()
+        self._told: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None  # kept, or it could be collected
+        self._loop = asyncio.get_running_loop()
+        self._watch = caller.watch().begin()
+        self._watch.call_when_over(self._over)
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(lambda _: self._watch.leave())  # servers run each connection as a task
+
+    async def receive(self) -> Message:
+        """Return what the client sends; once the rights have ended, that it has gone. :raises RightsEnded: again."""
+        task, message = cast("asyncio.Task[Any]", asyncio.current_task()), None
+        if not self._watch.over:
+            others = task.cancelling()
+            self._reading.add(task)
+            try:
+                message = await self._receive()
+            except asyncio.CancelledError:
+                if task in self._reading or task.cancelling() > others + 1:
+                    raise  # someone else has cancelled it, perhaps besides
+            finally:
+                if task in self._reading:
+                    self._reading.remove(task)
+                else:
+                    task.uncancel()
+        if message is not None and not self._watch.over:
+            return message
+        self._close_soon()
+        await asyncio.sleep(0)  # the close first: frameworks send nothing after this message
+        if task in self._told:
+            raise self._ended()
+        self._told.add(task)
+        refusal = self._needs.refusal(self._watch.error)
+        return {"type": "websocket.disconnect", "code": close_code(refusal), "reason": refusal.code}
+
+    async def send(self, message: Message) -> None:
+        """Send a message. :raises RightsEnded: the rights have ended."""
+        if self._watch.over:
+            raise self._ended()
+        await self._send(message)
+
+    def _over(self) -> None:
+        """Hear from any thread that the rights have ended."""
         with suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(lambda: closing.append(loop.create_task(close())))
+            self._loop.call_soon_threadsafe(self._end)
 
-    async def send_if_good(message: Message) -> None:
-        if watch.code is not None:
-            raise RightsEnded("guard: the caller's rights have ended, and the connection with them")
-        await send(message)
+    def _end(self) -> None:
+        """Close, and wake whoever waits for a message. No message is lost: none may come any more."""
+        self._close_soon()
+        reading, self._reading = self._reading, set()
+        for each in reading:
+            each.cancel()
 
-    watch.call_when_over(ended)
-    task = asyncio.current_task()
-    if task is not None:
-        task.add_done_callback(lambda _: watch.leave())  # servers run each connection as a task
-    return send_if_good
+    def _close_soon(self) -> None:
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close())
+
+    async def _close(self) -> None:
+        refusal = self._needs.refusal(self._watch.error)
+        with suppress(Exception):  # it has gone already
+            await self._send({"type": "websocket.close", "code": close_code(refusal), "reason": refusal.code})
+
+    @staticmethod
+    def _ended() -> RightsEnded:
+        return RightsEnded("guard: the caller's rights have ended, and the connection with them")
 
 
 def authorization_of(scope: Scope) -> Authorization:
@@ -160,7 +216,8 @@ async def _by_first_message(
     if _HEARD in scope:
         return await _by_heard_message(needs, scope, receive, send)
     connect = await receive()
-    if not _waiting.acquire(blocking=False):
+    address = str((scope.get("client") or [""])[0])
+    if not _waiting.take(address, place.per_network):
         full = Overloaded("Too many connections wait for their first message.")
         raise SocketRefused(full, needs.refusal(full), None)
     try:
@@ -171,13 +228,13 @@ async def _by_first_message(
         refusal = needs.refusal(error)
         raise SocketRefused(error, refusal, close_code(refusal)) from error
     finally:
-        _waiting.release()
+        _waiting.give_back(address)
     scope[_HEARD] = token
     # A refusal by status is too late now.
     scope["extensions"] = {
         name: value for name, value in (scope.get("extensions") or {}).items() if name != "websocket.http.response"
     }
-    return Admitted(caller, _replaying(connect, receive), watched(needs, caller, _accepted(send)))
+    return watched(needs, caller, _replaying(connect, receive), _accepted(send))
 
 
 async def _by_heard_message(needs: Requirement, scope: Scope, receive: Receive, send: Send) -> Admitted:
@@ -187,7 +244,7 @@ async def _by_heard_message(needs: Requirement, scope: Scope, receive: Receive, 
     except WatchwordError as error:
         refusal = needs.refusal(error)
         raise SocketRefused(error, refusal, close_code(refusal)) from error
-    return Admitted(caller, receive, watched(needs, caller, send))
+    return watched(needs, caller, receive, send)
 
 
 async def _first_text(place: FirstMessage, receive: Receive) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
-from watchword.identity.addresses import neighbourhood
+from watchword.addresses import neighbourhood
 from watchword.identity.audit import Client
 from watchword.storage.database import Tx
 

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 import argon2
 import bcrypt
 
+from watchword.addresses import circles
 from watchword.clock import monotonic
 from watchword.errors import Overloaded
 from watchword.identity import hash_costs, old_hashes
-from watchword.identity.addresses import circles
 from watchword.identity.fair_queue import FairQueue
 from watchword.meters import HASH_REFUSALS, HASH_WAIT, UNMETERED, Meters
 from watchword.platforms import cores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from watchword.identity.addresses import circles, network
+from watchword.addresses import network, shares
 from watchword.settings import Limit
 from watchword.settings.row import CountedBy, Limited
 from watchword.settings.table import LIMITS
@@ -97,9 +97,5 @@ def _takes(by: CountedBy, row: Limited, address: str, account: str | None, mail:
 
 
 def address_takes(limit: str, address: str) -> tuple[Take, ...]:
-    """Count an IPv6 client's /64 once, its /56 with twice the quota, its /48 with four times: one client may own all.
-    An IPv4 address counts alone.
-    """
-    own, *wider = reversed(circles(address))
-    around = wider if ":" in own else ()
-    return (Take(limit, own), *(Take(limit, name, 2 * number) for number, name in enumerate(around, 1)))
+    """Count an address's networks, the wider ones with a greater quota."""
+    return tuple([Take(limit, name, times) for name, times in shares(address)])

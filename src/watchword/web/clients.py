@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from watchword.addresses import is_in
 from watchword.errors import Refused
-from watchword.identity.addresses import is_in
 from watchword.languages import LONGEST_ACCEPTED
 from watchword.settings import Proxies
 from watchword.web.route import Scope

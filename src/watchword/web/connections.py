@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 import structlog
 
-from watchword.identity.addresses import is_in, neighbourhood, network
+from watchword.addresses import is_in, neighbourhood, network
 from watchword.tally import Tally
 
 MOST = 10_000  # some kilobytes each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from watchword.identity.addresses import neighbourhood
+from watchword.addresses import neighbourhood
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant
 from watchword.identity.own_claims import OwnClaims

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watchword.identity.addresses import neighbourhood, network
+from watchword.addresses import neighbourhood, network
 
 
 @pytest.mark.parametrize(("address", "one", "wider"), [

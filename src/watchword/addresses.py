@@ -39,6 +39,15 @@ def circles(address: str) -> tuple[str, ...]:
     return (neighbourhood(address), str(ip_network((int(parsed) >> 72 << 72, 56))), network(address))
 
 
+def shares(address: str) -> tuple[tuple[str, int], ...]:
+    """Return the networks that a client counts for, narrowest first, each with a factor of what one may have.
+
+    An IPv6 client's /64 once, its /56 twice, its /48 four times: one client may own all. An IPv4 address counts alone.
+    """
+    own, *wider = reversed(circles(address))
+    return ((own, 1), *((name, 2 * number) for number, name in enumerate(wider if ":" in own else (), 1)))
+
+
 @lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """Return the prefix within which a device may move: /24 for IPv4, /48 for IPv6."""
