@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -21,8 +22,21 @@ settings.load_profile("any machine")
 
 with suppress(ModuleNotFoundError):  # other packages' tests are run with this file alone, also without the server
     from tests.cheap_hashes import cheapen
+    from tests.unsynced import leave_unsynced, sync
 
     cheapen()
+    leave_unsynced()
+
+with suppress(ModuleNotFoundError):
+    import httpcore2
+
+    _context = cache(lambda trust_env, file, folder, make=httpcore2.default_ssl_context: make(_trust_env=trust_env))
+
+    def _made_once(*, _trust_env: bool = True) -> ssl.SSLContext:
+        """Each client without a context of its own would read all authorities: 30 ms, for `http://` as well."""
+        return _context(_trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+    httpcore2.default_ssl_context = _made_once
 
 
 @pytest.hookimpl(wrapper=True)
@@ -59,6 +73,14 @@ def in_ci(value: str) -> bool:
     return value.lower() in {"1", "true"}
 
 
+@pytest.fixture
+def synced() -> Iterator[None]:
+    """Have SQLite wait for the disk, as the product does, for tests of that."""
+    sync()
+    yield
+    leave_unsynced()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[int], Databases]]:
     """PostgreSQL servers by version, each started when a test first asks for it."""
@@ -68,7 +90,9 @@ def postgres() -> Iterator[Callable[[int], Databases]]:
 
         @cache
         def databases(version: int) -> Databases:
-            return Databases(stack.enter_context(running(version)))
+            made = Databases(stack.enter_context(running(version)))
+            stack.callback(made.close)
+            return made
 
         yield databases
 

@@ -2,7 +2,8 @@
 
 It loads the command once. For each order it forks, and the child runs the command. It has no threads, no loop and no
 open database, so that a child has what a new process has. `serve` ends as Python ends; a short command does not take
-the modules apart, one by one, which would be a third of its work.
+the modules apart, one by one, which would be a third of its work. Passwords are hashed cheaply
+(`tests/cheap_hashes.py`), and SQLite waits for no disk (`tests/unsynced.py`).
 
 An order: four bytes with the length, with the descriptors of stdin, stdout, stderr and of a pipe for reports; then JSON
 with `arguments`, `folder` and `environment`. The reports: the child's pid in a line, then its exit code.
@@ -22,6 +23,9 @@ import sys
 import threading
 from contextlib import suppress
 from typing import Any
+
+from tests.cheap_hashes import cheapen
+from tests.unsynced import leave_unsynced
 
 LENGTH = 4
 # What commands load when they run.
@@ -111,6 +115,8 @@ def main() -> None:
     """Run the command that was ordered, in a child; end, in the first process."""
     for name in _MODULES:
         importlib.import_module(name)
+    cheapen()
+    leave_unsynced()
     gc.collect()
     gc.freeze()  # children share these pages
     order = _Nursery(socket.socket(fileno=int(sys.argv[1]))).next_child()
