@@ -47,6 +47,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
+        gc.collect()  # or garbage would be frozen too
         gc.freeze()
 
 
