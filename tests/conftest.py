@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -20,8 +22,33 @@ settings.load_profile("any machine")
 
 with suppress(ModuleNotFoundError):  # other packages' tests are run with this file alone, also without the server
     from tests.cheap_hashes import cheapen
+    from tests.unsynced import leave_unsynced, sync
 
     cheapen()
+    leave_unsynced()
+
+with suppress(ModuleNotFoundError):
+    import httpcore2
+
+    _context = cache(lambda trust_env, file, folder, make=httpcore2.default_ssl_context: make(_trust_env=trust_env))
+
+    def _made_once(*, _trust_env: bool = True) -> ssl.SSLContext:
+        """Each client without a context of its own would read all authorities: 30 ms, for `http://` as well."""
+        return _context(_trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+    httpcore2.default_ssl_context = _made_once
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, nor later among them: that was half of the work."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()  # or garbage would be frozen too
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +74,14 @@ def in_ci(value: str) -> bool:
     return value.lower() in {"1", "true"}
 
 
+@pytest.fixture
+def synced() -> Iterator[None]:
+    """Have SQLite wait for the disk, as the product does, for tests of that."""
+    sync()
+    yield
+    leave_unsynced()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[int], Databases]]:
     """PostgreSQL servers by version, each started when a test first asks for it."""
@@ -56,7 +91,9 @@ def postgres() -> Iterator[Callable[[int], Databases]]:
 
         @cache
         def databases(version: int) -> Databases:
-            return Databases(stack.enter_context(running(version)))
+            made = Databases(stack.enter_context(running(version)))
+            stack.callback(made.close)
+            return made
 
         yield databases
 

@@ -1,6 +1,7 @@
 """Passwords are hashed at the least cost in the tests' own process: half of what a test of the service took was that.
 
-Processes that tests start hash as the product does, and so do tests that ask for `dear_hashes`.
+So are they in processes that are forked (`tests/nursery.py`). New interpreters, and tests that ask for `dear_hashes`,
+hash as the product does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Makes processes of the `watchword` command that need not load it: the program behind `tests/forked.py`.
 
-It loads the command once. For each order it forks, and the child runs the command and ends as Python ends. It has no
-threads, no loop and no open database, so that a child has what a new process has.
+It loads the command once. For each order it forks, and the child runs the command. It has no threads, no loop and no
+open database, so that a child has what a new process has. `serve` ends as Python ends; a short command does not take
+the modules apart, one by one, which would be a third of its work. Passwords are hashed cheaply
+(`tests/cheap_hashes.py`), and SQLite waits for no disk (`tests/unsynced.py`).
 
 An order: four bytes with the length, with the descriptors of stdin, stdout, stderr and of a pipe for reports; then JSON
 with `arguments`, `folder` and `environment`. The reports: the child's pid in a line, then its exit code.
@@ -9,6 +11,7 @@ with `arguments`, `folder` and `environment`. The reports: the child's pid in a 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -17,8 +20,12 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
+
+from tests.cheap_hashes import cheapen
+from tests.unsynced import leave_unsynced
 
 LENGTH = 4
 # What commands load when they run.
@@ -108,6 +115,8 @@ def main() -> None:
     """Run the command that was ordered, in a child; end, in the first process."""
     for name in _MODULES:
         importlib.import_module(name)
+    cheapen()
+    leave_unsynced()
     gc.collect()
     gc.freeze()  # children share these pages
     order = _Nursery(socket.socket(fileno=int(sys.argv[1]))).next_child()
@@ -120,7 +129,16 @@ def main() -> None:
     from watchword import cli
 
     sys.argv = [os.path.join(os.path.dirname(cli.__file__), "__main__.py"), *order["arguments"]]  # as `python -m`
-    cli.main()
+    try:
+        cli.main()
+    except SystemExit as ended:
+        if order["arguments"][:1] == ["serve"] or not isinstance(ended.code, int | None):
+            raise
+        threading._shutdown()  # type: ignore[attr-defined]  # as Python does: a thread that never ends is found
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code or 0)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def _named(screen: Screen) -> str:
     return f"{screen.scheme}-{screen.width}"
 
 
-@pytest.mark.parametrize("screen", SCREENS, ids=_named)
+@pytest.mark.parametrize("screen", [pytest.param(DESK, marks=pytest.mark.rare), DARK_PHONE], ids=_named)
 def test_the_whole_walk(chromium: Browser, serve: Serve, screen: Screen) -> None:
     """Register, authorize, profile, log out, profile; everything as the page suggests it."""
     server = serve(**UNLIMITED)

@@ -31,8 +31,15 @@ def make(service: Service, token: str, name: str) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize(
+    ("workers", "form"),
+    [
+        ("1", "json"),
+        ("2", "console"),
+        pytest.param("1", "console", marks=pytest.mark.rare),
+        pytest.param("2", "json", marks=pytest.mark.rare),
+    ],
+)
 def test_it_is_printed_once_until_there_is_one(serve: Serve, workers: str, form: str) -> None:
     """However many processes there are. The next start prints another; both work until one was used."""
     flags = ("--workers", workers, "--log-format", form)

@@ -92,8 +92,15 @@ def test_the_time_to_drain_ends(serve: Serve, workers: str) -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
-@WORKERS
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [
+        (signal.SIGTERM, "1"),
+        (signal.SIGINT, "2"),
+        pytest.param(signal.SIGTERM, "2", marks=pytest.mark.rare),
+        pytest.param(signal.SIGINT, "1", marks=pytest.mark.rare),
+    ],
+)
 def test_a_second_signal_ends_it_at_once(serve: Serve, connect: Connect, workers: str, how: signal.Signals) -> None:
     """Whatever is under way; the drain would take ten minutes."""
     service = serve("--drain", "600", "--workers", workers)

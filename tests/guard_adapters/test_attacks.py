@@ -23,6 +23,7 @@ from watchword.testing import Issuer
 from watchword.tokens import AccessClaims, RevocationSet, Verifier
 
 HERE = Path(__file__).parents[1] / "attacks"
+GOOD = (200, None)
 _asks: dict[str, in_process.Ask] = {}
 _guard: Guard
 _clock: FixedClock
@@ -42,7 +43,8 @@ def _through_the_adapters(self: Verifier, token: Any, *, now: int, **how: Any) -
         for name, ask in _asks.items():
             if name == "quart" and set(header) & set(b"\r\n"):
                 continue  # Quart takes no such request, and no server passes it one
-            for _ in range(2):  # what is good is recalled the second time
+            # What is good is recalled the second time; what is bad, the guard hears again from the next adapter.
+            for _ in range(2 if expected == GOOD else 1):
                 answer = ask("/needs", [header])
                 assert (answer.status, answer.code) == expected, (name, token, answer)
                 assert answer.status == 200 or answer.headers["www-authenticate"].startswith("Bearer ")
@@ -55,7 +57,7 @@ def _expected(header: bytes) -> tuple[int, str | None]:
         _guard.check(header)
     except (TokenError, Refused) as error:
         return _guard.refusal(error).status, error.code
-    return 200, None
+    return GOOD
 
 
 @pytest.fixture(autouse=True, scope="module")

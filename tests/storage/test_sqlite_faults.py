@@ -129,7 +129,7 @@ async def test_a_unit_that_catches_the_full_disk_is_lost_all_the_same(database: 
     assert await count(database) == 0
 
 
-async def test_the_reopened_connection_is_set_up_like_the_first(database: SQLite) -> None:
+async def test_the_reopened_connection_is_set_up_like_the_first(synced: None, database: SQLite) -> None:
     """`synchronous=FULL` belongs to a connection: a reopened one without it would lose answered commits."""
 
     def settings() -> list[object]:
