@@ -91,9 +91,7 @@ def postgres() -> Iterator[Callable[[int], Databases]]:
 
         @cache
         def databases(version: int) -> Databases:
-            made = Databases(stack.enter_context(running(version)))
-            stack.callback(made.close)
-            return made
+            return Databases(stack.enter_context(running(version)))
 
         yield databases
 

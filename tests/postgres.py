@@ -223,12 +223,6 @@ class Databases:
         self.server = server
         self._made = 0
         self._free: list[str] = []
-        self._emptying: dict[str, Any] = {}  # a connection to each, since to open one takes longer than to empty it
-
-    def close(self) -> None:
-        """End its connections, before the server is stopped."""
-        for connection in self._emptying.values():
-            connection.close()
 
     async def make(self) -> str:
         """An empty database; its URL."""
@@ -260,23 +254,8 @@ class Databases:
 
     async def give_back(self, url: str) -> None:
         """Empty it, without the tables that a test has added."""
-        self._empty(url)
+        await self._do(url, _EMPTY)
         self._free.append(url)
-
-    def _empty(self, url: str) -> None:
-        import psycopg
-
-        for attempt in range(2):
-            if url not in self._emptying:
-                self._emptying[url] = psycopg.connect(url, autocommit=True)
-            try:
-                self._emptying[url].execute(_EMPTY)
-            except psycopg.OperationalError:  # a test has ended all connections, this one as well
-                self._emptying.pop(url).close()
-                if attempt:
-                    raise
-            else:
-                return
 
     @contextmanager
     def lent(self) -> Iterator[str]:
