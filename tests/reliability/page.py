@@ -22,8 +22,8 @@ them; `make test` runs the quick ones at a hundredth of the scale. This page is 
 .venv/bin/python -m tests.reliability.page {files} > docs/security/reliability.md
 ```
 
-Run on {at}, {cores} cores, {system}, Python {python}, at a load of up to {load}: on a machine that has other work, bounds
-of time may fail. {took}
+Run on {at}, {cores} cores, {system}, Python {python}, at a load of up to {load}: on a machine that has other work,
+bounds of time may fail. {took}
 
 A figure stands before its bound; one without a bound says how much was tried. A scale of 1 means the
 numbers that the experiment is named with.
