@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import WatchwordError
 from watchword.guard.asked import Names, needs_of
+from watchword.guard.asking import ask
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import follow, key_exchange
 from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.key_exchange import KeyExchange
-from watchword.guard.judging import Basis, Judge, awaiting, blocking
+from watchword.guard.judging import Basis, Judge, Judging, blocking
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.marks import EVERYONE
 from watchword.guard.options import OPEN, THE_ISSUER, AllOptions, Options, checked
@@ -194,7 +195,7 @@ class Guard:
         needs = needs_of(roles, scopes, max_age, api_keys)
         return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
 
-    async def check_async(
+    def check_async(
         self,
         authorization: Authorization,
         *,
@@ -202,10 +203,10 @@ class Guard:
         scopes: Names = EVERYONE,
         max_age: int | None = None,
         api_keys: bool = False,
-    ) -> Caller:
-        """Check on an asyncio event loop."""
+    ) -> Coroutine[Any, Any, Caller]:
+        """Check on an asyncio event loop. Bad callers are refused at once; `await` waits where `check` would block."""
         needs = needs_of(roles, scopes, max_age, api_keys)
-        return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
+        return ask(self.recall(authorization, needs), lambda: self._judge.header(authorization, needs))
 
     def verify(
         self,
@@ -220,7 +221,7 @@ class Guard:
         needs = needs_of(roles, scopes, max_age, api_keys)
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
-    async def verify_async(
+    def verify_async(
         self,
         token: str,
         *,
@@ -228,10 +229,10 @@ class Guard:
         scopes: Names = EVERYONE,
         max_age: int | None = None,
         api_keys: bool = False,
-    ) -> Caller:
+    ) -> Coroutine[Any, Any, Caller]:
         """Check a bare token on an asyncio event loop."""
         needs = needs_of(roles, scopes, max_age, api_keys)
-        return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
+        return ask(self._recall_token(token, needs), lambda: self._judge.token(token, needs))
 
     def require(
         self,
@@ -248,17 +249,25 @@ class Guard:
         """Check a header for a `Requirement`."""
         return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
 
-    async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller:
+    def check_for_async(self, authorization: Authorization, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a header for a `Requirement`, without blocking the event loop (asyncio)."""
-        return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
+        return ask(self.recall(authorization, needs), lambda: self._judge.header(authorization, needs))
 
     def verify_for(self, token: str, needs: Needs) -> Caller:
         """Check a bare token for a `Requirement`."""
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
-    async def verify_for_async(self, token: str, needs: Needs) -> Caller:
+    def verify_for_async(self, token: str, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a bare token for a `Requirement`, without blocking the event loop (asyncio)."""
-        return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
+        return ask(self._recall_token(token, needs), lambda: self._judge.token(token, needs))
+
+    def judging_for(self, authorization: Authorization, needs: Needs) -> Judging:
+        """Judge a header for a `Requirement`, and yield what to wait for."""
+        return self._judge.header(authorization, needs)
+
+    def judging_token_for(self, token: str, needs: Needs) -> Judging:
+        """Judge a bare token likewise."""
+        return self._judge.token(token, needs)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.

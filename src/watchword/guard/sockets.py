@@ -108,7 +108,7 @@ def watched(needs: Requirement, caller: Caller, send: Send) -> Send:
             loop.call_soon_threadsafe(lambda: closing.append(loop.create_task(close())))
 
     async def send_if_good(message: Message) -> None:
-        if watch.code is not None:
+        if watch.over:
             raise RightsEnded("guard: the caller's rights have ended, and the connection with them")
         await send(message)
 
