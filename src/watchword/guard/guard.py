@@ -17,6 +17,7 @@ from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import follow, key_exchange
 from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.key_exchange import KeyExchange
+from watchword.guard.handling import refuse_for_a_request
 from watchword.guard.judging import Basis, Judge, Judging, blocking
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.marks import EVERYONE
@@ -243,6 +244,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Requirement:
         """Return what a route needs. Without arguments any person's token passes, no API key and no service account."""
+        refuse_for_a_request()
         return Requirement(self, needs_of(roles, scopes, max_age, api_keys))
 
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller:

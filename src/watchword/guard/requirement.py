@@ -11,10 +11,12 @@ from watchword import api_keys
 from watchword.authorization import key_in_address
 from watchword.browsers import Sent
 from watchword.errors import TokenError, WatchwordError
+from watchword.guard.asked import Names, needs_of
 from watchword.guard.asking import Steps, nobody
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.judging import Judging
+from watchword.guard.marks import EVERYONE
 from watchword.guard.places import Places
 from watchword.guard.refusals import Refusal
 from watchword.tokens.needs import NOTHING, Needs
@@ -167,3 +169,15 @@ class Requirement:
         refusal = self.guard.refusal(error, scopes=self.asked.scopes, max_age=self.asked.max_age)
         places = self.places
         return refusal if sent is None or places is None else places.answer(refusal, sent)
+
+
+def needed(
+    guard: Judge,
+    *,
+    scopes: Names = EVERYONE,
+    roles: Names = EVERYONE,
+    max_age: int | None = None,
+    api_keys: bool = False,
+) -> Requirement:
+    """Return what a route needs. :raises TypeError: wrong types. :raises ValueError: an empty list of names."""
+    return Requirement(guard, needs_of(roles, scopes, max_age, api_keys))
