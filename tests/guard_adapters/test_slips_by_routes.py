@@ -134,6 +134,7 @@ async def test_a_prefix_relative_to_a_sub_application_of_aiohttp_guards() -> Non
     for prefix, spared, wanted in (
         ("/one", [], {"/sub/one": 401, "/sub/one/two": 401, "/sub/open": 200}),
         ("/sub/one", [], {"/sub/one": 401, "/sub/open": 200}),
+        ("/deep/one", [], {"/sub/one": 200, "/sub/deep/one": 401, "/sub/deep/open": 200}),
         ("/", ["/open"], {"/sub/one": 401, "/sub/open": 401}),
         ("/", ["/sub/open"], {"/sub/one": 401, "/sub/open": 200}),
     ):
@@ -142,8 +143,10 @@ async def test_a_prefix_relative_to_a_sub_application_of_aiohttp_guards() -> Non
             for each in ("/one", "/one/two", "/open"):
                 inner.router.add_get(each, handler)
             AiohttpGuard(GUARD).protect(inner, prefix=prefix, except_paths=spared)
+            middle.router.add_get("/one", handler)
+            middle.router.add_get("/open", handler)
+            inner.add_subapp("/deep", middle)
             app.add_subapp("/sub", inner)
-            app.add_subapp("/other", middle)
             assert await status_of(app, path_) == status, (prefix, spared, path_)
 
 

@@ -110,7 +110,7 @@ class AiohttpGuard(DecoratingGuard):
         if not isinstance(app, web.Application):
             raise TypeError(f"guard: auth.protect(…) takes a web.Application, unlike {app!r:.100}")
         check = self._check(optional=optional, scopes=scopes, roles=roles, max_age=max_age, api_keys=api_keys)
-        app.middlewares.append(_middleware(app, check, Paths([prefix], except_paths)))
+        app.middlewares.append(_middleware(check, Paths([prefix], except_paths)))
         app.cleanup_ctx.append(self.running)
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
@@ -179,17 +179,19 @@ class _Check(Check):
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _middleware(app: web.Application, check: _Check, paths: Paths) -> Any:
+def _middleware(check: _Check, paths: Paths) -> Any:
     preflights = Preflights()
-    mounts: list[str] = []
+    mounts = _Mounts()
 
     @web.middleware
     async def guard_middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
         # A router takes `%2F` for no slash, and would find another route than these paths say.
-        if not mounts:
-            mounts.append(_mount_of(app, request.match_info.apps))
-        below = request.path.removeprefix(mounts[0]) or "/"
-        if paths.guards_either(request.path, below) or _ENCODED_SLASH in request.rel_url.raw_path.lower():
+        below = mounts.below(request)
+        if (
+            paths.guards(request.path)
+            or (any(map(paths.guards, below)) and not paths.excepts(request.path))
+            or _ENCODED_SLASH in request.rel_url.raw_path.lower()
+        ):
             try:
                 await check(request)
             except RequestRefused:
@@ -201,10 +203,25 @@ def _middleware(app: web.Application, check: _Check, paths: Paths) -> Any:
     return guard_middleware
 
 
-def _mount_of(app: web.Application, apps: Iterable[web.Application]) -> str:
-    """Return the path under which a sub-application is mounted; nothing for any other."""
-    found = [each.get_info() for parent in apps for each in parent.router.resources()]
-    return next((str(each["prefix"]) for each in found if each.get("app") is app and "prefix" in each), "")
+class _Mounts:
+    """Knows under which paths sub-applications are mounted."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], list[str]] = {}
+
+    def below(self, request: web.Request) -> list[str]:
+        """Return what a request's path is in each sub-application that it leads through."""
+        apps = request.match_info.apps
+        if len(apps) == 1:
+            return []
+        key = tuple(map(id, apps))
+        if key not in self._known:
+            listed = [each.get_info() for app in apps for each in app.router.resources()]
+            inside = set(key)
+            self._known[key] = [
+                str(each["prefix"]) for each in listed if id(each.get("app")) in inside and "prefix" in each
+            ]
+        return [request.path.removeprefix(mount) or "/" for mount in self._known[key]]
 
 
 def _refusing_bare(startup: Callable[[web.Application], Awaitable[None]]) -> Callable[[web.Application], Any]:
@@ -223,7 +240,7 @@ def _refusing_bare(startup: Callable[[web.Application], Awaitable[None]]) -> Cal
 def _handlers(handler: Any) -> Iterable[Any]:
     """Return a handler, or the methods of a `web.View`."""
     if not isclass(handler):
-        return [handler]
+        return [handler.func if isinstance(handler, functools.partial) else handler]
     return [found for name in hdrs.METH_ALL if (found := getattr(handler, name.lower(), None)) is not None]
 
 
