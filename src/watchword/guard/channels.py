@@ -34,8 +34,8 @@ class GuardMiddleware:
 
     Put it inside `AuthMiddlewareStack`, if there is one, whose `scope["user"]` it replaces where there is a caller.
 
-    :param prefix: only paths under it need a token; like `except_paths` whole paths, in a nested `URLRouter`
-        what is left of the path counts too.
+    :param prefix: only paths under it need a token; like `except_paths` whole paths. In a nested `URLRouter` one that
+        is relative to it counts too.
     :param except_paths: paths that need none; `/*` at the end means all below.
     :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
     :param optional: whether a connection without a token passes, with caller None. A bad token is still refused.
