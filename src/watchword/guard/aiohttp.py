@@ -104,8 +104,8 @@ class AiohttpGuard(DecoratingGuard):
 
         The guard runs behind the application's other middlewares. It starts and stops with the application.
 
-        :param prefix: only paths under it need a token; like `except_paths` whole paths. In a sub-application one that is
-            relative to it counts too.
+        :param prefix: only paths under it need a token; like `except_paths` whole paths. In a sub-application one
+            that is relative to it counts too.
         """
         if not isinstance(app, web.Application):
             raise TypeError(f"guard: auth.protect(…) takes a web.Application, unlike {app!r:.100}")

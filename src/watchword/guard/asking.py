@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from inspect import CO_COROUTINE
 from types import FrameType
-from typing import Any, Final, Generic, Never, TypeVar, cast
+from typing import Any, Final, Generic, Never, TypeVar
+
+from msgspec import Struct
 
 from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.standing import not_ready
@@ -17,19 +19,16 @@ Steps = Generator[Pending, None, T]
 """Judges, and yields what to wait for."""
 
 
-class Asking(Generic[T]):
+class Asking(Struct, Generic[T], eq=False):
     """Is a coroutine but for one thing: it is made by the first judging, which has raised for bad callers.
 
-    What is left is to wait for keys or news, where that may help.
+    What is left is to wait for keys or news, where that may help. A struct, since it is made for each request.
     """
 
-    __slots__ = ("_found", "_pending", "_run", "_steps")
-
-    def __init__(self, found: Any, steps: Steps[T] | None = None, pending: Pending | None = None) -> None:
-        self._found = found
-        self._steps = steps
-        self._pending = pending
-        self._run: Generator[Any, None, T] | None = None
+    _found: Any
+    _steps: Steps[T] | None = None
+    _pending: Pending | None = None
+    _run: Generator[Any, None, T] | None = None
 
     @classmethod
     def of(cls, steps: Steps[T]) -> Asking[T]:
@@ -43,7 +42,8 @@ class Asking(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if self._pending is not None:
             yield from self._wait().__await__()
-        return cast(T, self._found)
+        found: T = self._found
+        return found
 
     async def _wait(self) -> None:
         steps, pending = self._steps, self._pending
@@ -83,22 +83,21 @@ class Asking(Generic[T]):
         return self._run
 
 
-def ask(found: T | None, steps: Callable[[], Steps[T]]) -> Coroutine[Any, Any, T]:
-    """Return what is known, or judge.
+def known(found: T) -> Coroutine[Any, Any, T]:
+    """Return what is known to whoever awaits it."""
+    asking: Any = Asking(found)
+    return asking  # type: ignore[no-any-return]
+
+
+def ask(steps: Steps[T]) -> Coroutine[Any, Any, T]:
+    """Judge.
 
     :raises Unready: it would have to wait, and the code that asks does not: `await` was forgotten.
     """
-    if found is not None:
-        return cast("Coroutine[Any, Any, T]", Asking(found))
-    asking = Asking.of(steps())
+    asking: Any = Asking.of(steps)
     if asking._pending is not None and _forgotten(sys._getframe(1)):  # noqa: SLF001
         raise not_ready()
-    return cast("Coroutine[Any, Any, T]", asking)
-
-
-def nobody() -> Coroutine[Any, Any, None]:
-    """Return None to whoever awaits it."""
-    return cast("Coroutine[Any, Any, None]", Asking[None](None))
+    return asking  # type: ignore[no-any-return]
 
 
 _FORGOTTEN: Final = "guard: `await` is missing, as in `caller = await guard.check_async(authorization)`"
@@ -117,8 +116,15 @@ def _forgotten(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_globals.get("__name__") in _AWAIT_LATER:
             return False
-        following = (each.opname for each in dis.get_instructions(frame.f_code) if each.offset > frame.f_lasti)
-        name = next((each for each in following if each.startswith(_DROPS + _TAKES)), "")
+        name, at = "", frame.f_lasti + 1
+        for each in dis.get_instructions(frame.f_code):
+            if each.offset < at:
+                continue
+            if each.opname == "JUMP_FORWARD":
+                at = each.argval
+            elif each.opname.startswith(_DROPS + _TAKES):
+                name = each.opname
+                break
         if name.startswith(_TAKES) or frame.f_code.co_name == "<genexpr>":  # as for `gather`
             return False
         if not name.startswith("RETURN_") or frame.f_code.co_flags & CO_COROUTINE:

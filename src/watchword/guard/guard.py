@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from watchword.clock import Clock, SystemClock
 from watchword.errors import WatchwordError
 from watchword.guard.asked import Names, needs_of
-from watchword.guard.asking import ask
+from watchword.guard.asking import ask, known
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
@@ -206,8 +206,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Coroutine[Any, Any, Caller]:
         """Check on an asyncio event loop. Bad callers are refused at once; `await` waits where `check` would block."""
-        needs = needs_of(roles, scopes, max_age, api_keys)
-        return ask(self.recall(authorization, needs), lambda: self._judge.header(authorization, needs))
+        return self.check_for_async(authorization, needs_of(roles, scopes, max_age, api_keys))
 
     def verify(
         self,
@@ -232,8 +231,7 @@ class Guard:
         api_keys: bool = False,
     ) -> Coroutine[Any, Any, Caller]:
         """Check a bare token on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age, api_keys)
-        return ask(self._recall_token(token, needs), lambda: self._judge.token(token, needs))
+        return self.verify_for_async(token, needs_of(roles, scopes, max_age, api_keys))
 
     def require(
         self,
@@ -253,7 +251,8 @@ class Guard:
 
     def check_for_async(self, authorization: Authorization, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a header for a `Requirement`, without blocking the event loop (asyncio)."""
-        return ask(self.recall(authorization, needs), lambda: self._judge.header(authorization, needs))
+        caller = self.recall(authorization, needs)
+        return known(caller) if caller is not None else ask(self._judge.header(authorization, needs))
 
     def verify_for(self, token: str, needs: Needs) -> Caller:
         """Check a bare token for a `Requirement`."""
@@ -261,7 +260,8 @@ class Guard:
 
     def verify_for_async(self, token: str, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a bare token for a `Requirement`, without blocking the event loop (asyncio)."""
-        return ask(self._recall_token(token, needs), lambda: self._judge.token(token, needs))
+        caller = self._recall_token(token, needs)
+        return known(caller) if caller is not None else ask(self._judge.token(token, needs))
 
     def judging_for(self, authorization: Authorization, needs: Needs) -> Judging:
         """Judge a header for a `Requirement`, and yield what to wait for."""

@@ -90,7 +90,7 @@ class AccessToken(AuthBase):
             asyncio.get_running_loop()
         except RuntimeError:
             return blocking(self._finding(request))
-        return ask(None, lambda: self._finding(request))
+        return ask(self._finding(request))
 
     def __bool__(self) -> Never:
         raise TypeError(f"guard: required() checks nothing where it is called for a request; {_RIGHT}")

@@ -12,7 +12,7 @@ from watchword.authorization import key_in_address
 from watchword.browsers import Sent
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard.asked import Names, needs_of
-from watchword.guard.asking import Steps, nobody
+from watchword.guard.asking import Steps, known
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.judging import Judging
@@ -94,7 +94,7 @@ class Requirement:
             return self.check_async(authorization)
         except TokenError as error:
             if error.code == "token_missing":
-                return nobody()
+                return known(None)
             raise
 
     def admit(self, sent: Sent) -> Caller:
@@ -124,7 +124,7 @@ class Requirement:
             return self.admit_async(sent)
         except TokenError as error:
             if error.code == "token_missing":
-                return nobody()
+                return known(None)
             raise
 
     def find(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Caller | None:
