@@ -202,7 +202,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "fastapi": ("guard.fastapi",),
     "flask": ("guard.flask",),
     "grpc": ("guard.grpc",),
-    "django": ("guard.django", "guard.drf", "guard.caller_user", "guard.ninja"),
+    "django": ("guard.django", "guard.drf", "guard.caller_user", "guard.django_views", "guard.ninja"),
     "drf_spectacular": ("guard.spectacular",),
     "litestar": ("guard.litestar",),
     "httptools": ("web.protocol",),

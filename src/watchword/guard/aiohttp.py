@@ -18,13 +18,13 @@ import asyncio
 import functools
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from inspect import iscoroutinefunction
+from inspect import isclass, iscoroutinefunction
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from watchword.errors import WatchwordError
-from watchword.guard import slips
+from watchword.guard import handling
 from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
@@ -32,7 +32,7 @@ from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.preflights import Preflights
 from watchword.guard.refusals import Refusal
-from watchword.guard.views import Check, DecoratingGuard
+from watchword.guard.views import Check, DecoratingGuard, refuse_bare
 
 __all__ = ["AiohttpGuard", "RequestRefused", "find_caller", "get_caller"]
 
@@ -104,7 +104,8 @@ class AiohttpGuard(DecoratingGuard):
 
         The guard runs behind the application's other middlewares. It starts and stops with the application.
 
-        :param prefix: only paths under it need a token; like `except_paths` whole paths, also in a sub-application.
+        :param prefix: only paths under it need a token; like `except_paths` whole paths. In a sub-application one
+            that is relative to it counts too.
         """
         if not isinstance(app, web.Application):
             raise TypeError(f"guard: auth.protect(…) takes a web.Application, unlike {app!r:.100}")
@@ -133,7 +134,7 @@ class AiohttpGuard(DecoratingGuard):
         return guarded
 
     def _note_made(self, written: str | None) -> None:
-        if written and slips.for_a_request(sys._getframe(2)):  # noqa: SLF001
+        if written and handling.for_a_request(sys._getframe(2)):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(written))
 
 
@@ -180,11 +181,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def _middleware(check: _Check, paths: Paths) -> Any:
     preflights = Preflights()
+    mounts = _Mounts()
 
     @web.middleware
     async def guard_middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
         # A router takes `%2F` for no slash, and would find another route than these paths say.
-        if paths.guards(request.path) or _ENCODED_SLASH in request.rel_url.raw_path.lower():
+        below = mounts.below(request)
+        if (
+            paths.guards(request.path)
+            or (any(map(paths.guards, below)) and not paths.excepts(request.path))
+            or _ENCODED_SLASH in request.rel_url.raw_path.lower()
+        ):
             try:
                 await check(request)
             except RequestRefused:
@@ -194,6 +201,51 @@ def _middleware(check: _Check, paths: Paths) -> Any:
         return await handler(request)
 
     return guard_middleware
+
+
+class _Mounts:
+    """Knows under which paths sub-applications are mounted."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], list[str]] = {}
+
+    def below(self, request: web.Request) -> list[str]:
+        """Return what a request's path is in each sub-application that it leads through."""
+        apps = request.match_info.apps
+        if len(apps) == 1:
+            return []
+        key = tuple(map(id, apps))
+        if key not in self._known:
+            listed = [each.get_info() for app in apps for each in app.router.resources()]
+            inside = set(key)
+            self._known[key] = [
+                str(each["prefix"]) for each in listed if id(each.get("app")) in inside and "prefix" in each
+            ]
+        return [request.path.removeprefix(mount) or "/" for mount in self._known[key]]
+
+
+def _refusing_bare(startup: Callable[[web.Application], Awaitable[None]]) -> Callable[[web.Application], Any]:
+    """Wrap the start of an application: a handler that was protected must not be routed without its guard."""
+
+    @functools.wraps(startup)
+    async def started(self: web.Application) -> None:
+        routed = [each for route in self.router.routes() for each in _handlers(route.handler)]
+        for each in routed:
+            refuse_bare(each, routed, AiohttpGuard.route_line)
+        await startup(self)
+
+    return started
+
+
+def _handlers(handler: Any) -> Iterable[Any]:
+    """Return a handler, or the methods of a `web.View`."""
+    if not isclass(handler):
+        return [handler.func if isinstance(handler, functools.partial) else handler]
+    return [found for name in hdrs.METH_ALL if (found := getattr(handler, name.lower(), None)) is not None]
+
+
+# aiohttp has no hook for all applications.
+setattr(web.Application, "startup", _refusing_bare(web.Application.startup))  # noqa: B010
 
 
 def _request_of(args: tuple[Any, ...]) -> web.BaseRequest:

@@ -196,11 +196,15 @@ def guards(paths: Paths, scope: Scope) -> bool:
     An exception counts only in every reading, a prefix in any: rather too many requests are checked than too few.
     """
     path, root = scope["path"], scope.get("root_path", "")
+    if (left := scope.get("path_remaining")) is not None:  # in a router of Channels in another one
+        spared = routed_paths(path, root) if root else {path}
+        whole = {key: value for key, value in scope.items() if key != "path_remaining"}
+        below = f"/{left.lstrip('/')}"
+        return guards(paths, whole) or (paths.guards(below) and not any(map(paths.excepts, spared)))
     if not root:
         return paths.guards(path or "/")
     if path.startswith(f"{root}/") and root[-1] != "/":  # only one reading
-        below = path[len(root) :]
-        return paths.guards(below) or (paths.guards(path) and not paths.excepts(below))
+        return paths.guards_either(path[len(root) :], path)
     readings = routed_paths(path, root)
     if any(map(paths.guards, readings)):
         return True

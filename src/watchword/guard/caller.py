@@ -11,6 +11,7 @@ import msgspec
 
 from watchword.claim_names import RESERVED_CLAIMS
 from watchword.guard.own_claims import read_claim
+from watchword.guard.questions import question
 from watchword.guard.watching import Watch
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.frozen import FrozenMapping
@@ -68,10 +69,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             claims=claims,
         )
 
+    @question
     def has_role(self, role: str) -> bool:
         """Return whether the user has a role."""
         return role in self.roles
 
+    @question
     def has_scope(self, scope: str) -> bool:
         """Return whether the token has a scope."""
         return scope in self.scopes
@@ -88,6 +91,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         found = act.get("sub") if isinstance(act, Mapping) else None
         return found if isinstance(found, str) else None
 
+    @question
     def watch(self) -> Watch:
         """Return what tells when this caller's rights end: for WebSockets, server-sent events and long work.
 
@@ -112,6 +116,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @overload
     def claim(self, name: str, kind: type[T], default: D) -> T | D: ...
 
+    @question
     def claim(self, name: str, kind: type[Any], default: Any = ...) -> Any:
         """Return one of the service's own claims: `caller.claim("tenant", str)`.
 

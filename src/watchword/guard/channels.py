@@ -13,11 +13,12 @@ A connection is refused before its consumer runs. In the consumer the caller is 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from inspect import isclass
 from typing import Any, overload
 
-from watchword.guard import asgi
+from watchword.guard import asgi, handling
 from watchword.guard.asgi import ASGIApp
 from watchword.guard.asked import Names
 from watchword.guard.caller_user import CallerUser
@@ -33,7 +34,8 @@ class GuardMiddleware:
 
     Put it inside `AuthMiddlewareStack`, if there is one, whose `scope["user"]` it replaces where there is a caller.
 
-    :param prefix: only paths under it need a token; like `except_paths` whole paths, also in a nested `URLRouter`.
+    :param prefix: only paths under it need a token; like `except_paths` whole paths. In a nested `URLRouter` one that
+        is relative to it counts too.
     :param except_paths: paths that need none; `/*` at the end means all below.
     :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
     :param optional: whether a connection without a token passes, with caller None. A bad token is still refused.
@@ -85,6 +87,11 @@ def guarded(app: Any = None, /, **asked: Any) -> Any:
     """
     if app is not None:
         return GuardMiddleware(app, **asked)
+    if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
+        raise RuntimeError(
+            "guard: guarded(…) checks nothing where a connection is handled; "
+            "write guarded(…)(Consumer.as_asgi()), in the URLRouter"
+        )
     unused = GuardMiddleware(_no_application, **asked)  # a slip must raise here
     del unused
     return functools.partial(GuardMiddleware, **asked)

@@ -14,6 +14,7 @@ middleware takes `protect`, `optional` and `except`: lists of paths, or texts wi
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,15 +31,16 @@ from django.utils.cache import patch_cache_control, patch_vary_headers  # type: 
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse
+from watchword.guard import handling, misuse, views
 from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.caller import Caller
+from watchword.guard.django_views import GUARDED, UNUSED
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Requirement
+from watchword.guard.requirement import Requirement, needed
 from watchword.guard.sent import WsgiSent
 
 __all__ = ["GuardMiddleware", "get_guard", "guarded", "use_guard"]
@@ -111,6 +113,8 @@ def guarded(
     """
     if view is not None:
         _check_view(view)
+    elif handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
+        UNUSED.set(True)
     optional = misuse.a_switch(optional, "optional")
     asked: dict[str, Any] = {
         "scopes": checked_names(scopes, "scopes") or EVERYONE,
@@ -118,13 +122,17 @@ def guarded(
         "max_age": checked_age(max_age),
     }
     asked["api_keys"] = needs_of(asked["roles"], asked["scopes"], asked["max_age"], api_keys).api_keys
-    needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
+    needs = functools.lru_cache(maxsize=1)(lambda guard: needed(guard, **asked))
 
     def decorate(wrapped: Any) -> Any:
         _check_view(wrapped)
+        UNUSED.set(False)
         made = _async_view(wrapped, needs, optional) if _is_async(wrapped) else _view(wrapped, needs, optional)
         if not optional:
             made.csrf_exempt = True
+        setattr(made, GUARDED, True)  # decorators above copy it
+        if isinstance(wrapped, FunctionType):
+            views.note_bare(wrapped, "guarded")
         return made
 
     return decorate if view is None else decorate(view)
@@ -139,6 +147,8 @@ _FOR_METHOD: Final = (
 
 def _check_view(view: Any) -> None:
     misuse.a_view((view,), "guarded", for_class=_FOR_CLASS)
+    if hasattr(view, "_ninja_operation"):
+        raise views.above_the_route(view, "guarded", '@api.get("/…")')
     if isinstance(view, FunctionType):  # not a bound method
         owner = view.__qualname__.rpartition(".")[0]
         if owner and not owner.endswith("<locals>") and view.__code__.co_varnames[:1] == ("self",):
@@ -216,7 +226,7 @@ class GuardMiddleware:
         options = _options()
         self._protect = _paths(options, "protect")
         self._optional = _paths(options, "optional")
-        self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require())
+        self._needs = functools.lru_cache(maxsize=1)(needed)
         _in_place[:] = [True]
         get_guard()  # raises for wrong settings
         _check_place(options)

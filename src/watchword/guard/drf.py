@@ -36,7 +36,7 @@ from watchword.guard.caller_user import CallerUser
 from watchword.guard.django import DjangoSent, caller_of, get_guard, vary
 from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import Refusal
-from watchword.guard.requirement import Requirement
+from watchword.guard.requirement import Requirement, needed
 
 __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", "has_roles", "has_scopes"]
 
@@ -105,7 +105,7 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
 
     def has_permission(self, request: Request, _: Any) -> bool:
         """Return True. :raises RequestRefused: otherwise."""
-        needs = get_guard().require(scopes=self.scopes, roles=self.roles, max_age=self.max_age, api_keys=self.api_keys)
+        needs = needed(get_guard(), scopes=self.scopes, roles=self.roles, max_age=self.max_age, api_keys=self.api_keys)
         _vary(request)
         if isinstance(request.successful_authenticator, ForcedAuthentication):
             _check_forced(request, needs)
@@ -234,13 +234,13 @@ def _identified(request: Request) -> Caller | None:
 
     :raises RequestRefused: a bad token.
     """
-    needs = get_guard().require()
+    needs = needed(get_guard())
     try:
         return caller_of(request, needs, optional=True)
     except WatchwordError as error:
         if error.code != "token_invalid" or not _takes_keys(request):
             raise _refused(request, needs, error) from error
-    return _checked(request, get_guard().require(api_keys=True), optional=True)
+    return _checked(request, needed(get_guard(), api_keys=True), optional=True)
 
 
 def _takes_keys(request: Request) -> bool:

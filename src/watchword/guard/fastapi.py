@@ -33,7 +33,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import handling, misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -132,7 +132,7 @@ class _Maker(_NoDependency):
         :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`; `Security(…, scopes=[…])` adds more.
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
-        if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
+        if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(self._name, _RIGHT.format(_LINES[self._name])))
         return self._make(scopes, roles, max_age, api_keys)
 

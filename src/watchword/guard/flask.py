@@ -41,6 +41,7 @@ from watchword.guard.views import Check, checks_before
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _UNUSED: Final = "watchword.unused"
+_ANSWERED: Final = "watchword.answered"
 _ABOVE: Final = "write it as a decorator: @auth.required() above `def`, below the route; or auth.protect(app)"
 
 
@@ -79,8 +80,11 @@ class FlaskGuard(BlueprintGuard):
         return guarded
 
     def _note_made(self, written: str | None) -> None:
-        if has_request_context():
-            request.environ[_UNUSED] = written
+        if not has_request_context():
+            return
+        if written and _ANSWERED in request.environ:  # while it streams
+            raise _checks_nothing(written)
+        request.environ[_UNUSED] = written
 
 
 def _refused(refusal: Refusal) -> RequestRefused:
@@ -105,8 +109,13 @@ class _Check(Check):
 
 def _check_last(_: Flask, **__: Any) -> None:
     """Refuse the answer of code that called a decorator in place of a check."""
+    request.environ[_ANSWERED] = True
     if written := request.environ.pop(_UNUSED, None):
-        raise RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
+        raise _checks_nothing(written)
+
+
+def _checks_nothing(written: str) -> RuntimeError:
+    return RuntimeError(f"guard: {written}() was called for a request, where it checks nothing; {_ABOVE}")
 
 
 request_finished.connect(_check_last)

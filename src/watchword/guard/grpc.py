@@ -23,6 +23,7 @@ import functools
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -33,7 +34,7 @@ import grpc  # type: ignore[import-untyped]
 import msgspec
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import handling, misuse
 from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
@@ -140,7 +141,7 @@ class GrpcGuard(DecoratingGuard):
         return _wrapped(view, check)
 
     def _note_made(self, written: str | None) -> None:
-        if written and (_serving.get() or slips.for_a_request(sys._getframe(2))):  # noqa: SLF001
+        if written and (_serving.get() or handling.for_a_request(sys._getframe(2))):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(written))
 
 
@@ -299,7 +300,23 @@ def _aio_interceptor() -> Any:
         async def _found(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
             return self.guard(await continuation(details), details.method)
 
+    _refuse_in_place_of_threads(sys.modules[aio.server.__module__].Server)
     return AioInterceptor
+
+
+def _refuse_in_place_of_threads(server: Any) -> None:
+    """Let a server refuse an interceptor as its first argument, the pool of threads, where it would check nothing."""
+    make = server.__init__
+
+    @functools.wraps(make)
+    def made(self: Any, thread_pool: Any = None, *args: Any, **kwargs: Any) -> None:
+        if thread_pool is not None and not isinstance(thread_pool, Executor):
+            raise TypeError(
+                f"guard: grpc.aio.server takes threads first, unlike {thread_pool!r:.100}: write interceptors=[…]"
+            )
+        make(self, thread_pool, *args, **kwargs)
+
+    server.__init__ = made
 
 
 def _checked_methods(public: Iterable[str]) -> frozenset[str]:

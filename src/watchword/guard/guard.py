@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import WatchwordError
 from watchword.guard.asked import Names, needs_of
+from watchword.guard.asking import ask, known
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import follow, key_exchange
 from watchword.guard.following.follower import ServiceFollower
 from watchword.guard.following.key_exchange import KeyExchange
-from watchword.guard.judging import Basis, Judge, awaiting, blocking
+from watchword.guard.handling import refuse_for_a_request
+from watchword.guard.judging import Basis, Judge, Judging, blocking
 from watchword.guard.local import Local, LocalVerifier
 from watchword.guard.marks import EVERYONE
-from watchword.guard.options import OPEN, THE_ISSUER, AllOptions, Options, checked
+from watchword.guard.options import OPEN, THE_ISSUER, AllOptions, Options, checked, current, policy_of
 from watchword.guard.places import Places, TokensFrom, places_of
 from watchword.guard.refusals import Refusal, refusal_of
 from watchword.guard.requirement import Requirement
@@ -29,7 +31,7 @@ from watchword.tokens.keys import KeySet, VerificationKey
 from watchword.tokens.legacy import Legacy
 from watchword.tokens.needs import Needs
 from watchword.tokens.revocations import RevocationSet
-from watchword.tokens.verify import Policy, Verifier
+from watchword.tokens.verify import Verifier
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -160,8 +162,8 @@ class Guard:
                 issuer=issuer, audience=audience, algorithms=algorithms, leeway=leeway, legacy=legacy, clock=clock
             )
         )
-        verifier, clock = Verifier(_policy(options), keys, cache_size=0), clock or SystemClock()
-        standing = Standing(verifier, revocations, _current(legacy, clock))
+        verifier, clock = Verifier(policy_of(options), keys, cache_size=0), clock or SystemClock()
+        standing = Standing(verifier, revocations, current(legacy, clock))
         return cls._made(issuer, options["audience"], standing, clock, None, places_of(tokens_from, issuer))
 
     def use_keys(self, keys: KeySet) -> None:
@@ -195,10 +197,9 @@ class Guard:
         :param api_keys: whether an API key may stand in place of a token.
         :raises TokenError: 401 or 403, by its code. :raises Refused: 400. :raises Unready: 503.
         """
-        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
-        return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
+        return self.check_for(authorization, self.can_ask(needs_of(roles, scopes, max_age, api_keys)))
 
-    async def check_async(
+    def check_async(
         self,
         authorization: Authorization,
         *,
@@ -206,10 +207,9 @@ class Guard:
         scopes: Names = EVERYONE,
         max_age: int | None = None,
         api_keys: bool = False,
-    ) -> Caller:
-        """Check on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
-        return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
+    ) -> Coroutine[Any, Any, Caller]:
+        """Check on an asyncio event loop. Bad callers are refused at once; `await` waits where `check` would block."""
+        return self.check_for_async(authorization, self.can_ask(needs_of(roles, scopes, max_age, api_keys)))
 
     def verify(
         self,
@@ -221,10 +221,10 @@ class Guard:
         api_keys: bool = False,
     ) -> Caller:
         """Check a bare token."""
-        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
+        needs = self.can_ask(needs_of(roles, scopes, max_age, api_keys))
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
-    async def verify_async(
+    def verify_async(
         self,
         token: str,
         *,
@@ -232,10 +232,9 @@ class Guard:
         scopes: Names = EVERYONE,
         max_age: int | None = None,
         api_keys: bool = False,
-    ) -> Caller:
+    ) -> Coroutine[Any, Any, Caller]:
         """Check a bare token on an asyncio event loop."""
-        needs = needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys))
-        return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
+        return self.verify_for_async(token, self.can_ask(needs_of(roles, scopes, max_age, api_keys)))
 
     def require(
         self,
@@ -246,23 +245,34 @@ class Guard:
         api_keys: bool = False,
     ) -> Requirement:
         """Return what a route needs. Without arguments any person's token passes, no API key and no service account."""
-        return Requirement(self, needs_of(roles, scopes, max_age, api_keys and self._exchanging(api_keys)))
+        refuse_for_a_request()
+        return Requirement(self, needs_of(roles, scopes, max_age, api_keys))
 
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller:
         """Check a header for a `Requirement`."""
         return self.recall(authorization, needs) or blocking(self._judge.header(authorization, needs))
 
-    async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller:
+    def check_for_async(self, authorization: Authorization, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a header for a `Requirement`, without blocking the event loop (asyncio)."""
-        return self.recall(authorization, needs) or await awaiting(self._judge.header(authorization, needs))
+        caller = self.recall(authorization, needs)
+        return known(caller) if caller is not None else ask(self._judge.header(authorization, needs))
 
     def verify_for(self, token: str, needs: Needs) -> Caller:
         """Check a bare token for a `Requirement`."""
         return self._recall_token(token, needs) or blocking(self._judge.token(token, needs))
 
-    async def verify_for_async(self, token: str, needs: Needs) -> Caller:
+    def verify_for_async(self, token: str, needs: Needs) -> Coroutine[Any, Any, Caller]:
         """Check a bare token for a `Requirement`, without blocking the event loop (asyncio)."""
-        return self._recall_token(token, needs) or await awaiting(self._judge.token(token, needs))
+        caller = self._recall_token(token, needs)
+        return known(caller) if caller is not None else ask(self._judge.token(token, needs))
+
+    def judging_for(self, authorization: Authorization, needs: Needs) -> Judging:
+        """Judge a header for a `Requirement`, and yield what to wait for."""
+        return self._judge.header(authorization, needs)
+
+    def judging_token_for(self, token: str, needs: Needs) -> Judging:
+        """Judge a bare token likewise."""
+        return self._judge.token(token, needs)
 
     def refusal(self, error: WatchwordError, *, scopes: Iterable[str] = (), max_age: int | None = None) -> Refusal:
         """Return the answer for an error that a check raised.
@@ -326,13 +336,13 @@ class Guard:
 
     def _follow(self, given: AllOptions, secret: VerificationKey | None = None) -> None:
         options = checked(given)
-        policy = _policy(options)
+        policy = policy_of(options)
         if secret is None and ALL_ALGORITHMS[policy.algorithms[0]].symmetric:
             raise ValueError("guard: for a shared secret use Guard.shared_secret")
         keys = KeySet() if secret is None else KeySet([secret])
         verifier = Verifier(policy, keys, cache_size=0)  # `SeenCallers` remembers
         clock, events = options["clock"] or SystemClock(), Events(options["on_event"])
-        standing = Standing(verifier, legacy=_current(options["legacy"], clock))
+        standing = Standing(verifier, legacy=current(options["legacy"], clock))
         follower = follow(standing, options, clock=clock, events=events, keys_of=verifier if secret is None else None)
         places = places_of(options["tokens_from"], policy.issuer)
         exchange = key_exchange(options, policy.audience, events)
@@ -366,11 +376,11 @@ class Guard:
         if keys is not None:
             weakref.finalize(self, keys.close)
 
-    def _exchanging(self, api_keys: bool) -> bool:
-        """Return the switch. :raises ValueError: no key could ever pass here, which must not look like a bad key."""
-        if self._is_local:
+    def can_ask(self, needs: Needs) -> Needs:
+        """Return them. :raises ValueError: no key could ever pass here, which must not look like a bad key."""
+        if needs.api_keys and self._is_local:
             raise ValueError("guard: Guard.local exchanges no API keys: use Guard(URL) where api_keys=True")
-        return api_keys
+        return needs
 
     @property
     def _follower(self) -> ServiceFollower | None:
@@ -382,19 +392,3 @@ class Guard:
     def _judge_by(self, issuer: str, audience: str, basis: Basis) -> None:
         self.issuer, self.audience = issuer, audience
         self._judge.judge_by(basis)
-
-
-def _current(legacy: Legacy | None, clock: Clock) -> Legacy | None:
-    """Return it, and warn when its day is over. :raises ValueError: the day is too far ahead."""
-    if legacy is not None:
-        legacy.require_sane(clock.now())
-        if clock.now() >= legacy.until:
-            import logging  # as in events.py
-
-            logging.getLogger("watchword.guard").warning("The day of %r is over: take legacy= away.", legacy)
-    return legacy
-
-
-def _policy(options: AllOptions) -> Policy:
-    algorithms = tuple(options["algorithms"])
-    return Policy(options["issuer"], options["audience"], algorithms, leeway=options["leeway"])

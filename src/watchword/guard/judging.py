@@ -1,11 +1,12 @@
 """Decides who sends a token. `Judge` never waits: it yields what to wait for.
 
-`blocking` waits in a thread, `awaiting` on an event loop.
+`blocking` waits in a thread, `asking.ask` on an event loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TypeVar
 
 from watchword import api_keys
 from watchword.authorization import check_form
@@ -24,6 +25,7 @@ from watchword.tokens import compact
 from watchword.tokens.needs import Needs, no_key_here
 from watchword.tokens.verify import Verifier
 
+T = TypeVar("T")
 Judging = Generator[Pending, None, Caller]
 Basis = tuple[Standing, ServiceFollower | None, SeenBasis, KeyExchange | None]
 
@@ -135,24 +137,14 @@ class Judge:
         return self.follower.ask_for_key() if _names_unknown_key(token, verifier) else None
 
 
-def blocking(judging: Judging) -> Caller:
+def blocking(judging: Generator[Pending, None, T]) -> T:
     """Wait in this thread, at most `WAIT` seconds each time."""
     try:
         while True:
             next(judging).wait(WAIT)
     except StopIteration as end:
-        caller: Caller = end.value
-        return caller
-
-
-async def awaiting(judging: Judging) -> Caller:
-    """Wait likewise on an event loop."""
-    try:
-        while True:
-            await next(judging).wait_async(WAIT)
-    except StopIteration as end:
-        caller: Caller = end.value
-        return caller
+        found: T = end.value
+        return found
 
 
 def _names_unknown_key(token: str, verifier: Verifier) -> bool:

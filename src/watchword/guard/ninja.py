@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Never
 
@@ -26,14 +27,16 @@ from ninja.operation import Operation
 from ninja.security.base import AuthBase
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import handling, misuse, slips
 from watchword.guard.asked import Names, checked_age, checked_names, needs_of
+from watchword.guard.asking import Steps, ask
 from watchword.guard.caller import Caller
-from watchword.guard.django import DjangoSent, caller_of, caller_of_async, get_guard, kept_apart, response
+from watchword.guard.django import DjangoSent, authorization_of, get_guard, kept_apart, response
 from watchword.guard.guard import Guard
+from watchword.guard.judging import blocking
 from watchword.guard.marks import EVERYONE
 from watchword.guard.refusals import PROBLEM, TOLD, Refusal
-from watchword.guard.requirement import Requirement
+from watchword.guard.requirement import Requirement, needed
 from watchword.guard.seen import SeenCallers
 
 __all__ = ["AccessToken", "NoCaller", "RequestRefused", "answer", "optional", "required"]
@@ -79,35 +82,26 @@ class AccessToken(AuthBase):
         self.is_async = True  # if there is a loop; a thread gets its result at once
         self.optional = optional
         self.scopes = sorted(asked["scopes"])
-        self._needs = functools.lru_cache(maxsize=1)(lambda guard: guard.require(**asked))
+        self._needs = functools.lru_cache(maxsize=1)(lambda guard: needed(guard, **asked))
 
     def __call__(self, request: HttpRequest) -> Caller | NoCaller | Awaitable[Caller | NoCaller]:
-        """Return the caller, in an async operation as a coroutine. :raises RequestRefused: there is no good one."""
+        """Return the caller, in an async operation to be awaited. :raises RequestRefused: there is no good one."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._ask(request)
-        return self._ask_async(request)
+            return blocking(self._finding(request))
+        return ask(self._finding(request))
 
     def __bool__(self) -> Never:
         raise TypeError(f"guard: required() checks nothing where it is called for a request; {_RIGHT}")
 
-    def _ask(self, request: HttpRequest) -> Caller | NoCaller:
-        needs = self._needs(get_guard())
+    def _finding(self, request: HttpRequest) -> Steps[Caller | NoCaller]:
+        needs, sent = self._needs(get_guard()), DjangoSent(request)
         _name_header(request)
         try:
-            request.caller = caller_of(request, needs, optional=self.optional)
+            request.caller = yield from needs.finding(authorization_of(request), sent, optional=self.optional)
         except WatchwordError as error:
-            raise RequestRefused(needs.refusal(error, DjangoSent(request))) from error
-        return request.caller or _NO_CALLER
-
-    async def _ask_async(self, request: HttpRequest) -> Caller | NoCaller:
-        needs = self._needs(get_guard())
-        _name_header(request)
-        try:
-            request.caller = await caller_of_async(request, needs, optional=self.optional)
-        except WatchwordError as error:
-            raise RequestRefused(needs.refusal(error, DjangoSent(request))) from error
+            raise RequestRefused(needs.refusal(error, sent)) from error
         return request.caller or _NO_CALLER
 
 
@@ -145,6 +139,8 @@ def optional(
 def _made(
     name: str, misplaced: tuple[object, ...], scopes: Names, roles: Names, max_age: int | None, api_keys: bool
 ) -> AccessToken:
+    if handling.for_a_request(sys._getframe(2)):  # noqa: SLF001
+        raise RuntimeError(f"guard: {name}() checks nothing where it is called for a request; {_RIGHT}")
     slips.by_name(misplaced, name, f"guard: the parentheses are missing: write auth={name}()")
     return AccessToken(
         optional=name == "optional",

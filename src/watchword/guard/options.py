@@ -10,6 +10,7 @@ from watchword.guard.following.events import OnEvent
 from watchword.guard.places import TokensFrom
 from watchword.guard.standing import StalePolicy
 from watchword.tokens.legacy import Legacy
+from watchword.tokens.verify import Policy
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -121,3 +122,20 @@ def checked(given: AllOptions) -> AllOptions:
             shown = "" if name == "guard_key" else f", unlike {value!r:.100}"
             raise TypeError(f"guard: {name} is {said}{shown}")
     return given
+
+
+def current(legacy: Legacy | None, clock: Clock) -> Legacy | None:
+    """Return what was given, and warn when its day is over. :raises ValueError: the day is too far ahead."""
+    if legacy is not None:
+        legacy.require_sane(clock.now())
+        if clock.now() >= legacy.until:
+            import logging  # as in events.py
+
+            logging.getLogger("watchword.guard").warning("The day of %r is over: take legacy= away.", legacy)
+    return legacy
+
+
+def policy_of(options: AllOptions) -> Policy:
+    """Return what a guard with these options accepts."""
+    algorithms = tuple(options["algorithms"])
+    return Policy(options["issuer"], options["audience"], algorithms, leeway=options["leeway"])

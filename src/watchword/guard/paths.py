@@ -63,6 +63,13 @@ class Paths:
         folded = path.casefold()
         return self._everything or folded.startswith(self._below) or folded in self._exact
 
+    def guards_either(self, path: str, other: str) -> bool:
+        """Return whether a path needs a check that may be read in two ways: a prefix counts in both.
+
+        :param path: the reading that exceptions are written for.
+        """
+        return self.guards(path) or (self.guards(other) and not self.excepts(path))
+
 
 def _several(paths: object, name: str) -> Iterable[str]:
     if isinstance(paths, str | bytes) or not isinstance(paths, Iterable):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
@@ -33,6 +34,7 @@ from quart import (
 )
 
 from watchword.errors import WatchwordError
+from watchword.guard import handling
 from watchword.guard.asgi import check, check_optional, remember
 from watchword.guard.blueprints import BlueprintGuard, RequestRefused, answers_itself, current, refused
 from watchword.guard.caller import Caller
@@ -44,6 +46,7 @@ from watchword.guard.views import Check, checks_before
 __all__ = ["QuartGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _UNUSED: Final = "watchword.unused"
+_ANSWERED: Final = "watchword.answered"
 _ABOVE: Final = (
     "guard: {}() was called for a request, where it checks nothing; "
     "write it as a decorator: @auth.required() above `def`, below the route; or auth.protect(app)"
@@ -90,8 +93,10 @@ class QuartGuard(BlueprintGuard):
     def _note_made(self, written: str | None) -> None:
         if written and has_websocket_context():
             raise RuntimeError(_ABOVE.format(written))
-        if has_request_context():
+        if has_request_context() and _ANSWERED not in request.scope:
             cast(Scope, request.scope)[_UNUSED] = written
+        elif written and handling.for_a_request(sys._getframe(2)):  # noqa: SLF001  while it streams
+            raise RuntimeError(_ABOVE.format(written))
 
 
 class _Check(Check):
@@ -159,7 +164,9 @@ websocket_started.connect(_check_first)
 
 async def _check_last(_: Quart, **__: Any) -> None:
     """Refuse the answer of code that called a decorator in place of a check."""
-    if written := cast(Scope, request.scope).pop(_UNUSED, None):
+    scope = cast(Scope, request.scope)
+    scope[_ANSWERED] = True
+    if written := scope.pop(_UNUSED, None):
         raise RuntimeError(_ABOVE.format(written))
 
 

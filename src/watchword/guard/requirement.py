@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Never, Protocol
+from typing import Any, Never, Protocol
 
 from watchword import api_keys
 from watchword.authorization import key_in_address
 from watchword.browsers import Sent
 from watchword.errors import TokenError, WatchwordError
+from watchword.guard.asked import Names, needs_of
+from watchword.guard.asking import Steps, known
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
+from watchword.guard.judging import Judging
+from watchword.guard.marks import EVERYONE
 from watchword.guard.places import Places
 from watchword.guard.refusals import Refusal
 from watchword.tokens.needs import NOTHING, Needs
@@ -27,16 +31,22 @@ class Judge(Protocol):
     @property
     def check_needs(self) -> Callable[[Caller, Needs], None]: ...  # noqa: D102
 
+    def can_ask(self, needs: Needs) -> Needs: ...  # noqa: D102
+
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller: ...  # noqa: D102
 
-    async def check_for_async(self, authorization: Authorization, needs: Needs) -> Caller: ...  # noqa: D102
+    def check_for_async(self, authorization: Authorization, needs: Needs) -> Coroutine[Any, Any, Caller]: ...  # noqa: D102
 
     @property
     def places(self) -> Places | None: ...  # noqa: D102
 
     def verify_for(self, token: str, needs: Needs) -> Caller: ...  # noqa: D102
 
-    async def verify_for_async(self, token: str, needs: Needs) -> Caller: ...  # noqa: D102
+    def verify_for_async(self, token: str, needs: Needs) -> Coroutine[Any, Any, Caller]: ...  # noqa: D102
+
+    def judging_for(self, authorization: Authorization, needs: Needs) -> Judging: ...  # noqa: D102
+
+    def judging_token_for(self, token: str, needs: Needs) -> Judging: ...  # noqa: D102
 
     def refusal(  # noqa: D102
         self, error: WatchwordError, *, scopes: Iterable[str], max_age: int | None
@@ -55,6 +65,7 @@ class Requirement:
     """Where a token may be besides the Authorization header; None: nowhere, and `check` is enough."""
 
     def __post_init__(self) -> None:
+        self.guard.can_ask(self.asked)
         object.__setattr__(self, "places", self.guard.places)
         recall = self.guard.recall
         object.__setattr__(self, "recall", recall if self.asked == NOTHING else partial(recall, needs=self.asked))
@@ -67,9 +78,9 @@ class Requirement:
         """Return the caller, or raise as `Guard.check`."""
         return self.guard.check_for(authorization, self.asked)
 
-    async def check_async(self, authorization: Authorization) -> Caller:
+    def check_async(self, authorization: Authorization) -> Coroutine[Any, Any, Caller]:
         """Check on an event loop."""
-        return await self.guard.check_for_async(authorization, self.asked)
+        return self.guard.check_for_async(authorization, self.asked)
 
     def check_optional(self, authorization: Authorization) -> Caller | None:
         """Return the caller, or None without a token. A bad token is still refused."""
@@ -80,13 +91,13 @@ class Requirement:
                 return None
             raise
 
-    async def check_optional_async(self, authorization: Authorization) -> Caller | None:
+    def check_optional_async(self, authorization: Authorization) -> Coroutine[Any, Any, Caller | None]:
         """Check likewise on an event loop."""
         try:
-            return await self.check_async(authorization)
+            return self.check_async(authorization)
         except TokenError as error:
             if error.code == "token_missing":
-                return None
+                return known(None)
             raise
 
     def admit(self, sent: Sent) -> Caller:
@@ -95,11 +106,11 @@ class Requirement:
             return self.check(sent.values("authorization"))
         return self.guard.verify_for(self.places.find(sent).token, self.asked)
 
-    async def admit_async(self, sent: Sent) -> Caller:
+    def admit_async(self, sent: Sent) -> Coroutine[Any, Any, Caller]:
         """Admit on an event loop."""
         if self.places is None:
-            return await self.check_async(sent.values("authorization"))
-        return await self.guard.verify_for_async(self.places.find(sent).token, self.asked)
+            return self.check_async(sent.values("authorization"))
+        return self.guard.verify_for_async(self.places.find(sent).token, self.asked)
 
     def admit_optional(self, sent: Sent) -> Caller | None:
         """Return the caller, or None without a token. A bad token is still refused."""
@@ -110,13 +121,13 @@ class Requirement:
                 return None
             raise
 
-    async def admit_optional_async(self, sent: Sent) -> Caller | None:
+    def admit_optional_async(self, sent: Sent) -> Coroutine[Any, Any, Caller | None]:
         """Admit likewise on an event loop."""
         try:
-            return await self.admit_async(sent)
+            return self.admit_async(sent)
         except TokenError as error:
             if error.code == "token_missing":
-                return None
+                return known(None)
             raise
 
     def find(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Caller | None:
@@ -128,11 +139,24 @@ class Requirement:
             return self.admit_optional(sent) if optional else self.admit(sent)
         return self.check_optional(authorization) if optional else self.check(authorization)
 
-    async def find_async(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Caller | None:
+    def find_async(
+        self, authorization: Authorization, sent: Sent, *, optional: bool
+    ) -> Coroutine[Any, Any, Caller | None]:
         """Find likewise on an event loop."""
         if self.places is not None:
-            return await (self.admit_optional_async(sent) if optional else self.admit_async(sent))
-        return await (self.check_optional_async(authorization) if optional else self.check_async(authorization))
+            return self.admit_optional_async(sent) if optional else self.admit_async(sent)
+        return self.check_optional_async(authorization) if optional else self.check_async(authorization)
+
+    def finding(self, authorization: Authorization, sent: Sent, *, optional: bool) -> Steps[Caller | None]:
+        """Find likewise, and yield what to wait for."""
+        try:
+            if self.places is None:
+                return (yield from self.guard.judging_for(authorization, self.asked))
+            return (yield from self.guard.judging_token_for(self.places.find(sent).token, self.asked))
+        except TokenError as error:
+            if optional and error.code == "token_missing":
+                return None
+            raise
 
     def check_needs(self, caller: Caller) -> None:
         """Check that a known caller has what is needed. :raises TokenError: something is missing."""
@@ -148,3 +172,15 @@ class Requirement:
         refusal = self.guard.refusal(error, scopes=self.asked.scopes, max_age=self.asked.max_age)
         places = self.places
         return refusal if sent is None or places is None else places.answer(refusal, sent)
+
+
+def needed(
+    guard: Judge,
+    *,
+    scopes: Names = EVERYONE,
+    roles: Names = EVERYONE,
+    max_age: int | None = None,
+    api_keys: bool = False,
+) -> Requirement:
+    """Return what a route needs. :raises TypeError: wrong types. :raises ValueError: an empty list of names."""
+    return Requirement(guard, needs_of(roles, scopes, max_age, api_keys))

@@ -27,7 +27,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import handling, slips
 from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, refuse, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -71,7 +71,7 @@ class _Guarded:
         slips.by_name(misplaced, "guarded", _HINT)
         if callable(guard):  # used as a decorator
             raise TypeError(_HINT)
-        if slips.for_a_request(sys._getframe(1)):  # noqa: SLF001
+        if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(f"guard: guarded(…) checks nothing where it is called for a request. {_HINT}")
         asked: dict[str, Any] = {
             "scopes": scopes,
@@ -158,7 +158,7 @@ class GuardBackend(AuthenticationBackend):
     """
 
     def __init__(self, guard: Guard, *, api_keys: bool = False) -> None:
-        self.needs = misuse.a_guard(guard, "authentication").require(api_keys=api_keys)
+        self.needs = slips.needs(guard, "authentication", EVERYONE, EVERYONE, None, api_keys)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Return credentials and user. :raises RequestRefused: for a bad token."""

@@ -15,7 +15,7 @@ from watchword.guard import misuse
 from watchword.guard.asked import Names
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
-from watchword.guard.requirement import Requirement
+from watchword.guard.requirement import Requirement, needed
 
 _P = ParamSpec("_P")
 _OURS: Final = "__watchword_guard__"
@@ -28,7 +28,7 @@ class Check:
     def __init__(self, auth: DecoratingGuard, *, optional: bool, **asked: Any) -> None:
         self.optional = misuse.a_switch(optional, "optional")
         self._auth = auth
-        self._needs = auth.guard.require(**asked)
+        self._needs = needed(auth.guard, **asked)
 
     @property
     def needs(self) -> Requirement:
@@ -113,8 +113,7 @@ class DecoratingGuard(ABC):
             guarded = self._wrap(view, check)
             # Decorators above copy it.
             setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
-            with suppress(TypeError):  # not weakly referable
-                _bare[view] = written
+            note_bare(view, written)
             return guarded
 
         setattr(decorate, _OURS, True)
@@ -139,7 +138,23 @@ def checks_before(views: Mapping[str, Any], endpoint: str | None, method: str, r
     _refuse_beside(view_class)
     for each in (view, _method_of(view_class, method.lower())):
         yield from hidden_checks(each)
-    if view in _bare and not any(_leads_to(other, view) for other in views.values()):
+    refuse_bare(view, views.values(), route_line)
+
+
+def note_bare(view: Any, written: str) -> None:
+    """Note a function that was protected: what is routed must be what its guard returned."""
+    with suppress(TypeError):  # not weakly referable
+        _bare[view] = written
+
+
+def is_bare(view: Any) -> bool:
+    """Return whether a function was protected, and is here without its guard."""
+    return view in _bare
+
+
+def refuse_bare(view: Any, routed: Iterable[Any], route_line: str) -> None:
+    """Refuse a function that is routed without its guard. :raises RuntimeError: and nowhere with it."""
+    if is_bare(view) and not any(_leads_to(other, view) for other in routed):
         raise above_the_route(view, _bare[view], route_line)
 
 
@@ -157,8 +172,9 @@ def hidden_checks(view: Any) -> list[Any]:
 def above_the_route(view: Any, written: str, route_line: str) -> RuntimeError:
     """Return the error of a guard that stands above the route, where it protects nothing."""
     return RuntimeError(
-        f"guard: @{written}(…) stands above the route of {getattr(view, '__name__', view)!r}, where it protects "
-        f"nothing. Write the route (or the event) first:\n\n    {route_line}\n    @{written}(…)\n    def …"
+        f"guard: @{written}(…) stands above the route of {getattr(view, '__name__', view)!r}, or what it returned was "
+        "thrown away: so it protects nothing. Write the route (or the event) first:"
+        f"\n\n    {route_line}\n    @{written}(…)\n    def …"
     )
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, TypeVar, cast
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import TokenError
@@ -30,6 +30,9 @@ STALE: Final = "revocations_stale"
 _LONGEST: Final = 3600.0
 _AT_LEAST: Final = 0.01
 _NOT_BEGUN: Final = "guard: a watch that has not begun hears nothing: write `with caller.watch() as watch:`"
+_NO_ANSWER: Final = (
+    "guard: a watch is neither true nor false: write `with caller.watch() as watch:`, and ask `watch.over`"
+)
 
 
 class Watched(Protocol):
@@ -128,7 +131,7 @@ class Watch:
         self, caller: Watched, watches: Watches, revocations: Callable[[], RevocationSet], until: float
     ) -> None:
         self.caller = caller
-        self.code: str | None = None
+        self._code: str | None = None
         self._watches = watches
         self._revocations = revocations
         self._until = until
@@ -140,27 +143,37 @@ class Watch:
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
 
+    def __bool__(self) -> Never:
+        raise TypeError(_NO_ANSWER)
+
+    @property
+    def code(self) -> str | None:
+        """Return why the rights have ended, or None. :raises RuntimeError: the watch has not begun."""
+        return self._code if self.over else None
+
     @property
     def over(self) -> bool:
         """Return whether the rights have ended. :raises RuntimeError: the watch has not begun."""
         if not self._entered:
             raise RuntimeError(_NOT_BEGUN)
-        if self.code is None and self._watches.clock.now() >= self._until:
+        if self._code is None and self._watches.clock.now() >= self._until:
             self.end(EXPIRED)
-        return self.code is not None
+        return self._code is not None
 
     @property
     def error(self) -> TokenError:
         """Return why it is over, as a check would say it."""
-        if self.code == REVOKED:
+        if self._code == REVOKED:
             return revoked()
-        text = "The access token expired." if self.code == EXPIRED else "It is not known whether the token was revoked."
-        return TokenError(text, code=self.code)
+        text = (
+            "The access token expired." if self._code == EXPIRED else "It is not known whether the token was revoked."
+        )
+        return TokenError(text, code=self._code)
 
     def call_when_over(self, callback: Callable[[], None]) -> None:
         """Call this once it is over, from any thread, at once if it is."""
         with self._lock:
-            if self.code is None:
+            if self._code is None:
                 self._callbacks.append(callback)
                 return
         callback()
@@ -168,9 +181,9 @@ class Watch:
     def end(self, code: str) -> None:
         """Say that it is over, and why. The first word counts."""
         with self._lock:
-            if self.code is not None:
+            if self._code is not None:
                 return
-            self.code = code
+            self._code = code
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
@@ -231,11 +244,11 @@ class Watch:
         import asyncio
 
         if self.over:
-            return cast(str, self.code)
+            return cast(str, self._code)
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         self.call_when_over(lambda: _soon(loop, ended.set))
         await ended.wait()
-        return cast(str, self.code)
+        return cast(str, self._code)
 
     async def __aenter__(self) -> Self:
         import asyncio

@@ -23,6 +23,8 @@ def read_secret_file(path: Path) -> tuple[str, Unfit | None]:
             # The open file, not the path: no one can swap it in between.
             warning = _looked_at(path, file.fileno())
             raw = file.read(_LARGEST + 1)
+    except Unfit:
+        raise
     except (OSError, ValueError) as error:  # no file has half of a surrogate pair in its name
         reason = (getattr(error, "strerror", None) or "unreadable").lower()
         raise Unfit(f"cannot read {path}: {reason}", "check the path and its owner") from None

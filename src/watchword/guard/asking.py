@@ -1,0 +1,133 @@
+"""Holds what asynchronous checks return. Whom it refuses it refuses at once, also where `await` was forgotten."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine, Generator
+from inspect import CO_COROUTINE
+from types import FrameType
+from typing import Any, Final, Generic, Never, TypeVar
+
+from msgspec import Struct
+
+from watchword.guard.following.waiting import WAIT, Pending
+from watchword.guard.standing import not_ready
+
+T = TypeVar("T")
+
+Steps = Generator[Pending, None, T]
+"""Judges, and yields what to wait for."""
+
+
+class Asking(Struct, Generic[T], eq=False):
+    """Is a coroutine but for one thing: it is made by the first judging, which has raised for bad callers.
+
+    What is left is to wait for keys or news, where that may help. A struct, since it is made for each request.
+    """
+
+    _found: Any
+    _steps: Steps[T] | None = None
+    _pending: Pending | None = None
+    _run: Generator[Any, None, T] | None = None
+
+    @classmethod
+    def of(cls, steps: Steps[T]) -> Asking[T]:
+        """Judge as far as it goes without waiting. :raises WatchwordError: as `Guard.check`."""
+        try:
+            pending = next(steps)
+        except StopIteration as end:
+            return cls(end.value)
+        return cls(None, steps, pending)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._pending is not None:
+            yield from self._wait().__await__()
+        found: T = self._found
+        return found
+
+    async def _wait(self) -> None:
+        steps, pending = self._steps, self._pending
+        self._steps = self._pending = None
+        if steps is None or pending is None:
+            raise RuntimeError("guard: what a check returned is awaited once")
+        try:
+            while True:
+                await pending.wait_async(WAIT)
+                pending = next(steps)
+        except StopIteration as end:
+            self._found = end.value
+
+    def __bool__(self) -> Never:
+        raise TypeError(_FORGOTTEN)
+
+    def __getattr__(self, name: str) -> Never:
+        raise AttributeError(f"{_FORGOTTEN}, before {name!r}")
+
+    # For `asyncio.run` and tasks.
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a coroutine does."""
+        return self._running().send(value)
+
+    def throw(self, *given: Any) -> Any:
+        """Raise inside, as a coroutine does."""
+        return self._running().throw(*given)
+
+    def close(self) -> None:
+        """Give up."""
+        self._running().close()
+
+    def _running(self) -> Generator[Any, None, T]:
+        if self._run is None:
+            self._run = self.__await__()
+        return self._run
+
+
+def known(found: T) -> Coroutine[Any, Any, T]:
+    """Return what is known to whoever awaits it."""
+    asking: Any = Asking(found)
+    return asking  # type: ignore[no-any-return]
+
+
+def ask(steps: Steps[T]) -> Coroutine[Any, Any, T]:
+    """Judge.
+
+    :raises Unready: it would have to wait, and the code that asks does not: `await` was forgotten.
+    """
+    asking: Any = Asking.of(steps)
+    if asking._pending is not None and _forgotten(sys._getframe(1)):  # noqa: SLF001
+        raise not_ready()
+    return asking  # type: ignore[no-any-return]
+
+
+_FORGOTTEN: Final = "guard: `await` is missing, as in `caller = await guard.check_async(authorization)`"
+_AWAIT_LATER: Final = {"ninja.operation"}
+_DROPS: Final = ("POP_TOP", "STORE_", "RETURN_", "YIELD_")
+_TAKES: Final = ("GET_AWAITABLE", "CALL", "PRECALL", "BUILD_", "LIST_", "SET_")
+
+
+def _forgotten(frame: FrameType | None) -> bool:
+    """Return whether the code that runs calls for something awaitable, and then drops, keeps or returns it.
+
+    Asked only where a request has to wait. What is kept and awaited later is then answered 503 for a moment.
+    """
+    import dis  # rarely
+
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _AWAIT_LATER:
+            return False
+        name, at = "", frame.f_lasti + 1
+        for each in dis.get_instructions(frame.f_code):
+            if each.offset < at:
+                continue
+            if each.opname == "JUMP_FORWARD":
+                at = each.argval
+            elif each.opname.startswith(_DROPS + _TAKES):
+                name = each.opname
+                break
+        if name.startswith(_TAKES) or frame.f_code.co_name == "<genexpr>":  # as for `gather`
+            return False
+        if not name.startswith("RETURN_") or frame.f_code.co_flags & CO_COROUTINE:
+            return True
+        frame = frame.f_back
+    return True

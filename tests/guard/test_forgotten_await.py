@@ -1,0 +1,166 @@
+"""Where `await` is forgotten a check has refused already; what is not called or not begun is neither true nor false."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.guard.service import KEYS, Service
+from watchword.errors import TokenError
+from watchword.guard import Caller, Guard, Unready
+from watchword.guard.sent import AsgiSent
+from watchword.testing import Issuer
+
+ISSUER = Issuer()
+GUARD = ISSUER.guard()
+NEEDS = GUARD.require(roles="admin")
+GOOD = f"Bearer {ISSUER.token('ada', roles=['admin'])}"
+
+
+def sent(header: str | None) -> AsgiSent:
+    headers = [] if header is None else [(b"authorization", header.encode())]
+    return AsgiSent({"type": "http", "headers": headers, "method": "GET", "path": "/", "query_string": b""})
+
+
+CHECKS: dict[str, Callable[[str | None], Coroutine[Any, Any, Any]]] = {
+    "check": lambda shown: GUARD.check_async(shown, roles="admin"),
+    "verify": lambda shown: GUARD.verify_async((shown or "").removeprefix("Bearer "), roles="admin"),
+    "needs": NEEDS.check_async,
+    "needs optional": NEEDS.check_optional_async,
+    "admit": lambda shown: NEEDS.admit_async(sent(shown)),
+    "admit optional": lambda shown: NEEDS.admit_optional_async(sent(shown)),
+    "find": lambda shown: NEEDS.find_async(shown, sent(shown), optional=False),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_bad_caller_is_refused_before_anything_is_awaited(name: str) -> None:
+    for shown in (None, "Bearer x", f"Bearer {ISSUER.token('eve')}", f"Bearer {ISSUER.expired_token()}"):
+        if shown is None and "optional" in name:
+            assert asyncio.run(CHECKS[name](shown)) is None
+            continue
+        with pytest.raises(TokenError):
+            _ = CHECKS[name](shown)
+    assert asyncio.run(CHECKS[name](GOOD)).user_id == "ada"
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_what_is_not_awaited_is_neither_true_nor_a_caller(name: str) -> None:
+    asking = CHECKS[name](GOOD)
+    for use in (bool, lambda it: not it, lambda it: it.user_id, lambda it: it.has_role("admin")):
+        with pytest.raises((TypeError, AttributeError), match=r"`await` is missing"):
+            use(asking)
+    assert asyncio.iscoroutine(asking)
+    assert [(await each).user_id for each in (asking, asyncio.create_task(CHECKS[name](GOOD)))] == ["ada"] * 2
+
+
+def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:
+    """Code that forgets to await."""
+
+    def dropped(shown: str) -> str:
+        guard.check_async(shown)  # type: ignore[unused-coroutine]
+        return "in"
+
+    def kept(shown: str) -> str:
+        caller: Any = guard.check_async(shown)
+        return "in" if caller is not None else "out"
+
+    def kept_elsewhere(shown: str) -> str:
+        dropped.caller = guard.require().check_async(shown)  # type: ignore[attr-defined]
+        return "in"
+
+    def yielded(shown: str) -> Any:
+        def dependency() -> Any:
+            yield guard.check_async(shown)
+
+        return next(dependency())
+
+    async def returned(shown: str) -> Any:
+        return guard.require().check_optional_async(shown)
+
+    def returned_by_a_helper(shown: str) -> str:
+        def helper() -> Any:
+            return guard.check_async(shown)
+
+        helper()
+        return "in"
+
+    return {each.__name__: each for each in (dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper)}
+
+
+@pytest.mark.parametrize("name", forgotten(GUARD))
+async def test_what_would_have_to_wait_is_refused_where_nobody_waits(name: str, service: Service) -> None:
+    """Anyone can make a guard wait, by a token that names an unknown key."""
+    guard = service.guard(revocations=False)
+    service.misbehave[KEYS] = lambda handler: None  # it never gets a key
+
+    async def ask() -> None:
+        found = forgotten(guard)[name](f"Bearer {service.token()}")
+        assert asyncio.iscoroutine(found)
+        await found
+
+    with pytest.raises(Unready):
+        await ask()
+    guard.stop()
+
+
+async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -> None:
+    shown = f"Bearer {service.token(user_id='ada')}"
+
+    def helper(guard: Guard) -> Any:
+        return guard.check_async(shown)
+
+    async def direct(guard: Guard) -> Any:
+        return await guard.check_async(shown)
+
+    for ask in (
+        direct,
+        helper,
+        lambda guard: asyncio.wait_for(guard.check_async(shown), 9),
+        lambda guard: asyncio.create_task(guard.check_async(shown)),
+        lambda guard: asyncio.gather(*(guard.check_async(shown) for _ in range(2))),
+        lambda guard: asyncio.gather(*[guard.check_async(shown)]),
+    ):
+        guard = service.guard(revocations=False)
+        found = await ask(guard)
+        assert {each.user_id for each in (found if isinstance(found, list) else [found])} == {"ada"}
+        guard.stop()
+
+
+# Questions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["has_role", "has_scope", "claim", "watch"])
+def test_a_question_that_is_not_asked_is_neither_true_nor_false(name: str) -> None:
+    caller = GUARD.check(GOOD)
+    for use in (bool, lambda it: not it, lambda it: any([it])):
+        with pytest.raises(TypeError, match=rf"{name} is a method, .* write `\.{name}\("):
+            use(getattr(caller, name))
+
+
+def test_a_question_that_is_asked_is_answered() -> None:
+    caller = GUARD.check(GOOD)
+    assert caller.has_role("admin")
+    assert not caller.has_role(role="owner")
+    assert Caller.has_role(caller, "admin")
+    assert list(filter(caller.has_role, ["owner", "admin"])) == ["admin"]
+    assert Caller.has_scope.__doc__ == "Return whether the token has a scope."
+    assert pickle.loads(pickle.dumps(caller)) == copy.deepcopy(caller) == caller
+    assert pickle.loads(pickle.dumps(caller)).has_role("admin")
+
+
+def test_a_watch_is_neither_true_nor_false() -> None:
+    caller = GUARD.check(GOOD)
+    for use in (bool, lambda it: not it):
+        with pytest.raises(TypeError, match=r"write `with caller\.watch\(\) as watch:`"):
+            use(caller.watch())
+    for name in ("code", "over"):
+        with pytest.raises(RuntimeError, match=r"write `with caller\.watch\(\) as watch:`"):
+            getattr(caller.watch(), name)
+    with caller.watch() as watch:
+        assert (watch.over, watch.code) == (False, None)

@@ -1,0 +1,5 @@
+"""A table of aiohttp's that others reach through this module."""
+
+from aiohttp import web
+
+routes = web.RouteTableDef()

@@ -1,0 +1,207 @@
+"""A guard that was thrown away, or is written for another path, opens nothing."""
+
+# No `from __future__ import annotations` here: FastAPI evaluates annotations.
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import flask
+import grpc
+import pytest
+import quart
+from aiohttp import web
+
+from tests.guard_adapters import django_site, shared_routes
+
+django_site.configure(django_site.NAMED)
+
+from channels.routing import URLRouter  # type: ignore[import-untyped]  # noqa: E402
+from django.http import HttpResponse  # noqa: E402
+from django.urls import path  # noqa: E402
+from django.utils.decorators import method_decorator  # noqa: E402
+from django.views import View  # noqa: E402
+from django.views.decorators.csrf import csrf_exempt  # noqa: E402
+from ninja import NinjaAPI  # noqa: E402
+
+from tests.guard_adapters.test_channels import connect  # noqa: E402
+from tests.guard_adapters.test_slips_that_open_nothing import at, status_of  # noqa: E402
+from watchword.guard.aiohttp import AiohttpGuard  # noqa: E402
+from watchword.guard.channels import GuardMiddleware  # noqa: E402
+from watchword.guard.django import guarded, use_guard  # noqa: E402
+from watchword.guard.flask import FlaskGuard  # noqa: E402
+from watchword.guard.grpc import GrpcGuard  # noqa: E402
+from watchword.guard.quart import QuartGuard  # noqa: E402
+from watchword.testing import Issuer  # noqa: E402
+
+ISSUER = Issuer()
+GUARD = ISSUER.guard()
+NAMES = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def used() -> Iterator[None]:
+    with use_guard(GUARD):
+        yield
+
+
+# Thrown away ---------------------------------------------------------------------------------------------------------
+
+
+def test_Django_refuses_a_view_whose_guard_was_thrown_away() -> None:
+    def make() -> Any:
+        return lambda request: HttpResponse("in")
+
+    bare, given, wrapped, before, twice = make(), make(), make(), make(), make()
+    guarded(bare)
+    guarded(roles="admin")(given)
+    guarded(wrapped)
+    assert [at(bare), at(given), at(csrf_exempt(wrapped))] == [500] * 3
+    assert [at(guarded(before)), at(csrf_exempt(guarded(before)))] == [401] * 2
+    assert at(twice, guarded(twice)) == 200  # routed twice on purpose
+
+    class Shown(View):
+        @method_decorator(guarded)
+        def get(self, request: Any) -> Any:
+            return HttpResponse("in")
+
+    assert at(Shown.as_view()) == 401
+
+
+def test_a_guard_above_an_operation_of_ninjas_is_noticed() -> None:
+    api = NinjaAPI(urls_namespace=f"slips-{next(NAMES)}")
+    with pytest.raises(RuntimeError, match=r"above the route of 'operation'[\s\S]*@api\.get"):
+
+        @guarded(roles="admin")
+        @api.get("/")
+        def operation(request: Any) -> str:
+            return "in"
+
+
+@pytest.mark.parametrize("name", ["module", "thrown away", "routed before", "a method", "in a sub-application"])
+async def test_aiohttp_does_not_start_with_a_handler_whose_guard_is_elsewhere(name: str) -> None:
+    auth, app = AiohttpGuard(GUARD), web.Application()
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="in")
+
+    class Shown(web.View):
+        async def get(self) -> web.Response:
+            return web.Response(text="in")
+
+    if name == "module":
+        shared_routes.routes = web.RouteTableDef()
+        auth.required()(shared_routes.routes.get("/")(handler))
+        app.add_routes(shared_routes.routes)
+    elif name == "a method":
+        auth.required()(Shown.get)
+        app.router.add_view("/", Shown)
+    elif name == "in a sub-application":
+        inner = web.Application()
+        inner.router.add_get("/", handler)
+        app.add_subapp("/inner", inner)
+        auth.required()(handler)
+    else:
+        if name == "routed before":
+            app.router.add_get("/", handler)
+        auth.required()(handler)
+        if name == "thrown away":
+            app.router.add_get("/", handler)
+    with pytest.raises(RuntimeError, match=r"above the route of .*, or what it returned was thrown away"):
+        await web.AppRunner(app).setup()
+
+
+async def test_aiohttp_starts_with_a_handler_that_is_routed_twice_on_purpose() -> None:
+    auth, app, inner = AiohttpGuard(GUARD), web.Application(), web.Application()
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="in")
+
+    app.router.add_get("/open", handler)
+    inner.router.add_get("/mine", auth.required()(handler))
+    app.add_subapp("/inner", inner)
+    assert await status_of(app, "/open") == 200
+
+
+# Paths ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_prefix_relative_to_a_sub_application_of_aiohttp_guards() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="in")
+
+    for prefix, spared, wanted in (
+        ("/one", [], {"/sub/one": 401, "/sub/one/two": 401, "/sub/open": 200}),
+        ("/sub/one", [], {"/sub/one": 401, "/sub/open": 200}),
+        ("/deep/one", [], {"/sub/one": 200, "/sub/deep/one": 401, "/sub/deep/open": 200}),
+        ("/", ["/open"], {"/sub/one": 401, "/sub/open": 401}),
+        ("/", ["/sub/open"], {"/sub/one": 401, "/sub/open": 200}),
+    ):
+        for path_, status in wanted.items():
+            app, middle, inner = web.Application(), web.Application(), web.Application()
+            for each in ("/one", "/one/two", "/open"):
+                inner.router.add_get(each, handler)
+            AiohttpGuard(GUARD).protect(inner, prefix=prefix, except_paths=spared)
+            middle.router.add_get("/one", handler)
+            middle.router.add_get("/open", handler)
+            inner.add_subapp("/deep", middle)
+            app.add_subapp("/sub", inner)
+            assert await status_of(app, path_) == status, (prefix, spared, path_)
+
+
+async def test_a_prefix_relative_to_a_nested_router_of_Channels_guards() -> None:
+    from tests.guard_adapters.channels_app import Greet
+
+    for asked, wanted in (
+        ({"prefix": "/one"}, {"/sub/one": False, "/sub/open": True}),
+        ({"prefix": "/sub/one"}, {"/sub/one": False, "/sub/open": True}),
+        ({"except_paths": ["/open"]}, {"/sub/one": False, "/sub/open": False}),
+        ({"except_paths": ["/sub/open"]}, {"/sub/one": False, "/sub/open": True}),
+    ):
+        inner = URLRouter([path("one", Greet.as_asgi()), path("open", Greet.as_asgi())])
+        app = URLRouter([path("sub/", GuardMiddleware(inner, **asked))])
+        for where, accepted in wanted.items():
+            assert (await connect(app, where))[0] is accepted, (asked, where)
+
+
+# gRPC ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_interceptor_in_the_place_of_threads_is_refused() -> None:
+    auth = GrpcGuard(GUARD)
+    for given in ([auth.aio_interceptor()], auth.aio_interceptor(), (auth.aio_interceptor(),)):
+        with pytest.raises(TypeError, match=r"write interceptors=\[…\]"):
+            grpc.aio.server(given)
+    grpc.aio.server(ThreadPoolExecutor(1), interceptors=[auth.aio_interceptor()])
+
+
+# Streams -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_decorator_that_is_made_while_an_answer_streams_ends_it() -> None:
+    app, auth = quart.Quart("stream"), QuartGuard(GUARD)
+
+    async def view() -> Any:
+        async def body() -> Any:
+            auth.required()
+            yield "in"
+
+        return body()
+
+    app.add_url_rule("/", view_func=view)
+    with pytest.raises(RuntimeError, match="checks nothing"):
+        await app.test_client().get("/")
+
+    other, auth_too = flask.Flask("stream"), FlaskGuard(GUARD)
+
+    def streamed() -> Any:
+        def body() -> Any:
+            auth_too.required()
+            yield "in"
+
+        return flask.stream_with_context(body())  # type: ignore[call-overload]
+
+    other.add_url_rule("/", view_func=lambda: flask.Response(streamed()))
+    with pytest.raises(RuntimeError, match="checks nothing"):
+        other.test_client().get("/")
