@@ -17,7 +17,7 @@ from jinja2 import Environment
 
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
-from watchword import background
+from watchword import background, sandbox
 from watchword.clock import FixedClock
 from watchword.errors import StorageUnavailable
 from watchword.identity.audit import LOCAL
@@ -111,6 +111,7 @@ async def test_no_request_waits_while_templates_of_mails_are_read(
         translated.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
         return real(*given, **named)
 
+    monkeypatch.setattr(sandbox, "_COMPILED", {escapes: type(kept)() for escapes, kept in sandbox._COMPILED.items()})
     monkeypatch.setattr(Environment, "compile", noted)
     monkeypatch.setattr(background, "POST_SECONDS", 0.01)
     async with running(tmp_path) as kernel:

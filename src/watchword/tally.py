@@ -15,7 +15,11 @@ _MOST_CAUSES = 64
 
 
 class Log:
-    """A structlog logger that imports structlog only to write: commands need not."""
+    """A structlog logger that imports structlog only to write: commands need not.
+
+    Where nobody has configured structlog, as inside another application, lines go to Python's own logging: structlog
+    by itself prints every one, debugging included.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -23,7 +27,23 @@ class Log:
     def __getattr__(self, level: str) -> Any:
         import structlog
 
-        return getattr(structlog.get_logger(self._name), level)
+        return getattr(structlog.get_logger(self._name) if structlog.is_configured() else _plain(self._name), level)
+
+
+def _plain(name: str) -> Any:
+    import logging
+
+    import structlog
+
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 class Tally:

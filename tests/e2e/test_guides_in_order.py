@@ -97,6 +97,6 @@ def test_administration(reader: Reader) -> None:
         reader.types(block)
     with reader.server.client() as client:
         refused = client.get("/admin/users", headers=bearer(reader.variables["ACCESS"]))
-    assert refused.json()["code"] == "token_invalid", "the last block revoked every key"
+    assert refused.json()["code"] == "token_revoked", "the last block revoked every key"
     shown = json.loads(reader.server.command("users", "show", reader.variables["ID"], "--json").stdout)
     assert (shown["email"], shown["disabled_at"]) == ("grace@example.com", None)

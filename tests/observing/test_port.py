@@ -94,6 +94,34 @@ def test_without_metrics_no_library_of_theirs_is_loaded(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_inside_another_application_its_logging_shows_our_lines(tmp_path: Path) -> None:
+    """structlog that nobody configured prints everything, debugging included, to standard output."""
+    code = (
+        "import asyncio, logging, sys\n"
+        "from watchword import Settings, Watchword\n"
+        "from watchword.tally import Log\n"
+        "logging.basicConfig(level=sys.argv[1], format='%(levelname)s %(name)s %(message)s')\n"
+        "async def main():\n"
+        "    async with Watchword(Settings()).lifespan():\n"
+        "        Log('watchword.jobs').debug('seen', job='x')\n"
+        "        Log('watchword.jobs').warning('told', job='y')\n"
+        "asyncio.run(main())\n"
+    )
+    for level, lines in (("WARNING", ["WARNING watchword.jobs event='told' job='y'"]),
+                         ("DEBUG", ["DEBUG watchword.jobs event='seen' job='x'",
+                                    "WARNING watchword.jobs event='told' job='y'"])):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code, level],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == ""
+        assert [line for line in done.stderr.splitlines() if "seen" in line or "told" in line] == lines
+
+
 def test_slow_and_many_clients_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """More connections than places are closed at once; one that sends nothing is cut off."""
     monkeypatch.setattr(metrics_port, "_SECONDS", 5)  # enough to fill all places on a busy machine

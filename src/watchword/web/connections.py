@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 
-import structlog
-
 from watchword.addresses import is_in, neighbourhood, network
-from watchword.tally import Tally
+from watchword.tally import Log, Tally
 
 MOST = 10_000  # some kilobytes each
 _KEPT = 64  # descriptors for other uses
@@ -37,7 +35,7 @@ class Places:
         self._exempt = exempt
         self._taken: Counter[str] = Counter()  # exempt addresses count under ''
         self._all = 0
-        self._refused = Tally(structlog.get_logger("watchword.web"), "connections_refused", every=_SECONDS)
+        self._refused = Tally(Log("watchword.web"), "connections_refused", every=_SECONDS)
 
     def take(self, address: str) -> str | None:
         """Take a place; return its name for `give_back`, or None."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import structlog
-
 from watchword.browsers import ACCESS_COOKIE, cookie_in, cookie_name, is_secure
 from watchword.errors import Refused
 from watchword.identity.devices import DEVICE_SECONDS
 from watchword.identity.sessions.sessions import Tokens
+from watchword.tally import Log
 from watchword.web.route import Header, Scope
 
 _MAX_COOKIE = 4096  # bytes; browsers drop larger ones
@@ -100,7 +99,7 @@ class SessionCookies:
     def __init__(self, public_url: str, *, access: bool) -> None:
         self._refresh = RefreshCookie(public_url)
         self._access = _AccessCookie(public_url) if access else None
-        self._log = structlog.get_logger("watchword.web")
+        self._log = Log("watchword.web")
 
     @property
     def sets_access(self) -> bool:

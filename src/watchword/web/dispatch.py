@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from watchword.clock import Clock, SystemClock, monotonic
 from watchword.errors import NotFound, Overloaded, Refused, TooManyAttempts, WatchwordError
@@ -20,7 +19,7 @@ from watchword.identity.narrowing import require_whole
 from watchword.ids import new_id
 from watchword.meters import REQUEST_SECONDS, REQUESTS, UNMETERED, Meters
 from watchword.settings import Limit, Proxies
-from watchword.tally import Faults, Tally
+from watchword.tally import Faults, Log, Tally
 from watchword.tokens.needs import Needs
 from watchword.tracing import UNTRACED, Tracer
 from watchword.web import access, bodies
@@ -124,7 +123,7 @@ class Dispatcher:
         self._tracer = tracer
         self._verify = verify
         self._origins = origins
-        self._log = structlog.get_logger("watchword.web") if log is None else log
+        self._log = Log("watchword.web") if log is None else log
         self._clients = ClientAddresses(trusted_proxies, self._log)
         self._overloads = Tally(self._log, "overloaded")
         self._faults = Faults(self._log)

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-
 from watchword.browsers import is_own_page, origin_of, own_origins
 from watchword.clock import monotonic
 from watchword.errors import Forbidden
 from watchword.hosts import is_loopback
+from watchword.tally import Log
 from watchword.web.route import Header
 
 _EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
@@ -76,7 +75,7 @@ class OriginRule:
         self._headers = ", ".join(names.values()).encode()
         self._neighbours = is_loopback(urlsplit(public_url).hostname or "")
         self.varies = bool(allowed) or self._neighbours  # whether answers differ by Origin
-        self._refused = _RefusedOrigins(allowed, structlog.get_logger("watchword.web") if log is None else log)
+        self._refused = _RefusedOrigins(allowed, Log("watchword.web") if log is None else log)
 
     def accepts(self, origin: bytes, *, cookie: bool) -> bool:
         """Return whether pages of this origin may use us.
