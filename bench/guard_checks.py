@@ -253,6 +253,7 @@ class Marks:
     rver: int | None = None
     scopes: frozenset[str] = frozenset()
     aud: tuple[str, ...] = ()
+    actors: tuple[tuple[int, int], ...] = ()
 
 
 def million() -> dict[str, float]:
