@@ -59,7 +59,7 @@ endef
 serve: $(SERVER)
 	@exec $(BIN)/watchword serve $(ARGS)
 
-# One process per core and file. No test asserts a time that a busy or slow machine could miss: `make bench` measures.
+# Each process takes a file. No test asserts a time that a busy or slow machine could miss: `make bench` measures.
 test: $(DEV)
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not rare" $(ARGS)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tests.postgres import Databases
     from tests.storage.valkey_server import Server
 
+# A process forked from one that has loaded gRPC would write of its polling into what tests read.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 settings.register_profile("any machine", deadline=None)  # by default an example may take 200 ms
 settings.load_profile("any machine")
 
@@ -37,6 +40,13 @@ with suppress(ModuleNotFoundError):
         return _context(_trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
     httpcore2.default_ssl_context = _made_once
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto` a process more than there are cores: many a test waits for a server, a browser or a second to pass."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 @pytest.hookimpl(wrapper=True)
