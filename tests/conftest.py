@@ -44,7 +44,7 @@ with suppress(ModuleNotFoundError):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto` a process more than there are cores: many a test waits for a server, a browser or a second to pass."""
+    """With `-n auto` a process more than there are cores: many a test waits for a server, a browser or a second."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + 1
 
