@@ -1,4 +1,4 @@
-"""The sandbox that mails and pages are rendered in. No template, whoever wrote it, can stop escaping."""
+"""The sandbox that mails and pages are rendered in. No template can stop escaping, nor can an operator's."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _MOST_CAUSES = 64
 class Log:
     """A structlog logger that imports structlog only to write: commands need not.
 
-    Where nobody has configured structlog, as inside another application, lines go to Python's own logging: structlog
+    Where structlog is not configured, as inside another application, lines go to Python's own logging: structlog
     by itself prints every one, debugging included.
     """
 

@@ -120,7 +120,13 @@ async def test_levels_are_measured(tmp_path: Path) -> None:
         assert service.value("watchword_can_sign") == 1
         assert service.value("watchword_signing_key_age_seconds") == 3600
         assert service.value("watchword_sampled_timestamp_seconds") == service.api.clock.now()
-        assert 0 <= (service.value("watchword_feed_age_seconds") or 0) < 5
+        assert service.value("watchword_feed_age_seconds") is not None
+
+        def age() -> float:
+            return service.value("watchword_feed_age_seconds") or 0
+
+        while not 0 <= age() < 5:  # noqa: ASYNC110 - a busy machine asks later
+            await asyncio.sleep(background.SAMPLE_SECONDS)
 
 
 async def test_a_full_hash_queue_and_what_waits_in_it_show() -> None:

@@ -84,7 +84,7 @@ class Asking(Struct, Generic[T], eq=False):
 
 
 def known(found: T) -> Coroutine[Any, Any, T]:
-    """Return what is known to whoever awaits it."""
+    """Return something to await that has its result already."""
     asking: Any = Asking(found)
     return asking  # type: ignore[no-any-return]
 

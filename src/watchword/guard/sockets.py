@@ -155,7 +155,7 @@ class _Watched:
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        """Close, and wake whoever waits for a message. No message is lost: none may come any more."""
+        """Close, and wake the tasks that wait for a message. No message is lost: none may come any more."""
         self._close_soon()
         reading, self._reading = self._reading, set()
         for each in reading:

@@ -236,7 +236,7 @@ def _tell(tally: Tally, refusals: Refusals, *, dry_run: bool, as_json: bool) -> 
         print_json({**tally._asdict(), "dry_run": dry_run, **refused})
         return
     if named := tally.administrators:
-        # In many a collection of a tutorial, whoever registered chose their own role.
+        # In many collections of tutorials users chose their own role when they registered.
         more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
         them = ", ".join(ascii(name)[1:-1] for name in named[:_NAMED])
         warn(
