@@ -126,7 +126,7 @@ def test_a_limit_of_the_address_is_met(tmp_path: Path, examine: Examine) -> None
     assert code == 0
     assert report["login limit"] == (
         "warn",
-        'another limit was met after 4 wrong passwords ("login_address";q=4;w=900): run this again when it is over',
+        'another limit was met after 4 wrong passwords ("login";q=10;w=900): run this again when it is over',
     )
     assert report["enumeration"][0] == report["claimed address"][0] == "skip"
     assert report["account"][0] == "warn"

@@ -47,12 +47,12 @@ def limited(visit: Visit) -> Seen:
 
 def _limit(visit: Visit, answer: Answer, taken: int) -> Seen:
     visit.login_quota = taken
-    policy = answer.header("ratelimit-policy")
+    policy = answer.header("ratelimit-policy").partition(", ")[0]  # that of log-ins is the first of the route's
     if taken == 0:
         return warned(
             f"the limit for this address is used up ({policy or answer.said}): what follows may be refused too"
         )
-    if policy and not policy.startswith('"login"'):
+    if policy and taken < int(policy.partition(";q=")[2].partition(";")[0] or 0):  # it was met before its own number
         visit.may_guess = False  # with more of them this machine could not log in, and the account not be deleted
         return warned(f"another limit was met after {taken} wrong passwords ({policy}): run this again when it is over")
     after = "" if answer.header("retry-after") else ", without Retry-After"
