@@ -37,17 +37,18 @@ def read_claim(claims: Mapping[str, Any], name: str, kind: type, default: Any) -
     if name.lower() in RESERVED_CLAIMS:
         instead = _INSTEAD.get(name, "caller.claims")
         raise ValueError(f"{name} is a claim of the protocol: read {instead}")
-    if kind not in _KINDS:
-        raise TypeError(f"a claim is read as str, int, float, bool, list or dict, not as {kind!r}")
+    try:
+        stored, said = _KINDS[kind]
+    except (KeyError, TypeError):  # a list such as ["str"] has no hash
+        raise TypeError(f"a claim is read as str, int, float, bool, list or dict, not as {kind!r}") from None
     try:
         value = claims[name]
     except KeyError:
         if default is not ...:
             return default
         raise ClaimError(f"This token has no claim {name!a}: does the service's WATCHWORD_CLAIMS name it?") from None
-    stored, said = _KINDS[kind]
     if type(value) is stored:  # not isinstance: bool is a subclass of int
-        return thawed(value)
+        return value if stored is kind else thawed(value)
     if kind is float and type(value) is int:
         return float(value)
     raise ClaimError(f"The claim {name!a} of this token is not {said}.")
