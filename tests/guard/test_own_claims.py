@@ -70,7 +70,8 @@ def test_a_claim_of_the_protocol_is_read_elsewhere(name: str) -> None:
 
 def test_only_known_kinds_are_asked_for() -> None:
     """A tuple or an own class would never be what a token holds."""
-    for kind in (tuple, set, bytes, object, Caller, type(None), [str]):
+    kinds: list[Any] = [tuple, set, bytes, object, Caller, type(None), [str]]
+    for kind in kinds:
         with pytest.raises(TypeError, match="read as str"):
             caller(it=1).claim("it", kind)
 
