@@ -3,7 +3,7 @@
 #   make serve ARGS="--port 4100 --data-dir DIR"      run the service
 #   make test  ARGS="tests/settings -k duration"      run the tests (all without ARGS)
 #   make check                                        format, lint, types, fence, documents
-#   make reliability                                  faults on real servers: about an hour
+#   make reliability                                  faults on real servers, alone on the machine
 #   make bench | dist | fmt | docs | clean
 
 SHELL := /bin/bash
@@ -73,13 +73,10 @@ bench: $(DEV)
 	@[ -d bench ] || { echo "error: there is no bench/ here" >&2; exit 1; }
 	@$(BIN)/python -m bench $(ARGS)
 
-# Slow tests of every part, then experiments with real servers and faults: alone on the machine, since some bounds are times.
+# Slow tests of every part, then experiments with real servers and faults. Nothing else should run: some bounds are times.
 # ARGS="--scale 0.1" tries a tenth, ARGS=--lengthy adds tests that take an hour; the rows go to build/reliability.json.
-reliability: export RELIABILITY_ARGS = $(ARGS)
 reliability: $(DEV)
-	@export RELIABILITY_BEGAN=$$(date +%s); rare=0; \
-		$(BIN)/python -m pytest -q -n auto --dist loadfile -m rare tests --ignore tests/reliability || rare=$$?; \
-		$(BIN)/python -m pytest -q --timeout 900 tests/reliability --rows build/reliability.json $(ARGS) && exit $$rare
+	@$(BIN)/python -m tests.reliability $(ARGS)
 
 # The wheel is built from the source archive, so that the archive is known to be complete.
 dist: $(DEV)

@@ -6,10 +6,10 @@ tried, `--rows` where the rows are written, `--journals` where the journals of t
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from tests.reliability.service import Service
 
 __all__ = ["dear_hashes", "serve"]
 HERE = Path(__file__).parent
-ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
+ROWS: pytest.StashKey[dict[str, Row]] = pytest.StashKey()
 ROW: pytest.StashKey[Row] = pytest.StashKey()
 JOURNAL: pytest.StashKey[Journal] = pytest.StashKey()
 BEGAN: pytest.StashKey[float] = pytest.StashKey()
@@ -47,15 +47,29 @@ def on(*places: tuple[str, int], quick: tuple[str, int] | None = None) -> pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options; they exist when this folder is named."""
     parser.addoption("--scale", type=float, default=1.0, help="which part of the table's numbers is tried")
+    parser.addoption("--only", choices=("together", "alone"), help="what may run at once, or what has bounds of time")
     parser.addoption("--rows", type=Path, help="where the experiments' rows are written, as JSON")
     parser.addoption("--lengthy", action="store_true", help="also the tests that alone take an hour")
     parser.addoption("--journals", type=Path, default=Path("build/journals"), help="where journals of failures go")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the list of rows, and note when the run began: for `make reliability` that is before other tests."""
-    config.stash[ROWS] = []
-    config.stash[BEGAN] = float(os.environ.get("RELIABILITY_BEGAN", time.time()))
+    """Prepare the list of rows, and note when the run began."""
+    config.stash[ROWS] = {}
+    config.stash[BEGAN] = time.time()
+    config.pluginmanager.register(Gathering(config.stash[ROWS]))
+
+
+class Gathering:
+    """Gathers the rows by the reports of tests: they may come from other processes (`-n`)."""
+
+    def __init__(self, found: dict[str, Row]) -> None:
+        self._found = found
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a test's row as the last of its reports has it."""
+        if (row := getattr(report, "row", None)) is not None:
+            self._found[report.nodeid] = Row.of(row)
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return True
         if not named(config):
             return item.get_closest_marker("quick") is not None
-        return config.getoption("--lengthy") or item.get_closest_marker("lengthy") is None
+        if item.get_closest_marker("lengthy") is not None and not config.getoption("--lengthy"):
+            return False
+        return only is None or (only == "alone") == (item.get_closest_marker("alone") is not None)
 
-    kept = [item for item in items if wanted(item)]
+    only = config.getoption("--only", None)
+    kept = sorted(filter(wanted, items), key=lambda item: item.get_closest_marker("soak") is None)
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
@@ -96,7 +113,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     scale = item.config.getoption("--scale") if full else rows.QUICK
     row = Row(*marker.args, engine, workers, scale, timed=full)
     item.stash[ROW] = row
-    item.config.stash.setdefault(ROWS, []).append(row)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the row into the test's reports."""
+    report = yield
+    if (row := item.stash.get(ROW, None)) is not None:
+        report.row = asdict(row)  # type: ignore[attr-defined]  # reports take more
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,26 +144,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         row.seconds = time.monotonic() - began
 
 
-def _command(given: str | None) -> str:
-    """Return the command line, as someone would type it: `make reliability` tells what it was given."""
-    if given is None:
-        return " ".join([".venv/bin/python -m pytest", *sys.argv[1:]])
-    return f'make reliability ARGS="{given}"' if given else "make reliability"
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the rows, if they are wanted."""
     config = session.config
     path = config.getoption("--rows", None)
-    if path is not None:
-        command = _command(os.environ.get("RELIABILITY_ARGS"))
+    if path is not None and not hasattr(config, "workerinput"):  # of xdist, whose first process has all rows
+        command = " ".join([".venv/bin/python -m pytest", *sys.argv[1:]])
         seconds, quick = time.time() - config.stash[BEGAN], config.getoption("markexpr") == "quick"
-        rows.write(path, rows.as_json(config.stash[ROWS], command=command, seconds=seconds, quick=quick))
+        rows.write(path, rows.as_json(config.stash[ROWS].values(), command=command, seconds=seconds, quick=quick))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
-    found = config.stash.get(ROWS, [])
+    found = config.stash[ROWS].values()
     if found and named(config):
         terminalreporter.section("experiments")
         for line in rows.table(found):

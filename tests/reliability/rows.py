@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,12 @@ class Row:
     error: str = ""
     seconds: float = 0.0
     finished: bool = False
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Row:
+        """Return a row from what `asdict` made of it."""
+        known = {each.name: given[each.name] for each in fields(cls)}
+        return cls(**known | {"figures": [Figure(**figure) for figure in given["figures"]]})
 
     def times(self, full: int, least: int = 1) -> int:
         """Return how many of the table's number are tried at this scale."""

@@ -15,6 +15,8 @@ from tests.reliability.moved_clock import CHEAP_HASHES
 from tests.reliability.rows import Row
 from tests.reliability.service import Service
 
+pytestmark = pytest.mark.alone
+
 KILLS, REGISTRATIONS, AT_ONCE = 20, 10_000, 4
 
 

@@ -24,7 +24,7 @@ from tests.reliability.verifying import Verifying, verifying
 RATE = 50  # requests a second
 STOPS, RESTARTS, STILL = 20, 10, 30
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

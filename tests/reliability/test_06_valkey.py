@@ -23,6 +23,8 @@ from tests.storage.valkey_server import Server as Valkey
 from tests.storage.valkey_server import url
 from watchword.meters import LOOP_LAG
 
+pytestmark = pytest.mark.alone
+
 RATE, PHASE = 100, 12  # requests a second, seconds
 HEARD = 2.0
 REFUSED = 401

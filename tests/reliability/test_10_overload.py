@@ -21,6 +21,8 @@ from tests.reliability.rows import Row
 from tests.reliability.service import Service
 from tests.reliability.traffic import percentile
 
+pytestmark = pytest.mark.alone
+
 OFFERED, SECONDS = 500, 60  # log-ins a second
 USERS, SESSIONS, RATE = 20, 40, 20  # honest requests of each kind a second
 ALLOWED = {200, 429, 503}

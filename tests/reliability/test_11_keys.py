@@ -22,7 +22,7 @@ from tests.reliability.service import Service
 from watchword.errors import WatchwordError
 from watchword.guard import Guard
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 STARTS, ROTATIONS, APART = 5, 10, 2.0
 GUARDS, RATE = 2, 250  # verifications a second of each guard
 SESSIONS, REFUSED_WITHIN = 20, 2.0

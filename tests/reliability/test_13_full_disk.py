@@ -17,6 +17,8 @@ from tests.reliability.journal import LOG_IN, Clients, Entry, Journal, clients
 from tests.reliability.model import Model
 from tests.reliability.rows import Row
 
+pytestmark = pytest.mark.alone
+
 _SIZE = 64 << 20
 SESSIONS = 90
 

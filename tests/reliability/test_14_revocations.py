@@ -30,7 +30,7 @@ from watchword.settings import Settings
 from watchword.storage.database import Tx
 from watchword.storage.postgres import Postgres
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 TIMES, CUT, BEHIND, HELD = 300, 60, 10_000, 24
 APART = 0.1  # seconds between two ends, on average
 STEP, EACH = 2.4, 3  # seconds by which each entry of a unit that is held open is late, and how many it has

@@ -17,6 +17,8 @@ from tests.reliability.service import Service
 from watchword.errors import WatchwordError
 from watchword.guard import Guard
 
+pytestmark = pytest.mark.alone
+
 SESSIONS, REFUSED = 40, 401
 HEARD = 5.0
 

@@ -42,6 +42,7 @@ class Sample:
 
 @pytest.mark.experiment(16, "10 min of mixed load", engines="SQLite × 1 and PostgreSQL 18", workers=2)
 @pytest.mark.timeout(900)
+@pytest.mark.soak
 async def test_nothing_grows(launch: Launch, postgres: Callable[[int], Databases], row: Row) -> None:
     """After a fifth of the time, memory grows by at most 1 MB a minute, and the number of descriptors not at all.
 

@@ -17,6 +17,8 @@ from tests.reliability.conftest import Launch, on
 from tests.reliability.rows import Row
 from tests.reliability.test_timing import area
 
+pytestmark = pytest.mark.alone
+
 SAMPLES, WITHIN = 2000, 0.03
 KNOWN, UNKNOWN = "known@example.org", "unknown@example.org"
 CHANCE = 3.3

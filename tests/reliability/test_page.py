@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.reliability import __main__ as whole
 from tests.reliability import rows
 from tests.reliability.page import page
 
@@ -20,6 +22,28 @@ def test_a_page_has_the_rows_of_the_run_and_the_time_of_both() -> None:
     assert "All of it took 2,520 s (42 minutes). The quick selection, alone, took 61 s." in text
     assert "| 3 | make reliability | SQLite × 2 | lost 1 (0) | 1 | 7 | **failed** |" in text
     assert "| pytest -m quick |" not in text
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("codes", "code"), [((5, 0), 0), ((0, 5), 0), ((1, 0), 1), ((0, 1), 1), ((5, 5), 5)], ids=str)
+def test_a_run_joins_its_parts_and_fails_with_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], code: int
+) -> None:
+    """What comes first must not be forgotten, nor hide that nothing was run."""
+    ended = iter(codes)
+
+    def run(*given: str) -> int:
+        part = given[given.index("--only") + 1]
+        Path(given[given.index("--rows") + 1]).write_text(json.dumps(document(part, 1)), "utf-8")
+        return next(ended)
+
+    monkeypatch.setattr(whole, "RESULT", tmp_path / "reliability.json")
+    monkeypatch.setattr(whole, "_pytest", run)
+    assert whole.main(["-k", "a or b"]) == code
+    joined = json.loads((tmp_path / "reliability.json").read_text("utf-8"))
+    assert joined["command"] == """make reliability ARGS="-k 'a or b'\""""
+    assert [row["what"] for row in joined["rows"]] == ["alone", "together"]
+    assert all(row["figures"][0]["name"] == "lost" and not row["passed"] for row in joined["rows"])
 
 
 def document(command: str, seconds: float, *, quick: bool = False) -> dict[str, Any]:
