@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import COMMAND, Finished, Run, Serve, environment, port, run, serve
-from tests.postgres import Databases
+from tests.postgres import Databases, free_port
 
 __all__ = ["port", "run", "serve"]
 
@@ -130,11 +130,11 @@ def test_readiness_tells(place: Place, serve: Serve, text: str) -> None:
     assert "Traceback" not in service.stop().err
 
 
-def test_two_installations_with_different_secrets(place: Place, run: Run, serve: Serve, port: int) -> None:
+def test_two_installations_with_different_secrets(place: Place, run: Run, serve: Serve) -> None:
     """The second one is refused and changes nothing; the first goes on, and starts again."""
     service = serve(**place.settings)
     other = {**place.settings, "WATCHWORD_SECRET": OTHER}
-    for command in (["serve", "--port", str(port + 1)], ["migrate"], ["keys", "list"], ["users", "list"]):
+    for command in (["serve", "--port", str(free_port())], ["migrate"], ["keys", "list"], ["users", "list"]):
         one_line(run(*command, **other), "made under another master secret", "start with the secret")
     assert service.get("/readyz") == 200
     assert service.stop().code == 0

@@ -138,12 +138,11 @@ def test_a_worker_that_cannot_start_is_tried_again(serve: Serve) -> None:
     victim = min(workers_of(pid_of(server)))
     os.kill(victim, signal.SIGKILL)
     until(lambda: server.log().count("worker_not_started") >= 2)
+    until(lambda: server.log().count("worker_ended") >= 3)
     assert server.running
     for _ in range(20):
         assert httpx2.get(f"{server.origin}/readyz").status_code == 200
     aside.rename(secret)
-    ended = server.log().count("worker_ended")
-    assert ended >= 3
     until(lambda: len(workers_of(pid_of(server))) == 2 and _both_serve(server))
     assert server.stop() == 0
 
