@@ -1,4 +1,4 @@
-"""What docs/guides/operate.md and deploy.md tell an operator to type, typed as it stands there."""
+"""What docs/guides/operate.md tells an operator to type, typed as it stands there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tests.e2e.client import PASSWORD, Client, bearer
 from tests.e2e.server import COMMAND, Server, clean_environment
 from tests.postgres import NOBODY, binaries, running
 from tests.postgres import Server as Postgres
-from watchword.settings import Settings
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
@@ -35,7 +34,6 @@ def blocks(page: str, language: str) -> list[str]:
 
 DUMP, BASE, RESTORE = blocks("operate.md", "sh")
 (LOST,) = blocks("operate.md", "sql")
-(SECRETS,) = blocks("deploy.md", "sh")
 
 
 @pytest.fixture(scope="module")
@@ -165,23 +163,3 @@ def test_the_master_secret_is_lost(serve: Serve, postgres: Postgres, engine: str
         all_over_again(client, known)
     assert service.command(*hook).returncode == 0, "it was taken out, and can be added again"
     service.stop()
-
-
-def test_the_secrets_of_compose(tmp_path: Path) -> None:
-    """The lines make files that the service takes, for its user alone, and the two passwords are one."""
-    if os.geteuid() != 0:
-        pytest.skip("chown needs root")
-    (tmp_path / "deploy").mkdir()
-    done = subprocess.run(["sh", "-eu"], cwd=tmp_path, input=SECRETS, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    made = {path.name: path for path in (tmp_path / "deploy" / "secrets").iterdir()}
-    assert set(made) == {"watchword_secret", "postgres_password", "pgpass"}
-    assert {name: (path.stat().st_uid, oct(path.stat().st_mode)) for name, path in made.items()} == {
-        "watchword_secret": (10001, "0o100400"),
-        "pgpass": (10001, "0o100400"),
-        "postgres_password": (0, "0o100400"),
-    }
-    (secret,) = Settings(secret=made["watchword_secret"].read_text("ascii")).secret or ()
-    assert len(secret) == 32
-    password = made["postgres_password"].read_text("ascii")
-    assert made["pgpass"].read_text("ascii") == f"postgres:5432:watchword:watchword:{password}\n"
