@@ -84,7 +84,7 @@ def test_services_that_guides_name_exist(name: str) -> None:
     text = page(name)
     found = COMPOSE.findall(text)
     assert len(found) == len(re.findall(r"docker compose --file \S+ (?:exec|run|stop|cp)\b", text))
-    for file, _, _, service in found:
-        assert service in compose(file)["services"], service
-    for line in re.findall(r"^.*docker compose .* [<>] .*$", text, re.MULTILINE):
-        assert " --no-TTY " in line, line
+    for file, _, _, part in found:
+        assert part in compose(file)["services"], part
+    for line in re.findall(r"^.*docker compose .* [<>] .*$", text.replace("\\\n", ""), re.MULTILINE):
+        assert " -T " in line, line
