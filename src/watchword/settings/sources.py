@@ -127,7 +127,8 @@ def _finish(reading: _Reading) -> Loaded:
         raise SettingsError(tuple(dict.fromkeys(faults))) from None
     if reading.faults:
         raise SettingsError(tuple(dict.fromkeys(reading.faults)))
-    return Loaded(Settings.of(draft), origins, tuple(reading.warnings))
+    doubts = (_placed(each, reading.origins) for each in draft.warnings)
+    return Loaded(Settings.of(draft), origins, (*reading.warnings, *doubts))
 
 
 def _placed(fault: Fault, origins: Mapping[str, str]) -> Fault:
