@@ -179,6 +179,34 @@ def test_dotenv_syntax(tmp_path: Path) -> None:
     assert settings.jwt_secret == f"$HOME${{X}}{SECRET}".encode()
 
 
+@pytest.mark.parametrize("name", ["WATCHWORD_JWT_SECRET", "WATCHWORD_LEGACY_JWT_SECRET"])
+@pytest.mark.parametrize("text", [f"{SECRET} #x", f"short #{SECRET}", f"{SECRET}\t# made in May", f"a'b \" #{SECRET}"])
+def test_a_secret_is_not_cut_at_a_comment_sign(name: str, text: str, tmp_path: Path) -> None:
+    """A secret of any characters may have ` #` in it: which end is meant is asked, and nothing of it is shown."""
+    (tmp_path / ".env").write_text(f"\nexport {name} = {text}\n")
+    said = refused({}, {}, tmp_path)[name]
+    assert "single quotes" in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (f"WATCHWORD_JWT_SECRET='{OTHER} #x' # y", f"{OTHER} #x"),
+        (f'WATCHWORD_JWT_SECRET="{OTHER} #x"', f"{OTHER} #x"),
+        (f"WATCHWORD_JWT_SECRET={OTHER}#x", f"{OTHER}#x"),
+        (f"WATCHWORD_JWT_SECRET={OTHER}   ", OTHER),
+        (f"WATCHWORD_JWT_SECRET={OTHER}\njwt_secret={SECRET} # of another program", OTHER),
+        (f"WATCHWORD_SECRET={SECRET} # made in May\nWATCHWORD_JWT_SECRET={OTHER}", OTHER),
+    ],
+)
+def test_what_is_plainly_a_comment(line: str, read: str, tmp_path: Path) -> None:
+    """Quotes say where a secret ends. A master secret has no such sign, so that a comment after it is one."""
+    (tmp_path / ".env").write_text(line + "\n")
+    (tmp_path / ".env").chmod(0o600)
+    assert load({}, {}, tmp_path).settings.jwt_secret == read.encode()
+
+
 @pytest.mark.parametrize("text", ["WATCHWORD_PORT\n", "PORT=1\n'\n", "=x\n"])
 def test_malformed_dotenv(tmp_path: Path, text: str) -> None:
     """A line that cannot be read is not passed over."""
