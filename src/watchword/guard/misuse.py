@@ -99,7 +99,7 @@ def _routes(place: object, view: object) -> bool:
     cells = (
         each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
     )
-    return any(_content(cell) is view for each in cells for cell in each)
+    return any(content(cell) is view for each in cells for cell in each)
 
 
 def _handlers(socketio: Any) -> Iterator[object]:
@@ -109,9 +109,10 @@ def _handlers(socketio: Any) -> Iterator[object]:
         yield from events.values()
 
 
-def _content(cell: Any) -> object:
+def content(cell: Any) -> Any:
+    """Return what a variable of an outer function holds, or None."""
     try:
-        return cell.cell_contents
+        return None if cell is None else cell.cell_contents
     except ValueError:  # empty
         return None
 
