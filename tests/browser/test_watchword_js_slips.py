@@ -1,4 +1,4 @@
-"""What is written wrong with `clients/js/watchword.js` throws a TypeError that says what to write, and sends nothing."""
+"""What is written wrong with `clients/js/watchword.js` throws a TypeError that says what to write. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ console.log(JSON.stringify({ told, sent }));
 """
 NO_PATHS = [
     "", "profile", "1/x", ".evil.example/x", "@evil.example/x", ":80/x", " /profile", "//evil.example/x", "///x",
-    "\\profile", "/\\evil.example/x", "/x\\..\\y", "https://evil.example/x", f"{SERVICE}/profile", None, 1, ["/profile"],
+    "\\profile", "/\\evil.example/x", "/x\\..\\y", "https://evil.example/x", f"{SERVICE}/profile", None, 1,
+    ["/profile"],
 ]  # fmt: skip
 
 
