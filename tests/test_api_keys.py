@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -178,12 +179,32 @@ def test_two_resources_are_none() -> None:
 def test_a_weaker_key_asks_for_no_more_than_its_parent_lists() -> None:
     for wider in (
         {"scopes": ["read", "delete"]}, {"resource": "https://billing.example"}, {"expires_in": 61}, {},
-        {"scopes": ["two words"]}, {"scopes": [""]}, {"resource": "x" * 257}, {"resource": ""},
     ):  # fmt: skip
         with pytest.raises(KeyFault):
             attenuate(GRANDCHILD, clock=CLOCK, **wider)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        attenuate(GRANDCHILD, scopes="read")
+
+
+@pytest.mark.parametrize(
+    ("given", "raised", "said"),
+    [
+        ({"resource": [ORDERS]}, TypeError, r"resource is one text, such as resource=\"https"),
+        ({"resource": 1}, TypeError, "resource is one text"),
+        ({"resource": ""}, KeyFault, "resource has 1 to 256 characters"),
+        ({"resource": "x" * 257}, KeyFault, "resource has 1 to 256 characters"),
+        ({"scopes": "read"}, TypeError, r"scopes are several texts, such as scopes=\["),
+        ({"scopes": b"read"}, TypeError, "scopes are several texts"),
+        ({"scopes": 1}, TypeError, "scopes are several texts"),
+        ({"scopes": [1]}, TypeError, "scopes are several texts"),
+        ({"scopes": [["read"]]}, TypeError, "scopes are several texts"),
+        ({"scopes": ["two words"]}, KeyFault, "'two words' is no scope"),
+        ({"scopes": [""]}, KeyFault, "'' is no scope"),
+    ],
+)
+def test_a_key_is_not_weakened_by_what_is_no_limit(given: dict[str, Any], raised: type[Exception], said: str) -> None:
+    """What was given is at fault, and the message says so: not the key."""
+    with pytest.raises(raised, match=said):
+        attenuate(GRANDCHILD, clock=CLOCK, **given)
+    assert allowed(attenuate(KEY.text, scopes=(each for each in ["read"]))) == Limits(frozenset({"read"}))  # type: ignore[arg-type]
 
 
 def test_a_key_without_scopes_has_none_rather_than_all() -> None:

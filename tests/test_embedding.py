@@ -449,6 +449,19 @@ async def test_claims_by_a_function_of_the_application(tmp_path: Path) -> None:
         assert (await client.post("/auth/login", json=body)).status_code == 200
 
 
+@pytest.mark.parametrize("wrong", [{}, {"secret": "hidden"}, "http://hidden", "", Settings, 0], ids=repr)
+def test_only_settings_are_settings(wrong: Any) -> None:
+    """⚑ An empty dict was taken for the defaults."""
+    with pytest.raises(TypeError, match=r"write Watchword\(Settings\(") as caught:
+        Watchword(wrong)
+    assert "hidden" not in str(caught.value)
+
+
+def test_settings_have_names() -> None:
+    with pytest.raises(TypeError, match=r"write Settings\(public_url="):
+        Settings("http://x")  # type: ignore[arg-type,misc]
+
+
 def test_a_function_for_claims_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) -> None:
     """An asynchronous one, none at all, and one beside the setting."""
 

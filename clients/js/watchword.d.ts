@@ -92,6 +92,9 @@ export type Proof = (
 ) &
   Wanted;
 
+/** A path of the service with its slash: `/profile`. Anything else throws a TypeError, and is sent no token. */
+export type Path = `/${string}`;
+
 export interface Options {
   /** Where the service is, with its path prefix if it has one. */
   url: string;
@@ -110,9 +113,9 @@ export declare class Watchword extends EventTarget {
   /** @throws {Refused | Unavailable} */
   register(account: { username?: string; email?: string; password: string }): Promise<User | Asked>;
   /** @throws {Refused | Unavailable} */
-  logIn(proof: Proof, options?: { path?: string }): Promise<User>;
+  logIn(proof: Proof, options?: { path?: Path }): Promise<User>;
   /** @throws {LoggedOut | Refused | Unavailable} */
-  call<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
+  call<Answer = unknown>(method: string, path: Path, body?: unknown): Promise<Answer>;
   /** @throws {Unavailable} if the service could not be told yet; it will be. */
   logOut(): Promise<void>;
   /** @throws {LoggedOut | Unavailable}, and Refused for what the session does not have. */

@@ -57,6 +57,8 @@ export class Watchword extends EventTarget {
   constructor({ url, apis = [], timeout = 20 }) {
     super();
     const service = checked(url);
+    const { href, origin, pathname } = service;
+    if (href !== origin + pathname) throw new TypeError(`url is origin and path alone; meant ${origin}${pathname}?`);
     this.#url = service.href.replace(/\/+$/, "");
     this.#name = `watchword ${this.#url}`;
     this.#origins = new Map([[service.origin, ""], ...apis.map(wantOf)]);
@@ -91,20 +93,22 @@ export class Watchword extends EventTarget {
 
   /** Make an account. It does not log in. */
   async register(account) {
-    return this.#send("POST", "/register", { body: account });
+    return this.#send("POST", this.#at("/register"), { body: account });
   }
 
   /** Log in, by a password unless another route of the service is given. Returns the user.
    *  `scope` and `resource` in the proof limit the session for good. */
   async logIn(proof, { path = "/login" } = {}) {
-    return this.#alone(async () => (await this.#entered(path, { body: proof })).user);
+    const address = this.#at(path);
+    return this.#alone(async () => (await this.#entered(address, { body: proof })).user);
   }
 
   /** Ask the service itself, as the user. An answer that brings a new session (a changed password) is taken over. */
   async call(method, path, body) {
+    const address = this.#at(path);
     const ask = ({ value: token }) => {
-      if (method === "GET") return this.#send(method, path, { token });
-      return this.#alone(() => this.#entered(path, { method, body, token }));
+      if (method === "GET") return this.#send(method, address, { token });
+      return this.#alone(() => this.#entered(address, { method, body, token }));
     };
     const used = await this.#good();
     try {
@@ -221,7 +225,7 @@ export class Watchword extends EventTarget {
   async #exchanged(want) {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const answer = await this.#send("POST", `/refresh${want}`, { body: { retry_key: this.#key() } });
+        const answer = await this.#send("POST", this.#at(`/refresh${want}`), { body: { retry_key: this.#key() } });
         const token = tokenOf(answer, { want });
         this.#renewKey();
         if (token.life > 0 || attempt > 3) return token; // 0: a late answer to an old request; its successor is good
@@ -254,8 +258,8 @@ export class Watchword extends EventTarget {
 
   // ---- Coming and going.
 
-  async #entered(path, { method = "POST", ...given }) {
-    const answer = await this.#send(method, path, given);
+  async #entered(address, { method = "POST", ...given }) {
+    const answer = await this.#send(method, address, given);
     if (typeof answer?.access_token !== "string") return answer;
     this.#erase("leaving"); // a log-in ends the session of the cookie that it sends
     this.#renewKey();
@@ -308,7 +312,7 @@ export class Watchword extends EventTarget {
   async #left(token) {
     if (!this.#read("leaving")) return; // another tab has told it, or someone has logged in since
     try {
-      await this.#send("POST", "/logout", { token });
+      await this.#send("POST", this.#at("/logout"), { token });
     } catch (error) {
       if (!(error instanceof Refused)) throw this.#failed(error);
     }
@@ -444,19 +448,30 @@ export class Watchword extends EventTarget {
 
   // ---- HTTP.
 
-  async #send(method, path, { body, token } = {}) {
+  /** The address of a route: without its slash a path would lengthen the host, `http://127.0.0.1:4871` + `1/x`. */
+  #at(path) {
+    const fits = typeof path === "string" && /^\/(?!\/)[^\\]*$/.test(path);
+    const address = fits ? new URL(this.#url + path) : null; // which resolves `..`
+    if (address?.href.startsWith(`${this.#url}/`)) return address;
+    const shown = typeof path === "string" ? JSON.stringify(path.slice(0, 100)) : String(path);
+    throw new TypeError(`a path of the service begins with one slash, "/profile", unlike ${shown}; others: fetch()`);
+  }
+
+  /** `address` is what `#at` made: nothing else is sent the token. */
+  async #send(method, address, { body, token } = {}) {
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
+    // Made out here: a wrong method or body is the caller's mistake, and no silence of the service.
+    const request = new Request(address, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "include", // the cookie. No `cache`: with "no-store" browsers ask for a preflight each time
+      redirect: "error",
+    });
     let answer, text;
     try {
-      answer = await fetch(this.#url + path, {
-        method,
-        headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
-        credentials: "include", // the cookie. No `cache`: with "no-store" browsers ask for a preflight each time
-        redirect: "error",
-        signal: AbortSignal.timeout(this.#timeout),
-      });
+      answer = await fetch(request, { signal: AbortSignal.timeout(this.#timeout) });
       text = await answer.text();
     } catch (cause) {
       throw new Unavailable("offline", "The service gave no answer.", { cause });

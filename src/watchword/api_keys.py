@@ -13,7 +13,7 @@ import hmac
 import os
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -163,15 +163,16 @@ def attenuate(
     :param scopes: those that it keeps: a subset of its parent's, of what a weakened parent lists.
     :param expires_in: seconds from now after which it is refused; its parent's end counts too.
     :param resource: the only audience for which it is exchanged.
-    :raises TypeError: scopes as one text.
+    :raises TypeError: scopes as one text, or something else than texts.
     :raises KeyFault: not a key, nothing that makes it weaker, more than the parent has, or weakened too often.
     """
-    if isinstance(scopes, str):
-        raise TypeError("scopes are several texts, such as a list")
+    kept = None if scopes is None else _some_scopes(scopes)
+    if resource is not None:
+        _check_resource(resource)
     parent = read(key)
     had = _narrowest([_read_limits(link.limits) for link in parent.links])
     until = None if expires_in is None else int((clock or SystemClock()).now() + expires_in)
-    wanted = Limits(None if scopes is None else frozenset(scopes), until, resource)
+    wanted = Limits(kept, until, resource)
     _check_weaker(wanted, had)
     if len(parent.links) >= MOST_LINKS:
         raise KeyFault(f"A key is weakened {MOST_LINKS} times at most.")
@@ -227,6 +228,24 @@ def _public(seed: bytes) -> bytes:
 
 
 # What a link limits ---------------------------------------------------------------------------------------------------
+
+
+def _some_scopes(given: object) -> frozenset[str]:
+    """Return scopes to write. :raises TypeError: not several texts. :raises KeyFault: no scope."""
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (None,)
+    if not all(isinstance(each, str) for each in found):
+        raise TypeError(f'scopes are several texts, such as scopes=["orders:read"], unlike {given!r:.100}')
+    for each in found:
+        if not _SCOPE.fullmatch(each):
+            raise KeyFault(f"{each!a:.100} is no scope: one has 1 to 64 letters, digits or characters of -_.:/")
+    return frozenset(found)
+
+
+def _check_resource(given: object) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f'resource is one text, such as resource="https://orders.example", unlike {given!r:.100}')
+    if not 0 < len(given) <= _MOST_RESOURCE:
+        raise KeyFault(f"A resource has 1 to {_MOST_RESOURCE} characters; leave it out to keep the parent's.")
 
 
 def _check_weaker(wanted: Limits, had: Limits) -> None:

@@ -102,6 +102,7 @@ class Watchword:
         fails them, and nothing is stored.
     :param registry: of prometheus-client; the service counts there, and your application shows it.
     :param tracer_provider: of OpenTelemetry, in place of what the `OTEL_…` variables say; turns tracing on.
+    :raises TypeError: no settings, such as a dict or a URL.
     :raises SettingsError: a metrics port without a registry: only `watchword serve` opens that port; `claims` beside
         the setting.
     """
@@ -117,7 +118,7 @@ class Watchword:
     ) -> None:
         from starlette.routing import Router
 
-        self.settings = settings or Settings()
+        self.settings = Settings() if settings is None else _checked(settings)
         self._clock = clock or SystemClock()
         self._claims = _claims(self.settings, claims)
         self._meters = _meters(self.settings, registry)
@@ -196,6 +197,13 @@ class Watchword:
         """Answer requests that wait for the feed: a stopping server waits for them."""
         if self._kernel is not None:
             self._kernel.feed.stop()
+
+
+def _checked(given: object) -> Settings:
+    if isinstance(given, Settings):
+        return given
+    # What was given is not shown: it may hold secrets.
+    raise TypeError('Watchword takes settings: write Watchword(Settings(public_url="https://example.com/auth"))')
 
 
 def _claims(settings: Settings, function: ClaimsFunction | None) -> ClaimsFunction | None:

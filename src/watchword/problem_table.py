@@ -110,8 +110,8 @@ PROBLEMS: dict[str, Problem] = {
     "role_missing": Problem(
         403,
         "Role missing",
-        "The token is genuine but its user lacks a role that this needs. An administrator can grant it; it takes "
-        "effect with the next refresh.",
+        "The token is genuine but its user lacks roles that this needs; `detail` names them. An administrator can "
+        "grant them; that takes effect with the next refresh.",
         "insufficient_scope",
         challenge="The token's user lacks a role.",
     ),

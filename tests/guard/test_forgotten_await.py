@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 from collections.abc import Callable, Coroutine
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -135,12 +137,24 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
 # Questions -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["has_role", "has_scope", "claim", "watch"])
-def test_a_question_that_is_not_asked_is_neither_true_nor_false(name: str) -> None:
-    caller = GUARD.check(GOOD)
-    for use in (bool, lambda it: not it, lambda it: any([it])):
-        with pytest.raises(TypeError, match=rf"{name} is a method, .* write `\.{name}\("):
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("has_role", '("admin")'), ("has_scope", '("orders:read")'), ("claim", '("tenant", str)'), ("watch", "()")],
+)
+def test_a_question_that_is_not_asked_is_neither_true_nor_false(name: str, written: str) -> None:
+    """What it says to write can be written so."""
+    caller = ISSUER.caller("ada")
+
+    def entered(it: Any) -> None:
+        with it:
+            raise AssertionError("it was entered")
+
+    for use in (bool, lambda it: not it, lambda it: any([it]), lambda it: it.over, entered):
+        said = rf"{name} is a method, .* write `\.{name}{re.escape(written)}`"
+        with pytest.raises((TypeError, AttributeError), match=said):
             use(getattr(caller, name))
+    signature(getattr(Caller, name)).bind(caller, *eval(f"[{written.strip('()')}]"))
+    assert not hasattr(caller.has_role, "over")
 
 
 def test_a_question_that_is_asked_is_answered() -> None:

@@ -44,6 +44,21 @@ def test_each_of_them_is_needed(needs: Needs, expected: str) -> None:
     assert code(needs, caller()) == expected
 
 
+def test_what_is_missing_is_named() -> None:
+    """And nothing else: neither what the caller has, nor more than a line of it."""
+    for needs, said in (
+        (Needs(ADMIN | OWNER), "The token's user lacks these roles: owner"),
+        (Needs(frozenset({"b", "a", "admin"})), "The token's user lacks these roles: a b"),
+        (Needs(scopes=READ | DELETE), "The token lacks these scopes: delete"),
+    ):
+        with pytest.raises(TokenError) as caught:
+            needs.check(caller())
+        assert caught.value.message == said
+    with pytest.raises(TokenError) as caught:
+        Needs(frozenset({"x" * 4096})).check(caller())
+    assert len(caught.value.message) < 300
+
+
 def test_a_log_in_is_recent_only_where_token_and_time_say_so() -> None:
     """Where either is unknown, the answer is no, however long ago it may be."""
     assert code(Needs(max_age=10**9), caller(auth_time=...)) == "reauthentication_required"

@@ -20,14 +20,24 @@ def likely_token(authorization: Authorization) -> str:
 
     :raises TokenError: `token_missing`.
     :raises Refused: `invalid_request` for two headers, `authorization_malformed`.
+    :raises TypeError: no header, such as all headers of a request.
     """
     if authorization is not None and not isinstance(authorization, str | bytes):
-        several: Sequence[str | bytes] = authorization
-        authorization = header.only(several)
+        authorization = header.only(_several(authorization))
     token = None if authorization is None else header.likely_token(authorization)
     if token is None:
         raise header.missing()
     return token
+
+
+def _several(given: object) -> Sequence[str | bytes]:
+    """Return the values of one header. The message never quotes what was given: headers hold tokens."""
+    if isinstance(given, list | tuple | Sequence) and all(isinstance(each, str | bytes) for each in given):
+        return given
+    raise TypeError(
+        "guard: what is checked is the Authorization header's text, such as `request.headers.get('authorization')`, "
+        f"unlike a value of the type {type(given).__name__}"
+    )
 
 
 def from_wsgi(value: str | None) -> Authorization:

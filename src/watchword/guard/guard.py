@@ -136,6 +136,7 @@ class Guard:
         It exchanges no API keys: routes that take them need `Guard(URL)`.
 
         :param issuer: the service's public URL, for addresses in problem documents.
+        :raises TypeError: no such service.
         """
         standing, places = Standing(LocalVerifier(service)), places_of(tokens_from, issuer)
         guard = cls._made(issuer, audience, standing, clock or SystemClock(), None, places)

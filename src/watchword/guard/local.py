@@ -27,6 +27,11 @@ class LocalVerifier:
     __slots__ = ("_service", "_verify")
 
     def __init__(self, service: Local) -> None:
+        if isinstance(service, type) or not callable(getattr(service, "verify", None)):
+            raise TypeError(
+                "guard: Guard.local takes the service itself, such as Watchword(Settings(…)); "
+                "for one at an address write Guard(URL)"
+            )
         self._service = service
         self._verify = service.verify
 

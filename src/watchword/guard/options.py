@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict, cast, get_type_hints
 
 from watchword.clock import Clock
 from watchword.guard.following.events import OnEvent
 from watchword.guard.places import TokensFrom
 from watchword.guard.standing import StalePolicy
+from watchword.tokens.algorithms import ALGORITHMS
 from watchword.tokens.legacy import Legacy
-from watchword.tokens.verify import Policy
+from watchword.tokens.verify import MAX_LEEWAY, Policy
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -36,6 +37,11 @@ class _Open(str):
 THE_ISSUER: Final = _TheIssuer()
 """The default audience. The service's tokens name it too, unless WATCHWORD_AUDIENCE is set."""
 
+
+_NEVER_EMPTY: Final[dict[Literal["issuer", "audience"], str]] = {
+    "issuer": "the service's public URL, such as https://auth.example.com",
+    "audience": "what this API is called in `aud`, or leave it out for the issuer",
+}
 
 OPEN: Final[StalePolicy] = cast(StalePolicy, _Open("open"))
 """The default of `stale`."""
@@ -136,6 +142,18 @@ def current(legacy: Legacy | None, clock: Clock) -> Legacy | None:
 
 
 def policy_of(options: AllOptions) -> Policy:
-    """Return what a guard with these options accepts."""
+    """Return what a guard with these options accepts. :raises ValueError: an unusable value."""
     algorithms = tuple(options["algorithms"])
+    for name, meant in _NEVER_EMPTY.items():
+        if not options[name]:
+            raise ValueError(f"guard: {name} is empty, as from a missing setting: write {meant}")
+    known = [ALGORITHMS[name].symmetric for name in algorithms if name in ALGORITHMS]
+    if not algorithms or len(known) < len(algorithms) or len(set(known)) > 1:
+        public = [name for name, row in ALGORITHMS.items() if not row.symmetric]
+        raise ValueError(
+            f"guard: algorithms are one or several of {', '.join(public)}, unlike {algorithms!r:.100}; "
+            "for a shared secret (HS256) use Guard.shared_secret"
+        )
+    if not 0 <= options["leeway"] <= MAX_LEEWAY:
+        raise ValueError(f"guard: leeway is 0 to {MAX_LEEWAY} whole seconds, unlike {options['leeway']}")
     return Policy(options["issuer"], options["audience"], algorithms, leeway=options["leeway"])

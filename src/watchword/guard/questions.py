@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
 
+_WRITTEN: Final = {
+    "has_role": '("admin")',
+    "has_scope": '("orders:read")',
+    "claim": '("tenant", str)',
+    "watch": "()",
+}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -15,8 +21,21 @@ class _NotCalled(partial[Any]):
     __slots__ = ()
 
     def __bool__(self) -> Never:
-        name = self.func.__name__
-        raise TypeError(f'guard: {name} is a method, which says nothing until it is called: write `.{name}("…")`')
+        raise TypeError(_hint(self.func))
+
+    # For `with caller.watch:`, and what is asked of that.
+    def __enter__(self) -> Never:
+        raise TypeError(_hint(self.func))
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __getattr__(self, name: str) -> Never:
+        raise AttributeError(f"{_hint(self.func)}, before {name!r}")
+
+
+def _hint(method: Callable[..., Any]) -> str:
+    name = method.__name__
+    return f"guard: {name} is a method, which says nothing until it is called: write `.{name}{_WRITTEN[name]}`"
 
 
 class _Question(property):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from watchword.errors import Conflict, TokenError, Unauthenticated
+from watchword.errors import Conflict, Unauthenticated
 from watchword.identity.narrowing import narrowed
 from watchword.identity.sessions.row import IS_LIVE
 from watchword.identity.sessions.sessions import require_live
 from watchword.storage.database import Database, Row, Tx
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.needs import lacks_roles
 
 ADMIN: Final = "admin"
 """The role. It is compared byte for byte."""
@@ -72,7 +73,7 @@ def own_account() -> Conflict:
 
 def _check(row: Row | None) -> None:
     if row is None or ADMIN not in row["roles"].split():
-        raise TokenError("The token's user lacks a role.", code="role_missing")
+        raise lacks_roles(frozenset({ADMIN}))
     if row["limited"]:
         raise narrowed()
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+from typing import Any, ClassVar, Never, NoReturn, Self, dataclass_transform
 
 from watchword import base64url
 from watchword.errors import Fault, SettingsError
@@ -38,7 +38,10 @@ class Frozen:
     def __init_subclass__(cls) -> None:
         cls.rows = cls.rows | {name: row for name, row in vars(cls).items() if isinstance(row, Setting)}
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, *misplaced: Never, **given: Any) -> None:
+        if misplaced:
+            name = type(self).__name__
+            raise TypeError(f"{name} takes each setting by its name: write {name}(public_url=…)")
         faults = [Fault(name, "is not a setting", _instead(name, self.rows)) for name in given if name not in self.rows]
         known = {name: value for name, value in given.items() if name in self.rows}
         for name, value in known.items():

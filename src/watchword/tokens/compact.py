@@ -52,6 +52,10 @@ def split(token: object) -> Parts:
         raise malformed("The token contains characters that no token has.") from None
     # One pass in C: only two dots remain.
     if raw.translate(None, _SEGMENT_CHARACTERS) != b"..":
+        if raw[:7].lower() == b"bearer ":
+            raise malformed(
+                "Leave out `Bearer`: it belongs to the header, not to the token. A guard's `check` takes headers."
+            )
         raise malformed("The token is not three base64url parts joined by two dots.")
     signing_input, _, signature = raw.rpartition(b".")
     header, _, payload = signing_input.partition(b".")
