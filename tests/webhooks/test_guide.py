@@ -105,7 +105,13 @@ def test_it_does_not_start_without_a_secret(tmp_path: Path, secret: str | None) 
     environment = {name: value for name, value in os.environ.items() if name != "HOOK_SECRET"}
     environment |= {"HOOK_PORT": str(free_port())} | ({} if secret is None else {"HOOK_SECRET": secret})
     ran = subprocess.run(
-        [sys.executable, "receiver.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "receiver.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 1
     assert "HOOK_SECRET is not the secret that `watchword webhooks add` printed" in ran.stderr
