@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -184,6 +186,12 @@ def test_a_weaker_key_asks_for_no_more_than_its_parent_lists() -> None:
             attenuate(GRANDCHILD, clock=CLOCK, **wider)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         attenuate(GRANDCHILD, scopes="read")
+    for text in ("1h", "3600", True, timedelta(hours=1)):
+        with pytest.raises(TypeError, match="expires_in is a number of seconds"):
+            attenuate(KEY.text, expires_in=text)  # type: ignore[arg-type]
+    for number in (-1, 0, 0.5, math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="expires_in is at least 1 second"):
+            attenuate(KEY.text, expires_in=number)
 
 
 def test_a_key_without_scopes_has_none_rather_than_all() -> None:

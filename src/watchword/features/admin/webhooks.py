@@ -218,7 +218,8 @@ class WebhookRoutes:
                   summary="Send again to an endpoint that was disabled", limits=("admin",), shown={200: _SHOWN},
                   problems=("not_found",)),
             Route(method="POST", path=one + "/secret", handler=self.rotate_secret, access=may, body=NewSecret,
-                  may_be_empty=True, summary="Replace the secret of an endpoint", answers={200: MadeSecret}, limits=("admin",),
+                  may_be_empty=True, summary="Replace the secret of an endpoint", answers={200: MadeSecret},
+                  limits=("admin",),
                   example=NewSecret(), shown={200: MadeSecret(_SECRET)}, problems=("not_found",)),
             Route(method="POST", path=one + "/test", handler=self.try_out, access=may, answers={202: Tried},
                   summary="Send an event that only tries an endpoint", limits=("admin",), shown={202: Tried(_EVENT)},
@@ -227,7 +228,8 @@ class WebhookRoutes:
                   summary="Events that were given up at an endpoint", limits=("admin",),
                   shown={200: FailedList((_GIVEN_UP,))}, problems=("not_found",)),
             Route(method="POST", path=one + "/retry", handler=self.retry, access=may, body=Retry,
-                  may_be_empty=True, summary="Send again what was given up", answers={200: SentAgain}, limits=("admin",),
+                  may_be_empty=True, summary="Send again what was given up", answers={200: SentAgain},
+                  limits=("admin",),
                   example=Retry(_EVENT), shown={200: SentAgain(1)}, problems=("not_found",)),
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Find out whether a client is the service account that it says it is.
 
-Whatever is wrong, the answer is the same; the log has the reason. A secret has 256 random bits, so one SHA-256 is enough, and guessing is
-hopeless; failures are counted by address so that they cannot fill logs.
+Whatever is wrong, the answer is the same; the log has the reason. A secret has 256 random bits, so one SHA-256 is
+enough, and guessing is hopeless; failures are counted by address so that they cannot fill logs.
 """
 
 from __future__ import annotations
