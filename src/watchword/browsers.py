@@ -140,7 +140,7 @@ def returning(log_in: str, destination: str) -> str:
 
 
 class AccessCookieRule:
-    """Decides when the access cookie counts, and whom to lead to the log-in page.
+    """Decides when the access cookie counts, and who is led to the log-in page.
 
     :param own: the address under which browsers see what the cookie opens.
     :param log_in: the log-in page's address; None: no one is led there.

@@ -182,7 +182,8 @@ def test_list(run: Run) -> None:
     assert [user["username"] for user in found["items"]] == ["cleo"]
     plain = run("users", "list", "--limit", "2")
     assert [line.split("\t")[1] for line in plain.out.splitlines()] == names[:2]
-    assert f"--after {ids[1]}" in plain.err
+    assert plain.err == f"hint: there are more: --after {ids[1]}\n"
+    assert run("users", "list", "--limit", "3").err == ""
 
 
 @pytest.mark.usefixtures("database")

@@ -27,7 +27,7 @@ from watchword.cli.doctor.account import Account, Credentials
 from watchword.cli.doctor.findings import Unseen
 from watchword.cli.doctor.forged import hs, known_secret, parts_of
 from watchword.cli.doctor.guessing import judged_address, times
-from watchword.cli.doctor.surface import judged_clock, plain_http, tls
+from watchword.cli.doctor.surface import judged_certificate, judged_clock, plain_http, tls
 from watchword.cli.doctor.visit import Visit
 from watchword.cli.doctor.wire import NoAnswer, Wire
 from watchword.errors import InvalidKey
@@ -259,6 +259,27 @@ def test_a_given_password_is_not_sent_over_plain_http() -> None:
     with pytest.raises(Unseen, match="the given one was not used"):
         account.log_in()
     assert account.clean() == ""
+
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome", "says"),
+    [
+        (14 * 24 * HOUR, "pass", "is trusted for 14 days more"),
+        (14 * 24 * HOUR - 1, "warn", "expires in 13 days"),
+        (48 * HOUR, "warn", "expires in 2 days"),
+        (48 * HOUR - 1, "warn", "expires in 47 hours"),
+        (24 * HOUR, "warn", "expires in 24 hours"),
+        (2 * HOUR - 1, "warn", "expires in less than two hours"),
+        (0, "warn", "expires in less than two hours"),
+    ],
+)
+def test_what_is_left_of_a_certificate(left: int, outcome: str, says: str) -> None:
+    """A warning in the last two weeks; never 0 days, nor 1 days."""
+    seen = judged_certificate(left, "TLSv1.3")
+    assert (seen.outcome.value, seen.text) == (outcome, f"TLSv1.3; the certificate {says}")
 
 
 def test_plain_http(port: int) -> None:

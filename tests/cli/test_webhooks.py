@@ -38,3 +38,21 @@ def test_an_endpoint_from_adding_to_removing(run: Run) -> None:
             assert run("webhooks", command[0], one["id"], *command[1:]).code == 0
     missing = run("webhooks", "retry", one["id"])
     assert (missing.code, "webhooks list" in missing.err) == (3, True)
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("url", "flags", "says"),
+    [
+        ("http://hooks.example.com/", (), "is http"),
+        ("http://93.184.216.34/", (), "is http"),
+        ("http://93.184.216.34/", ("--allow-private",), "https only"),
+        ("http://[2606:2800:220:1::1]/", ("--allow-private",), "https only"),
+        ("http://169.254.169.254/", ("--allow-private",), "may not reach"),
+    ],
+)
+def test_plain_http_to_a_public_address(run: Run, url: str, flags: tuple[str, ...], says: str) -> None:
+    """No flag allows it, and nothing is stored."""
+    refused = run("webhooks", "add", url, *flags)
+    assert (refused.code, says in refused.err, refused.out) == (1, True, "")
+    assert json.loads(run("webhooks", "list", "--json").out) == {"items": []}

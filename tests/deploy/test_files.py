@@ -65,6 +65,13 @@ def test_the_schema_of_compose_files(name: str, tmp_path: Path) -> None:
     assert not conforms(wrong)
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.full.yaml"])
+def test_every_setting_reaches_the_service(name: str) -> None:
+    """What stands in deploy/.env gets into each service; no file is needed."""
+    ours = [each for each in compose(name)["services"].values() if each["image"] == "watchword"]
+    assert [each["env_file"] for each in ours] == [[{"path": ".env", "required": False}]] * len(ours)
+
+
 def conforms(path: Path) -> bool:
     """Whether a file is a compose file, by the schema of the Compose Specification."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]

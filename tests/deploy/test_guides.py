@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.deploy.files import DEPLOY, ROOT, settings_named
+from tests.deploy.files import DEPLOY, ROOT, compose, settings_named
 from watchword.features.health import service
 from watchword.settings.table import SETTINGS
 
@@ -65,3 +65,26 @@ def test_deploy_names_each_file_once() -> None:
     text = page("deploy") + page("internet")
     for entry in DEPLOY.iterdir():
         assert entry.name in text or entry.name in {"secrets", "grafana", "prometheus", "README.md"}, entry.name
+
+
+def test_two_services_are_replaced_one_after_the_other() -> None:
+    """Each line of the guide names one of them; without a name Docker would replace both at once."""
+    lines = re.findall(r"^docker compose --file deploy/compose\.full\.yaml up (.*)$", page("upgrade"), re.MULTILINE)
+    services = compose("compose.full.yaml")["services"]
+    ours = [name for name, service in services.items() if service["image"] == "watchword"]
+    assert lines == [f"--build --no-deps --wait {name}" for name in ours]
+
+
+COMPOSE = re.compile(r"docker compose --file deploy/([\w.]+) (exec|run|stop|cp)((?: --?[\w-]+)*) ([\w.-]+)")
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_services_that_guides_name_exist(name: str) -> None:
+    """In the compose file that the line names; nothing reads stdin through a terminal."""
+    text = page(name)
+    found = COMPOSE.findall(text)
+    assert len(found) == len(re.findall(r"docker compose --file \S+ (?:exec|run|stop|cp)\b", text))
+    for file, _, _, part in found:
+        assert part in compose(file)["services"], part
+    for line in re.findall(r"^.*docker compose .* [<>] .*$", text.replace("\\\n", ""), re.MULTILINE):
+        assert " -T " in line, line

@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.deploy.files import DATA, DEPLOY, PORT, USER, documents
+from tests.deploy.files import DATA, DEPLOY, PORT, ROOT, USER, documents
 from watchword.errors import SettingsError
 from watchword.settings import Settings
 from watchword.settings.table import SETTINGS
@@ -62,13 +62,15 @@ def test_kustomize_takes_all_of_them() -> None:
     assert set(kustomization["resources"]) == {path.name for path in FILES} - {"secret.example.yaml"}
     (image,) = kustomization["images"]
     assert image["name"] == container()["image"]
+    assert image["newTag"] != "latest", "an apply with the tag that is there changes nothing"
+    assert f"docker push {image['newName']}:{image['newTag']}\n" in (ROOT / "docs/guides/deploy.md").read_text("utf-8")
     if shutil.which("kubectl") is None:  # not among Debian's packages, and all that it adds is that it can read them
         return
     command = ["kubectl", "kustomize", str(FOLDER), "--output", "/dev/stdout"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\nkind: ") == len(kustomization["resources"])
-    assert "image: images.example.com/watchword:latest" in done.stdout
+    assert f"image: {image['newName']}:{image['newTag']}\n" in done.stdout
 
 
 def test_names_agree() -> None:
@@ -149,8 +151,8 @@ def example_paths() -> set[str]:
     return {route.path for route in HealthRoutes(None).table()}  # type: ignore[arg-type]
 
 
-def test_mail_leaves() -> None:
-    """The policy lets the service reach a mail server, by STARTTLS and by TLS."""
+def test_mail_and_webhooks_leave() -> None:
+    """The policy lets the service reach a mail server, by STARTTLS and by TLS, and receivers by https."""
     rules = only("network-policy.yaml")["spec"]["egress"]
     ports = {each["port"] for rule in rules if "to" not in rule for each in rule["ports"]}
-    assert {587, 465} <= ports
+    assert {587, 465, 443} <= ports

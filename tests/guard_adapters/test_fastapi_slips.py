@@ -4,10 +4,11 @@
 
 import asyncio
 from collections.abc import Callable
+from types import ModuleType
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Depends, FastAPI, Query, Security, WebSocket
+from fastapi import APIRouter, Body, Depends, FastAPI, Query, Request, Security, WebSocket
 
 from tests.guard_adapters.in_process import answer_of, ask_asgi, http_scope
 from watchword.guard import Caller, Guard
@@ -239,6 +240,88 @@ def test_roles_without_their_name() -> None:
 def test_what_is_no_guard(given: Any) -> None:
     with pytest.raises(TypeError, match="FastAPIGuard takes a Guard"):
         FastAPIGuard(given)
+
+
+REQUIRED = AUTH.required(roles="admin")
+
+
+def returning() -> dict[str, Any]:
+    """Dependencies that only return what was made elsewhere."""
+    outer = GUARD.require()
+    module = ModuleType("deps")
+    vars(module).update(needs=NEEDS)
+    globals()["DEPS"] = module
+
+    async def on_the_loop() -> Any:
+        return NEEDS
+
+    def generator() -> Any:
+        yield REQUIRED
+
+    async def generator_on_the_loop() -> Any:
+        yield NEEDS
+
+    def for_some(x: str = "") -> Any:
+        if x:
+            return None
+        return AUTH
+
+    class Held:
+        def __call__(self) -> Any:
+            return outer
+
+        def method(self) -> Any:
+            return REQUIRED
+
+    return {
+        "a requirement": lambda: NEEDS,
+        "a dependency": lambda: REQUIRED,
+        "of an outer function": lambda: outer,
+        "of a module": lambda: DEPS.needs,  # type: ignore[name-defined]  # noqa: F821
+        "on the loop": on_the_loop,
+        "generator": generator,
+        "generator on the loop": generator_on_the_loop,
+        "for some": for_some,
+        "object": Held(),
+        "method": Held().method,
+    }
+
+
+@pytest.mark.parametrize("name", returning())
+def test_a_dependency_that_returns_what_was_to_be_asked(name: str) -> None:
+    """FastAPI drops it, or hands it to the route, and all callers are let in: it raises where the route is written.
+
+    Where a router is included FastAPI reads dependencies late, and it raises at the request.
+    """
+    given = Depends(returning()[name])
+    late = FastAPI()
+    on_include(late, given)
+    with pytest.raises(TypeError, match="which returns it"):
+        asyncio.run(ask_asgi(late, http_scope("/x", [GOOD])))
+    for place in PLACES:
+        if place is not on_include:
+            with pytest.raises(TypeError, match=r"no dependency for FastAPI; .*, which returns it"):
+                place(FastAPI(), given)
+    for route in (parameter(Annotated[Caller, given]), bare(given)):
+        with pytest.raises(TypeError, match=r"no dependency for FastAPI; .*, which returns it"):
+            FastAPI().get("/x")(route)
+
+
+def test_a_dependency_that_returns_a_guard() -> None:
+    """A route may ask it. In a list of dependencies no one does."""
+
+    def its_guard() -> Guard:
+        return GUARD
+
+    app = FastAPI()
+
+    @app.get("/x")
+    def route(request: Request, guard: Annotated[Guard, Depends(its_guard)]) -> str:
+        return guard.check(request.headers.get("authorization")).user_id
+
+    assert answer_of(asyncio.run(ask_asgi(app, http_scope("/x", [GOOD])))).body == b'"ada"'
+    with pytest.raises(TypeError, match="which returns it"):
+        on_route(app, Depends(its_guard))
 
 
 def right(app: FastAPI) -> None:

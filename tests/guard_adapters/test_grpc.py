@@ -175,11 +175,11 @@ def test_a_decorator_protects_without_an_interceptor(serve: Any) -> None:
         assert ask(address, f"/{grpc_app.SERVICE}/Admin", GOOD).told[PROBLEM_CODE] == "role_missing"
 
 
-def in_the_interceptor(method: Any) -> Any:
+def in_the_interceptor(method: Any, **given: Any) -> Any:
     """What an interceptor makes of a method."""
     handler = grpc.unary_unary_rpc_method_handler(method)
     details = type("Details", (), {"method": "/shop.Orders/It"})
-    return GrpcGuard(ISSUER.guard()).interceptor().intercept_service(lambda _: handler, details).unary_unary
+    return GrpcGuard(ISSUER.guard()).interceptor(**given).intercept_service(lambda _: handler, details).unary_unary
 
 
 class Context:
@@ -308,6 +308,55 @@ def test_slips() -> None:
         auth.required()(method)(b"", None)
     with pytest.raises(RuntimeError, match="This method has no caller"):
         get_caller()
+
+
+def test_a_decorator_whose_result_is_thrown_away_raises_there() -> None:
+    """A server without an interceptor would never ask, and one with it would forget the role."""
+    auth = GrpcGuard(ISSUER.guard())
+
+    class Orders:
+        def List(self, request: bytes, context: Any) -> bytes:
+            return b"in"
+
+    def admins() -> Any:
+        return auth.required(roles="admin")
+
+    with pytest.raises(RuntimeError, match="is thrown away here"):
+        auth.required(roles="admin")
+    with pytest.raises(RuntimeError, match="is thrown away here"):
+        auth.optional()(Orders.List)
+    with pytest.raises(RuntimeError, match="is thrown away here"):
+        admins()
+    kept = admins()
+    with pytest.raises(RuntimeError, match="is thrown away here"):
+        kept(Orders.List)
+    Orders.List = kept(Orders.List)  # type: ignore[method-assign]
+    with pytest.raises(PermissionError):
+        in_the_interceptor(Orders().List)(b"", Context(*GOOD))
+
+
+def test_a_copied_mark_opens_nothing() -> None:
+    """`functools.wraps` takes it along to whatever it decorates; by name the interceptor opens that all the same."""
+    auth = GrpcGuard(ISSUER.guard())
+
+    @auth.public
+    def prices(request: bytes, context: Any) -> bytes:
+        return b"7"
+
+    @functools.wraps(prices)
+    def other(request: bytes, context: Any) -> bytes:
+        return b"in"
+
+    class Orders:
+        Prices = auth.public(lambda self, request, context: b"7")
+        Other = functools.wraps(prices)(lambda self, request, context: b"in")
+
+    for each in (other, Orders().Other):
+        with pytest.raises(RuntimeError, match=r"'/shop.Orders/It'.* write @auth.public above the other decorators"):
+            in_the_interceptor(each)
+        assert in_the_interceptor(each, public=["/shop.Orders/It"])(b"", Context()) == b"in"
+    for each in (prices, Orders().Prices, auth.public(other)):
+        assert in_the_interceptor(each)(b"", Context())
 
 
 def test_the_other_servers_interceptor_opens_nothing() -> None:

@@ -206,3 +206,13 @@ def test_the_snippet_of_the_readme(issuer: Service) -> None:
         assert (api.ask("/posts").status, api.ask("/posts").code) == (401, "token_missing")
         answer = api.ask("/posts", [("Authorization", f"Bearer {issuer.token(user_id='ada', audience=issuer.url)}")])
         assert (answer.status, json.loads(answer.body)) == (200, ["a post for ada"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_a_guard_beyond_loopback_has_its_key(path: Path) -> None:
+    """Each example with an https address gives one: without it the guard would hear of no log-out."""
+    text = path.read_text("utf-8")
+    for call in re.findall(r'\bGuard\(\s*"https://(?:[^()]|\([^()]*\))*\)', text):
+        assert "guard_key=os.environ[" in call, call
+    for line in re.findall(r"\{[^{}]*\"issuer\": \"https://[^{}]*\}", text):
+        assert '"guard_key": os.environ[' in line, line

@@ -70,7 +70,12 @@ def configured(proxy: str, folder: Path, port: int, service: int) -> list[str | 
         return [program or "", "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     live = "/etc/letsencrypt/live/auth.example.com"
-    own = {"443 ssl": f"{port} ssl", f"{live}/fullchain.pem": str(cert), f"{live}/privkey.pem": str(key)}
+    own = {
+        "listen 80;": f"listen {free_port()};",
+        "443 ssl": f"{port} ssl",
+        f"{live}/fullchain.pem": str(cert),
+        f"{live}/privkey.pem": str(key),
+    }
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

@@ -26,6 +26,8 @@ SECONDS, EVERY = 600, 2.0
 PEOPLE = 8
 PAUSE = 0.1
 """Seconds between two requests of one of them."""
+BATCH = 80
+"""Tokens that are shown before the connections are made anew."""
 MOST_KEPT = 20
 """Sessions that one of them holds at once."""
 
@@ -56,7 +58,7 @@ async def test_nothing_grows(launch: Launch, postgres: Callable[[int], Databases
     journals = {name: Journal() for name in services}
     async with AsyncExitStack() as stack:
         for name, service in services.items():
-            await _filled(service, enough=DEFAULT_SIZE * 6 // 5 * (1 if name == "SQLite" else 2))
+            await _filled(service, enough=DEFAULT_SIZE * 6 // 5 * (1 if name == "SQLite" else 3))
             await stack.enter_async_context(_used(service, journals[name]))
         began = time.monotonic()
         while time.monotonic() < began + seconds:
@@ -88,7 +90,10 @@ def slope(samples: list[Sample]) -> float:
 
 
 async def _filled(service: Service, *, enough: int) -> None:
-    """Show the service so many tokens, of which each process remembers some, and use every thread for hashes."""
+    """Show the service so many tokens, of which each process remembers some, and use every thread for hashes.
+
+    By new connections for each batch: which process serves one is chance, and each has to see enough.
+    """
     async with opened(service.settings) as kernel:
         now = kernel.clock.now()
         grants = (
@@ -98,16 +103,13 @@ async def _filled(service: Service, *, enough: int) -> None:
             for n in range(enough)
         )
         tokens = [kernel.issuer.access_token(grant) for grant in grants]
-    async with clients(service.url, Journal(), at_once=PEOPLE) as people:
-        for batch in _batches(tokens):
-            answers = await asyncio.gather(*(people.verify(token) for token in batch))
+    for start in range(0, len(tokens), BATCH):
+        async with clients(service.url, Journal(), at_once=PEOPLE) as people:
+            answers = await asyncio.gather(*(people.verify(token) for token in tokens[start : start + BATCH]))
             assert all(answer.done for answer in answers), answers
+    async with clients(service.url, Journal(), at_once=PEOPLE) as people:
         await people.register("warm")
         await asyncio.gather(*(people.log_in("warm") for _ in range(4 * PEOPLE)))
-
-
-def _batches(tokens: list[str]) -> list[list[str]]:
-    return [tokens[start : start + PEOPLE] for start in range(0, len(tokens), PEOPLE)]
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import io
 import os
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ def test_over_tls(tmp_path: Path, examine: Examine, monkeypatch: pytest.MonkeyPa
     authority = Authority()
     place = tmp_path / "authority.pem"
     place.write_bytes(authority.certificate)
-    with served(tmp_path, signed=authority.signed("127.0.0.1"), trusted_proxies=0) as (url, _):
+    signed = authority.signed("127.0.0.1", until=datetime.now(UTC) + timedelta(days=2, hours=12))
+    with served(tmp_path, signed=signed, trusted_proxies=0) as (url, _):
         code, report = examine(url)
         assert code == 1
         assert report == {"service": ("fail", report["service"][1])}
@@ -76,7 +78,7 @@ def test_over_tls(tmp_path: Path, examine: Examine, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("SSL_CERT_FILE", str(place))
         code, report = examine(url, here=True)
         assert (code, wrong(report)) == (0, {"tls": "warn"})
-        assert report["tls"] == ("warn", "TLSv1.3; the certificate expires in 0 days")
+        assert report["tls"] == ("warn", "TLSv1.3; the certificate expires in 2 days")
         assert report["cookie"] == ("pass", "__Host-watchword_refresh: httponly, max-age, path, samesite, secure")
         assert report["headers"][1].endswith("HSTS")
         assert examine(url, "--strict")[0] == 1

@@ -89,16 +89,20 @@ def blocks(name: str, kind: str) -> list[str]:
 
 
 def export_and_import(name: str, folder: Path) -> None:
-    """The guide's first commands, as they stand; `watchword` is this one, and there is no MongoDB to export from."""
-    lines = [line for line in blocks(name, "sh")[0].splitlines() if line and not line.startswith("mongoexport")]
+    """The guide's first commands, as they stand, in the service's folder; there is no MongoDB to export from."""
+    lines = [line for line in blocks(name, "sh")[0].splitlines() if line and "mongoexport" not in line]
+    service = folder / "service"
+    service.mkdir()
+    if (exported := folder / "users.json").exists():
+        exported.rename(service / exported.name)
     environment = clean_environment() | {"WATCHWORD_DATA_DIR": str(folder / "data")}
     environment["PATH"] = f"{COMMAND.parent}:{environment.get('PATH', '')}"
     for program in blocks(name, "python")[:-1]:
-        (folder / "export_users.py").write_text(program)
+        (service / "export_users.py").write_text(program.replace("/srv/app/", f"{folder}/"))
     for line in lines:
-        shell = ["/bin/sh", "-c", line]
+        shell = ["/bin/sh", "-c", line.replace("/srv/app/", f"{folder}/")]
         done = subprocess.run(
-            shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+            shell, cwd=service, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
@@ -114,8 +118,11 @@ def guard_of(name: str, server: Server) -> Guard:
     """The guide's guard, with another service, secret and day."""
     code = blocks(name, "python")[-1]
     code = code.replace("https://auth.example.com", server.url).replace('os.environ["OLD_JWT_SECRET"]', "SECRET")
+    code = code.replace('os.environ["GUARD_KEY"]', "KEY")
     code = re.sub(r'until="[0-9-]+"', f'until="{UNTIL}"', code)
-    names: dict[str, Any] = {"SECRET": SECRET}
+    key = server.command("guards", "create", "app").stdout.strip()
+    assert key.startswith("wwg_")
+    names: dict[str, Any] = {"SECRET": SECRET, "KEY": key}
     exec(compile(code, f"from-{name}.md", "exec"), names)
     guard = names["guard"]
     assert isinstance(guard, Guard)

@@ -1,4 +1,4 @@
-"""What docs/guides/operate.md and deploy.md tell an operator to type, typed as it stands there."""
+"""What docs/guides/operate.md tells an operator to type, typed as it stands there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tests.e2e.client import PASSWORD, Client, bearer
 from tests.e2e.server import COMMAND, Server, clean_environment
 from tests.postgres import NOBODY, binaries, running
 from tests.postgres import Server as Postgres
-from watchword.settings import Settings
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
@@ -33,28 +32,49 @@ def blocks(page: str, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
 
-DUMP, BASE, RESTORE = blocks("operate.md", "sh")
+DOCKER_BACKUP, DUMP, DOCKER_DUMP, BASE, DOCKER_RESTORE, RESTORE, DOCKER_LOAD = blocks("operate.md", "sh")
 (LOST,) = blocks("operate.md", "sql")
-(SECRETS,) = blocks("deploy.md", "sh")
+
+
+# A container is a folder here, and PostgreSQL's is the machine: `docker compose --file FILE VERB …` as Docker does it.
+DOCKER = """#!/bin/sh
+test "$1 $2" = "compose --file" && test -n "$3" && shift 3
+verb=$1; shift
+case $verb in
+    exec | run)
+        while test "${1#-}" != "$1"; do shift; done
+        shift; cd "$CONTAINER"; exec "$@" ;;
+    cp) cp "$CONTAINER/${1#*:/var/lib/watchword/}" "$2" ;;
+    stop | up) ;;
+    *) exit 64 ;;
+esac
+"""
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with running(18, wal_level="replica", max_wal_senders="4") as one:
+        one.sql("CREATE ROLE watchword LOGIN CREATEDB")
         yield one
 
 
 @pytest.fixture
-def shell(tmp_path: Path, postgres: Postgres) -> Callable[..., None]:
-    """Types lines into a shell that has the programs of PostgreSQL and ours, and the variables of the guide."""
+def shell(tmp_path: Path, postgres: Postgres) -> Callable[..., str]:
+    """Types lines into a shell that has the programs of PostgreSQL and ours. The guide's server is the test's."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
 
-    def typed(text: str, **more: str) -> None:
-        path = f"{binaries(18)}:{COMMAND.parent}:{os.environ['PATH']}"
-        told = {**clean_environment(), "PATH": path, "SERVER": postgres.url(), **more}
+    def typed(text: str, **more: str) -> str:
+        path = f"{tmp_path}/bin:{binaries(18)}:{COMMAND.parent}:{os.environ['PATH']}"
+        told = {**clean_environment(), "PATH": path, "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), **more}
+        here = text.replace("@db.internal/", f"@127.0.0.1:{postgres.port}/")
         done = subprocess.run(
-            ["sh", "-eu"], cwd=tmp_path, env=told, input=text, capture_output=True, text=True, check=False
-        )
+            ["bash", "--noprofile", "--norc", "-eu"], cwd=tmp_path, env=told, input=here, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     return typed
 
@@ -76,24 +96,67 @@ def all_over_again(client: Client, known: tuple[str, str, str]) -> None:
     assert client.get("/profile", headers=bearer(token)).json()["username"] == name
 
 
-def test_dump_and_restore(serve: Serve, postgres: Postgres, shell: Callable[..., None]) -> None:
+def test_dump_and_restore(serve: Serve, postgres: Postgres, shell: Callable[..., str], tmp_path: Path) -> None:
     """`pg_dump` while it runs, `pg_restore` into an empty database, and what was ended since stays ended."""
-    postgres.sql("CREATE DATABASE dumped")
-    restored = {"RESTORED": postgres.url("restored"), "WATCHWORD_SECRET": SECRET}
-    service = serve(DATABASE_URL=postgres.url("dumped"), WATCHWORD_SECRET=SECRET)
+    postgres.sql("CREATE DATABASE watchword OWNER watchword")
+    service = serve(DATABASE_URL=postgres.url("watchword", "watchword"), WATCHWORD_SECRET=SECRET)
     with service.client() as client:
         known = history(client)
-        shell(DUMP, DATABASE=postgres.url("dumped"))
+        shell(DUMP)
+        assert (tmp_path / "watchword.dump").stat().st_mode & 0o077 == 0, "it holds password hashes"
         assert client.post("/logout", headers=bearer(known[1])).status_code == 204
     service.stop()
-    shell(RESTORE, **restored)
-    again = serve(DATABASE_URL=restored["RESTORED"], WATCHWORD_SECRET=SECRET)
+    shell(RESTORE, WATCHWORD_SECRET=SECRET)
+    again = serve(DATABASE_URL=postgres.url("restored", "watchword"), WATCHWORD_SECRET=SECRET)
     with again.client() as client:
+        all_over_again(client, known)
+    again.stop()
+    postgres.sql("DROP DATABASE watchword")
+
+
+def test_dump_and_restore_in_docker(
+    serve: Serve, postgres: Postgres, shell: Callable[..., str], tmp_path: Path
+) -> None:
+    """The same by `docker compose exec`: the database keeps its name, and the former one is beside it."""
+    postgres.sql("CREATE DATABASE watchword OWNER watchword")
+    settings = {"DATABASE_URL": postgres.url("watchword", "watchword"), "WATCHWORD_SECRET": SECRET}
+    service = serve(**settings)
+    told = {**settings, "CONTAINER": str(service.folder)}
+    with service.client() as client:
+        known = history(client)
+        shell(DOCKER_DUMP, **told)
+        assert (tmp_path / "watchword.dump").stat().st_mode & 0o077 == 0
+        assert client.post("/logout", headers=bearer(known[1])).status_code == 204
+    service.stop()
+    shell(DOCKER_LOAD, **told)
+    again = serve(**settings)
+    with again.client() as client:
+        all_over_again(client, known)
+    again.stop()
+    for name in ("watchword", "watchword_before"):
+        postgres.sql(f"DROP DATABASE {name}")
+
+
+def test_backup_and_restore_in_docker(serve: Serve, shell: Callable[..., str], tmp_path: Path) -> None:
+    """Into the volume and out of it, and back by stdin, so that the service's user owns it; no copy stays there."""
+    service = serve()
+    inside = {"CONTAINER": str(service.data), "WATCHWORD_DATA_DIR": str(service.data)}
+    with service.client() as client:
+        known = history(client)
+        shell(DOCKER_BACKUP, **inside)
+        (copy,) = tmp_path.glob("watchword-*.db")
+        assert client.post("/logout", headers=bearer(known[1])).status_code == 204
+    service.stop()
+    copy.rename(tmp_path / "backup.db")
+    shell(DOCKER_RESTORE, **inside)
+    assert not (service.data / "backup.db").exists()
+    service.start()
+    with service.client() as client:
         all_over_again(client, known)
 
 
 def test_a_copy_of_the_whole_server(
-    serve: Serve, postgres: Postgres, shell: Callable[..., None], tmp_path: Path
+    serve: Serve, postgres: Postgres, shell: Callable[..., str], tmp_path: Path
 ) -> None:
     """`pg_basebackup` while it runs; a server on the copy; the last line of the restore."""
     postgres.sql("CREATE DATABASE copied")
@@ -105,7 +168,7 @@ def test_a_copy_of_the_whole_server(
     service.stop()
     with Copied(tmp_path / "backup") as copy:
         url = copy.url("copied")
-        shell(RESTORE.splitlines()[-1], RESTORED=url, WATCHWORD_SECRET=SECRET)
+        shell("watchword db restored --yes", WATCHWORD_DATABASE_URL=url, WATCHWORD_SECRET=SECRET)
         again = serve(DATABASE_URL=url, WATCHWORD_SECRET=SECRET)
         with again.client() as client:
             all_over_again(client, known)
@@ -165,23 +228,3 @@ def test_the_master_secret_is_lost(serve: Serve, postgres: Postgres, engine: str
         all_over_again(client, known)
     assert service.command(*hook).returncode == 0, "it was taken out, and can be added again"
     service.stop()
-
-
-def test_the_secrets_of_compose(tmp_path: Path) -> None:
-    """The lines make files that the service takes, for its user alone, and the two passwords are one."""
-    if os.geteuid() != 0:
-        pytest.skip("chown needs root")
-    (tmp_path / "deploy").mkdir()
-    done = subprocess.run(["sh", "-eu"], cwd=tmp_path, input=SECRETS, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    made = {path.name: path for path in (tmp_path / "deploy" / "secrets").iterdir()}
-    assert set(made) == {"watchword_secret", "postgres_password", "pgpass"}
-    assert {name: (path.stat().st_uid, oct(path.stat().st_mode)) for name, path in made.items()} == {
-        "watchword_secret": (10001, "0o100400"),
-        "pgpass": (10001, "0o100400"),
-        "postgres_password": (0, "0o100400"),
-    }
-    (secret,) = Settings(secret=made["watchword_secret"].read_text("ascii")).secret or ()
-    assert len(secret) == 32
-    password = made["postgres_password"].read_text("ascii")
-    assert made["pgpass"].read_text("ascii") == f"postgres:5432:watchword:watchword:{password}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from watchword.errors import SettingsError
-from watchword.settings import load
+from watchword.settings import Settings, load
 from watchword.settings.table import SETTINGS
 
 SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
@@ -179,6 +179,34 @@ def test_dotenv_syntax(tmp_path: Path) -> None:
     assert settings.jwt_secret == f"$HOME${{X}}{SECRET}".encode()
 
 
+@pytest.mark.parametrize("name", ["WATCHWORD_JWT_SECRET", "WATCHWORD_LEGACY_JWT_SECRET"])
+@pytest.mark.parametrize("text", [f"{SECRET} #x", f"short #{SECRET}", f"{SECRET}\t# made in May", f"a'b \" #{SECRET}"])
+def test_a_secret_is_not_cut_at_a_comment_sign(name: str, text: str, tmp_path: Path) -> None:
+    """A secret of any characters may have ` #` in it: which end is meant is asked, and nothing of it is shown."""
+    (tmp_path / ".env").write_text(f"\nexport {name} = {text}\n")
+    said = refused({}, {}, tmp_path)[name]
+    assert "single quotes" in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (f"WATCHWORD_JWT_SECRET='{OTHER} #x' # y", f"{OTHER} #x"),
+        (f'WATCHWORD_JWT_SECRET="{OTHER} #x"', f"{OTHER} #x"),
+        (f"WATCHWORD_JWT_SECRET={OTHER}#x", f"{OTHER}#x"),
+        (f"WATCHWORD_JWT_SECRET={OTHER}   ", OTHER),
+        (f"WATCHWORD_JWT_SECRET={OTHER}\njwt_secret={SECRET} # of another program", OTHER),
+        (f"WATCHWORD_SECRET={SECRET} # made in May\nWATCHWORD_JWT_SECRET={OTHER}", OTHER),
+    ],
+)
+def test_what_is_plainly_a_comment(line: str, read: str, tmp_path: Path) -> None:
+    """Quotes say where a secret ends. A master secret has no such sign, so that a comment after it is one."""
+    (tmp_path / ".env").write_text(line + "\n")
+    (tmp_path / ".env").chmod(0o600)
+    assert load({}, {}, tmp_path).settings.jwt_secret == read.encode()
+
+
 @pytest.mark.parametrize("text", ["WATCHWORD_PORT\n", "PORT=1\n'\n", "=x\n"])
 def test_malformed_dotenv(tmp_path: Path, text: str) -> None:
     """A line that cannot be read is not passed over."""
@@ -241,3 +269,46 @@ def test_no_fault_repeats_a_secret(tmp_path: Path) -> None:
                 load({}, {name: text, "WATCHWORD_ALGORITHM": "ES256"}, tmp_path)
             assert text not in str(error.value)
             assert text not in repr(error.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "doubted"),
+    [
+        ("access_lifetime", "15", True),
+        ("access_lifetime", " 60 ", True),
+        ("access_lifetime", "90", False),
+        ("access_lifetime", "900", False),
+        ("access_lifetime", "15s", False),
+        ("refresh_idle", "7", True),
+        ("refresh_idle", "3600", False),
+        ("refresh_grace", "30", False),
+        ("refresh_grace", "0", False),
+        ("drain", "20", False),
+        ("login_limit", "10/15", True),
+        ("login_limit", "10/900", False),
+        ("login_limit", "10/15s", False),
+        ("port", "15", False),
+    ],
+)
+def test_a_number_without_a_unit_is_doubted(tmp_path: Path, name: str, text: str, doubted: bool) -> None:
+    """A few seconds where minutes are usual are taken, and said so; what other libraries write as seconds is not."""
+    loaded = load({}, {f"WATCHWORD_{name.upper()}": text}, tmp_path)
+    assert [warning.setting for warning in loaded.warnings] == [f"WATCHWORD_{name.upper()}"] * doubted
+    written = {name: text}
+    if doubted:
+        with pytest.warns(UserWarning, match="without a unit") as caught:
+            embedded = Settings(**written)
+        assert caught[0].filename == __file__
+    else:
+        embedded = Settings(**written)
+    assert embedded.value(name) == loaded.settings.value(name)
+
+
+def test_what_is_said_of_a_number_without_a_unit(tmp_path: Path) -> None:
+    """How many seconds it is, where it stands, and how to keep it."""
+    (tmp_path / ".env").write_text("WATCHWORD_ACCESS_LIFETIME=15\n")
+    (warning,) = load({}, {}, tmp_path).warnings
+    assert warning.message == (
+        "is 15 without a unit: that is 15 s, and the default 15m (from WATCHWORD_ACCESS_LIFETIME in .env)"
+    )
+    assert warning.hint.startswith("write 15s to keep it")

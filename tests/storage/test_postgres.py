@@ -319,6 +319,19 @@ async def test_a_user_who_may_not_make_tables(database: Postgres, postgres_url: 
     await other.close()
 
 
+async def test_a_user_who_does_not_own_the_tables(database: Postgres, postgres_url: str) -> None:
+    """As after a restore by another user. The right to make tables would not help."""
+    url = await as_user(database, postgres_url, "watcher_of_others_tables", "CREATE ON SCHEMA public")
+    other = await Postgres.open(url)
+    for refused_sql in ("SELECT version FROM ww_schema", "ALTER TABLE ww_users ADD COLUMN more BIGINT"):
+        with pytest.raises(StorageUnavailable) as refused:
+            await other.one(refused_sql)
+        advice = postgres_faults.advice(refused.value.__cause__)
+        assert "pg_restore --no-owner" in advice
+        assert "GRANT" not in advice
+    await other.close()
+
+
 async def elsewhere(url: str, sql: str) -> None:
     """As another process does it."""
     connection = await asyncpg.connect(url)

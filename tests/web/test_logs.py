@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,13 +45,18 @@ def log_raised(error: Exception) -> None:
 
 
 @pytest.fixture(params=[True, False], ids=["json", "console"])
-def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+def written(request: pytest.FixtureRequest, as_before: None) -> io.StringIO:
     stream = io.StringIO()
+    configure_logging(json=request.param, stream=stream)
+    return stream
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     kept = {name: _state(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")}
-    configure_logging(json=request.param, stream=stream)
-    yield stream
+    yield
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -169,6 +176,43 @@ def test_ordinary_words_are_left_alone(written: io.StringIO) -> None:
     assert "/token" in written.getvalue()
     assert "the password was wrong" in written.getvalue()
     assert REDACTED not in written.getvalue()
+
+
+@pytest.mark.parametrize("json_lines", [True, False], ids=["json", "console"])
+def test_the_journal_is_told_the_level(
+    as_before: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, json_lines: bool
+) -> None:
+    """Each line begins with its mark, also those of a traceback; what follows is what is written elsewhere."""
+    with (tmp_path / "journal").open("w+") as stream:
+        there = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{there.st_dev}:{there.st_ino}")
+        configure_logging(json=json_lines, level="debug", stream=stream)
+        for level in ("debug", "info", "warning", "error", "critical"):
+            logging.getLogger("t").log(logging.getLevelNamesMapping()[level.upper()], "happened")
+        log_raised(ValueError("first\nsecond"))
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert [line[:3] for line in lines[:5]] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert len(lines) > 5
+    assert {line[:3] for line in lines[5:]} == {"<3>"}
+    if json_lines:
+        assert [json.loads(line[3:])["level"] for line in lines][:3] == ["debug", "info", "warning"]
+
+
+@pytest.mark.parametrize("told", [None, "", "8", "8:x", "8:0", "the inode of another file"])
+def test_nothing_else_is_taken_for_the_journal(
+    as_before: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    """Programs that the journal's readers start inherit the variable, and write to files and pipes."""
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    with (tmp_path / "log").open("w+") as stream, (tmp_path / "other").open("w") as other:
+        there = os.fstat(other.fileno())
+        if told is not None:
+            monkeypatch.setenv("JOURNAL_STREAM", f"{there.st_dev}:{there.st_ino}" if " " in told else told)
+        configure_logging(json=True, stream=stream)
+        logging.getLogger("t").warning("happened")
+        stream.seek(0)
+        assert json.loads(stream.read())["event"] == "happened"
 
 
 def test_uvicorn_writes_no_access_log(written: io.StringIO) -> None:

@@ -188,10 +188,17 @@ async def test_J16_other_spellings_of_this_machine(host: str, receiver: Receiver
     assert receiver.got == []
 
 
-async def test_plain_http_never_goes_to_a_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even where private networks are allowed."""
-    fault = (await send("http://93.184.216.34/")).fault
-    assert fault == "93.184.216.34 leads to an address that webhooks may not reach"
+@pytest.mark.parametrize("host", ["93.184.216.34", "hooks.internal"])
+async def test_plain_http_never_goes_to_a_public_address(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where private networks are allowed, nor to a name that turns out to be public."""
+    loop = asyncio.get_running_loop()
+
+    async def look_up(_: str, port: int, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port))]
+
+    monkeypatch.setattr(loop, "getaddrinfo", look_up)
+    fault = (await send(f"http://{host}/")).fault
+    assert fault == f"{host} leads to a public address, where webhooks go by https only"
 
 
 BROKEN = (

@@ -77,10 +77,10 @@ def test_J16_an_address_for_no_one(address: str) -> None:
 
 def test_plain_http_stays_in_private_networks() -> None:
     """A name that turns out to be public gets nothing in the clear."""
-    assert Target("http://hooks.internal/x", private=True).allows("10.0.0.1")
-    assert not Target("http://hooks.internal/x", private=True).allows("8.8.8.8")
-    assert Target("https://hooks.example.com/x", private=True).allows("8.8.8.8")
-    assert not Target("https://hooks.example.com/x").allows("10.0.0.1")
+    assert Target("http://hooks.internal/x", private=True).refusal("10.0.0.1") == ""
+    assert "https only" in Target("http://hooks.internal/x", private=True).refusal("8.8.8.8")
+    assert Target("https://hooks.example.com/x", private=True).refusal("8.8.8.8") == ""
+    assert "may not reach" in Target("https://hooks.example.com/x").refusal("10.0.0.1")
 
 
 REFUSED = (

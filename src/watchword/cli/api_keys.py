@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ from watchword.cli.asking import Yes, confirm
 from watchword.cli.exits import CODES_HELP, MISSING, USAGE, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.opening import require_database, with_kernel
-from watchword.cli.printing import Json, print_json, print_table
+from watchword.cli.printing import Json, print_json, print_page, print_table
 from watchword.cli.users import Limit, find_user, is_id, limit_of, place_of
 from watchword.errors import NotFound
 
@@ -41,18 +41,13 @@ def list_keys(
         return await kernel.api_keys.page(user_id=user_id, after=place, limit=most + 1)
 
     found = with_kernel(load_settings(flags).settings, work)
-    page = [_plain(key) for key in found[:most]]
-    cursor = page[-1]["id"] if len(found) > most else None
-    if as_json:
-        print_json({"items": page, "next_cursor": cursor})
-        return
-    heads = ("id", "user_id", "name", "scope", "expires_at", "last_used_at")
-    print_table(
-        ("id", "user", "name", "scopes", "expires", "last used"),
-        [tuple(f"{key[n] or ''}" for n in heads) for key in page],
-    )
-    if cursor is not None:
-        sys.stderr.write(f"hint: there are more: --after {cursor}\n")
+    print_page(found, most, _plain, _show, as_json=as_json)
+
+
+def _show(keys: Sequence[KeyRecord]) -> None:
+    shown = ("id", "user_id", "name", "scope", "expires_at", "last_used_at")
+    rows = [[_plain(key)[name] or "" for name in shown] for key in keys]
+    print_table(("id", "user", "name", "scopes", "expires", "last used"), rows)
 
 
 @group.command(epilog=CODES_HELP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from watchword.cli.audit_filters import Filters, takes_filters
 from watchword.cli.exits import CODES_HELP, FAULT, USAGE, CommandError, complain
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.opening import with_kernel
-from watchword.cli.printing import Json, print_json, print_record, print_table
+from watchword.cli.printing import Json, print_json, print_page, print_record, print_table
 from watchword.cli.users import Limit, limit_of, place_of
 
 if TYPE_CHECKING:
@@ -99,13 +100,7 @@ def search(
         return await reading.page(kernel.database, wanted, limit=most + 1, place=place)
 
     found = with_kernel(load_settings(flags).settings, work)
-    page, cursor = found[:most], found[most - 1].id if len(found) > most else None
-    if as_json:
-        print_json({"items": [plain(record) for record in page], "next_cursor": cursor})
-        return
-    _show(page, as_json=False, lines=False)
-    if cursor is not None:
-        sys.stderr.write(f"hint: there are more: --after {cursor}\n")
+    print_page(found, most, plain, partial(_show, as_json=False, lines=False), as_json=as_json)
 
 
 @group.command(epilog=CODES_HELP)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -29,6 +30,30 @@ def fields(struct: object) -> dict[str, object]:
         name: rfc3339(value) if name.endswith("_at") and isinstance(value, int) else value
         for name, value in found.items()
     }
+
+
+def print_page(
+    found: Sequence[T],
+    most: int,
+    plain: Callable[[T], Mapping[str, Any]],
+    show: Callable[[Sequence[T]], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the first ones of what was found, and after which one the next page begins.
+
+    :param found: one more than `most`, where there are more.
+    :param plain: one of them for JSON, with its `id`.
+    :param show: prints them for people.
+    """
+    page = found[:most]
+    cursor = plain(page[-1])["id"] if len(found) > most else None
+    if as_json:
+        print_json({"items": [plain(each) for each in page], "next_cursor": cursor})
+        return
+    show(page)
+    if cursor is not None:
+        sys.stderr.write(f"hint: there are more: --after {cursor}\n")
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ from watchword.cli.asking import Yes, confirm
 from watchword.cli.exits import CODES_HELP, MISSING, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.opening import by_command, require_database, with_kernel
-from watchword.cli.printing import Json, print_json, print_table
+from watchword.cli.printing import Json, print_json, print_page, print_table
 from watchword.cli.users import MOST, Limit, find_user, limit_of, place_of
 from watchword.errors import NotFound
 from watchword.settings import Settings
@@ -47,15 +47,11 @@ def show_sessions(settings: Settings, *, user: str, as_json: bool, most: int = M
         return await by_command(kernel).live_sessions(user_id=user_id, after=after, limit=most + 1)
 
     found = with_kernel(settings, work)
-    page = [_plain(row) for row in found[:most]]
-    cursor = page[-1]["id"] if len(found) > most else None
-    if as_json:
-        print_json({"items": page, "next_cursor": cursor})
-        return
-    heads = ("id", "user", "begun", "last used", "address", "agent")
-    print_table(heads, [_row(session) for session in page])
-    if cursor is not None:
-        sys.stderr.write(f"hint: there are more: --after {cursor}\n")
+    print_page(found, most, _plain, _show, as_json=as_json)
+
+
+def _show(sessions: Sequence[Row]) -> None:
+    print_table(("id", "user", "begun", "last used", "address", "agent"), [_row(_plain(each)) for each in sessions])
 
 
 def _plain(row: Row) -> dict[str, str | None]:

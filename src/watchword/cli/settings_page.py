@@ -26,10 +26,15 @@ A value is taken from the first of these that has one; an empty value counts as 
 6. the default
 
 Durations are whole seconds or `30s`, `15m`, `12h`, `7d`; limits are `10/15m` or `off`; switches are `on` or `off`.
+A number without a unit is seconds. Where that is far shorter than the default, a line warns when the service starts:
+`WATCHWORD_ACCESS_LIFETIME=15` is 15 seconds, and most often minutes were meant.
 Secrets have no flag, since every user of a machine can read its command lines. Each is also read from a file, and so
 is a URL that may hold a password (`_FILE` in the table): `WATCHWORD_SECRET_FILE`, `secret_file = "…"`, for a secret
 `--secret-file` too. Such a file is refused when another user could replace it, and warned about when every user can
 read it.
+
+In `.env` a comment begins at ` #`. A value that has this in it stands in single quotes, such as
+`WATCHWORD_PAGES_NAME='Shop # 1'`. A secret without them, of which the comment may be a part, is refused.
 
 `off` stands for "not given" where a setting has no default, and wins over weaker sources: `WATCHWORD_DATABASE_URL=off`
 passes over a bare `DATABASE_URL`. White space, line breaks and a byte-order mark around a value are no part of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,7 @@ from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.moving.exporting import export_users
 from watchword.cli.moving.importing import import_users
 from watchword.cli.opening import by_command, is_new, miss_database, tell_that_it_is_new, with_kernel
-from watchword.cli.printing import Json, fields, print_json, print_record, print_table
+from watchword.cli.printing import Json, fields, print_json, print_page, print_record, print_table
 
 if TYPE_CHECKING:
     from watchword.identity.kernel import Kernel
@@ -100,13 +100,11 @@ def list_users(
         return await page(kernel.database, Wanted(search), after=start, limit=most + 1)
 
     found = with_kernel(settings, work)
-    page, next_cursor = found[:most], found[most - 1].id if len(found) > most else None
-    if as_json:
-        print_json({"items": [_plain(user) for user in page], "next_cursor": next_cursor})
-        return
-    print_table(("id", "username", "e-mail", "roles", "made", "state"), [_row(user) for user in page])
-    if next_cursor is not None:
-        sys.stderr.write(f"hint: there are more: --after {next_cursor}\n")
+    print_page(found, most, _plain, _show, as_json=as_json)
+
+
+def _show(users: Sequence[User]) -> None:
+    print_table(("id", "username", "e-mail", "roles", "made", "state"), [_row(user) for user in users])
 
 
 def limit_of(text: str) -> int:

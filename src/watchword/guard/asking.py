@@ -1,4 +1,4 @@
-"""Holds what asynchronous checks return. Whom it refuses it refuses at once, also where `await` was forgotten."""
+"""Holds what asynchronous checks return. A bad caller is refused at once, also where `await` was forgotten."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from functools import partial, wraps
 from typing import Annotated, Any, Final, Never
 
 from fastapi import APIRouter
+from fastapi.dependencies import utils as dependencies
 from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.exceptions import HTTPException, WebSocketException
 from fastapi.openapi import utils
@@ -39,7 +40,8 @@ from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE, FROM_CODE, NO_DEPENDENCY
-from watchword.guard.refusals import PROBLEM, TOLD, Problem, Refusal
+from watchword.guard.openapi import document
+from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
 from watchword.guard.sent import AsgiSent
@@ -60,12 +62,6 @@ _LINES: Final = {
 }
 _RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
 _TOO_LATE: Final = "guard: auth.{}() makes a dependency, and checks nothing where it is called for a request{}"
-_TYPES: Final = {"str": "string", "int": "integer"}
-_PROBLEM: Final = {
-    "title": "Problem",
-    "type": "object",
-    "properties": {name: {"type": _TYPES[kind]} for name, kind in Problem.__annotations__.items()},
-}
 
 
 class RequestRefused(HTTPException):
@@ -328,16 +324,6 @@ def _all_schemes(dependant: Any) -> Iterator[_Scheme]:
         yield from _all_schemes(each)
 
 
-def _document(operation: dict[str, Any], schemes: list[_Scheme]) -> None:
-    """Add refusals, and where no token is needed, to an operation."""
-    for status, text in TOLD.items():
-        operation["responses"].setdefault(status, {"description": text, "content": {PROBLEM: {"schema": _PROBLEM}}})
-    listed = operation.get("security", [])
-    ours = {_Bearer.scheme_name, *(each.scheme_name for each in schemes)}
-    if all(each.optional for each in schemes) and all(ours.issuperset(each) for each in listed):
-        listed.insert(0, {})
-
-
 def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the function that describes a route; no dependency can."""
 
@@ -346,7 +332,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
         found = describe(*args, **given)
         schemes = list(_all_schemes(given["route"].dependant)) if "route" in given else []
         for operation in found[0].values() if schemes else ():
-            _document(operation, schemes)
+            document(operation, schemes, also=_Bearer.scheme_name)
         return found
 
     return described
@@ -375,9 +361,23 @@ def _refuse_slip(given: Any) -> None:
         raise TypeError(NO_DEPENDENCY)
 
 
+def _refusing_returned(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what reads a dependency: FastAPI drops what it returns, or passes it on, and asks nothing."""
+
+    @wraps(read)
+    def dependant(*args: Any, **given: Any) -> Any:  # a view may take a guard, by name, and ask it
+        ours = (_NoDependency, Requirement) if given.get("name") else (_NoDependency, Requirement, Guard)
+        if any(issubclass(kind, ours) for kind in slips.returned(given.get("call"))):
+            raise TypeError(f"{NO_DEPENDENCY}, unlike {given['call']!r:.100}, which returns it")
+        return read(*args, **given)
+
+    return dependant
+
+
 _NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)
 
-# FastAPI has no hook for either.
+# FastAPI has no hook for these.
+dependencies.get_dependant = _refusing_returned(dependencies.get_dependant)
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
 APIRouter.include_router = _refusing_slips(APIRouter.include_router)  # type: ignore[method-assign]
 

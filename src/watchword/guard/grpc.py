@@ -57,6 +57,15 @@ _CODES: Final = {
 _TOO_LATE: Final = (
     "guard: {}() makes a decorator, and checks nothing where it is called for a request; write it above the method"
 )
+_MAKERS: Final = frozenset({"required", "optional"})
+_THROWN_AWAY: Final = (
+    "guard: what @auth.required(…) or @auth.optional(…) returns is thrown away here, so it protects nothing: "
+    "write it above the method, or put what it returns in the method's place"
+)
+_COPIED: Final = (
+    "guard: something around {!r} has copied the mark of @auth.public, which opens only what it stands above: "
+    "write @auth.public above the other decorators"
+)
 _KINDS: Final = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
     (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
@@ -131,7 +140,7 @@ class GrpcGuard(DecoratingGuard):
             raise TypeError(
                 f"guard: {getattr(found, '__name__', found)!r} has a guard and is public: remove one of both"
             )
-        setattr(found, _PUBLIC, True)
+        setattr(found, _PUBLIC, found)  # not True: `functools.wraps` copies it to others
         return method
 
     def _check(self, *, optional: bool, **asked: Any) -> _Check:
@@ -143,6 +152,9 @@ class GrpcGuard(DecoratingGuard):
     def _note_made(self, written: str | None) -> None:
         if written and (_serving.get() or handling.for_a_request(sys._getframe(2))):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(written))
+        # No server asks us about a method without an interceptor, so that only this line can tell.
+        if misuse.is_thrown_away(sys._getframe(3 if written else 2), _MAKERS):  # noqa: SLF001
+            raise RuntimeError(_THROWN_AWAY)
 
 
 class GrpcSent:
@@ -275,7 +287,12 @@ class _Methods:
         if hidden:
             return hidden
         service = name.rpartition("/")[0]
-        if getattr(method, _PUBLIC, False) is True or name in self._public or f"{service}/*" in self._public:
+        if name in self._public or f"{service}/*" in self._public:
+            return [_Nothing()]
+        marked = getattr(method, _PUBLIC, None)
+        if marked is not None and marked is not getattr(method, "__func__", method):
+            raise RuntimeError(_COPIED.format(name))
+        if marked is not None:
             return [_Nothing()]
         return [self._default]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dis import get_instructions
 from inspect import isclass, isroutine, unwrap
 from types import FrameType
 from typing import Any
@@ -58,6 +59,22 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
     return listed
 
 
+def is_thrown_away(frame: FrameType | None, names: frozenset[str]) -> bool:
+    """Return whether the code that runs drops what the call that it waits for returns.
+
+    :param names: one of them is in the code that calls. Compiled code has no frame: the next one called something else.
+    """
+    if frame is None or names.isdisjoint(frame.f_code.co_names):
+        return False
+    while frame is not None:
+        at = frame.f_lasti
+        name = next((each.opname for each in get_instructions(frame.f_code) if each.offset > at), "")
+        if not name.startswith("RETURN_"):
+            return name == "POP_TOP"
+        frame = frame.f_back
+    return False
+
+
 def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
     """Return whether an application or blueprint in this frame routes the view, which is written there, already."""
     code = getattr(unwrap(view), "__code__", None)
@@ -82,7 +99,7 @@ def _routes(place: object, view: object) -> bool:
     cells = (
         each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
     )
-    return any(_content(cell) is view for each in cells for cell in each)
+    return any(content(cell) is view for each in cells for cell in each)
 
 
 def _handlers(socketio: Any) -> Iterator[object]:
@@ -92,9 +109,10 @@ def _handlers(socketio: Any) -> Iterator[object]:
         yield from events.values()
 
 
-def _content(cell: Any) -> object:
+def content(cell: Any) -> Any:
+    """Return what a variable of an outer function holds, or None."""
     try:
-        return cell.cell_contents
+        return None if cell is None else cell.cell_contents
     except ValueError:  # empty
         return None
 

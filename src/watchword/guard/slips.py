@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Never, Self
+from collections.abc import Iterator
+from dis import get_instructions
+from inspect import unwrap
+from types import ModuleType
+from typing import Any, Final, Never, Self
 
 from watchword.guard import misuse
 from watchword.guard.asked import Names, needs_of
 from watchword.guard.guard import Guard
 from watchword.guard.requirement import Requirement
+
+_BEFORE_YIELD: Final = {"ASYNC_GEN_WRAP", "CALL_INTRINSIC_1"}
 
 
 def needs(guard: Guard, where: str, scopes: Names, roles: Names, max_age: int | None, api_keys: bool) -> Requirement:
@@ -21,6 +27,27 @@ def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
         raise TypeError(f'guard: roles or scopes? Write {written}(roles="…"), unlike {written}({misplaced[0]!r:.100})')
     if misplaced:
         raise TypeError(hint)
+
+
+def returned(function: Any) -> Iterator[type]:
+    """Yield the types of what a function returns or yields as it stands: globals, names of modules, outer variables."""
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__  # an object, or a class, which returns what it makes
+    function = unwrap(function)
+    code = getattr(function, "__code__", None)
+    outer = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
+    value: Any = None
+    for each in get_instructions(code) if code else ():
+        if each.opname == "LOAD_GLOBAL":
+            value = function.__globals__.get(each.argval)
+        elif each.opname == "LOAD_DEREF":
+            value = misuse.content(outer.get(each.argval))
+        elif each.opname == "LOAD_ATTR" and isinstance(value, ModuleType):
+            value = vars(value).get(each.argval)
+        elif each.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
+            yield type(value)
+        elif each.opname not in _BEFORE_YIELD:
+            value = None
 
 
 class ToCall:

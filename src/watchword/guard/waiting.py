@@ -1,4 +1,4 @@
-"""Counts WebSockets that wait for their first message: of strangers, of whom none may take everyone's places."""
+"""Counts WebSockets that wait for their first message, so that no stranger takes everyone's places."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tells when a caller's rights end: by log-out, changed roles, a right taken away, a revoked key, or the token's end.
 
-Those who watch are woken by the news: an entry finds those whom it concerns by one look-up. So thousands of
+Those who watch are woken by the news: an entry finds those that it concerns by one look-up. So thousands of
 connections that nothing happens to cost nothing but their memory.
 """
 
@@ -61,7 +61,7 @@ class Watches:
             revocations.listeners = (*revocations.listeners, self.heard)
 
     def heard(self, revocations: RevocationSet, kind: Kind, mark: Mark) -> None:
-        """Wake whom a new entry refuses. Called from any thread, by the one that writes the list."""
+        """Wake those that a new entry refuses. Called from any thread, by the one that writes the list."""
         if (kind, mark) not in self._by_mark:
             return
         with self._lock:

@@ -48,7 +48,7 @@ async def look_at(database: Database, caller: AccessClaims, now: int) -> None:
 async def require(tx: Tx, caller: AccessClaims, target: str, now: int) -> None:
     """Check the same in the unit of a change. It locks the caller, who then stays one until the commit.
 
-    :param target: the user whom it changes, or "". Both are locked in the order of their ids, so that two
+    :param target: the user that it changes, or "". Both are locked in the order of their ids, so that two
         administrators who change each other wait for each other once only.
     """
     for user_id in sorted({caller.sub, target} - {""}):

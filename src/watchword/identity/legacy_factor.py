@@ -32,7 +32,7 @@ _log = logging.getLogger("watchword.legacy")
 
 
 class Shown(NamedTuple):
-    """Whom a token names, and the factor that it is."""
+    """The user that a token names, and the factor that it is."""
 
     identifier: Identifier
     factor: Factor

@@ -108,7 +108,7 @@ class MovingIn:
         return ""
 
     async def _store(self, tx: Tx, able: list[Arrival], kinds: Iterable[Arrival]) -> dict[str, Outcome]:
-        """Insert those whom nothing is against. The indexes decide, also about anyone who registers meanwhile."""
+        """Insert those that may come in. The indexes decide, also about anyone who registers meanwhile."""
         outcomes = await _doubly_meant(tx, able)
         free = [each for each in able if each.id not in outcomes]
         for each in kinds:  # every failed log-in pays for these from the moment that the users are there
@@ -215,7 +215,7 @@ async def _among(reads: Tx | Database, column: str, values: list[str]) -> list[R
 
 
 async def _insert(tx: Tx, arrivals: list[Arrival], now: int) -> set[str]:
-    """Insert users, but for those whom an index is against; return the ids of those who are in."""
+    """Insert users, but for those that an index refuses; return the ids of those who are in."""
     stored: set[str] = set()
     for some in range(0, len(arrivals), _TOGETHER):
         values: dict[str, Value] = {"now": now}

@@ -295,7 +295,7 @@ _CRYPT = r"\$(2[aby])\$(\d\d)\$([./A-Za-z0-9]{53})"
 _ARGON2 = rf"\$argon2(id|i|d)(?:\$v=(16|19))?\$m={_NUMBER},t={_NUMBER},p={_NUMBER}\${_B64}\${_B64}"
 _PASSLIB_BCRYPT = r"\$([./A-Za-z0-9]{22})\$([./A-Za-z0-9]{31})"
 
-# Form → what reads it. What is hashed by whom stands in docs/guides/move-in.md.
+# Form → what reads it. Which system hashes how stands in docs/guides/move-in.md.
 _FORMS: tuple[tuple[re.Pattern[str], Callable[..., OldHash]], ...] = (
     (re.compile(_CRYPT), _plain_bcrypt),
     (re.compile(_ARGON2), _argon2),

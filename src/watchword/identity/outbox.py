@@ -93,7 +93,7 @@ class Outbox:
     ) -> None:
         """Write a mail, in the unit of what it tells of.
 
-        :param recipient: None: whom the address of `one_time` belongs to when it is sent.
+        :param recipient: None: the user who has the address of `one_time` when it is sent.
         :param language: an `Accept-Language`.
         :param user_id: whose account it is about; None where that is found when it is sent, or it is no one's yet.
         :param content: what the template shows; nothing secret.

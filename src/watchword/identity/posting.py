@@ -1,4 +1,4 @@
-"""Sends what is in the outbox. It finds out here, and not while a client waits, whom an address belongs to.
+"""Sends what is in the outbox. It finds out here, and not while a client waits, whose an address is.
 
 So the answer to a request for a mail takes the same time and has the same bytes whether or not there is an account.
 """
@@ -35,7 +35,7 @@ STILL_USEFUL = 600
 
 
 class _Addressed(NamedTuple):
-    """Whom a mail goes to, and what it then is.
+    """Who a mail goes to, and what it then is.
 
     :param user_id: whose it is; a link is theirs from now on.
     :param before: the account's former address, masked, which can take it back; "" if none can.

@@ -74,7 +74,7 @@ class Users:
         return None if row is None else User.of(row)
 
     async def find_external(self, external_id: str) -> User | None:
-        """Return the user whom another system calls so, or None. Only operators' commands give such ids."""
+        """Return the user with this id in another system, or None. Only operators' commands give such ids."""
         row = await self._database.one(LOOK_UP["external"], key=external_id)
         return None if row is None else User.of(row)
 

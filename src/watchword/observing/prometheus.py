@@ -1,7 +1,7 @@
 """The meters as Prometheus metrics. This module is imported only when metrics are on.
 
-With several processes prometheus-client keeps each process's numbers in files of one directory, and whoever is asked
-adds them up: counters of a dead process stay, its levels go (`forget`).
+With several processes prometheus-client keeps each process's numbers in files of one directory, and the one that is
+asked adds them up: counters of a dead process stay, its levels go (`forget`).
 """
 
 from __future__ import annotations

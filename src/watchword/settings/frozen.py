@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
@@ -51,6 +52,8 @@ class Frozen:
             raise SettingsError((*faults, *error.faults)) from None
         if faults:
             raise SettingsError(tuple(faults))
+        for each in draft.warnings:
+            warnings.warn(f"{each.setting} {each.message}; {each.hint}", stacklevel=2)
         object.__setattr__(self, "_values", draft.values)
 
     @classmethod

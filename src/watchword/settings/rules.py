@@ -15,6 +15,7 @@ from watchword.hosts import is_loopback
 from watchword.platforms import POSIX, cores
 from watchword.settings import legacy, postgres_url, redis_url, smtp_url
 from watchword.settings.row import Setting, variable
+from watchword.settings.unitless import doubt
 from watchword.settings.values import Unfit, check_text, is_among
 from watchword.settings.written import meant
 
@@ -33,11 +34,12 @@ _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
 
 @dataclass(slots=True)
 class Draft:
-    """Settings under construction: texts, values, faults."""
+    """Settings under construction."""
 
     values: dict[str, Any] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
 
     def fault(self, name: str, message: str, hint: str) -> None:
         """Note one more fault."""
@@ -74,7 +76,10 @@ def complete(
                 text = _meant(setting, text)
             if text:
                 draft.given.add(setting.name)
-            draft.values[setting.name] = setting.read(text or setting.default) if text or setting.default else None
+            value = setting.read(text or setting.default) if text or setting.default else None
+            draft.values[setting.name] = value
+            if text and (doubted := doubt(setting, text, value)) is not None:
+                draft.warnings.append(Fault(setting.variable, doubted.message, doubted.hint))
         except Unfit as unfit:
             draft.fault(setting.name, unfit.message, unfit.hint)
     for needs, rule in RULES:

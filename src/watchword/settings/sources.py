@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from watchword.errors import Fault, SettingsError
 from watchword.platforms import mode_of
@@ -18,12 +18,15 @@ from watchword.settings.environment import (
     made_by_platform,
     made_up,
 )
-from watchword.settings.row import ENVIRONMENT_PREFIX
+from watchword.settings.row import ENVIRONMENT_PREFIX, Setting
 from watchword.settings.rules import complete
 from watchword.settings.secret_files import read_secret_file
 from watchword.settings.table import BARE, BY_NAME, SETTINGS, Settings
 from watchword.settings.values import Unfit, at_home
 from watchword.settings.written import bare, meant
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 DOTENV = ".env"
 TOML = "watchword.toml"
@@ -127,7 +130,8 @@ def _finish(reading: _Reading) -> Loaded:
         raise SettingsError(tuple(dict.fromkeys(faults))) from None
     if reading.faults:
         raise SettingsError(tuple(dict.fromkeys(reading.faults)))
-    return Loaded(Settings.of(draft), origins, tuple(reading.warnings))
+    doubts = (_placed(each, reading.origins) for each in draft.warnings)
+    return Loaded(Settings.of(draft), origins, (*reading.warnings, *doubts))
 
 
 def _placed(fault: Fault, origins: Mapping[str, str]) -> Fault:
@@ -182,8 +186,23 @@ def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
             reading.faults.append(Fault(DOTENV, f"line {line} cannot be read", "write NAME=value on a line of its own"))
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
+            for setting in (each for each in SETTINGS if each.secret and each.variable == binding.key):
+                _refuse_if_cut(setting, binding, reading)
     _warn_if_open(path, any(found.get(s.variable) for s in SETTINGS if s.secret), reading)
     return found
+
+
+def _refuse_if_cut(setting: Setting[Any], binding: Binding, reading: _Reading) -> None:
+    """Refuse what was taken for a comment and may be the end of a secret, since the whole would be one too."""
+    whole = binding.original.string.partition("=")[2].strip()
+    if whole == binding.value or whole.startswith(("'", '"', "#")):
+        return
+    with suppress(Unfit):
+        setting.read(whole)
+        reading.unreadable.add(setting.name)
+        message = f"has ` #` in it (in {DOTENV}), from which on it would be a comment"
+        hint = "put the secret into single quotes, or the comment on a line of its own"
+        reading.faults.append(Fault(setting.variable, message, hint))
 
 
 def _is_ours(variable: str) -> bool:

@@ -41,7 +41,7 @@ class Settings(Frozen):
     database_url: Setting[str] = Setting("", read.unless_off(read.words), "The database: sqlite:///path or postgresql://user:password@host/database; a bare DATABASE_URL of either kind is understood too, unless this is off.", "sqlite:///<data dir>/watchword.db", in_file=True)
     redis_url: Setting[str | None] = Setting("", read.unless_off(read.words), "Valkey or Redis for the counters of limits, such as redis://host:6379/0; off says nothing of a bare REDIS_URL.", "none", in_file=True)
     secret: Setting[tuple[bytes, ...] | None] = Setting("", read.unless_off(read.secrets), "Master secret: base64url of at least 32 random bytes, or a comma list, current first.", "made on first start", secret=True, many=True)
-    jwt_secret: Setting[bytes | None] = Setting("", read.unless_off(read.shared_secret), "Secret shared with those who verify HS256 tokens; at least 32 bytes.", "none", secret=True)
+    jwt_secret: Setting[bytes | None] = Setting("", read.unless_off(read.shared_secret), "Secret shared with the APIs that verify HS256 tokens; at least 32 bytes.", "none", secret=True)
     algorithm: Setting[str] = Setting("", read.unless_off(read.choice(*ALGORITHMS)), f"How access tokens are signed: {', '.join(ALGORITHMS)}.", "ES256; HS256 with a JWT secret")
     key_rotation: Setting[timedelta | None] = Setting("30d", read.unless_off(read.duration(2 * DAY, 3650 * DAY)), "How long a signing key signs before the next one does; off: until `watchword keys rotate`.")
     audience: Setting[str] = Setting("", read.unless_off(read.audience), "The aud claim of access tokens.", "the public URL")

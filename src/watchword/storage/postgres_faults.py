@@ -41,6 +41,10 @@ _ADVICE = {
 }
 _POOLER = "if PgBouncer stands before the server, take pgbouncer=false out of WATCHWORD_DATABASE_URL"
 _OTHERWISE = "look at the log of the database server"
+_NOT_THE_OWNER = (
+    "the database user must own the tables: restore with pg_restore --no-owner --role=USER into a database of its own "
+    "(createdb --owner USER), or REASSIGN OWNED BY the user that owns them TO it"
+)
 _TLS = "write the sslmode that the server offers, and its authority as sslrootcert=/path/to/ca.pem"
 _NO_TLS = "the server has no TLS: switch on its ssl, or check the port, where another program may listen"
 _EXPIRED = "renew the server's certificate, and check the clock of this machine"
@@ -126,6 +130,8 @@ def advice(error: BaseException | None) -> str:
     """What those who run the service can do about it; empty where the error is not of this engine."""
     if error is None or not is_of_driver(error):
         return ""
+    if state_of(error) == _NOT_ALLOWED and "ww_" in str(error):  # a table of ours; in every language it has its name
+        return _NOT_THE_OWNER
     if state := _READ_ONLY if only_reads(error) else state_of(error):
         return _POOLER if state in _POOLED else _ADVICE.get(state) or _ADVICE.get(state[:2], _OTHERWISE)
     if _is_of_tls(error):

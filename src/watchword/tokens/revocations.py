@@ -66,7 +66,7 @@ class Marked(Protocol):
 
 
 Listener = Callable[["RevocationSet", Kind, Mark], None]
-"""Hears of an entry: the list, and whom the entry names."""
+"""Hears of an entry: the list, and what the entry names."""
 
 
 class RevocationSet:

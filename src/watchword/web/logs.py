@@ -7,6 +7,7 @@ after it.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -45,6 +46,7 @@ _USERINFO = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
 _PARAMETER = re.compile(
     r"(?i)((?:password|passwd|secret|token|cookie|refresh)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)[^\s&\"',;}]+"
 )
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?")
 
 
@@ -53,7 +55,7 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
 
     :param json: one JSON object per line; otherwise lines for people.
     :param level: the least level.
-    :param stream: standard error by default.
+    :param stream: standard error by default. Where that is systemd's journal, each line begins with its level.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
@@ -73,7 +75,7 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
         ],
     )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_JournalFormatter(formatter) if _is_journal(handler.stream) else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
@@ -84,6 +86,32 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
         cache_logger_on_first_use=True,
     )
     _adopt_uvicorn()
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether systemd reads this stream (systemd.exec(5)). A program may inherit the variable and write elsewhere."""
+    try:
+        device, inode = map(int, os.environ["JOURNAL_STREAM"].split(":"))
+        there = os.fstat(stream.fileno())
+    except (KeyError, ValueError, OSError):  # not told, not two numbers, no file
+        return False
+    return (there.st_dev, there.st_ino) == (device, inode)
+
+
+class _JournalFormatter(logging.Formatter):
+    """Begins lines with `<4>` and the like (sd-daemon(3)), so that `journalctl --priority` knows them.
+
+    The journal takes the mark off, so JSON stays JSON. It reads line by line, so each of a traceback has one.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines, marked."""
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
 
 
 def _adopt_uvicorn() -> None:

@@ -108,8 +108,9 @@ async def _connected(target: Target, port: int) -> socket.socket:
     except OSError:
         raise _NotTaken(f"the name {target.host} does not resolve") from None
     for *_, address in found:
-        if not target.allows(str(address[0])):
-            raise _NotTaken(f"{target.host} leads to an address that webhooks may not reach")
+        refusal = target.refusal(str(address[0]))
+        if refusal:
+            raise _NotTaken(f"{target.host} leads to {refusal}")
     fault: OSError = OSError("no address")
     for family, kind, protocol, _, address in found[:_MOST_ADDRESSES]:
         connected = socket.socket(family, kind, protocol)

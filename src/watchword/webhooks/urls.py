@@ -27,11 +27,18 @@ class Target(NamedTuple):
         """Return the host alone: the path may hold what only sender and receiver should know."""
         return urlsplit(self.url).hostname or ""
 
-    def allows(self, address: str) -> bool:
-        """Tell whether a connection may go to an address. Plain http never leaves private networks."""
+    def refusal(self, address: str) -> str:
+        """Return why no connection may go to an address, or "". Plain http never leaves private networks."""
         if self.private and is_private_host(address):
-            return True
-        return is_public(address) and urlsplit(self.url).scheme == "https"
+            return ""
+        if not is_public(address):
+            return "an address that webhooks may not reach"
+        return "" if self.is_https else "a public address, where webhooks go by https only"
+
+    @property
+    def is_https(self) -> bool:
+        """Tell whether it is encrypted."""
+        return urlsplit(self.url).scheme == "https"
 
 
 def check(target: Target) -> None:
@@ -42,7 +49,7 @@ def check(target: Target) -> None:
     host = parts.hostname or ""
     if parts.fragment or "#" in target.url:
         raise Unfit("has a fragment, which is never sent", "leave out the # and what follows")
-    if parts.scheme == "http" and not target.private:
+    if not target.is_https and not target.private:
         raise Unfit(
             "is http: anyone on the way could read it", "use https://, or --allow-private for a private network"
         )
@@ -50,11 +57,10 @@ def check(target: Target) -> None:
         raise Unfit("writes an address in an unusual form", "write it as four numbers with dots, or as a name")
     if is_loopback(host.rstrip(".")) and not target.private:
         raise Unfit("leads to this machine", "use --allow-private if that is meant")
-    if is_address(host) and not target.allows(host):
-        raise Unfit(
-            f"leads to {ip_address(host)}, which webhooks may not reach",
-            "use --allow-private for a private network; metadata services are refused in any case",
-        )
+    refusal = target.refusal(host) if is_address(host) else ""
+    if refusal:
+        own = "use --allow-private for a private network; metadata services are refused in any case"
+        raise Unfit(f"leads to {ip_address(host)}, {refusal}", "use https://" if is_public(host) else own)
 
 
 def _is_number(host: str) -> bool:

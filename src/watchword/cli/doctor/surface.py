@@ -9,13 +9,14 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import SplitResult
 
-from watchword.cli.doctor.findings import Seen, failed, passed, skipped, warned
+from watchword.cli.doctor.findings import Outcome, Seen, failed, passed, skipped, warned
 from watchword.cli.doctor.visit import FOREIGN, Visit, origin_of
 from watchword.cli.doctor.wire import Answer, NoAnswer, Wire
 from watchword.clock import SystemClock
 
 _YEAR = 31_536_000
-_DAY = 86_400
+_HOUR = 3600
+_DAY = 24 * _HOUR
 _SOON = 14 * _DAY
 _HTTPS_PORT = 443
 _LARGE = 262_144
@@ -34,16 +35,19 @@ def tls(visit: Visit) -> Seen:
     visit.wire.ask("GET", "/livez")
     if visit.wire.version not in _GOOD_TLS:
         return failed(f"the connection is {visit.wire.version}")
-    left = _days_left(visit.wire.certificate)
-    if left is not None and left < _SOON // _DAY:
-        return warned(f"{visit.wire.version}; the certificate expires in {left} days", "renew the certificate")
-    plain = _plain_http(visit)
-    return failed(plain) if plain else passed(f"{visit.wire.version}; the certificate is trusted for {left} days more")
+    left = ssl.cert_time_to_seconds(str(visit.wire.certificate["notAfter"])) - SystemClock().now()
+    seen = judged_certificate(left, visit.wire.version)
+    plain = _plain_http(visit) if seen.outcome is Outcome.PASS else ""
+    return failed(plain) if plain else seen
 
 
-def _days_left(certificate: dict[str, object]) -> int | None:
-    until = certificate.get("notAfter")
-    return (ssl.cert_time_to_seconds(until) - SystemClock().now()) // _DAY if isinstance(until, str) else None
+def judged_certificate(left: int, version: str) -> Seen:
+    """Judge for how many seconds a certificate is still trusted. In its last two days it tells hours."""
+    unit, size = ("days", _DAY) if left >= 2 * _DAY else ("hours", _HOUR)
+    span = f"{left // size} {unit}" if left >= 2 * size else "less than two hours"
+    if left < _SOON:
+        return warned(f"{version}; the certificate expires in {span}", "renew the certificate")
+    return passed(f"{version}; the certificate is trusted for {span} more")
 
 
 def _plain_http(visit: Visit) -> str:

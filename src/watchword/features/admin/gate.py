@@ -28,7 +28,7 @@ class Gate:
     async def open(self, caller: AccessClaims, client: Client, *, target: str = "") -> Administration:
         """Admit the caller, and return what they may do. Each change checks them again, in its own unit.
 
-        :param target: the user whom a change is about.
+        :param target: the user that a change is about.
         """
         await self.admit(caller, client)
         return Administration(self._kernel, client=client, actor=caller.sub, check=self.check(caller, target))

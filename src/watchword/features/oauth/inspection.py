@@ -87,7 +87,7 @@ class TokenInspection:
     async def introspect_for(self, account: Account, token: str) -> Introspection:
         """Return a token's state for a service account: of its own tokens, or of all where it may introspect.
 
-        Only there it learns the name of a user for whom it acts, which may be an e-mail address.
+        Only there it learns the name of a user that it acts for, which may be an e-mail address.
         """
         found = await self.introspect(token)
         if account.introspects:

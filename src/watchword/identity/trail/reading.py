@@ -34,7 +34,7 @@ _NO_END = 2**62
 class Wanted(NamedTuple):
     """Which records; an empty text leaves open.
 
-    :param user: the id of the user whom it is about, or who did it.
+    :param user: the id of the user that it is about, or who did it.
     :param since: seconds since 1970 UTC.
     :param until: the first second that is too late.
     """

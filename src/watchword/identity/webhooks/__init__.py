@@ -1,1 +1,1 @@
-"""Webhooks of the kernel: which events there are, whom they go to, and their way there."""
+"""Webhooks of the kernel: which events there are, where they go, and their way there."""

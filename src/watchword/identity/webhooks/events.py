@@ -1,7 +1,7 @@
 """Which audit records are told to webhooks, and as what. Pure.
 
-An event says that something happened to whom, by ids; no name, address or device. A receiver that needs more asks for
-it, with credentials of its own.
+An event says by ids what happened to which user; no name, address or device. A receiver that needs more asks for it,
+with credentials of its own.
 """
 
 from __future__ import annotations
