@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -205,6 +207,15 @@ def test_a_key_is_not_weakened_by_what_is_no_limit(given: dict[str, Any], raised
     with pytest.raises(raised, match=said):
         attenuate(GRANDCHILD, clock=CLOCK, **given)
     assert allowed(attenuate(KEY.text, scopes=(each for each in ["read"]))) == Limits(frozenset({"read"}))  # type: ignore[arg-type]
+
+
+def test_an_end_is_a_number_of_seconds() -> None:
+    for text in ("1h", "3600", True, timedelta(hours=1)):
+        with pytest.raises(TypeError, match="expires_in is a number of seconds"):
+            attenuate(KEY.text, expires_in=text)  # type: ignore[arg-type]
+    for number in (-1, 0, 0.5, math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="expires_in is at least 1 second"):
+            attenuate(KEY.text, expires_in=number)
 
 
 def test_a_key_without_scopes_has_none_rather_than_all() -> None:

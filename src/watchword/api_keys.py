@@ -10,6 +10,7 @@ what is in its database makes no key (docs/security/api-keys.md).
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import re
 import zlib
@@ -163,7 +164,8 @@ def attenuate(
     :param scopes: those that it keeps: a subset of its parent's, of what a weakened parent lists.
     :param expires_in: seconds from now after which it is refused; its parent's end counts too.
     :param resource: the only audience for which it is exchanged.
-    :raises TypeError: scopes as one text, or something else than texts.
+    :raises TypeError: scopes as one text, or something else than texts; `expires_in` that is no number.
+    :raises ValueError: `expires_in` below 1, or without an end.
     :raises KeyFault: not a key, nothing that makes it weaker, more than the parent has, or weakened too often.
     """
     kept = None if scopes is None else _some_scopes(scopes)
@@ -171,12 +173,20 @@ def attenuate(
         _check_resource(resource)
     parent = read(key)
     had = _narrowest([_read_limits(link.limits) for link in parent.links])
-    until = None if expires_in is None else int((clock or SystemClock()).now() + expires_in)
+    until = None if expires_in is None else (clock or SystemClock()).now() + _seconds(expires_in)
     wanted = Limits(kept, until, resource)
     _check_weaker(wanted, had)
     if len(parent.links) >= MOST_LINKS:
         raise KeyFault(f"A key is weakened {MOST_LINKS} times at most.")
     return _with_link(parent, _write_limits(wanted))
+
+
+def _seconds(expires_in: object) -> int:
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
+        raise TypeError(f"expires_in is a number of seconds, unlike {expires_in!r:.100}")
+    if not 1 <= expires_in < math.inf:  # a key that has ended already is a slip, and nan compares as false
+        raise ValueError(f"expires_in is at least 1 second and has an end, unlike {expires_in!r:.100}")
+    return int(expires_in)
 
 
 # The chain ------------------------------------------------------------------------------------------------------------

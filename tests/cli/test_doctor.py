@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
 import sqlite3
 import threading
@@ -76,6 +77,44 @@ def test_one_that_is_weakened_in_eleven_ways(tmp_path: Path, examine: Examine) -
     assert wrong(report) == dict.fromkeys((*TEN_AND_ONE, "login limit"), "fail")
     assert report["login limit"][1] == "12 wrong passwords for one name in a row met no limit"
     assert report["account"] == ("pass", "the doctor's account is deleted")
+
+
+def test_another_installation_at_the_same_url(tmp_path: Path, examine: Examine) -> None:
+    """⚑ All passed: tokens of a key that it does not have were refused as "expired". Nothing else is tried there."""
+    with served(tmp_path):
+        pass
+    with served(tmp_path / "other") as (url, _):
+        code, report = examine(url, here=True)
+    assert (code, wrong(report)) == (1, {"installation": "fail"})
+    assert "is not in its key set: this is another installation" in report["installation"][1]
+    assert list(report)[-2:] == ["service", "installation"]
+
+
+def test_another_installation_with_a_shared_secret(
+    tmp_path: Path, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ It is not published: its tokens show whose it is."""
+    ours, other = (secrets.token_urlsafe(32) for _ in range(2))
+    monkeypatch.setenv("WATCHWORD_ALGORITHM", "HS256")
+    monkeypatch.setenv("WATCHWORD_JWT_SECRET", ours)
+    with served(tmp_path, algorithm="HS256", jwt_secret=ours) as (url, _):
+        assert wrong(examine(url, here=True)[1]) == {}
+    with served(tmp_path, algorithm="HS256", jwt_secret=other) as (url, _):
+        report = examine(url, here=True)[1]
+    assert wrong(report) == {"expired token": "fail"}
+    assert "another installation" in report["expired token"][1]
+    with served(tmp_path / "es256") as (url, _):
+        assert wrong(examine(url, here=True)[1]) == {"expired token": "fail"}
+
+
+def test_settings_of_another_url_are_not_compared(port: int) -> None:
+    """Anyone may examine one service where another one's settings are."""
+    visit = Visit(Wire(urlsplit(f"http://127.0.0.1:{port}")), Account(Wire(urlsplit("http://x")), None))
+    for issuer, home, says in (("http://a", "", "no settings here"), ("http://a", "http://b", "of http://b")):
+        visit.issuer, visit.home, visit.signing = issuer, home, SigningKey.generate("ES256")
+        outcome, text, _ = visit.belongs()
+        assert (outcome.value, visit.signing) == ("skip", None)
+        assert says in text
 
 
 def test_what_is_no_service(examine: Examine, port: int) -> None:

@@ -20,10 +20,12 @@ def test_a_service_that_runs_and_one_that_is_stopped(run: Run, serve: Serve, por
     own = {"WATCHWORD_PORT": str(port), **proxied}
     url = f"http://127.0.0.1:{port}"
     service = serve()
-    for arguments in ([], [url], [url + "/"], ["--port", str(port)], ["--wait", "60"]):
+    for arguments in ([], [url], [url + "/"], ["--port", str(port)], ["--wait", "60"],
+                      ["--wait", "1m"], ["--wait", "5s", url], [url + "/readyz"], [url + "/readyz/"]):  # fmt: skip
         ended = run("health", *arguments, **own)
         assert (ended.code, ended.out, ended.err) == (0, "ready\n", ""), arguments
-    assert run("health", "--live", **own).out == "alive\n"
+    for arguments in (["--live"], ["--live", url], [url + "/livez"], [url + "/readyz", "--live"]):
+        assert run("health", *arguments, **own).out == "alive\n", arguments
     service.stop()
     for arguments in ([], [url], ["--live"]):
         ended = run("health", *arguments, **own)
@@ -96,6 +98,14 @@ def test_no_address(run: Run, url: str) -> None:
     assert ended.code == 2
     assert ended.err.count("\n") == 2
     assert "hint:" in ended.err
+
+
+@pytest.mark.parametrize("wait", ["-1", "soon", "2h", "1.5", "inf", ""])
+def test_no_time_to_wait(run: Run, wait: str) -> None:
+    """Said in our words, with what to write."""
+    ended = run("health", "http://127.0.0.1:9", f"--wait={wait}")
+    assert (ended.code, ended.err.count("\n")) == (2, 2)
+    assert "write 5s, 1m or 30; at most 1h" in ended.err
 
 
 def test_settings_that_cannot_be_used(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,34 @@ def test_slips_change_nothing(run: Run, arguments: tuple[str, ...]) -> None:
     assert ended.code != 0
     assert ended.err.startswith("error: ")
     assert run("scopes", "list").out == ""
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_not_there_is_not_removed_in_silence(run: Run) -> None:
+    """A slip of the pen would look like a scope that was taken away."""
+    assert run("scopes", "add", "editor", "read").err == ""
+    for role, named in (("*", ("nosuch",)), ("editor", ("write", "rad"))):
+        ended = run("scopes", "remove", role, *named)
+        told = f"hint: {role} did not give {' '.join(sorted(named))}: of that there was nothing to remove\n"
+        assert (ended.code, ended.err) == (0, told)
+    assert run("scopes", "remove", "editor", "read").err == ""
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("command", ["add", "set", "remove"])
+@pytest.mark.parametrize("files", [(), ("ARCHITECTURE.md", "CHANGELOG.md", "src")], ids=["one", "several"])
+def test_a_star_without_quotes_is_refused(run: Run, tmp_path: Path, command: str, files: tuple[str, ...]) -> None:
+    """The shell puts the files here in its place: a role `ARCHITECTURE.md` had the scope `CHANGELOG.md`."""
+    for name in files:
+        (tmp_path / name).touch()
+    expanded = sorted(each.name for each in tmp_path.iterdir())
+    assert "watchword-data" in expanded
+    ended = run("scopes", command, *expanded, "orders:read")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"put it in quotes: watchword scopes {command} '*' orders:read\n" in ended.err
+    assert run("scopes", "list").out == ""
+    if files:  # a role and a scope that are called as two of several files
+        assert run("scopes", command, "src", "CHANGELOG.md").code == 0
 
 
 @pytest.mark.usefixtures("database")

@@ -88,6 +88,13 @@ def test_rights(reader: Reader) -> None:
     assert reader.variables["KEY"].startswith("wwk_")
 
 
+def test_api_keys_are_the_first_page(reader: Reader) -> None:
+    """On a fresh service: what the page needs it sets up itself."""
+    for block in blocks("features/api_keys.md"):
+        reader.types(block)
+    assert reader.variables["KEY"].startswith("wwk_")
+
+
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is missing: apt-get install jq")
 def test_administration(reader: Reader) -> None:
     """From the log-in to the revoked keys; the account that is closed and opened again is the one that was invited."""

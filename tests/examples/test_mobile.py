@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import threading
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.client import PASSWORD, fresh_name
+from tests.e2e.client import PASSWORD, bearer, fresh_name
 from tests.e2e.fixtures import server
 from tests.e2e.server import Server
 from tests.tutorials.reading import claims
@@ -90,6 +91,32 @@ def test_only_an_ended_session_is_logged_out(
         loaded["refresh"](thiefs)
     with pytest.raises(loaded["LoggedOut"]):
         loaded["refresh"](item)
+
+
+def test_log_out_ends_the_session_even_if_it_has_to_wait(
+    app: Callable[[], dict[str, Any]], person: dict[str, str], tmp_path: Path, server: Server
+) -> None:
+    """Without a network the item is gone at once, and the next call ends the session; a third has nothing to do."""
+    item, loaded = tmp_path / "item", app()
+    access = loaded["log_in"](item, **person)
+    token, post = json.loads(item.read_text())["refresh_token"], loaded["post"]
+
+    def away(path: str, form: dict[str, str]) -> Any:
+        raise urllib.error.URLError("there is no network")
+
+    loaded["post"] = away
+    with pytest.raises(OSError, match="no network"):
+        loaded["log_out"](item)
+    assert not item.exists()
+    loaded["post"] = post
+    with server.client() as client:
+        assert client.get("/profile", headers=bearer(access)).status_code == 200
+        loaded["log_out"](item)
+        assert client.get("/profile", headers=bearer(access)).status_code == 401
+        form = {"grant_type": "refresh_token", "refresh_token": token}
+        assert client.post("/token", data=form).json()["error"] == "invalid_grant"
+    loaded["log_out"](item)
+    assert not any(tmp_path.iterdir())
 
 
 def test_two_programs_of_one_item_end_nothing(

@@ -140,4 +140,4 @@ def test_the_doctor_finds_nothing(client: httpx2.Client, examine: Examine, monke
     monkeypatch.setenv("SSL_CERT_FILE", str(client.authority))  # type: ignore[attr-defined]
     code, report = examine(str(client.base_url).rstrip("/"))
     assert (code, wrong(report)) == (0, {"tls": "warn"}), report
-    assert {name for name, (outcome, _) in report.items() if outcome == "skip"} == {"expired token"}
+    assert {name for name, (outcome, _) in report.items() if outcome == "skip"} == {"installation", "expired token"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from tests import pgbouncer
+from tests.postgres import Databases
 from tests.storage.conftest import NOW
+from watchword.cli import exits
 from watchword.errors import SchemaMismatch, StorageUnavailable
 from watchword.storage import postgres_faults
 from watchword.storage.database import Row, Tx
@@ -19,6 +22,9 @@ from watchword.storage.postgres_sql import numbered
 
 pytestmark = pytest.mark.anyio
 
+_IGNORED = (
+    "ignore_startup_parameters = statement_timeout,idle_in_transaction_session_timeout,default_transaction_isolation\n"
+)
 PUT = "INSERT INTO ww_meta (name, value) VALUES (:name, :value)"
 NAMES = "SELECT name FROM ww_meta ORDER BY name"
 
@@ -236,6 +242,32 @@ async def test_commits_wait_for_the_disk(database: Postgres, postgres_url: str) 
             assert row is not None
             assert (row["s"], row["i"]) == ("on", "read committed")
         await other.close()
+
+
+@pytest.mark.skipif(pgbouncer.PROGRAM is None, reason="pgbouncer is not installed")
+@pytest.mark.parametrize("more", ["", _IGNORED], ids=["refused_at_the_start", "mixed_up_later"])
+async def test_a_pooler_that_is_denied(
+    postgres: Callable[[int], Databases], postgres_url: str, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """`pgbouncer=false` where there is one is a slip: the advice says so, and not that a disk is full."""
+    monkeypatch.setattr(pgbouncer, "_CONFIGURATION", pgbouncer._CONFIGURATION + more)
+    with pgbouncer.in_front_of(postgres(18).server) as port:
+        place = f"127.0.0.1:{port}/{urlsplit(postgres_url).path.removeprefix('/')}"
+        with pytest.raises(StorageUnavailable) as refused:
+            await _used(f"postgresql://postgres@{place}?pgbouncer=false")
+    assert "pgbouncer=false" in postgres_faults.advice(refused.value.__cause__)
+    assert exits.told(refused.value) == exits.FAULT
+
+
+async def _used(url: str) -> None:
+    """Ask in more than one connection at once, until a server has not what another one was told."""
+    database = await Postgres.open(url)
+    try:
+        for _ in range(50):
+            await migrate(database, now=NOW)
+            await asyncio.gather(*[names(database) for _ in range(20)])
+    finally:
+        await database.close()
 
 
 async def test_eight_processes_migrate_at_once(postgres_url: str) -> None:

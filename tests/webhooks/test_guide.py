@@ -87,6 +87,42 @@ def running(tmp_path: Path) -> Iterator[tuple[str, bytes, Path]]:
             process.wait()
 
 
+NONE = ("", "whsec_", "whsec_MfKQ", SECRET.removeprefix("whsec_"), SECRET[:-1], f"{SECRET}\n", signing.shown(b"x" * 23))
+
+
+@pytest.mark.parametrize("secret", NONE)
+def test_what_anyone_could_sign_with_is_no_secret(read_event: Read, secret: str) -> None:
+    """⚑ A command that failed leaves an empty one: an event signed with the empty key was taken."""
+    body = b'{"type":"x"}'
+    with pytest.raises(ValueError, match="HOOK_SECRET"):
+        read_event(signed(body, b""), body, secret)
+
+
+@pytest.mark.parametrize("secret", [None, "", "whsec_"])
+def test_it_does_not_start_without_a_secret(tmp_path: Path, secret: str | None) -> None:
+    """It says which one it needs."""
+    (tmp_path / "receiver.py").write_text(PROGRAM, "utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "HOOK_SECRET"}
+    environment |= {"HOOK_PORT": str(free_port())} | ({} if secret is None else {"HOOK_SECRET": secret})
+    ran = subprocess.run(
+        [sys.executable, "receiver.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "HOOK_SECRET is not the secret that `watchword webhooks add` printed" in ran.stderr
+
+
+def test_the_shell_hides_no_failure() -> None:
+    """`export X=$(…)` is well when the command is not; an assignment is not."""
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL):
+        assert not re.search(r"^\s*export \w+=\$\(", block, re.MULTILINE)
+
+
 async def test_it_runs(running: tuple[str, bytes, Path]) -> None:
     """It prints an event once, however often it comes, and refuses what is not signed by its secret."""
     url, secret, out = running

@@ -34,7 +34,8 @@ def test_a_secret_is_read_as_it_is_shown() -> None:
     secret = signing.make_secret()
     assert len(secret) == 32
     assert signing.read(signing.shown(secret)) == secret
-    for wrong in ("", SECRET.removeprefix("whsec_"), "whsec_*", "whsec_MfK"):
+    short = signing.shown(secret[:23])
+    for wrong in ("", SECRET.removeprefix("whsec_"), "whsec_*", "whsec_MfK", "whsec_", "whsec_MfKQ", short):
         with pytest.raises(ValueError, match=r".*"):
             signing.read(wrong)
 

@@ -25,7 +25,7 @@ CODES_HELP = (
 )
 
 _HINTS: tuple[tuple[type[WatchwordError], str], ...] = (
-    (StorageError, "check that the data directory can be written to and is not full, then try again"),
+    (StorageError, "check that the database answers; of SQLite, that its directory can be written to and is not full"),
     (NotFound, "`watchword users list` shows who there is"),
 )
 

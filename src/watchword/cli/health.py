@@ -34,17 +34,39 @@ def health(
         typer.Argument(help="Where the service answers, path included; else where the settings say.", metavar="URL"),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Ask only whether the process lives.")] = False,
-    wait: Annotated[float, typer.Option(help="Seconds to ask again while the answer is no.", min=0, max=3600)] = 0,
+    wait: Annotated[
+        str, typer.Option(help="How long to ask again while the answer is no: 5s, 1m, or seconds; at most 1h.")
+    ] = "0",
     flags: dict[str, object],
 ) -> None:
     """Exit with 0 if the service can serve, with 1 if not. It opens no database and follows no proxy."""
-    place = parsed(url.rstrip("/") + ("/livez" if live else "/readyz")) if url else _own(flags, live=live)
-    until = monotonic() + wait
+    until = monotonic() + _seconds(wait)
+    if url:
+        url, live = _base(url, live=live)
+    place = parsed(url + ("/livez" if live else "/readyz")) if url else _own(flags, live=live)
     while (trouble := _trouble(place)) is not None:
         if monotonic() + _PAUSE_SECONDS > until:
             raise CommandError(f"{place.geturl()}: {trouble}", "look at the log of the service")
         time.sleep(_PAUSE_SECONDS)
     print("alive" if live else "ready")
+
+
+def _seconds(wait: str) -> float:
+    from watchword.settings.values import HOUR, Unfit, duration
+
+    try:
+        return duration(0, HOUR)(wait).total_seconds()
+    except Unfit:
+        raise CommandError(f"--wait {wait!a} is no such time", "write 5s, 1m or 30; at most 1h", USAGE) from None
+
+
+def _base(url: str, *, live: bool) -> tuple[str, bool]:
+    """Return the service's URL of one that may name the question already, and whether that is `/livez`."""
+    url = url.rstrip("/")
+    asked = url.rpartition("/")[2]
+    if asked in {"readyz", "livez"}:
+        url = url.removesuffix(f"/{asked}")
+    return url, live or asked == "livez"
 
 
 def _own(flags: dict[str, object], *, live: bool) -> SplitResult:

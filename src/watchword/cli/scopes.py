@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.cli.exits import CODES_HELP
+from watchword.cli.exits import CODES_HELP, USAGE, CommandError
 from watchword.cli.loading import STORAGE, load_settings, takes_settings
 from watchword.cli.opening import with_kernel
 from watchword.cli.printing import Json, print_json, print_table
@@ -42,6 +44,7 @@ def list_scopes(*, as_json: Json = False, flags: dict[str, object]) -> None:
 @takes_settings(*STORAGE)
 def set_scopes(*, role: Role, scopes: MaybeNone = None, as_json: Json = False, flags: dict[str, object]) -> None:
     """Give a role exactly these scopes. Tokens that hold what it loses are refused within a second."""
+    _check_quoted("set", role, scopes or ())
     _change(role, lambda _: frozenset(scopes or ()), flags, as_json=as_json)
 
 
@@ -49,6 +52,7 @@ def set_scopes(*, role: Role, scopes: MaybeNone = None, as_json: Json = False, f
 @takes_settings(*STORAGE)
 def add(*, role: Role, scopes: Several, as_json: Json = False, flags: dict[str, object]) -> None:
     """Give a role more scopes. Its users have them with their next refresh."""
+    _check_quoted("add", role, scopes)
     _change(role, lambda held: held | frozenset(scopes), flags, as_json=as_json)
 
 
@@ -56,7 +60,32 @@ def add(*, role: Role, scopes: Several, as_json: Json = False, flags: dict[str, 
 @takes_settings(*STORAGE)
 def remove(*, role: Role, scopes: Several, as_json: Json = False, flags: dict[str, object]) -> None:
     """Take scopes from a role. Tokens that hold them are refused within a second."""
-    _change(role, lambda held: held - frozenset(scopes), flags, as_json=as_json)
+    _check_quoted("remove", role, scopes)
+    missing: list[str] = []
+
+    def change(held: Scopes) -> Scopes:
+        missing[:] = sorted(set(scopes) - held)
+        return held - frozenset(scopes)
+
+    _change(role, change, flags, as_json=as_json)
+    if missing:
+        sys.stderr.write(f"hint: {role} did not give {' '.join(missing)}: of that there was nothing to remove\n")
+
+
+def _check_quoted(command: str, role: str, scopes: Collection[str]) -> None:
+    """Refuse what the shell makes of a `*` without quotes: the name of every file here, and what follows it.
+
+    :raises CommandError:
+    """
+    try:
+        here = {each.name for each in Path.cwd().iterdir() if not each.name.startswith(".")}
+    except OSError:
+        return
+    if not here or not here <= {role, *scopes}:
+        return
+    meant = " ".join(["watchword scopes", command, "'*'", *(each for each in scopes if each not in here)])
+    hint = f"put it in quotes: {meant}\n      if you do mean a role called {role}, run this in another directory"
+    raise CommandError("the shell has put the names of the files here in place of *", hint, USAGE)
 
 
 def _change(role: str, change: Callable[[Scopes], Scopes], flags: dict[str, object], *, as_json: bool) -> None:

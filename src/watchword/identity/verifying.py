@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from watchword import api_keys
 from watchword.clock import Clock
+from watchword.errors import TokenError
 from watchword.identity.keys.ring import KeyRing, Keys
 from watchword.identity.revocation import Revocations
 from watchword.identity.rights import Rights
 from watchword.settings import Settings
 from watchword.tokens.claims import AccessClaims
+from watchword.tokens.needs import no_key_here
 from watchword.tokens.rotation import LONGEST_TOKEN
 from watchword.tokens.verify import Policy, Verifier, claimed
 
@@ -26,8 +29,13 @@ class AccessVerifier:
         self._clock = clock
 
     def verify(self, token: str) -> AccessClaims:
-        """Return a valid access token's claims. Raises `TokenError`."""
-        return self._verifier().verify(token, now=self._clock.now(), revocations=self._revocations)
+        """Return a valid access token's claims. Raises `TokenError`, which tells an API key from a token."""
+        try:
+            return self._verifier().verify(token, now=self._clock.now(), revocations=self._revocations)
+        except TokenError as error:
+            if error.code == "token_malformed" and api_keys.looks_like(token):
+                raise no_key_here() from error
+            raise
 
     def verify_for_any(self, token: str) -> AccessClaims:
         """Return a valid token's claims, also for a registered API: only to tell of it. Raises `TokenError`."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from watchword.errors import Fault, SettingsError
 from watchword.hosts import is_loopback
 from watchword.platforms import POSIX, cores
-from watchword.settings import legacy, postgres_url, smtp_url
+from watchword.settings import legacy, postgres_url, redis_url, smtp_url
 from watchword.settings.row import Setting, variable
 from watchword.settings.unitless import doubt
 from watchword.settings.values import Unfit, check_text, is_among
@@ -30,7 +30,6 @@ AUTO_ON_POSTGRES = 8
 
 _HTTP_PORT = 80  # browsers leave it out of an origin
 _SQLITE = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
-_REDIS = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
 
 
 @dataclass(slots=True)
@@ -229,34 +228,13 @@ def _workers(draft: Draft) -> None:
 
 
 def _redis(draft: Draft) -> None:
-    """A URL holds a password, so none is repeated."""
     url: str | None = draft.values["redis_url"]
     if url is None:
         return
-    scheme, _, rest = url.partition("://")
-    found = _REDIS.get(scheme.lower())
-    if found is None or not rest or not _is_redis(found, f"{found}://{rest}"):
-        draft.fault(
-            "redis_url",
-            "is not the URL of a Redis or Valkey",
-            "write redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path/to.sock",
-        )
-    else:
-        draft.values["redis_url"] = f"{found}://{rest}"
-
-
-def _is_redis(scheme: str, url: str) -> bool:
-    """Parameters could switch off time-outs or the check of a certificate, so two are known."""
     try:
-        parts = urlsplit(url)
-        known = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))}
-        if scheme == "unix":
-            return bool(parts.path.strip("/")) and known <= {"db"} and not parts.fragment
-        number = parts.path.removeprefix("/")
-        sound = parts.port != 0 and (not number or (number.isascii() and number.isdecimal())) and not parts.fragment
-    except ValueError:
-        return False
-    return bool(parts.hostname) and sound and known <= ({"ssl_ca_certs"} if scheme == "rediss" else set())
+        draft.values["redis_url"] = redis_url.read(url)
+    except Unfit as error:
+        draft.fault("redis_url", error.message, error.hint)
 
 
 def _algorithm(draft: Draft) -> None:

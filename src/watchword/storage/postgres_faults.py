@@ -24,7 +24,8 @@ _TOO_MANY = "53300"
 _OVERTAKEN = frozenset({"40001", "40P01"})  # serialisation failure, deadlock: nothing was stored
 # Whole classes: connection, login, resources, transaction ended by the server, intervention, system, damage.
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "40", "53", "57", "58", "XX"})
-_UNAVAILABLE = frozenset({_READ_ONLY, "25P03", "25P04", "55P03", _NO_DATABASE, _NOT_ALLOWED})
+_POOLED = frozenset({"08P01", "26000", "42P05"})  # a pooler refuses the start, or mixes up prepared statements
+_UNAVAILABLE = frozenset({_READ_ONLY, "25P03", "25P04", "55P03", _NO_DATABASE, _NOT_ALLOWED, *_POOLED})
 _GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})  # with these the server ends the connection
 _STALE_PLAN = "cached plan must not change result type"
 
@@ -38,6 +39,8 @@ _ADVICE = {
     _READ_ONLY: "this server only reads (a standby?): name the primary, or both: postgresql://…@one,other/…",
     _TOO_MANY: "the server has no connection left: raise its max_connections, or lower pool_size in the URL",
 }
+_POOLER = "if PgBouncer stands before the server, take pgbouncer=false out of WATCHWORD_DATABASE_URL"
+_OTHERWISE = "look at the log of the database server"
 _NOT_THE_OWNER = (
     "the database user must own the tables: restore with pg_restore --no-owner --role=USER into a database of its own "
     "(createdb --owner USER), or REASSIGN OWNED BY the user that owns them TO it"
@@ -130,7 +133,7 @@ def advice(error: BaseException | None) -> str:
     if state_of(error) == _NOT_ALLOWED and "ww_" in str(error):  # a table of ours; in every language it has its name
         return _NOT_THE_OWNER
     if state := _READ_ONLY if only_reads(error) else state_of(error):
-        return _ADVICE.get(state) or _ADVICE.get(state[:2], "")
+        return _POOLER if state in _POOLED else _ADVICE.get(state) or _ADVICE.get(state[:2], _OTHERWISE)
     if _is_of_tls(error):
         otherwise = _NO_TLS if "rejected" in str(error) else _TLS
         return _CERTIFICATES.get(getattr(error, "verify_code", 0), otherwise)

@@ -14,6 +14,7 @@ from typing import Final
 
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 32
+_FEWEST_BYTES: Final = 24
 
 
 def make_secret() -> bytes:
@@ -27,10 +28,13 @@ def shown(secret: bytes) -> str:
 
 
 def read(text: str) -> bytes:
-    """Read a secret as it is shown. Raises `ValueError`."""
+    """Read a secret as it is shown. Raises `ValueError`, also for fewer than 24 bytes: anyone can sign with none."""
     if not text.startswith(PREFIX):
         raise ValueError("a secret of a webhook begins with whsec_")
-    return a2b_base64(text.removeprefix(PREFIX).encode("ascii"), strict_mode=True)
+    secret = a2b_base64(text.removeprefix(PREFIX).encode("ascii"), strict_mode=True)
+    if len(secret) < _FEWEST_BYTES:
+        raise ValueError(f"a secret of a webhook has at least {_FEWEST_BYTES} bytes")
+    return secret
 
 
 def headers(secrets: Sequence[bytes], *, event_id: str, at: int, body: bytes) -> tuple[tuple[str, str], ...]:

@@ -64,8 +64,10 @@ async def test_the_token_of_a_key_opens_nothing_of_the_service(api: Api) -> None
         await api.as_bearer("DELETE", "/sessions", by_key),
         await api.as_bearer("GET", "/verify", by_key),
         await api.as_bearer("GET", "/profile", key["key"]),
+        await api.as_bearer("GET", "/verify", key["key"]),
     ]  # fmt: skip
     assert [each.status_code for each in refused] == [401] * len(refused)
+    assert {each.json()["detail"] for each in refused} == {"An API key is not accepted here. Log in."}
 
 
 async def test_making_a_key_needs_a_recent_log_in(api: Api) -> None:
@@ -91,6 +93,18 @@ async def test_a_rotation_answers_the_new_key(api: Api) -> None:
     assert (await exchanged(api, key["key"])).status_code == (await exchanged(api, fresh["key"])).status_code == 200
     items = (await api.as_bearer("GET", "/api-keys", token)).json()["items"]
     assert [each["replaced_by"] for each in items] == [fresh["about"]["id"], None]
+
+
+async def test_a_rotation_needs_no_body(api: Api) -> None:
+    """All of it may be left out; what is sent has to be right nevertheless."""
+    token = await api.newcomer()
+    path = f"/api-keys/{(await made(api, token))['about']['id']}/rotate"
+    answers = [
+        await api.as_bearer("POST", path, token, content=b"overlap=1"),
+        await api.as_bearer("POST", path, token, json={"overlapp": 0}),
+        await api.as_bearer("POST", path, token),
+    ]
+    assert [each.status_code for each in answers] == [415, 422, 201]
 
 
 async def test_a_key_in_a_query_is_not_read(api: Api) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+import structlog
 
 from tests.e2e.client import PASSWORD, bearer
 from tests.features.api import Api, served
@@ -19,6 +20,7 @@ from tests.tutorials.reading import claims
 from watchword.identity.service_accounts.account import Account
 
 GRANT = {"grant_type": "client_credentials"}
+NOT_PROVED = "The client is unknown, or did not prove who it is."
 
 
 class Program:
@@ -123,6 +125,38 @@ async def test_a_client_logs_no_one_in(api: Api, program: Program) -> None:
     ):
         answer = await api.post("/token", data=form, headers=program.basic)
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        assert "it has client_credentials" in answer.json()["error_description"]
+
+
+async def test_a_misspelt_grant_is_the_fault_and_not_the_secret(api: Api, program: Program) -> None:
+    """The answer names the grants, whoever asks; it told a client with a good secret to leave it out."""
+    form = {"grant_type": "client_credential"}
+    in_form = form | {"client_id": program.account.id, "client_secret": program.secret}
+    for answer in (
+        await api.post("/token", data=form, headers=program.basic),
+        await api.post("/token", data=in_form),
+        await api.post("/token", data=form | {"client_assertion": "a.b.c", "client_assertion_type": "x"}),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
+        assert "client_credentials" in answer.json()["error_description"]
+
+
+async def test_the_log_says_what_the_answer_does_not(api: Api, program: Program) -> None:
+    """Who, why, from where, and in which request; of an id that is no account's, nothing."""
+    wrong, known = "wws_" + "A" * 43, program.account.id
+    with structlog.testing.capture_logs() as lines:
+        await api.post("/token", data=GRANT, headers=basic(known, wrong))
+        await api.post("/token", data=GRANT, headers=basic(known, "hunter2"))
+        unknown = await api.post("/token", data=GRANT, headers=basic("wwc_hunter2", program.secret))
+    assert unknown.json() == {"error": "invalid_client", "error_description": NOT_PROVED}
+    refused = [line for line in lines if line["event"] == "client_refused"]
+    assert [(line.get("client_id"), line["reason"]) for line in refused] == [
+        (known, "the secret is wrong"),
+        (known, "there is no secret, or none that begins with wws_"),
+        (None, "there is no such client"),
+    ]
+    assert all(line["address"] and line["request_id"] for line in refused)
+    assert not any(secret in str(lines) for secret in (wrong, program.secret, "hunter2"))
 
 
 async def test_its_tokens_open_nothing_that_is_for_people(api: Api, program: Program) -> None:

@@ -233,6 +233,7 @@ async def test_C9_the_caller_has_to_be_a_guard(api: Api) -> None:
         scheme = "Basic" if headers.get("Authorization", "").startswith("Basic") else "Bearer"
         assert answer.headers["www-authenticate"].startswith(scheme)
         assert "active" not in answer.text
+        assert "client_id=watchword" not in answer.text, "an app cannot ask at all"
     await api.kernel.guard_keys.revoke("orders", client=HOME)
     answer = await api.post("/introspect", data={"token": somebody.access}, headers=bearer(key))
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

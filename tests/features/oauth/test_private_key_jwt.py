@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -88,6 +89,28 @@ async def test_the_audience_is_the_issuer_or_the_endpoint_exactly(signer: Signer
     for aud in (f"{URL}/", f"{URL}/token/", f"{URL}/revoke", URL.upper(), "https://evil.example", [], "", ...,
                 [URL, "https://evil.example"], [URL, f"{URL}/token"], f"{URL} "):  # fmt: skip
         await refused(await signer.send(signer.signed(aud=aud)))
+
+
+async def test_the_log_says_why(signer: Signer) -> None:
+    """Every wrong assertion gets one answer, so that only this tells its maker what to mend."""
+    now, used = signer.api.clock.now(), signer.signed()
+    assert (await signer.send(used)).status_code == 200
+    wrong = {
+        f"The assertion's aud is not one of these alone: {URL}, {URL}/token.": signer.signed(aud=f"{URL}/"),
+        f"The assertion's exp is more than {LONGEST} seconds ahead.": signer.signed(exp=now + LONGEST + AHEAD + 1),
+        "The assertion has no exp.": signer.signed(exp=...),
+        "The assertion has expired.": signer.signed(exp=now),
+        "The assertion has no jti of 1 to 255 characters.": signer.signed(jti=...),
+        "The assertion's iss and sub are not the client's id.": signer.signed(iss="other"),
+        "The token's signature is not valid.": signer.signed()[:-8] + "AAAAAAAA",
+        "The assertion's jti was used before.": used,
+    }
+    with structlog.testing.capture_logs() as lines:
+        answers = [await signer.send(each) for each in wrong.values()]
+    assert len({each.content for each in answers}) == 1
+    refused = [line for line in lines if line["event"] == "client_refused"]
+    assert [line["reason"] for line in refused] == list(wrong)
+    assert {line["client_id"] for line in refused} == {signer.id}
 
 
 async def test_an_id_is_used_once(signer: Signer) -> None:

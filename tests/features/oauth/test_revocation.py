@@ -120,6 +120,7 @@ async def test_C8_nobody_else_may(api: Api) -> None:
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client"), (headers, form)
         scheme = "Basic" if headers.get("Authorization", "").startswith("Basic") else "Bearer"
         assert answer.headers["www-authenticate"].startswith(scheme)
+        assert "client_id=watchword" in answer.json()["error_description"], "what an app sends, which has no key"
     assert (await api.as_bearer("GET", "/profile", somebody.access)).status_code == 200
 
 

@@ -19,6 +19,8 @@ from watchword.tokens.keys import SigningKey
 Told = Callable[[Finding], None]
 
 CLEANED = "account"
+# Without these the rest would tell of something else, and give it the password of `--account`.
+_FIRST = (Visit.meets, Visit.belongs)
 
 
 async def examine(loaded: Loaded, backups: Path | None, told: Told) -> SigningKey | None:
@@ -40,20 +42,19 @@ def attack(
 ) -> None:
     """Run the checks from outside, and clean up whatever happens.
 
-    :param signing: the deployment's own key, if at hand.
-    :param issuer: whose key that is.
+    :param signing: the key of the settings at hand, if there are any.
+    :param issuer: what those settings call themselves.
     """
     wire = Wire(place)
     account = Account(wire, given)
     visit = Visit(wire, account)
+    visit.home, visit.signing = issuer, signing
     try:
         for check in OUTSIDE:
             seen = _looked(check.look, visit)
             told(Finding.of(check, seen))
-            if check.look is Visit.meets:
-                if seen.outcome is Outcome.FAIL:
-                    return
-                visit.signing = signing if visit.issuer == issuer else None
+            if check.look in _FIRST and seen.outcome is Outcome.FAIL:
+                return
     finally:
         _clean(account, told)
 

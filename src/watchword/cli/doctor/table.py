@@ -24,6 +24,7 @@ INSIDE: tuple[Check, ...] = (
 
 OUTSIDE: tuple[Check, ...] = (
     Check("service", "Everything else is asked of it.", "WATCHWORD_PUBLIC_URL; the log of the service says more", Visit.meets),
+    Check("installation", "What is found there says nothing about the service of these settings, whose users may be elsewhere.", "see which program has the port or gets the proxy's requests, and WATCHWORD_DATA_DIR or WATCHWORD_DATABASE_URL here; no cache may keep the key set longer than five minutes", Visit.belongs),
     Check("tls", "On plain http a network between reads passwords and changes pages.", "docs/guides/internet.md; certificates of your own authority: SSL_CERT_FILE", surface.tls),
     Check("clock", "Clocks that differ make new tokens invalid and old ones valid.", "set both clocks by a time server (timedatectl)", surface.clock),
     Check("headers", "They keep browsers from framing, guessing types, keeping tokens and going back to http.", "let the proxy pass the service's headers: docs/guides/internet.md", surface.headers),

@@ -7,7 +7,7 @@ from typing import Any
 
 from watchword.cli.doctor import forged
 from watchword.cli.doctor.findings import Seen, failed, passed, skipped
-from watchword.cli.doctor.visit import Visit, refuses
+from watchword.cli.doctor.visit import ANOTHER, Visit, refuses
 from watchword.clock import SystemClock
 from watchword.tokens.sign import sign_access_unchecked
 
@@ -42,7 +42,10 @@ def expired(visit: Visit) -> Seen:
     """Send an expired token: one that the deployment's own key signs, or a real one after a short life."""
     if visit.signing is None:
         return _waited(visit)
-    real = visit.token().claims
+    parts = visit.token()
+    if visit.signing.verification_key.symmetric and not forged.is_signed_by(visit.signing, parts):
+        return failed(f"its tokens are signed with another secret: {ANOTHER}")
+    real = parts.claims
     now = SystemClock().now()
     old: dict[str, Any] = {"iat": now - 7200, "exp": now - 3600, "auth_time": now - 7200}
     names: dict[str, dict[str, Any]] = {"expired an hour ago": old, "issued for another audience": {"aud": "https://other.example"},

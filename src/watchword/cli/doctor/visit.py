@@ -13,6 +13,7 @@ from watchword.cli.doctor.wire import Answer, Headers, Wire
 from watchword.hosts import is_loopback
 from watchword.tokens.keys import SigningKey
 
+ANOTHER = "this is another installation than that of the settings here"
 FOREIGN = "https://attacker.example"
 
 
@@ -23,8 +24,10 @@ class Visit:
         self.wire = wire
         self.account = account
         self.issuer = ""
+        self.home = ""
+        """The issuer of the settings at hand, if there are any."""
         self.signing: SigningKey | None = None
-        """The deployment's own key, where its settings are at hand: it signs an expired token."""
+        """The key of those settings; once `belongs` has looked, the deployment's own: it signs an expired token."""
         self.login_quota: int | None = None
         """How many wrong passwords the service takes for one name; None if no limit was met."""
         self.limited_name: Credentials | None = None
@@ -73,6 +76,24 @@ class Visit:
         if issuer != given:
             return warned(f"it answers at {given}, and calls itself {issuer}: guards need the latter, byte for byte")
         return passed(f"it is ready, and its issuer is {issuer}")
+
+    def belongs(self) -> Seen:
+        """Look whether this is the installation whose settings are at hand: its key set has their key."""
+        key, self.signing = self.signing, None
+        if not self.home:
+            return skipped("there are no settings here to compare it with")
+        if self.home != self.issuer:
+            return skipped(f"the settings here are of {self.home}")
+        if key is None:
+            return skipped("the key of the settings here is not at hand")
+        if key.verification_key.symmetric:
+            self.signing = key
+            return skipped("a shared secret is not published: the expired token shows whose it is")
+        keys = self.wire.ask("GET", "/.well-known/jwks.json").json().get("keys")
+        if not isinstance(keys, list) or key.kid not in [each.get("kid") for each in keys if isinstance(each, dict)]:
+            return failed(f"the key that signs here ({key.kid}) is not in its key set: {ANOTHER}")
+        self.signing = key
+        return passed("its key set has the key that signs here")
 
     def registers(self) -> Seen:
         """Make the account, and judge who else may."""

@@ -158,7 +158,7 @@ class KeyRoutes:
             Route(method="GET", path="/admin/keys", handler=self.list, access=may, summary="Signing keys, oldest first",
                   answers={200: KeyList}, limits=("admin",), shown={200: KeyList((_KEY,))}),
             Route(method="POST", path="/admin/keys/rotate", handler=self.rotate, access=may, body=RotateKeys,
-                  summary="Let the next key sign now", answers={200: Rotated}, limits=("admin",),
+                  may_be_empty=True, summary="Let the next key sign now", answers={200: Rotated}, limits=("admin",),
                   example=RotateKeys(early=True), shown={200: Rotated(_NEXT, _KID)},
                   problems=("key_too_new", "conflict")),
             Route(method="POST", path="/admin/keys/revoke", handler=self.revoke, access=may, body=RevokeKeys,
@@ -174,7 +174,7 @@ class KeyRoutes:
 
     async def rotate(self, call: Call) -> Reply:
         """`POST /admin/keys/rotate`."""
-        body: RotateKeys = call.body
+        body: RotateKeys = call.body or RotateKeys()
         return Reply(await self._keys.rotate(call.claims, early=body.early, client=call.client))
 
     async def revoke(self, call: Call) -> Reply:

@@ -218,7 +218,8 @@ class WebhookRoutes:
                   summary="Send again to an endpoint that was disabled", limits=("admin",), shown={200: _SHOWN},
                   problems=("not_found",)),
             Route(method="POST", path=one + "/secret", handler=self.rotate_secret, access=may, body=NewSecret,
-                  summary="Replace the secret of an endpoint", answers={200: MadeSecret}, limits=("admin",),
+                  may_be_empty=True, summary="Replace the secret of an endpoint", answers={200: MadeSecret},
+                  limits=("admin",),
                   example=NewSecret(), shown={200: MadeSecret(_SECRET)}, problems=("not_found",)),
             Route(method="POST", path=one + "/test", handler=self.try_out, access=may, answers={202: Tried},
                   summary="Send an event that only tries an endpoint", limits=("admin",), shown={202: Tried(_EVENT)},
@@ -227,7 +228,8 @@ class WebhookRoutes:
                   summary="Events that were given up at an endpoint", limits=("admin",),
                   shown={200: FailedList((_GIVEN_UP,))}, problems=("not_found",)),
             Route(method="POST", path=one + "/retry", handler=self.retry, access=may, body=Retry,
-                  summary="Send again what was given up", answers={200: SentAgain}, limits=("admin",),
+                  may_be_empty=True, summary="Send again what was given up", answers={200: SentAgain},
+                  limits=("admin",),
                   example=Retry(_EVENT), shown={200: SentAgain(1)}, problems=("not_found",)),
         )  # fmt: skip
 
@@ -253,7 +255,7 @@ class WebhookRoutes:
 
     async def rotate_secret(self, call: Call) -> Reply:
         """`POST /admin/webhooks/{id}/secret`."""
-        body: NewSecret = call.body
+        body: NewSecret = call.body or NewSecret()
         made = await self._webhooks.rotate_secret(
             call.claims, call.params["id"], at_once=body.at_once, client=call.client
         )
@@ -270,7 +272,7 @@ class WebhookRoutes:
 
     async def retry(self, call: Call) -> Reply:
         """`POST /admin/webhooks/{id}/retry`."""
-        body: Retry = call.body
+        body: Retry = call.body or Retry()
         event_id = None if body.id is UNSET else body.id
         return Reply(
             SentAgain(await self._webhooks.retry(call.claims, call.params["id"], event_id, client=call.client))

@@ -94,8 +94,8 @@ class ApiKeyRoutes:
             Route(method="GET", path="/api-keys", handler=self.list, access=bearer,
                   summary="The caller's API keys", answers={200: ApiKeyList}, shown={200: ApiKeyList((_SOME,))}),
             Route(method="POST", path="/api-keys/{id}/rotate", handler=self.rotate, access=recent, body=Rotation,
-                  summary="Put a new API key in the place of one", answers={201: MadeApiKey}, limits=("change",),
-                  example=Rotation(86_400), shown={201: _MADE},
+                  may_be_empty=True, summary="Put a new API key in the place of one", answers={201: MadeApiKey},
+                  limits=("change",), example=Rotation(86_400), shown={201: _MADE},
                   problems=("not_found", "invalid_scope", "invalid_target", "too_many_keys")),
             Route(method="DELETE", path="/api-keys/{id}", handler=self.revoke, access=bearer,
                   summary="Revoke an API key; its tokens are refused", answers={204: None},
@@ -121,7 +121,7 @@ class ApiKeyRoutes:
 
     async def rotate(self, call: Call) -> Reply:
         """`POST /api-keys/{id}/rotate`."""
-        body: Rotation = call.body
+        body: Rotation = call.body or Rotation()
         overlap = None if body.overlap is UNSET else body.overlap
         _, key, text = await self._keys.rotate(call.claims, call.params["id"], overlap=overlap, client=call.client)
         return Reply(MadeApiKey(text, self._view(key)), 201)

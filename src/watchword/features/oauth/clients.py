@@ -92,14 +92,23 @@ def check_client(authorization: str | None, client_id: str | None, client_secret
     Raises `Refused` (`invalid_client`, `invalid_request`).
     """
     named = {FIRST_PARTY} if client_id is None else {client_id}
+    if client_id is not None and client_id.startswith(ACCOUNT_PREFIX):
+        raise not_for_accounts()
     if authorization is not None:
         name, secret = _basic(authorization)
+        if name.startswith(ACCOUNT_PREFIX):
+            raise not_for_accounts()
         if secret or client_secret:
             raise Refused("This client has no secret. Leave it out.", code="invalid_client")
         if name:
             named.add(name)
     if client_secret or named != {FIRST_PARTY}:
         raise Refused("There is no such client. Leave client_id and client_secret out.", code="invalid_client")
+
+
+def not_for_accounts() -> Refused:
+    """Make the error for a service account at a grant that is for people."""
+    return Refused("A service account may not use this grant: it has client_credentials.", code="invalid_client")
 
 
 def _basic(authorization: str) -> tuple[str, str]:

@@ -39,6 +39,9 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 INACTIVE = Introspection(active=False)
+# Anyone who reads that an app needs a guard key builds one into it, where everyone can read it.
+_FOR_APPS = f"An app sends client_id={FIRST_PARTY} beside the token, and no secret."
+_FOR_SERVERS = "Only a server may ask: an API with its guard key, or a service account."
 
 
 class TokenInspection:
@@ -64,9 +67,12 @@ class TokenInspection:
         if credentials.guard_key is not None:
             if await self._guard_keys.find(credentials.guard_key) is not None:
                 return
-            raise Unauthenticated("This guard key is not in use.", code="invalid_client")
-        if not public or credentials.client_id != FIRST_PARTY:
-            raise Unauthenticated("This endpoint needs a guard key.", code="invalid_client")
+            fault = f"This guard key is not in use. {_FOR_APPS}" if public else "This guard key is not in use."
+        elif public and credentials.client_id == FIRST_PARTY:
+            return
+        else:
+            fault = f"{_FOR_APPS} A server may send its guard key." if public else _FOR_SERVERS
+        raise Unauthenticated(fault, code="invalid_client")
 
     async def prove(self, shown: Shown, *, client: Client) -> Account:
         """Return the service account that asks, and count the request against its limit.

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from watchword import api_keys
 from watchword.errors import Refused
-from watchword.features.oauth.clients import ClientFields, check_client, read_account
+from watchword.features.oauth.clients import ClientFields, check_client, not_for_accounts, read_account
 from watchword.features.oauth.service import (
     ACCESS_TOKEN,
     CLIENT_CREDENTIALS,
@@ -118,8 +118,7 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
-        if form.grant_type not in self._endpoint.grants:
-            _check_first_party(call, form)
+        if form.grant_type not in self._endpoint.grants:  # whoever asks: the metadata names the grants to everyone
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
         return await self._grants[form.grant_type](call, form)
@@ -181,7 +180,7 @@ class TokenRoutes:
 def _check_first_party(call: Call, form: TokenRequest) -> None:
     """Refuse any client but the product's own. Raises `Refused` (`invalid_client`)."""
     if form.client_assertion is not UNSET:
-        raise Refused("This client may not use this grant.", code="invalid_client")
+        raise not_for_accounts()
     check_client(authorization(call), given(form.client_id), given(form.client_secret))
 
 

@@ -54,16 +54,20 @@ def read_assertion(
     audience = found.get("aud")
     named = audience[0] if type(audience) is list and len(audience) == 1 else audience
     if found.get("iss") != client_id or found.get("sub") != client_id:
-        raise TokenError("The assertion is not the client's own.")
+        raise TokenError("The assertion's iss and sub are not the client's id.")
     if type(named) is not str or named not in audiences:
-        raise TokenError("The assertion is for another audience.")
+        raise TokenError(f"The assertion's aud is not one of these alone: {', '.join(audiences)}.")
     expires_at, jti = _time(found, "exp"), found.get("jti")
-    if expires_at is None or not now < expires_at <= now + LONGEST + AHEAD:
-        raise TokenError("The assertion has expired, or lives too long.")
+    if expires_at is None:
+        raise TokenError("The assertion has no exp.")
+    if expires_at <= now:
+        raise TokenError("The assertion has expired.")
+    if expires_at > now + LONGEST + AHEAD:
+        raise TokenError(f"The assertion's exp is more than {LONGEST} seconds ahead.")
     if max(_time(found, "iat") or 0, _time(found, "nbf") or 0) > now + AHEAD:
         raise TokenError("The assertion is not valid yet.")
     if type(jti) is not str or not 0 < len(jti) <= MAX_ID:
-        raise TokenError("The assertion has no id.")
+        raise TokenError(f"The assertion has no jti of 1 to {MAX_ID} characters.")
     return Assertion(jti, expires_at)
 
 

@@ -1,7 +1,7 @@
 """Find out whether a client is the service account that it says it is.
 
-Whatever is wrong, the answer is the same. A secret has 256 random bits, so one SHA-256 is enough, and guessing is
-hopeless; failures are counted by address so that they cannot fill logs.
+Whatever is wrong, the answer is the same; the log has the reason. A secret has 256 random bits, so one SHA-256 is
+enough, and guessing is hopeless; failures are counted by address so that they cannot fill logs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from watchword.identity.throttle import Throttle
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
+from watchword.tally import Log, Sample
 
 _FIND: Final = f"SELECT {COLUMNS}, secret_hash, former_hash, former_until FROM ww_clients WHERE id = :id"
 _HOUR: Final = 3600
+_USED: Final = "The assertion's jti was used before."
 
 
 class Proving:
@@ -48,6 +50,7 @@ class Proving:
         self._used = used
         self._throttle = throttle
         self._clock = clock
+        self._refusals = Sample(Log("watchword.clients"), "client_refused")
         self._audiences = (settings.public_url, f"{settings.public_url}/token")
 
     async def prove(self, shown: Shown, *, client: Client) -> Account:
@@ -58,7 +61,9 @@ class Proving:
         """
         now = self._clock.now()
         row = await self._find(shown.client_id)
-        if row is None or row["disabled_at"] is not None or not await self._fits(row, shown, now, client):
+        fault = "there is no such client" if row is None else await self._fault(row, shown, now, client)
+        if row is None or fault:
+            self._log(row, fault, client)
             await self._throttle.take(*takes_of("client_proof", client.address, None), client=client)
             if row is not None:
                 await self._note(row["id"], "refused", now, client)
@@ -70,18 +75,32 @@ class Proving:
     async def _find(self, client_id: str) -> Row | None:
         return await self._database.one(_FIND, id=client_id) if is_account_id(client_id) else None
 
-    async def _fits(self, row: Row, shown: Shown, now: int, client: Client) -> bool:
-        if shown.assertion is not None:
-            return row["public_key"] is not None and await self._is_signed(row, shown.assertion, now, client)
-        if row["secret_hash"] is None or not shown.secret or not opaque.looks_like(shown.secret, SECRET_PREFIX):
-            return False
-        found = opaque.fingerprint(shown.secret.encode())
-        if hmac.compare_digest(found, row["secret_hash"]):
-            return True
-        former = row["former_hash"]
-        return former is not None and now < row["former_until"] and hmac.compare_digest(found, former)
+    def _log(self, row: Row | None, reason: str, client: Client) -> None:
+        """Say why, unless there is too much to say. An id that is no account's could be a secret in the wrong place."""
+        named = {} if row is None else {"client_id": row["id"]}
+        self._refusals.add(**named, reason=reason, address=client.address, request_id=client.request_id)
 
-    async def _is_signed(self, row: Row, text: str, now: int, client: Client) -> bool:
+    async def _fault(self, row: Row, shown: Shown, now: int, client: Client) -> str:
+        """Return what is wrong, for the log; '' if the client is this account."""
+        if row["disabled_at"] is not None:
+            return "the account is disabled"
+        if shown.assertion is not None:
+            if row["public_key"] is None:
+                return "the account has a secret and no key: it sends no assertion"
+            return await self._fault_of_assertion(row, shown.assertion, now, client)
+        if row["secret_hash"] is None:
+            return "the account has a key and no secret: it sends an assertion"
+        if not shown.secret or not opaque.looks_like(shown.secret, SECRET_PREFIX):
+            return f"there is no secret, or none that begins with {SECRET_PREFIX}"
+        found = opaque.fingerprint(shown.secret.encode())
+        former = row["former_hash"]
+        if hmac.compare_digest(found, row["secret_hash"]):
+            return ""
+        if former is None or not hmac.compare_digest(found, former):
+            return "the secret is wrong"
+        return "" if now < row["former_until"] else "the secret was replaced, and its overlap is over"
+
+    async def _fault_of_assertion(self, row: Row, text: str, now: int, client: Client) -> str:
         """Check an assertion, and use up its id. Raises `TooManyAttempts`.
 
         Each account's are limited, since each leaves a row until it expires. What was used before does not count:
@@ -90,15 +109,16 @@ class Proving:
         jwk: dict[str, Any] = json.loads(row["public_key"])
         try:
             found = assertion.read_assertion(text, jwk, client_id=row["id"], audiences=self._audiences, now=now)
-        except TokenError:
-            return False
+        except TokenError as error:
+            return error.message
         used = sha256(f"{row['id']} {found.jti}".encode("utf-8", "surrogatepass")).hexdigest()
         name, lifetime = f"assertion:{used}", found.expires_at - now
         if (await self._used.count(name, by=0, lifetime=lifetime, now=now)).amount:
-            return False
+            return _USED
         takes = takes_of("client", client.address, f"{row['id']} assertions")
         await self._throttle.take(*takes, client=client, user=row["id"])
-        return (await self._used.count(name, lifetime=lifetime, now=now)).amount == 1
+        first = (await self._used.count(name, lifetime=lifetime, now=now)).amount == 1
+        return "" if first else _USED
 
     async def _note(self, client_id: str, outcome: str, now: int, client: Client) -> None:
         """Record the first of an hour, and when the account was used."""
