@@ -186,12 +186,7 @@ def _middleware(check: _Check, paths: Paths) -> Any:
     @web.middleware
     async def guard_middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
         # A router takes `%2F` for no slash, and would find another route than these paths say.
-        below = mounts.below(request)
-        if (
-            paths.guards(request.path)
-            or (any(map(paths.guards, below)) and not paths.excepts(request.path))
-            or _ENCODED_SLASH in request.rel_url.raw_path.lower()
-        ):
+        if paths.guards_any(request.path, mounts.below(request)) or _ENCODED_SLASH in request.rel_url.raw_path.lower():
             try:
                 await check(request)
             except RequestRefused:
