@@ -32,6 +32,7 @@ from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.preflights import Preflights
 from watchword.guard.refusals import Refusal
+from watchword.guard.sent import method_of
 from watchword.guard.views import Check, DecoratingGuard, refuse_bare
 
 __all__ = ["AiohttpGuard", "RequestRefused", "find_caller", "get_caller"]
@@ -149,7 +150,8 @@ class AiohttpSent:
     @property
     def method(self) -> str:
         """Return the method in capitals; nothing for the handshake of a WebSocket."""
-        return "" if self._request.headers.get("Upgrade", "").lower() == "websocket" else self._request.method
+        headers = self._request.headers
+        return method_of(self._request.method, headers.get("Upgrade"), headers.get("Sec-WebSocket-Key"))
 
     def values(self, name: str) -> list[bytes]:
         """Return all values of a header, by its name in small letters."""
