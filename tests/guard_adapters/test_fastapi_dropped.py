@@ -265,3 +265,17 @@ def test_what_fastapi_reads_or_has_by_default_stays() -> None:
     def of_another(thing: Unknown = None): ...  # type: ignore[assignment]
 
     FastAPI().get("/x")(of_another)  # no business of ours
+
+
+def test_no_request_fills_the_token_of_an_embedded_service() -> None:
+    """`Depends(auth.verify)` took it from `?token=`, where it ends in logs, and without what the route needs."""
+    from watchword import Watchword
+
+    service = object.__new__(Watchword)  # as far as FastAPI looks
+    given = Depends(service.verify)
+    for register in (
+        lambda: FastAPI().get("/x", dependencies=[given])(lambda: "in"),
+        lambda: FastAPI().get("/x")(lambda claims=given: "in"),
+    ):
+        with pytest.raises(TypeError, match="verify is no dependency for FastAPI"):
+            register()

@@ -131,8 +131,7 @@ def guarded(
         if not optional:
             made.csrf_exempt = True
         setattr(made, GUARDED, True)  # decorators above copy it
-        if isinstance(wrapped, FunctionType):
-            views.note_bare(wrapped, "guarded")
+        views.note_bare(wrapped, "guarded")
         return made
 
     return decorate if view is None else decorate(view)
