@@ -149,7 +149,7 @@ _bare_methods: WeakKeyDictionary[Callable[..., Any], list[tuple[ref[Any], str]]]
 def note_bare(view: Any, written: str) -> None:
     """Note a function that was protected: what is routed must be what its guard returned."""
     with suppress(TypeError):  # not weakly referable
-        if isinstance(view, MethodType):
+        if type(view) is MethodType:
             owners = [each for each in _bare_methods.get(view.__func__, ()) if each[0]() is not None]
             _bare_methods[view.__func__] = [*owners, (ref(view.__self__), written)]
         else:
@@ -158,12 +158,13 @@ def note_bare(view: Any, written: str) -> None:
 
 def _written(view: Any) -> str | None:
     """Return the decorator that protected a function, which is here without it, or None."""
-    with suppress(TypeError):
-        if isinstance(view, MethodType):
+    try:
+        if type(view) is MethodType:
             owners = _bare_methods.get(view.__func__, ())
             return next((written for owner, written in owners if owner() is view.__self__), None)
         return _bare.get(view)
-    return None
+    except TypeError:  # not weakly referable, or without a hash
+        return None
 
 
 def is_bare(view: Any) -> bool:
@@ -183,8 +184,10 @@ def refuse_bare_hooks(hooks: Mapping[Any, Iterable[Any]], names: Iterable[Any], 
 
     :param hooks: those of an application, by blueprint. :param names: the blueprints of this request.
     """
-    for each in (hook for name in (None, *names) for hook in hooks.get(name, ())):
-        refuse_bare(each, (hook for several in hooks.values() for hook in several), route_line)
+    for name in (None, *names):
+        for each in hooks.get(name, ()):
+            if _written(each) is not None:
+                refuse_bare(each, [hook for several in hooks.values() for hook in several], route_line)
 
 
 def is_guarded(view: Any) -> bool:

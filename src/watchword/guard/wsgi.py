@@ -86,8 +86,10 @@ class GuardMiddleware:
 
 
 def _guards(paths: Paths, environ: Environ) -> bool:
-    path, mount = _path(environ), _decoded(environ.get("SCRIPT_NAME") or "").rstrip("/")
-    return paths.guards_any(path, with_mount(path, mount + path))
+    path, mount = _path(environ), environ.get("SCRIPT_NAME")
+    if not mount:
+        return paths.guards(path)
+    return paths.guards_any(path, with_mount(path, _decoded(mount).rstrip("/") + path))
 
 
 def _path(environ: Environ) -> str:
