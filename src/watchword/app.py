@@ -8,7 +8,7 @@ import inspect
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final, Never
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,6 +33,19 @@ if TYPE_CHECKING:  # imported when the application starts
     from watchword.web.dispatch import Dispatcher
     from watchword.web.feature import Feature
     from watchword.web.pages.layout import Look
+
+
+class _FromCode:
+    """Marks a parameter that no request may fill: `Depends(auth.verify)` in FastAPI would read it from the query."""
+
+    def __get_pydantic_core_schema__(self, *_: object) -> Never:
+        raise TypeError(
+            "watchword: verify is no dependency for FastAPI; with auth = FastAPIGuard(Guard.local(service)) write "
+            "`caller: Annotated[Caller, auth.required()]` or `dependencies=[auth.required()]`"
+        )
+
+
+_FROM_CODE: Final = _FromCode()
 
 
 def features(kernel: Kernel, look: Look | None = None) -> tuple[Feature, ...]:
@@ -175,7 +188,7 @@ class Watchword:
         finally:
             self._started = False
 
-    def verify(self, token: str) -> AccessClaims:
+    def verify(self, token: Annotated[str, _FROM_CODE]) -> AccessClaims:
         """Return the claims of a valid access token, for `Guard.local`. Raises `TokenError`."""
         if self._kernel is None:
             raise RuntimeError(_NOT_STARTED)

@@ -250,6 +250,34 @@ def test_paths_may_be_one_text() -> None:
     assert statuses == [401, 401, 200, 200]
 
 
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_a_path_may_repeat_the_script_name(kind: str) -> None:
+    """`protect: ["/api"]` on a site below `/api` guarded nothing."""
+    import asyncio
+
+    from django.core.handlers.asgi import ASGIHandler
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.test import override_settings
+
+    from tests.guard_adapters.in_process import WsgiApi, answer_of, ask_asgi, http_scope
+
+    def ask(path: str, mount: str, **more: Any) -> int:
+        with override_settings(WATCHWORD_GUARD=given, ALLOWED_HOSTS=["*"], **more):
+            if kind == "wsgi":
+                app: Any = WSGIHandler()
+                return WsgiApi(lambda e, s: app({**e, "SCRIPT_NAME": mount}, s)).ask(path).status
+            scope = http_scope(mount + path, root_path=mount)
+            return answer_of(asyncio.run(ask_asgi(ASGIHandler(), scope))).status
+
+    given = {"guard": ISSUER.guard(), "protect": ["/api"], "except": ["/group/price"]}
+    for mount in ("/api", "/outer/api"):
+        assert [ask(path, mount) for path in ("/open", "/group/price", "/nothing")] == [401, 200, 401]
+    assert [ask(path, "/shop") for path in ("/open", "/group/price", "/nothing")] == [200, 200, 404]
+    assert ask("/open", "", FORCE_SCRIPT_NAME="/api") == 401
+    for path in ("open", "x:/open", "http:open"):
+        assert ask(path, "") == 401
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -15,10 +15,25 @@ from watchword.testing import Issuer
 
 ISSUER = Issuer()
 
+NO_SLASH = [
+    "",
+    "api",
+    "apix",
+    "x:/api",
+    "x:api",
+    "http:/api",
+    "http:api",
+    "http://h/api",
+    ".//api",
+    "*",
+    "?/api",
+    "#/api",
+]
 UNDER = [
     *("/api", "/api/", "/api/x", "/api/x/y.json", "/API", "/Api/x", "/aPi/../x", "/api//x"),
     *("//api", "//api/x", "/./api", "/x/../api/y", "/x/..", "/api/..", "/x//y", "/..", "/%61pi", "/x%2fapi", "/%2e%2e"),
     *("\\api", "/x\\..\\api", "/api;x=1", "/x;/api", "/x;y", "/api\0", "/\tapi", "/x\n", "/\u017f/%"),
+    *NO_SLASH,
 ]
 BESIDE = [
     "/",
@@ -32,7 +47,6 @@ BESIDE = [
     "/x.y/z",
     "/.well-known/x",
     "/é",
-    "",
 ]
 
 
@@ -55,6 +69,7 @@ def test_several_and_none() -> None:
         False,
     ]
     assert not Paths([]).guards("//x")
+    assert not Paths([]).guards("x")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +86,15 @@ def test_exceptions_are_taken_by_the_letter(path: str, guarded: bool) -> None:
     """What could be read in two ways is no exception."""
     for prefix in ("/api", "/"):
         assert Paths([prefix], ["/api/health", "/api/static/*"]).guards(path) is guarded
+
+
+@pytest.mark.parametrize("path", ["api/health", "x:/api/health", "http://h/api/health", "api/static/a.css", "health"])
+@pytest.mark.parametrize("root_path", ["", "/svc", "/svc/", "/"])
+def test_a_target_without_its_slash_is_no_exception(path: str, root_path: str) -> None:
+    for paths in (Paths(["/"], ["/api/health", "/api/static/*", "/health"]), Paths(["/api"], ["/api/health"])):
+        assert paths.guards(path)
+        assert guards(paths, {"path": path, "root_path": root_path})
+        assert guards(paths, {"path": path, "root_path": root_path, "path_remaining": path})
 
 
 def test_everything_is_everything() -> None:
@@ -250,10 +274,49 @@ async def test_a_prefix_may_be_written_with_what_it_is_mounted_under(root: str) 
         assert tuple([answer_of(await ask_asgi(app, scope)).status for scope in behind]) == expected
 
 
+@pytest.mark.parametrize("root", ["/shop", "/outer/shop", "/far/outer/shop"])
+def test_a_prefix_may_repeat_the_mount_point_behind_others(root: str) -> None:
+    """As in an application that is tried without its proxy, where the same prefix guards."""
+    from watchword.guard import wsgi
+
+    paths = Paths(["/shop/a"], ["/health"])
+    for path, guarded in (("/a/y", True), ("/x", False), ("/health", False), ("/shop/a/y", True)):
+        assert guards(paths, {"path": root + path, "root_path": root}) is guarded
+        assert wsgi._guards(paths, {"SCRIPT_NAME": root, "PATH_INFO": path}) is guarded
+        assert wsgi._guards(paths, {"SCRIPT_NAME": f"{root}/", "PATH_INFO": path}) is guarded
+        in_a_router = {"path": root + path, "root_path": "", "path_remaining": path[1:]}
+        assert guards(paths, in_a_router) is guarded
+    assert not guards(Paths(["/shop"], ["/health"]), {"path": f"{root}/health", "root_path": root})
+    assert guards(Paths(["/shop"], ["/health"]), {"path": f"{root}/x", "root_path": root})
+
+
 @given(PIECES, st.sampled_from(["", "/", "/svc", "/svc/", "/api", "/api/", "/x", "//"]))
 def test_the_quick_way_to_a_reading_is_no_other(pieces: list[str], root_path: str) -> None:
     """Whether a request is guarded is what all readings say, also where they are not gone through."""
     path, paths = "/" + "".join(pieces), Paths(["/api"], ["/api/x"])
     readings = routed_paths(path, root_path) if root_path else {path}
-    slow = any(map(paths.guards, readings)) or (paths.guards(path) and not any(map(paths.excepts, readings)))
+    longer = [path[at:] for at in range(len(path)) if len(path) - at > min(map(len, readings)) and path[at] == "/"]
+    slow = any(map(paths.guards, readings)) or (
+        any(map(paths.guards, longer)) and not any(map(paths.excepts, readings))
+    )
     assert guards(paths, {"path": path, "root_path": root_path}) is slow
+
+
+async def test_what_frameworks_route_without_a_slash_is_guarded() -> None:
+    """h11 and hypercorn hand over `GET secret` as it is: Litestar and Channels add the slash, Quart looks for a URL."""
+    from litestar import Litestar, get
+    from quart import Quart
+
+    @get("/secret")
+    async def answer() -> str:
+        return "in"
+
+    app = Quart(__name__)
+    app.add_url_rule("/secret", "secret", answer.fn)
+    litestar: Any = Litestar([answer], openapi_config=None)
+    for bare, targets in ((app, ["secret", "x:/secret", "http:secret"]), (litestar, ["secret"])):
+        for path in targets:
+            scope = http_scope(path) | {"extensions": {}}
+            assert answer_of(await ask_asgi(bare, dict(scope))).status == 200, path  # so there is something to guard
+            guarded = GuardMiddleware(bare, ISSUER.guard(), prefix="/secret")
+            assert answer_of(await ask_asgi(guarded, dict(scope))).status == 401, path

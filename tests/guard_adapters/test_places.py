@@ -230,6 +230,26 @@ def test_the_table_of_places(scenario: Scenario, api: Asks) -> None:
         assert answer.headers.get("www-authenticate") == scenario.challenge
 
 
+KEY = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+
+
+@pytest.mark.parametrize("adapter", ["flask", "django-wsgi", "drf", "ninja", "wsgi", "aiohttp"])
+@pytest.mark.parametrize(
+    "handshake",
+    [[("Upgrade", "websocket"), KEY], [("Upgrade", "WebSocket")], [("Upgrade", "h2c, websocket")], [KEY]],
+)
+def test_a_handshake_that_comes_as_a_request_acts_like_a_post(
+    adapter: str, handshake: list[tuple[str, str]], loop: asyncio.AbstractEventLoop
+) -> None:
+    """`@app.route("/ws", websocket=True)`: a page from elsewhere opened it with its visitor's cookie, as by a link."""
+    api = ADAPTERS[adapter](ISSUER.guard(tokens_from=PLACES), loop)
+    for more in ([], [("Origin", "https://evil.test")], [("Origin", "https://evil.test"), PAGE, site("cross-site")]):
+        answer = api.ask("/needs", [*cookie(Tokens().good(), *more), *handshake])
+        assert (answer.status, answer.code) == (403, "origin_refused")
+    assert api.ask("/needs", [*cookie(Tokens().good(), OURS), *handshake]).user() == "ada"
+    assert api.ask("/needs", [*cookie(Tokens().good()), ("Upgrade", "h2c")]).user() == "ada"
+
+
 def test_a_guard_that_was_not_told_reads_the_header_only(loop: asyncio.AbstractEventLoop) -> None:
     """Forgetting fails closed, in every adapter."""
     token = Tokens().good()

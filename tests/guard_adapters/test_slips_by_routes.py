@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: FastAPI evaluates annotations.
 
+import functools
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,72 @@ def test_Django_refuses_a_view_whose_guard_was_thrown_away() -> None:
             return HttpResponse("in")
 
     assert at(Shown.as_view()) == 401
+
+
+def test_Django_refuses_a_method_or_object_whose_guard_was_thrown_away() -> None:
+    class Shop:
+        def show(self, request: Any) -> Any:
+            return HttpResponse("in")
+
+        __call__ = show
+
+    class Uncounted(Shop):
+        __hash__ = None  # type: ignore[assignment]
+
+    bare, other, partly = Shop(), Shop(), functools.partial(Shop().show)
+    guarded(bare.show)
+    guarded(roles="admin")(bare)
+    guarded(partly)
+    assert [at(bare.show), at(bare), at(csrf_exempt(bare.show)), at(partly)] == [500] * 4
+    assert [at(other.show), at(other), at(Uncounted())] == [200] * 3
+    assert [at(guarded(other.show)), at(guarded(Uncounted()))] == [401] * 2
+    twice = Shop()
+    assert at(twice.show, guarded(twice.show)) == 200
+
+
+HOOKS = ["before_request", "before_app_request", "url_value_preprocessor", "app_url_value_preprocessor"]
+
+
+@pytest.mark.parametrize("kind", [flask, quart])
+@pytest.mark.parametrize("on", ["app", "blueprint"])
+@pytest.mark.parametrize("name", [*HOOKS, "before_websocket", "after_request", "teardown_request"])
+def test_a_guard_above_a_hook_is_refused(kind: Any, on: str, name: str) -> None:
+    """The hook is registered bare: it ran before every request, and checked nothing."""
+    app, blueprint = kind.Flask("a") if kind is flask else kind.Quart("a"), kind.Blueprint("b", "b")
+    auth = (FlaskGuard if kind is flask else QuartGuard)(GUARD)
+    register = getattr(app if on == "app" else blueprint, name, None)
+    if register is None:
+        return  # no framework has each of them in both places
+    with pytest.raises(RuntimeError, match="above the route"):
+
+        @auth.required()
+        @register
+        def check(*_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("on", ["app", "blueprint"])
+async def test_a_hook_whose_guard_was_thrown_away_is_refused_at_the_request(on: str) -> None:
+    def check() -> None: ...
+
+    async def check_async() -> None: ...
+
+    for thrown, status in ((True, 500), (False, 401)):
+        app, group = flask.Flask("a"), flask.Blueprint("b", "b")
+        group.add_url_rule("/", "x", lambda: "in")
+        guarded_check = FlaskGuard(GUARD).required()(check)
+        (app if on == "app" else group).before_request(check if thrown else guarded_check)
+        app.register_blueprint(group)
+        assert app.test_client().get("/").status_code == status
+        quart_app, quart_group = quart.Quart("a"), quart.Blueprint("b", "b")
+        quart_group.add_url_rule("/", "x", shown)
+        guarded_async = QuartGuard(GUARD).required()(check_async)
+        (quart_app if on == "app" else quart_group).before_request(check_async if thrown else guarded_async)
+        quart_app.register_blueprint(quart_group)
+        assert (await quart_app.test_client().get("/")).status_code == status
+
+
+async def shown() -> str:
+    return "in"
 
 
 def test_a_guard_above_an_operation_of_ninjas_is_noticed() -> None:

@@ -51,7 +51,22 @@ def test_paths_that_need_none(app: GuardMiddleware, path: str) -> None:
 
 def test_the_mount_point_does_not_count(app: GuardMiddleware) -> None:
     assert ask(app, "/api/x", SCRIPT_NAME="/shop")[0] == 401
-    assert ask(app, "/x", SCRIPT_NAME="/api")[0] == 200
+    assert ask(app, "/x", SCRIPT_NAME="/shop")[0] == 200
+    assert ask(app, "/api/health", SCRIPT_NAME="/shop")[0] == 200
+
+
+@pytest.mark.parametrize("mount", ["/api", "/API", "/outer/api", "/api/"])
+def test_a_prefix_that_repeats_the_mount_point_guards(app: GuardMiddleware, mount: str) -> None:
+    """It would guard nothing otherwise: `DispatcherMiddleware(home, {"/api": GuardMiddleware(…, prefix="/api")})`."""
+    assert ask(app, "/x", SCRIPT_NAME=mount)[0] == 401
+    assert ask(app, "", SCRIPT_NAME=mount)[0] == 401
+    assert ask(app, "/api/health", SCRIPT_NAME=mount)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["api", "api/x", "x:api", "http:api", "x:/api/health", "api/health"])
+def test_a_target_without_its_slash_needs_a_token(app: GuardMiddleware, path: str) -> None:
+    """werkzeug, wsgiref and gevent hand it over as it is, and Flask adds the slash."""
+    assert ask(app, path)[0] == 401
 
 
 def test_no_client_names_a_caller(app: GuardMiddleware) -> None:

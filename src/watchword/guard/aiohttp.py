@@ -32,6 +32,7 @@ from watchword.guard.marks import EVERYONE
 from watchword.guard.paths import Paths
 from watchword.guard.preflights import Preflights
 from watchword.guard.refusals import Refusal
+from watchword.guard.sent import method_of
 from watchword.guard.views import Check, DecoratingGuard, refuse_bare
 
 __all__ = ["AiohttpGuard", "RequestRefused", "find_caller", "get_caller"]
@@ -149,7 +150,8 @@ class AiohttpSent:
     @property
     def method(self) -> str:
         """Return the method in capitals; nothing for the handshake of a WebSocket."""
-        return "" if self._request.headers.get("Upgrade", "").lower() == "websocket" else self._request.method
+        headers = self._request.headers
+        return method_of(self._request.method, headers.get("Upgrade"), headers.get("Sec-WebSocket-Key"))
 
     def values(self, name: str) -> list[bytes]:
         """Return all values of a header, by its name in small letters."""
@@ -186,12 +188,7 @@ def _middleware(check: _Check, paths: Paths) -> Any:
     @web.middleware
     async def guard_middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
         # A router takes `%2F` for no slash, and would find another route than these paths say.
-        below = mounts.below(request)
-        if (
-            paths.guards(request.path)
-            or (any(map(paths.guards, below)) and not paths.excepts(request.path))
-            or _ENCODED_SLASH in request.rel_url.raw_path.lower()
-        ):
+        if paths.guards_any(request.path, mounts.below(request)) or _ENCODED_SLASH in request.rel_url.raw_path.lower():
             try:
                 await check(request)
             except RequestRefused:

@@ -17,7 +17,7 @@ from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
-from watchword.guard.paths import Paths
+from watchword.guard.paths import Paths, with_mount
 from watchword.guard.preflights import AROUND, Preflights
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
@@ -200,15 +200,17 @@ def guards(paths: Paths, scope: Scope) -> bool:
         spared = routed_paths(path, root) if root else {path}
         whole = {key: value for key, value in scope.items() if key != "path_remaining"}
         below = f"/{left.lstrip('/')}"
-        return guards(paths, whole) or (paths.guards(below) and not any(map(paths.excepts, spared)))
+        readings = (below, *with_mount(below, path))
+        return guards(paths, whole) or (any(map(paths.guards, readings)) and not any(map(paths.excepts, spared)))
     if not root:
         return paths.guards(path or "/")
     if path.startswith(f"{root}/") and root[-1] != "/":  # only one reading
-        return paths.guards_either(path[len(root) :], path)
-    readings = routed_paths(path, root)
-    if any(map(paths.guards, readings)):
+        return paths.guards_any(below := path[len(root) :], with_mount(below, path))
+    possible = routed_paths(path, root)
+    if any(map(paths.guards, possible)):
         return True
-    return paths.guards(path) and not any(map(paths.excepts, readings))
+    longer = with_mount(min(possible, key=len), path)
+    return any(map(paths.guards, longer)) and not any(map(paths.excepts, possible))
 
 
 def routed_paths(path: str, root: str) -> set[str]:

@@ -38,7 +38,7 @@ from watchword.guard.caller import Caller
 from watchword.guard.django_views import GUARDED, UNUSED
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
-from watchword.guard.paths import Paths
+from watchword.guard.paths import Paths, with_mount
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement, needed
 from watchword.guard.sent import WsgiSent
@@ -131,8 +131,7 @@ def guarded(
         if not optional:
             made.csrf_exempt = True
         setattr(made, GUARDED, True)  # decorators above copy it
-        if isinstance(wrapped, FunctionType):
-            views.note_bare(wrapped, "guarded")
+        views.note_bare(wrapped, "guarded")
         return made
 
     return decorate if view is None else decorate(view)
@@ -237,22 +236,29 @@ class GuardMiddleware:
             return self._answer_async(request)
         if not self._concerns(request):
             return self._get_response(request)
-        refused = check(request, self._needs(get_guard()), optional=not self._protect.guards(request.path_info))
+        refused = check(request, self._needs(get_guard()), optional=not _guards(self._protect, request))
         return kept_apart(request, self._get_response(request)) if refused is None else refused
 
     async def _answer_async(self, request: HttpRequest) -> Any:
         if not self._concerns(request):
             return await self._get_response(request)
-        optional = not self._protect.guards(request.path_info)
+        optional = not _guards(self._protect, request)
         refused = await check_async(request, self._needs(get_guard()), optional=optional)
         return kept_apart(request, await self._get_response(request)) if refused is None else refused
 
     def _concerns(self, request: HttpRequest) -> bool:
         request.caller = None
-        if self._protect.guards(request.path_info):
+        if _guards(self._protect, request):
             request.csrf_processing_done = True  # the check passes bearer tokens only
             return True
-        return self._optional.guards(request.path_info)
+        return _guards(self._optional, request)
+
+
+def _guards(paths: Paths, request: HttpRequest) -> bool:
+    """Return whether a request needs a check, by its path without the script name, with it, and as it came."""
+    path: str = request.path_info or "/"
+    script = request.META.get("SCRIPT_NAME", "").rstrip("/")
+    return paths.guards_any(path, (*with_mount(path, script + path), *with_mount(path, request.path)))
 
 
 def check(request: HttpRequest, needs: Requirement, *, optional: bool = False) -> HttpResponse | None:

@@ -19,8 +19,6 @@ from dataclasses import replace
 from functools import partial, wraps
 from typing import Annotated, Any, Final, Never
 
-from fastapi import APIRouter
-from fastapi.dependencies import utils as dependencies
 from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.exceptions import HTTPException, WebSocketException
 from fastapi.openapi import utils
@@ -34,16 +32,16 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, misuse, slips
-from watchword.guard.asgi import GuardMiddleware, check, check_optional, raw_headers, remember
+from watchword.guard import fastapi_slips, handling, misuse, slips
+from watchword.guard.asgi import check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
+from watchword.guard.fastapi_slips import RIGHT, NoDependency, put
 from watchword.guard.guard import Guard
-from watchword.guard.marks import EVERYONE, FROM_CODE, NO_DEPENDENCY
+from watchword.guard.marks import EVERYONE, FROM_CODE
 from watchword.guard.openapi import document
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
-from watchword.guard.seen import SeenCallers
 from watchword.guard.sent import AsgiSent
 from watchword.guard.sockets import POLICY_VIOLATION, Scope, SocketRefused, admit, authorization_of
 from watchword.tokens.claims import AccessClaims
@@ -60,7 +58,6 @@ _LINES: Final = {
     "required": "Annotated[Caller, auth.required()]",
     "optional": "Annotated[Caller | None, auth.optional()]",
 }
-_RIGHT: Final = "; write `caller: {}`, or `dependencies=[auth.required()]`"
 _TOO_LATE: Final = "guard: auth.{}() makes a dependency, and checks nothing where it is called for a request{}"
 
 
@@ -76,44 +73,12 @@ class RequestRefused(HTTPException):
         self.refusal = refusal
 
 
-class _NoDependency(Security):
-    """Raises where a route uses it as a dependency.
-
-    It is a `Security`, so that FastAPI reads it. Otherwise FastAPI would ignore it in `Annotated[Caller,
-    auth.required]`, and fill its parameters from a client's query string in `Depends(auth.required)`.
-    """
-
-    def __init__(self, written: str, right: str) -> None:
-        _put(self, slip=f"guard: `{written}` is no dependency{_RIGHT.format(right)}")
-
-    @property
-    def dependency(self) -> Any:  # FastAPI reads it first
-        raise TypeError(self.slip)
-
-    __signature__ = dependency
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError(self.slip)
-
-    def __get_pydantic_core_schema__(self, *_: Any) -> Any:
-        """Refuse in `Annotated[…] | None`, which FastAPI leaves to Pydantic."""
-        raise TypeError(self.slip)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    slip: str
-
-
-class _Maker(_NoDependency):
+class _Maker(NoDependency):
     """Makes dependencies: `auth.required` and `auth.optional`."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         super().__init__(f"auth.{name}", _LINES[name])
-        _put(self, _make=make, _name=name)
+        put(self, _make=make, _name=name)
 
     def __call__(
         self,
@@ -129,14 +94,14 @@ class _Maker(_NoDependency):
         """
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
-            raise RuntimeError(_TOO_LATE.format(self._name, _RIGHT.format(_LINES[self._name])))
+            raise RuntimeError(_TOO_LATE.format(self._name, RIGHT.format(_LINES[self._name])))
         return self._make(scopes, roles, max_age, api_keys)
 
     _make: Callable[..., Any]
     _name: str
 
 
-class _Made(_NoDependency):
+class _Made(NoDependency):
     """Is the dependency that `auth.required()` returns, used without `Depends`.
 
     It equals what it calls, so that `app.dependency_overrides[auth.required()]` works.
@@ -146,7 +111,7 @@ class _Made(_NoDependency):
 
     def __init__(self, scheme: _Scheme, scopes: list[str], written: str) -> None:
         super().__init__(f"Depends({written}())", _LINES[written.removeprefix("auth.")])
-        _put(self, _scheme=scheme, scopes=scopes)
+        put(self, _scheme=scheme, scopes=scopes)
 
     @property
     def dependency(self) -> _Scheme:
@@ -161,7 +126,7 @@ class _Made(_NoDependency):
     _scheme: _Scheme
 
 
-class FastAPIGuard(_NoDependency):
+class FastAPIGuard(NoDependency):
     """Makes dependencies of a guard.
 
     `required(scopes=…, roles=…, max_age=…)` yields the `Caller` or refuses; `optional(…)` yields None without a token,
@@ -190,10 +155,10 @@ class FastAPIGuard(_NoDependency):
         flow = OAuthFlowPassword(tokenUrl=token_url, refreshUrl=token_url, scopes=dict(scopes or {}))
         about = "Log in at the Watchword service: fill in username and password, and leave the client fields empty."
         oauth2 = OAuth2(flows=OAuthFlows(password=flow), description=about)
-        _put(self, _guard=guard, _schemes={}, _flow=flow, _oauth2=oauth2, _scheme_name=scheme_name)
-        _put(self, _kind=_SchemeWithField if paste else _Scheme)
+        put(self, _guard=guard, _schemes={}, _flow=flow, _oauth2=oauth2, _scheme_name=scheme_name)
+        put(self, _kind=_SchemeWithField if paste else _Scheme)
         for name, check_by in (("required", check), ("optional", check_optional)):
-            _put(self, **{name: _Maker(partial(self._dependency, check_by, f"auth.{name}"), name)})
+            put(self, **{name: _Maker(partial(self._dependency, check_by, f"auth.{name}"), name)})
 
     @property
     def guard(self) -> Guard:
@@ -203,7 +168,7 @@ class FastAPIGuard(_NoDependency):
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "guard":
             raise AttributeError(f"guard: a FastAPIGuard's {name} cannot be changed")
-        _put(self, _guard=misuse.a_guard(value, "FastAPIGuard"))
+        put(self, _guard=misuse.a_guard(value, "FastAPIGuard"))
         for scheme in self._schemes.values():
             scheme.needs = replace(scheme.needs, guard=value)
 
@@ -231,11 +196,6 @@ class FastAPIGuard(_NoDependency):
     _oauth2: OAuth2
     _scheme_name: str
     _kind: type[_Scheme]
-
-
-def _put(thing: Security, **attributes: Any) -> None:
-    for name, value in attributes.items():
-        object.__setattr__(thing, name, value)  # FastAPI's class is frozen
 
 
 _Check = Callable[[Requirement, Scope], Awaitable[Caller | None]]
@@ -338,48 +298,9 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
     return described
 
 
-def _refusing_slips(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`: FastAPI reads its dependencies late."""
-
-    @wraps(include)
-    def included(self: APIRouter, *args: Any, **given: Any) -> None:
-        for each in (*self.dependencies, *(given.get("dependencies") or ())):
-            _refuse_slip(each)
-        include(self, *args, **given)
-
-    return included
-
-
-def _refuse_slip(given: Any) -> None:
-    called = given.dependency
-    if isinstance(called, _NoDependency):
-        raise TypeError(called.slip)
-    if not callable(called):
-        raise TypeError(NO_DEPENDENCY)
-    owner = getattr(called, "__self__", called)
-    if owner in _NEVER or isinstance(owner, _NEVER):
-        raise TypeError(NO_DEPENDENCY)
-
-
-def _refusing_returned(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap what reads a dependency: FastAPI drops what it returns, or passes it on, and asks nothing."""
-
-    @wraps(read)
-    def dependant(*args: Any, **given: Any) -> Any:  # a view may take a guard, by name, and ask it
-        ours = (_NoDependency, Requirement) if given.get("name") else (_NoDependency, Requirement, Guard)
-        if any(issubclass(kind, ours) for kind in slips.returned(given.get("call"))):
-            raise TypeError(f"{NO_DEPENDENCY}, unlike {given['call']!r:.100}, which returns it")
-        return read(*args, **given)
-
-    return dependant
-
-
-_NEVER: Final = (Guard, Requirement, SeenCallers, FastAPIGuard, Caller, GuardMiddleware)
-
 # FastAPI has no hook for these.
-dependencies.get_dependant = _refusing_returned(dependencies.get_dependant)
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
-APIRouter.include_router = _refusing_slips(APIRouter.include_router)  # type: ignore[method-assign]
+fastapi_slips.refuse_slips(_Scheme, _SchemeWithField)
 
 
 def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:

@@ -36,12 +36,13 @@ from watchword.guard.blueprints import BlueprintGuard, RequestRefused, answers_i
 from watchword.guard.caller import Caller
 from watchword.guard.refusals import Refusal
 from watchword.guard.sent import WsgiSent
-from watchword.guard.views import Check, checks_before
+from watchword.guard.views import Check, checks_before, refuse_bare_hooks
 
 __all__ = ["FlaskGuard", "RequestRefused", "current_caller", "find_caller"]
 
 _UNUSED: Final = "watchword.unused"
 _ANSWERED: Final = "watchword.answered"
+_HOOK_LINE: Final = "@app.before_request"
 _ABOVE: Final = "write it as a decorator: @auth.required() above `def`, below the route; or auth.protect(app)"
 
 
@@ -125,6 +126,7 @@ def _check_first(app: Flask, **_: Any) -> None:
     """Check a view before the decorators above its guard, such as a cache. Refuse a routed bare view."""
     for check in checks_before(app.view_functions, request.endpoint, request.method, FlaskGuard.route_line):
         check()
+    refuse_bare_hooks(app.before_request_funcs, request.blueprints, _HOOK_LINE)
 
 
 request_started.connect(_check_first)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dis import get_instructions
 from inspect import isclass, isroutine, unwrap
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from watchword.guard.guard import Guard
 
@@ -86,6 +86,19 @@ def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:
     return any(_routes(place, view) for place in (*frame.f_locals.values(), *frame.f_globals.values()))
 
 
+_HOOKS: Final = (
+    "before_request_funcs",
+    "before_websocket_funcs",
+    "after_request_funcs",
+    "after_websocket_funcs",
+    "teardown_request_funcs",
+    "teardown_websocket_funcs",
+    "url_value_preprocessors",
+    "url_default_functions",
+    "template_context_processors",
+)
+
+
 def _routes(place: object, view: object) -> bool:
     if type(place).__module__.partition(".")[0] == "flask_socketio":
         return any(getattr(each, "__wrapped__", None) is view for each in _handlers(place))
@@ -93,13 +106,12 @@ def _routes(place: object, view: object) -> bool:
         return any(getattr(each, "handler", None) is view for each in place)
     if not hasattr(type(place), "add_url_rule"):
         return False
-    if any(each is view for each in getattr(place, "view_functions", {}).values()):
+    hooks = [each for name in _HOOKS for several in getattr(place, name, {}).values() for each in several]
+    if any(each is view for each in (*getattr(place, "view_functions", {}).values(), *hooks)):
         return True
-    # A blueprint defers its routes as functions that close over the view.
-    cells = (
-        each.__closure__ or () for each in getattr(place, "deferred_functions", ()) if hasattr(each, "__closure__")
-    )
-    return any(content(cell) is view for each in cells for cell in each)
+    # A blueprint defers its routes, and hooks of the application, as functions that close over the view.
+    deferred = [inner for each in getattr(place, "deferred_functions", ()) for inner in (each, unwrap(each))]
+    return any(content(cell) is view for each in deferred for cell in getattr(each, "__closure__", None) or ())
 
 
 def _handlers(socketio: Any) -> Iterator[object]:

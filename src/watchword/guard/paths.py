@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 # Some applications decode, collapse, resolve or cut off these.
@@ -17,7 +17,8 @@ class Paths:
     """Compares paths with prefixes, segment by segment: `/api` covers `/api` and `/api/…`, not `/apix`.
 
     No other spelling gets around a prefix. Case is ignored. An ambiguous path (`//`, `/./`, `/../`, `%` after
-    decoding, a backslash, `;`, control characters) always needs a token.
+    decoding, a backslash, `;`, control characters) always needs a token, and one that does not begin with `/`: some
+    servers hand over any request target (`GET admin`, `GET x:/admin`), and frameworks add or find the slash.
 
     :param prefixes: `/` is everything; no prefix is nothing.
     :param except_paths: exact paths that need no token; `/*` at the end means all below.
@@ -56,19 +57,35 @@ class Paths:
         """Return whether a path needs a check. It is decoded, and without the mount point."""
         if self._nothing or path in self._except_exact:
             return False
-        if _AMBIGUOUS.search(path):
+        if path[:1] != "/" or _AMBIGUOUS.search(path):
             return True
         if self._except_below and path.startswith(self._except_below):
             return False
         folded = path.casefold()
         return self._everything or folded.startswith(self._below) or folded in self._exact
 
-    def guards_either(self, path: str, other: str) -> bool:
-        """Return whether a path needs a check that may be read in two ways: a prefix counts in both.
+    def guards_any(self, path: str, others: Iterable[str]) -> bool:
+        """Return whether a path needs a check that may be read in several ways: a prefix counts in each.
 
         :param path: the reading that exceptions are written for.
         """
-        return self.guards(path) or (self.guards(other) and not self.excepts(path))
+        return self.guards(path) or (any(map(self.guards, others)) and not self.excepts(path))
+
+
+def with_mount(path: str, whole: str) -> Iterator[str]:
+    """Yield a path with all of its mount point, and with each of its last parts.
+
+    A prefix may repeat the mount point, also where a proxy or another mount point comes before it: then it guards too
+    much, and never nothing.
+    """
+    if whole == path:
+        return
+    at = 0
+    while at == 0 or len(whole) - at > len(path):
+        yield whole[at:]
+        at = whole.find("/", at + 1)
+        if at < 0:
+            return
 
 
 def _several(paths: object, name: str) -> Iterable[str]:

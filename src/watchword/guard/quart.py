@@ -41,7 +41,7 @@ from watchword.guard.caller import Caller
 from watchword.guard.requirement import Requirement
 from watchword.guard.sent import AsgiSent
 from watchword.guard.sockets import Message, Scope, watched
-from watchword.guard.views import Check, checks_before
+from watchword.guard.views import Check, checks_before, refuse_bare_hooks
 
 __all__ = ["QuartGuard", "RequestRefused", "current_caller", "find_caller"]
 
@@ -156,6 +156,9 @@ async def _check_first(app: Quart, **_: Any) -> None:
     method = "GET" if has_websocket_context() else request.method
     for each in checks_before(app.view_functions, endpoint, method, QuartGuard.route_line):
         await each()
+    hooks = app.before_websocket_funcs if has_websocket_context() else app.before_request_funcs
+    blueprints = websocket.blueprints if has_websocket_context() else request.blueprints
+    refuse_bare_hooks(hooks, blueprints, "@app.before_request")
 
 
 request_started.connect(_check_first)

@@ -15,6 +15,14 @@ OFFERED: Final = "watchword.offered"
 _PLAIN: Final = "/~!$&'()*+,;=:@"
 
 
+def method_of(method: str, upgrade: str | None, key: str | None) -> str:
+    """Return a method, or nothing for the handshake of a WebSocket, where a server hands it over as a request.
+
+    :param key: the header `Sec-WebSocket-Key`.
+    """
+    return "" if key is not None or "websocket" in (upgrade or "").lower() else method
+
+
 class AsgiSent:
     """Is a request or handshake of an ASGI server."""
 
@@ -57,9 +65,10 @@ class WsgiSent:
 
     @property
     def method(self) -> str:
-        """Return the method in capitals."""
-        method: str = self._environ["REQUEST_METHOD"]
-        return method
+        """Return the method in capitals; nothing for the handshake of a WebSocket, which Flask may serve."""
+        environ = self._environ
+        method: str = environ["REQUEST_METHOD"]
+        return method_of(method, environ.get("HTTP_UPGRADE"), environ.get("HTTP_SEC_WEBSOCKET_KEY"))
 
     def values(self, name: str) -> list[bytes]:
         """Return all values of a header, by its name in small letters."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dis import get_instructions
-from inspect import unwrap
-from types import ModuleType
+from functools import partial
+from inspect import iscoroutine, unwrap
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final, Never, Self
 
 from watchword.guard import misuse
@@ -48,6 +49,36 @@ def returned(function: Any) -> Iterator[type]:
             yield type(value)
         elif each.opname not in _BEFORE_YIELD:
             value = None
+
+
+_MOST: Final = 8
+"""Nothing longer is looked through: a page of rows is no slip."""
+
+
+def holds(value: object, kinds: tuple[type, ...]) -> bool:
+    """Return whether a value is of these kinds, a method of such a thing, or a small collection with one."""
+    kind = type(value)  # not `isinstance`, which a proxy answers by its content
+    if issubclass(kind, kinds):
+        return True
+    inside: Iterable[object] = ()
+    if isinstance(value, partial):
+        inside = (value.func, *value.args)
+    elif isinstance(value, MethodType):
+        inside = (value.__self__,)
+    elif issubclass(kind, dict | tuple | list | set | frozenset) and len(value) <= _MOST:  # type: ignore[arg-type]
+        inside = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
+    return any(holds(each, kinds) for each in inside)
+
+
+def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
+    """Return whether a value would have to be called, awaited or asked before anything is checked."""
+    if iscoroutine(value) or holds(value, kinds):
+        return True
+    if type(value) is not FunctionType:
+        return False
+    outer = [misuse.content(each) for each in value.__closure__ or ()]
+    named = [value.__globals__.get(name) for name in value.__code__.co_names]
+    return any(holds(each, kinds) for each in (*outer, *named))
 
 
 class ToCall:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from inspect import unwrap
+from types import MethodType
 from typing import Any, Final, Never, ParamSpec
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from watchword.guard import misuse
 from watchword.guard.asked import Names
@@ -141,21 +142,52 @@ def checks_before(views: Mapping[str, Any], endpoint: str | None, method: str, r
     refuse_bare(view, views.values(), route_line)
 
 
+_bare_methods: WeakKeyDictionary[Callable[..., Any], list[tuple[ref[Any], str]]] = WeakKeyDictionary()
+"""Likewise methods of objects, by function: a bound method is made anew each time."""
+
+
 def note_bare(view: Any, written: str) -> None:
     """Note a function that was protected: what is routed must be what its guard returned."""
     with suppress(TypeError):  # not weakly referable
-        _bare[view] = written
+        if type(view) is MethodType:
+            owners = [each for each in _bare_methods.get(view.__func__, ()) if each[0]() is not None]
+            _bare_methods[view.__func__] = [*owners, (ref(view.__self__), written)]
+        else:
+            _bare[view] = written
+
+
+def _written(view: Any) -> str | None:
+    """Return the decorator that protected a function, which is here without it, or None."""
+    try:
+        if type(view) is MethodType:
+            owners = _bare_methods.get(view.__func__, ())
+            return next((written for owner, written in owners if owner() is view.__self__), None)
+        return _bare.get(view)
+    except TypeError:  # not weakly referable, or without a hash
+        return None
 
 
 def is_bare(view: Any) -> bool:
     """Return whether a function was protected, and is here without its guard."""
-    return view in _bare
+    return _written(view) is not None
 
 
 def refuse_bare(view: Any, routed: Iterable[Any], route_line: str) -> None:
     """Refuse a function that is routed without its guard. :raises RuntimeError: and nowhere with it."""
-    if is_bare(view) and not any(_leads_to(other, view) for other in routed):
-        raise above_the_route(view, _bare[view], route_line)
+    written = _written(view)
+    if written is not None and not any(_leads_to(other, view) for other in routed):
+        raise above_the_route(view, written, route_line)
+
+
+def refuse_bare_hooks(hooks: Mapping[Any, Iterable[Any]], names: Iterable[Any], route_line: str) -> None:
+    """Refuse functions that run before requests without their guard, which was to check them.
+
+    :param hooks: those of an application, by blueprint. :param names: the blueprints of this request.
+    """
+    for name in (None, *names):
+        for each in hooks.get(name, ()):
+            if _written(each) is not None:
+                refuse_bare(each, [hook for several in hooks.values() for hook in several], route_line)
 
 
 def is_guarded(view: Any) -> bool:
@@ -200,6 +232,6 @@ def _method_of(view_class: Any, name: str) -> Any:
 def _leads_to(other: Any, view: Any) -> bool:
     """Return whether `other` wraps `view`, which is then routed twice on purpose."""
     while (other := getattr(other, "__wrapped__", None)) is not None:
-        if other is view:
+        if other is view or (isinstance(view, MethodType) and other == view):
             return True
     return False

@@ -19,7 +19,7 @@ from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
-from watchword.guard.paths import Paths
+from watchword.guard.paths import Paths, with_mount
 from watchword.guard.preflights import Preflights
 from watchword.guard.refusals import Refusal
 from watchword.guard.sent import WsgiSent
@@ -42,7 +42,8 @@ class GuardMiddleware:
 
     Put it inside CORS middleware: a preflight has no token, and a page reads a refusal only with CORS headers.
 
-    :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`).
+    :param prefix: only paths under it need a token, relative to the mount point (`guard.paths`). One that repeats the
+        mount point counts too.
     :param except_paths: paths that need none; `/*` at the end means all below.
     :param scopes: like `roles`, `max_age` and `api_keys` as in `Guard.check`.
     :param optional: whether a request without a token passes, with caller None. A bad token is still refused.
@@ -71,7 +72,7 @@ class GuardMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if not self._paths.guards(_path(environ)):
+        if not _guards(self._paths, environ):
             environ.setdefault(KEPT, None)
             return self.app(environ, start_response)
         header, sent = from_wsgi(environ.get("HTTP_AUTHORIZATION")), WsgiSent(environ)
@@ -84,9 +85,19 @@ class GuardMiddleware:
         return self.app(environ, start_response)
 
 
+def _guards(paths: Paths, environ: Environ) -> bool:
+    path, mount = _path(environ), environ.get("SCRIPT_NAME")
+    if not mount:
+        return paths.guards(path)
+    return paths.guards_any(path, with_mount(path, _decoded(mount).rstrip("/") + path))
+
+
 def _path(environ: Environ) -> str:
+    return _decoded(environ.get("PATH_INFO") or "/")
+
+
+def _decoded(path: str) -> str:
     # Latin-1 stands for bytes (PEP 3333). What is no UTF-8 stays so, and is never an exception.
-    path: str = environ.get("PATH_INFO") or "/"
     return path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
