@@ -228,11 +228,16 @@ class ApiKeys:
 
     # By the key -------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, text: str, asked: Asked, *, client: Client) -> Exchanged:
+    async def exchange(self, text: str, asked: Asked, *, client: Client, by_guard: bool = False) -> Exchanged:
         """Return an access token for a key, with no more than key, owner and the key's own limits allow.
 
         It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id;
-        only a good one counts, or who has seen a key's id in a token could use up its owner's limit.
+        only a good one counts, or who has seen a key's id in a token could use up its owner's limit. Each key has less
+        than its owner: one that leaked, or was weakened, does not stop the others.
+
+        :param by_guard: a guard asks, which has shown its guard key. It asks for all its callers, so its address is not
+            counted: some of them would use it up for the others.
+
         Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
         `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `StorageUnavailable`.
         """
@@ -249,7 +254,8 @@ class ApiKeys:
         if limits is None or (limits.until is not None and limits.until <= now):
             raise _not_accepted()
         owner = row["user_id"]
-        await self._throttle.take(*takes_of("api_key", client.address, owner), client=client, user=owner)
+        takes = takes_of("api_key", None if by_guard else client.address, owner, key=row["id"])
+        await self._throttle.take(*takes, client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)
         await self._note_use(row, now)

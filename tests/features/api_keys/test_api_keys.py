@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.e2e.client import PASSWORD
-from tests.features.api import Api
+from tests.features.api import Api, served
 from tests.identity.test_rights import ORDERS, define
 from watchword import api_keys
 from watchword.features.api_keys.routes import RECENT, SOME_KEY
@@ -44,6 +45,23 @@ async def test_a_key_is_shown_once_listed_and_exchanged(api: Api) -> None:
     listed = (await api.as_bearer("GET", "/api-keys", token)).text
     assert key["about"]["id"] in listed
     assert key["key"] not in listed
+
+
+async def test_a_guard_shows_its_guard_key(tmp_path: Path) -> None:
+    """⚑ Only one that is in use makes the address not count."""
+    async with served(tmp_path, api_key_address_limit="1/1h") as api:
+        key = (await made(api, await api.newcomer()))["key"]
+        _, guard_key = await api.kernel.guard_keys.create("orders", client=LOCAL)
+        assert (await exchanged(api, key)).status_code == 200
+        assert (await exchanged(api, key)).status_code == 429
+        form = {"grant_type": EXCHANGE, "subject_token_type": api_keys.TOKEN_TYPE, "subject_token": key}
+        for _ in range(2):
+            assert (await api.as_bearer("POST", "/token", guard_key, data=form)).status_code == 200
+        wrong = [guard_key[:-2] + "AA", "wwg_", "x", await api.newcomer()]
+        await api.kernel.guard_keys.revoke("orders", client=LOCAL)
+        for each in (*wrong, guard_key):
+            answer = await api.as_bearer("POST", "/token", each, data=form)
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
 async def test_the_token_of_a_key_opens_nothing_of_the_service(api: Api) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from watchword import opaque
 from watchword.errors import Refused, TokenError, Unauthenticated
-from watchword.features.oauth.clients import Credentials
+from watchword.features.oauth.clients import Credentials, require_guard
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
@@ -62,10 +62,8 @@ class TokenInspection:
         Raises `Unauthenticated` (`invalid_client`).
         """
         if credentials.guard_key is not None:
-            if await self._guard_keys.find(credentials.guard_key) is not None:
-                return
-            raise Unauthenticated("This guard key is not in use.", code="invalid_client")
-        if not public or credentials.client_id != FIRST_PARTY:
+            await require_guard(self._guard_keys, credentials.guard_key)
+        elif not public or credentials.client_id != FIRST_PARTY:
             raise Unauthenticated("This endpoint needs a guard key.", code="invalid_client")
 
     async def prove(self, shown: Shown, *, client: Client) -> Account:
