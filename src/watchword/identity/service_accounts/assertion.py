@@ -29,9 +29,13 @@ _SECRET_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 class Assertion(NamedTuple):
-    """An assertion that is good, if its id was not used before: the id, and the end in seconds since 1970."""
+    """An assertion that is good, if its id was not used before. Times are seconds since 1970.
+
+    :param usable_from: when it would have been accepted at the earliest.
+    """
 
     jti: str
+    usable_from: int
     expires_at: int
 
 
@@ -60,11 +64,12 @@ def read_assertion(
     expires_at, jti = _time(found, "exp"), found.get("jti")
     if expires_at is None or not now < expires_at <= now + LONGEST + AHEAD:
         raise TokenError("The assertion has expired, or lives too long.")
-    if max(_time(found, "iat") or 0, _time(found, "nbf") or 0) > now + AHEAD:
+    begins_at = max(_time(found, "iat") or 0, _time(found, "nbf") or 0, expires_at - LONGEST)
+    if begins_at > now + AHEAD:
         raise TokenError("The assertion is not valid yet.")
     if type(jti) is not str or not 0 < len(jti) <= MAX_ID:
         raise TokenError("The assertion has no id.")
-    return Assertion(jti, expires_at)
+    return Assertion(jti, begins_at - AHEAD, expires_at)
 
 
 def _verified(text: str, jwk: Mapping[str, Any]) -> bytes:

@@ -23,9 +23,12 @@ from watchword.identity.throttle import Throttle
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
+from watchword.storage.ephemeral_sql import put_in
 
 _FIND: Final = f"SELECT {COLUMNS}, secret_hash, former_hash, former_until FROM ww_clients WHERE id = :id"
 _HOUR: Final = 3600
+RESTORED: Final = "restored_at"
+"""Names the time of a restored backup, kept for as long as assertions from before it may last."""
 
 
 class Proving:
@@ -84,6 +87,8 @@ class Proving:
     async def _is_signed(self, row: Row, text: str, now: int, client: Client) -> bool:
         """Check an assertion, and use up its id. Raises `TooManyAttempts`.
 
+        After a restored backup none counts that could have been used before: the backup does not know which were.
+
         Each account's are limited, since each leaves a row until it expires. What was used before does not count:
         anyone who overheard it could use up the limit.
         """
@@ -91,6 +96,9 @@ class Proving:
         try:
             found = assertion.read_assertion(text, jwk, client_id=row["id"], audiences=self._audiences, now=now)
         except TokenError:
+            return False
+        restored_at = await self._used.get(RESTORED, now)
+        if restored_at is not None and found.usable_from <= int(restored_at):
             return False
         used = sha256(f"{row['id']} {found.jti}".encode("utf-8", "surrogatepass")).hexdigest()
         name, lifetime = f"assertion:{used}", found.expires_at - now
@@ -112,6 +120,11 @@ class Proving:
             await audit.record(tx, "client_used", at=now, client=client, outcome=outcome, detail={"client": client_id})
 
         await self._database.transact(unit)
+
+
+async def refuse_from_before(tx: Tx, now: int) -> None:
+    """Refuse each assertion that could have been used until now."""
+    await put_in(tx, RESTORED, str(now), until=now + assertion.LONGEST + 2 * assertion.AHEAD)
 
 
 def not_accepted() -> Refused:
