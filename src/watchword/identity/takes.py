@@ -67,7 +67,9 @@ def takes_of(
     """
     rows = OCCASIONS[occasion]
     if device is None or not any(by is CountedBy.DEVICE for by, _ in rows):
-        return tuple(take for by, row in rows for take in _takes(by, row, address, account, mail or key))
+        return tuple(
+            take for by, row in rows for take in _takes(by, row, address, account, key if mail is None else mail)
+        )
     return tuple(take for by, row in rows for take in _takes_of_known(by, row, address, f"{account}", device))
 
 
