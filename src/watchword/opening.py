@@ -241,7 +241,17 @@ async def _assembled(
         ),
         outbox=outbox,
         one_time=one_time,
-        post=Post(database, outbox, one_time, throttle, _templates(settings), _sender(settings), settings, clock)
+        post=Post(
+            database,
+            outbox,
+            one_time,
+            throttle,
+            known_devices,
+            _templates(settings),
+            _sender(settings),
+            settings,
+            clock,
+        )
         if serves and outbox.enabled
         else None,
         hints=hints,

@@ -101,7 +101,7 @@ BOUNDS: tuple[Bound, ...] = (
     _reads("GET /sessions", do.get("/sessions")),
     _ends("DELETE /sessions", do.end_others, do.end_others_of_many),
     _ends("DELETE /sessions/{id}", do.end_one),
-    Bound("POST /token", (f"{OF_STRANGERS}, `legacy`, `client`, `api_key`",
+    Bound("POST /token", (f"{OF_STRANGERS}, `legacy`, `client`, `api_key`, `api_key_each`",
                           f"{LOG_IN_ADDRESS}, `client_proof`, `api_key_address`"),
           (OF_STRANGERS, LOG_IN_ADDRESS),
           (NOTHING, NOTHING),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -14,6 +14,11 @@ from watchword import api_keys
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import Guard
 from watchword.guard.following import key_exchange
+from watchword.guard.following.addresses import ServiceAddress
+from watchword.guard.following.events import Events
+from watchword.guard.following.exchange import Answer, Fetch
+from watchword.guard.following.key_exchange import KeyExchange
+from watchword.guard.following.waiting import Pending
 from watchword.guard.refusals import Unready
 from watchword.ids import new_id
 from watchword.tokens import KeySet
@@ -32,6 +37,8 @@ class Exchange:
         self.scopes: tuple[str, ...] = ("read",)
         self.status = 0
         self.forms: list[dict[str, str]] = []
+        self.shown: list[str | None] = []
+        self.headers: dict[str, str] = {}
         self.gate = threading.Event()
         self.gate.set()
         self.version = 1
@@ -40,9 +47,10 @@ class Exchange:
     def answer(self, handler: Handler) -> None:
         form = handler.form()
         self.forms.append(form)
+        self.shown.append(handler.headers.get("Authorization"))
         assert self.gate.wait(10)
         if self.status:
-            handler.send(b"{}", status=self.status)
+            handler.send(b"{}", status=self.status, headers=self.headers)
         elif form["subject_token"] not in self.good:
             handler.send(b'{"error":"invalid_request"}', status=400)
         else:
@@ -55,6 +63,35 @@ class Exchange:
 @pytest.fixture
 def exchange(service: Service) -> Exchange:
     return Exchange(service)
+
+
+class Scripted:
+    """A client that answers without a network."""
+
+    def __init__(self, answer: Callable[[], Answer]) -> None:
+        self._answer = answer
+
+    def get(self, fetch: Fetch) -> Answer:
+        assert fetch.form is not None
+        return self._answer()
+
+    def close(self) -> None: ...
+
+
+def desk_of(answer: Callable[[], Answer], times: list[float]) -> KeyExchange:
+    """An exchange with a clock that stands still."""
+    service = ServiceAddress.checked("http://127.0.0.1:9", None, plain_http=False)
+    opened: Any = lambda: Scripted(answer)  # noqa: E731
+    return KeyExchange(service, "orders", open_client=opened, events=Events(None), now=lambda: times[0])
+
+
+def through(exchanging: Generator[Pending, None, str]) -> str:
+    """Wait for an exchange, and return its token."""
+    while True:
+        try:
+            next(exchanging).wait(5)
+        except StopIteration as done:
+            return str(done.value)
 
 
 def code_of(check: Callable[[], object]) -> str:
@@ -220,6 +257,72 @@ def test_many_at_once_are_one_exchange(exchange: Exchange, guarded: MakeGuard) -
     assert len(exchange.forms) == 1
 
 
+@pytest.mark.parametrize("key", [None, "wwg_" + "k" * 43])
+def test_a_guard_shows_its_guard_key(exchange: Exchange, guarded: MakeGuard, key: str | None) -> None:
+    """⚑ Without it the service counts all its callers together, by its address."""
+    guarded(guard_key=key).verify(exchange.key, api_keys=True)
+    assert exchange.shown == [key and f"Bearer {key}"]
+
+
+def test_a_guard_key_that_is_refused_is_no_fault_of_the_caller(exchange: Exchange, guarded: MakeGuard) -> None:
+    told: list[tuple[str, Any]] = []
+    guard = guarded(guard_key="wwg_" + "k" * 43, on_event=lambda *event: told.append(event))
+    exchange.status = 401
+    with pytest.raises(Unready):
+        guard.verify(exchange.key, api_keys=True)
+    assert "guard key" in next(fields for name, fields in told if name == "key_exchange_failed")["reason"]
+
+
+@pytest.mark.parametrize(("key", "named"), [(None, True), ("wwg_" + "k" * 43, False)])
+def test_a_limit_that_is_used_up_is_passed_on(
+    exchange: Exchange, guarded: MakeGuard, key: str | None, named: bool
+) -> None:
+    """The caller is told when to come back, and the operator which setting it is. The key is not sent again at once."""
+    told: list[tuple[str, Any]] = []
+    guard = guarded(guard_key=key, on_event=lambda *event: told.append(event))
+    exchange.status, exchange.headers = 429, {"Retry-After": "3569"}
+    weaker = api_keys.attenuate(exchange.key, scopes=["read"])
+    for each in (exchange.key, exchange.key, weaker):
+        with pytest.raises(Unready) as caught:
+            guard.verify(each, api_keys=True)
+        assert (caught.value.code, caught.value.retry_after) == ("overloaded", 3569)
+    assert len(exchange.forms) == 2
+    (limited,) = [fields for name, fields in told if name == "key_exchange_limited"]
+    assert (limited["key"], limited["retry_after"]) == (exchange.key_id, 3569)
+    assert "WATCHWORD_API_KEY_LIMIT" in limited["settings"]
+    assert ("WATCHWORD_API_KEY_ADDRESS_LIMIT" in limited["settings"]) == named
+
+
+def test_a_limit_is_looked_at_again_after_half_a_minute() -> None:
+    times = [1000.0]
+    answers = [Answer(429, {"retry-after": "100"}, b"", 0.0), Answer(200, {}, b'{"access_token": "t"}', 0.0)]
+    desk = desk_of(lambda: answers.pop(0), times)
+    key = api_keys.make(new_id()).text
+    for later, left in ((0.0, 100), (29.0, 71)):
+        times[0] = 1000.0 + later
+        with pytest.raises(Unready) as caught:
+            through(desk.exchange(key))
+        assert caught.value.retry_after == left
+    times[0] = 1031.0
+    assert through(desk.exchange(key)) == "t"
+
+
+def test_what_is_weakened_from_one_key_pushes_out_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """⚑ Else the holder of one key could make strangers of all others, and then use up the rate of strangers."""
+    monkeypatch.setattr(key_exchange, "MOST_GOOD", 8)
+    times = [0.0]
+    desk = desk_of(lambda: Answer(200, {}, b'{"access_token": "t"}', 0.0), times)
+    key, leaked = api_keys.make(new_id()).text, api_keys.make(new_id()).text
+    assert through(desk.exchange(key)) == "t"
+    for number in range(20):
+        times[0] += 1.0
+        assert through(desk.exchange(api_keys.attenuate(leaked, scopes=[f"s{number}"]))) == "t"
+    monkeypatch.setattr(key_exchange, "MOST_STRANGERS", 0.0)
+    with pytest.raises(Unready):
+        through(desk.exchange(api_keys.attenuate(leaked, scopes=["s0"])))
+    assert through(desk.exchange(key)) == "t"
+
+
 @pytest.mark.parametrize("status", [302, 404, 429, 500, 503])
 def test_a_service_that_cannot_say_is_no_refusal(exchange: Exchange, guarded: MakeGuard, status: int) -> None:
     guard = guarded()
@@ -227,6 +330,9 @@ def test_a_service_that_cannot_say_is_no_refusal(exchange: Exchange, guarded: Ma
     with pytest.raises(Unready):
         guard.verify(exchange.key, api_keys=True)
     exchange.status = 0
+    if status == 429:
+        assert len(guard._judge.keys._refused) == 1  # type: ignore[union-attr]
+        guard._judge.keys._refused.clear()  # type: ignore[union-attr]
     assert guard.verify(exchange.key, api_keys=True).scopes == {"read"}
 
 

@@ -86,6 +86,31 @@ async def test_tokens_are_limited_by_owner_and_by_network(open_kernel: Opener) -
         assert (await kernel.api_keys.exchange(key, EVERYTHING, client=away)).access_token
 
 
+async def test_one_key_does_not_stop_its_owners_others(open_kernel: Opener) -> None:
+    """⚑ Nor does what was weakened from it, which anyone may hold. It counts with its parent."""
+    async with open_kernel(api_key_limit="4/1h", api_key_each_limit="2/1h") as kernel:
+        ada = await owner(kernel)
+        leaked, other = (await ada.key())[1], (await ada.key())[1]
+        for scopes in (["read"], ["write"]):
+            await ada.use(written.attenuate(leaked, scopes=scopes))
+        for each in (leaked, written.attenuate(leaked, scopes=[])):
+            with pytest.raises(TooManyAttempts):
+                await ada.use(each)
+        for _ in range(2):
+            await ada.use(other)
+
+
+async def test_the_callers_of_a_guard_do_not_share_its_address(open_kernel: Opener) -> None:
+    """⚑ Some of them would use it up for all others. Each owner's own limit stays."""
+    async with open_kernel(api_key_limit="2/1h", api_key_address_limit="3/1h") as kernel:
+        keys = [(await (await owner(kernel, name=f"user{number}")).key())[1] for number in range(4)]
+        for key in keys:
+            for _ in range(2):
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+            with pytest.raises(TooManyAttempts):
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+
+
 async def test_a_key_is_exchanged_for_its_scopes_and_no_roles(kernel: Kernel) -> None:
     ada = await owner(kernel)
     record, key = await ada.key("read")

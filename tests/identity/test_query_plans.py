@@ -288,7 +288,8 @@ async def _mail(kernel: Kernel) -> None:
             )
     for _ in range(101):  # until the mailbox has had its share
         await kernel.throttle.grants(Take("mail", "reset ada@example.org"))
-    await kernel.post._may_send("reset", "ada@example.org", ada.id)
+    waiting = {"purpose": "reset", "address_key": "ada@example.org", "detail": "{}"}
+    await kernel.post._may_send(waiting, {"id": ada.id, "token_version": 1})
     await log_in(kernel, "ada", client=AWAY)
     await kernel.notices.stopped(kernel.database, ada.id, HOME)  # type: ignore[arg-type]  # the same statements
     claimed = [mail._replace(user_id=ada.id) for mail in await kernel.outbox.claim()]

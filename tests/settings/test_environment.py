@@ -72,6 +72,7 @@ VALUES = {
     "inspection_limit": "6/1m",
     "client_proof_limit": "6/1m",
     "api_key_limit": "6/1m",
+    "api_key_each_limit": "6/1m",
     "api_key_address_limit": "6/1m",
     "mail_code_limit": "6/1m",
     "mail_limit": "5/1m",

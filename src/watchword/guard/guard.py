@@ -49,7 +49,8 @@ class Guard:
     :param issuer: the service's public URL, byte for byte as in `iss`.
     :param audience: this API's name in `aud`; by default the issuer.
     :param url: where to reach the service, if not under its public URL.
-    :param guard_key: printed by `watchword guards create`; needed for the feed beyond loopback.
+    :param guard_key: printed by `watchword guards create`; needed for the feed beyond loopback, and
+        shown where API keys are exchanged.
     :param algorithms: the only signature algorithms accepted.
     :param leeway: seconds by which a token may begin in the future, 0 to 60. Its end has no leeway.
     :param revocations: whether to follow the feed. Without it a token is good until it expires.

@@ -19,7 +19,7 @@ from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refus
 from watchword.identity import audit, revocation
 from watchword.identity.audit import Client
 from watchword.identity.issuing import AccessGrant, TokenIssuer
-from watchword.identity.narrowing import Reach, reach_of
+from watchword.identity.narrowing import check_api, require_whole_session
 from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import Asked, Rights, listed
@@ -122,8 +122,8 @@ class ApiKeys:
     async def create(self, caller: AccessClaims, wanted: NewKey, *, client: Client) -> tuple[KeyRecord, str]:
         """Make a key for the caller; return the key itself, which is not stored.
 
-        Raises `InvalidInput`; `Refused` (`invalid_scope`, `invalid_target`) for more than user, session or token has;
-        `Conflict` (`too_many_keys`); `Unauthenticated`, `TooManyAttempts`.
+        Raises `InvalidInput`; `Refused` (`invalid_scope`, `invalid_target`) for more than user or session has;
+        `TokenError` (`token_narrowed`), `Conflict` (`too_many_keys`), `Unauthenticated`, `TooManyAttempts`.
         """
         _check_name(wanted.name)
         if not 1 <= wanted.seconds <= MOST_SECONDS:
@@ -134,9 +134,10 @@ class ApiKeys:
 
         async def unit(tx: Tx) -> tuple[KeyRecord, str]:
             await require_live(tx, caller, now)
+            of_session = await require_whole_session(tx, caller)
             row = await tx.one("SELECT roles FROM ww_users WHERE id = :id", id=caller.sub)
             assert row is not None, "this unit has locked the row"
-            scopes, api = self._given(tuple(row["roles"].split()), wanted.asked, await reach_of(tx, caller))
+            scopes, api = self._given(tuple(row["roles"].split()), wanted.asked, of_session)
             key = KeyRecord(new_id(), caller.sub, wanted.name, scopes, api, now, now + wanted.seconds, None, None)
             text = await _insert(tx, key)
             await _record(tx, "api_key_created", key, now, client, actor=caller.sub)
@@ -153,7 +154,7 @@ class ApiKeys:
         :param overlap: seconds for which the former one goes on; 0 ends it at once. A shorter one than the life of an
             access token is refused: the former key's tokens would outlive it.
         :raises NotFound: not one of the caller's that was not rotated before; `Conflict` (`too_many_keys`).
-        :raises Refused: it may more than the caller's session or token.
+        :raises Refused: it is for more than the session's API. Raises `TokenError` (`token_narrowed`).
         """
         least = self._issuer.lifetime
         if overlap and not least <= overlap <= MOST_OVERLAP:
@@ -164,6 +165,7 @@ class ApiKeys:
 
         async def unit(tx: Tx) -> tuple[tuple[KeyRecord, KeyRecord, str], Published]:
             await require_live(tx, caller, now)
+            of_session = await require_whole_session(tx, caller)
             fresh_id = new_id()
             row = await tx.one(
                 "UPDATE ww_api_keys SET replaced_by = :fresh, expires_at = CASE WHEN expires_at < :until THEN"
@@ -174,7 +176,7 @@ class ApiKeys:
             if row is None:
                 raise NotFound("There is no such key, or it was rotated before.")
             former = KeyRecord.of(row)
-            self._check_reach(former, await reach_of(tx, caller))
+            check_api(former.api, of_session, self._rights.table)
             ends = now + int(row["lifetime"])
             fresh = KeyRecord(fresh_id, caller.sub, former.name, former.scopes, former.api, now, ends, None, None)
             text = await _insert(tx, fresh)
@@ -198,9 +200,9 @@ class ApiKeys:
         """Delete one of the caller's keys, and refuse its tokens. Raises `NotFound`, `Refused` as `rotate`."""
         now = self._clock.now()
 
-        async def check(tx: Tx) -> Reach:
+        async def check(tx: Tx) -> str | None:
             await require_live(tx, caller, now)
-            return await reach_of(tx, caller)
+            return await require_whole_session(tx, caller)
 
         await self._delete(key_id, caller.sub, check, now, client, actor=caller.sub)
 
@@ -228,11 +230,16 @@ class ApiKeys:
 
     # By the key -------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, text: str, asked: Asked, *, client: Client) -> Exchanged:
+    async def exchange(self, text: str, asked: Asked, *, client: Client, by_guard: bool = False) -> Exchanged:
         """Return an access token for a key, with no more than key, owner and the key's own limits allow.
 
         It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id;
-        only a good one counts, or who has seen a key's id in a token could use up its owner's limit.
+        only a good one counts, or who has seen a key's id in a token could use up its owner's limit. Each key has less
+        than its owner: one that leaked, or was weakened, does not stop the others.
+
+        :param by_guard: a guard asks, which has shown its guard key. It asks for all its callers, so its address is not
+            counted: some of them would use it up for the others.
+
         Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
         `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `StorageUnavailable`.
         """
@@ -249,7 +256,8 @@ class ApiKeys:
         if limits is None or (limits.until is not None and limits.until <= now):
             raise _not_accepted()
         owner = row["user_id"]
-        await self._throttle.take(*takes_of("api_key", client.address, owner), client=client, user=owner)
+        takes = takes_of("api_key", None if by_guard else client.address, owner, key=row["id"])
+        await self._throttle.take(*takes, client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)
         await self._note_use(row, now)
@@ -304,36 +312,32 @@ class ApiKeys:
                 id=row["id"],
             )
 
-    def _given(self, roles: tuple[str, ...], asked: Asked, reach: Reach) -> tuple[tuple[str, ...], str | None]:
-        """Return the scopes and the API of a new key: no more than token, session and user have."""
+    def _given(
+        self, roles: tuple[str, ...], asked: Asked, of_session: str | None
+    ) -> tuple[tuple[str, ...], str | None]:
+        """Return the scopes and the API of a new key: no more than session and user have."""
         table = self._rights.table
-        target = reach.api if asked.api is None else asked.api
+        target = of_session if asked.api is None else asked.api
         api = table.api(target)
         if api is None:
             raise Refused("The API of this key is no more.", code="invalid_target")
-        reach.check_api(target, table)
+        check_api(target, of_session, table)
         had = table.of(roles, api)
         if asked.scopes is None:
-            return tuple(sorted(had if reach.scopes is None else had & reach.scopes)), target
+            return tuple(sorted(had)), target
         beyond = asked.scopes - had
         if beyond:
             raise Refused(f"You do not have these scopes: {listed(beyond)}.", code="invalid_scope")
-        reach.check_scopes(asked.scopes)
         return tuple(sorted(asked.scopes)), target
-
-    def _check_reach(self, key: KeyRecord, reach: Reach) -> None:
-        """Refuse to touch a key that may more than the caller. Raises `Refused`."""
-        reach.check_api(key.api, self._rights.table)
-        reach.check_scopes(frozenset(key.scopes))
 
     async def _count(self, caller: AccessClaims, client: Client) -> None:
         await self._throttle.take(*takes_of("change", client.address, caller.sub), client=client, user=caller.sub)
 
     async def _delete(
-        self, key_id: str, user_id: str, check: Unit[Reach | None], now: int, client: Client, *, actor: str | None
+        self, key_id: str, user_id: str, check: Unit[str | None], now: int, client: Client, *, actor: str | None
     ) -> KeyRecord:
         async def unit(tx: Tx) -> tuple[KeyRecord, Published]:
-            reach = await check(tx)
+            of_session = await check(tx)
             row = await tx.one(
                 f"DELETE FROM ww_api_keys WHERE id = :id AND (:user = '' OR user_id = :user) RETURNING {_COLUMNS}",
                 id=key_id,
@@ -342,8 +346,7 @@ class ApiKeys:
             if row is None:
                 raise NotFound("There is no such key.")
             key = KeyRecord.of(row)
-            if reach is not None:
-                self._check_reach(key, reach)
+            check_api(key.api, of_session, self._rights.table)
             await _record(tx, "api_key_revoked", key, now, client, actor=actor)
             return key, await revocation.refuse_api_key(tx, key_id, now=now)
 

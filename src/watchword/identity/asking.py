@@ -14,6 +14,7 @@ from watchword.errors import Forbidden
 from watchword.identity import identifiers
 from watchword.identity.audit import Client
 from watchword.identity.identifiers import Identifier
+from watchword.identity.known_devices import LONGEST
 from watchword.identity.one_time import CODE_SECONDS, Issued, OneTime
 from watchword.identity.outbox import Outbox
 from watchword.identity.takes import address_takes, takes_of
@@ -33,6 +34,10 @@ _TEMPLATES: Final = {
 
 COUNTED_WHEN_SENT: Final = ("reset", "login", "verify")
 """Purposes of mails for an account that is there. Their code works once the mail is sent, and not before."""
+
+
+DEVICE: Final = "device"
+"""In what is kept of a mail: the cookie of the browser that asked."""
 
 
 class Asked(NamedTuple):
@@ -80,16 +85,20 @@ class Asks:
         *,
         client: Client,
         user_id: str | None = None,
+        device: str | None = None,
         detail: Mapping[str, str] | None = None,
     ) -> Asked:
         """Write a mail with a link and a code for an address.
 
         :param user_id: whose account it is about, where the caller has proved it.
+        :param device: the device cookie, for a mail that is counted when it is sent.
         :param detail: what is done when it is used.
         :raises Forbidden: `mail_off`.
         :raises TooManyAttempts: the network has had its share, or the mailbox of `register` and `change`.
         """
         self.require_mail()
+        if device is not None and len(device) <= LONGEST:
+            detail = {**(detail or {}), DEVICE: device}
         if purpose in COUNTED_WHEN_SENT:
             await self.count_network(client)
         else:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from watchword.clock import Clock, minute
-from watchword.identity.asking import COUNTED_WHEN_SENT
+from watchword.identity.asking import COUNTED_WHEN_SENT, DEVICE
 from watchword.identity.identifiers import mailbox, masked
+from watchword.identity.known_devices import KnownDevices
 from watchword.identity.one_time import OneTime, open_undo
 from watchword.identity.outbox import Claimed, Outbox
 from watchword.identity.queue import AT_ONCE
 from watchword.identity.takes import Take
 from watchword.identity.throttle import Throttle
 from watchword.settings import Settings
-from watchword.storage.database import Database
+from watchword.storage.database import Database, Row
 from watchword.tally import Log
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Post:
         outbox: Outbox,
         one_time: OneTime,
         throttle: Throttle,
+        known_devices: KnownDevices,
         templates: Callable[[], Templates],
         sender: Sender,
         settings: Settings,
@@ -71,6 +73,7 @@ class Post:
         self._outbox = outbox
         self._one_time = one_time
         self._throttle = throttle
+        self._known_devices = known_devices
         self._templates = templates
         self._sender = sender
         self._clock = clock
@@ -154,7 +157,7 @@ class Post:
             return None
         key = waiting["address_key"]
         owner = await self._database.one(
-            "SELECT id, email, email_verified_at, disabled_at FROM ww_users WHERE email_key = :key",
+            "SELECT id, email, email_verified_at, disabled_at, token_version FROM ww_users WHERE email_key = :key",
             key=key,
         )
         if waiting["purpose"] in ("register", "change"):
@@ -169,7 +172,7 @@ class Post:
         if waiting["purpose"] == "verify" and owner["email_verified_at"] is not None:
             return None
         asked_by_anyone = waiting["user_id"] is None
-        if asked_by_anyone and row.tries == 1 and not await self._may_send(waiting["purpose"], key, owner["id"]):
+        if asked_by_anyone and row.tries == 1 and not await self._may_send(waiting, owner):
             return None
         undo = await open_undo(self._database, owner["id"], now=self._clock.now(), but=key)
         before, until = ("", "") if undo is None else (masked(undo.email), minute(undo.expires_at))
@@ -182,20 +185,27 @@ class Post:
         )
         return "" if row is None else masked(row["email"])
 
-    async def _may_send(self, purpose: str, address_key: str, user_id: str) -> bool:
+    async def _may_send(self, waiting: Row, owner: Row) -> bool:
         """Tell whether the mailbox may get one more of this kind; each kind and each exact address has its own limit.
 
+        What is asked for in a browser in which the owner has logged in is counted apart: strangers do not use that up.
         Beyond it a link to set a password is sent still, unless an earlier one works long enough: no stranger who asks
         closes the owner's way back.
         """
-        if purpose not in COUNTED_WHEN_SENT or await self._throttle.grants(Take("mail", f"{purpose} {address_key}")):
+        purpose = waiting["purpose"]
+        if purpose not in COUNTED_WHEN_SENT:
+            return True
+        shown = msgspec.json.decode(waiting["detail"], type=dict[str, str]).get(DEVICE)
+        known = self._known_devices.recognise(shown, owner["id"], owner["token_version"]) is not None
+        subject = f"{purpose} {waiting['address_key']}"
+        if await self._throttle.grants(Take("mail", f"known {subject}" if known else subject)):
             return True
         if purpose != "reset":
             return False
         earlier = await self._database.one(
             "SELECT id FROM ww_one_time WHERE user_id = :user AND purpose = 'reset' AND used_at IS NULL"
             " AND expires_at > :until LIMIT 1",
-            user=user_id,
+            user=owner["id"],
             until=self._clock.now() + STILL_USEFUL,
         )
         return earlier is None

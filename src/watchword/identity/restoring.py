@@ -1,8 +1,8 @@
 """After a restored backup: what the database forgot must stay dead.
 
-It forgot later ends of sessions, changes of passwords and revocations of keys, and which links in mails were used. So
-stolen tokens, keys and links would be good again. Everything issued is refused, everyone logs in again, and guards load
-the revocations afresh.
+It forgot later ends of sessions, changes of passwords and revocations of keys, and which links in mails and which
+assertions of clients were used. So stolen ones would be good again. Everything issued is refused, everyone logs in
+again, and guards load the revocations afresh.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from watchword.identity.audit import LOCAL
 from watchword.identity.keys import store as key_store
 from watchword.identity.keys.store import KeyStore, Revoked
 from watchword.identity.revocation import SKEW, Entry, EveryUser, Published, Revocations, legacy_until
+from watchword.identity.service_accounts.proving import refuse_from_before
 from watchword.ids import new_id
 from watchword.storage.database import Tx
 from watchword.tokens.rotation import LONGEST_TOKEN
@@ -77,6 +78,7 @@ async def note_restored(revocations: Revocations, store: KeyStore, clock: Clock,
         await tx.run("UPDATE ww_rights SET version = version + :far", far=FAR_AHEAD)
         await tx.run("DELETE FROM ww_outbox")  # mail that was sent long ago, and links that were used since
         await tx.run("DELETE FROM ww_one_time")
+        await refuse_from_before(tx, now)
         keys, entries = await key_store.revoke_in(tx, None, spares, now, LOCAL)
         row = await tx.one(_STILL_GOOD, now=now)
         assert row is not None, "three counts are a row"

@@ -46,24 +46,34 @@ def policies_of(limits: Mapping[str, Limit | None]) -> dict[str, Limit]:
 
 
 def takes_of(
-    occasion: str, address: str, account: str | None, *, device: str | None = None, mail: str | None = None
+    occasion: str,
+    address: str | None,
+    account: str | None,
+    *,
+    device: str | None = None,
+    mail: str | None = None,
+    key: str | None = None,
 ) -> tuple[Take, ...]:
     """Return every limit of an occasion, for one attempt.
 
     The address comes first: a flood from one place uses that up before it closes an account.
 
+    :param address: None counts nothing by address: a guard asks for many, who must not use up each other's quota.
     :param account: None counts nothing by account.
     :param device: a known device of this account; what strangers have used up is then not asked.
     :param mail: the handle of the mail that a proof came by.
-    :raises ValueError: for a limit of accounts only, without an account; for a limit of mails, without a mail.
+    :param key: the id of the API key.
+    :raises ValueError: for a limit of accounts only, without an account; of mails or keys, without one.
     """
     rows = OCCASIONS[occasion]
     if device is None or not any(by is CountedBy.DEVICE for by, _ in rows):
-        return tuple(take for by, row in rows for take in _takes(by, row, address, account, mail))
+        return tuple(
+            take for by, row in rows for take in _takes(by, row, address, account, key if mail is None else mail)
+        )
     return tuple(take for by, row in rows for take in _takes_of_known(by, row, address, f"{account}", device))
 
 
-def _takes_of_known(by: CountedBy, row: Limited, address: str, account: str, device: str) -> tuple[Take, ...]:
+def _takes_of_known(by: CountedBy, row: Limited, address: str | None, account: str, device: str) -> tuple[Take, ...]:
     """Count a known device, and apart from strangers all of one account and all at one address.
 
     Else anyone with accounts of their own could have as many hashes made as they collect devices.
@@ -76,21 +86,23 @@ def _takes_of_known(by: CountedBy, row: Limited, address: str, account: str, dev
     return tuple([take._replace(subject=f"known {take.subject}", grows=False) for take in takes])
 
 
-def _takes(by: CountedBy, row: Limited, address: str, account: str | None, mail: str | None) -> tuple[Take, ...]:
+def _takes(
+    by: CountedBy, row: Limited, address: str | None, account: str | None, by_what: str | None
+) -> tuple[Take, ...]:
     if by is CountedBy.DEVICE:
         return ()
     if by is CountedBy.ADDRESS:
-        return address_takes(row.limit, address)
-    if by is CountedBy.MAIL:
-        if mail is None:
-            raise ValueError(f"{row.name} counts by mail, and there is none")
-        return (Take(row.limit, mail),)
+        return () if address is None else address_takes(row.limit, address)
+    if by in (CountedBy.MAIL, CountedBy.KEY):
+        if by_what is None:
+            raise ValueError(f"{row.name} counts by {by.name.lower()}, and there is none")
+        return (Take(row.limit, by_what),)
     if account is None:
         if CountedBy.ADDRESS not in row.counted_by:
             raise ValueError(f"{row.name} counts by account, and there is none")
         return ()
     if by is CountedBy.ADDRESS_AND_ACCOUNT:
-        return (Take(row.limit, f"{network(address)} {account}"),)
+        return () if address is None else (Take(row.limit, f"{network(address)} {account}"),)
     # A limit that also counts addresses: an account must not be named like one.
     alone = row.counted_by == (CountedBy.ACCOUNT,)
     return (Take(row.limit, account if alone else f"account {account}", grows=row.grows),)

@@ -46,7 +46,7 @@ class CodePages:
         form: AskCodeForm = call.body
         leads_to = self._answers.destination(form.next)
         try:
-            sent = await self._codes.ask(form.email, client=call.client)
+            sent = await self._codes.ask(form.email, client=call.client, device=self._answers.device(call))
         except WatchwordError as error:
             typed = {"email": form.email}
             return self._answers.again(call, "code.html", error, typed=typed, **carrying(leads_to))

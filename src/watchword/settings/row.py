@@ -94,6 +94,7 @@ class CountedBy(Enum):
     ADDRESS = "per address"
     MAIL = "per mail"
     ADDRESS_AND_ACCOUNT = "per address and account"
+    KEY = "per API key, with all that is weakened from it"
     ACCOUNT = "per account"
 
 
@@ -119,7 +120,10 @@ class Limited(Setting[Limit | None]):
     @property
     def occasion(self) -> str:
         """Return what is attempted: `login`."""
-        return self.limit.removesuffix("_address").removesuffix("_account").removesuffix("_device")
+        for suffix in ("_address", "_account", "_device", "_each"):
+            if self.limit.endswith(suffix):
+                return self.limit.removesuffix(suffix)
+        return self.limit
 
 
 def variable(name: str) -> str:

@@ -125,6 +125,11 @@ class _Passed(Exception):
         self.full = full
 
 
+async def put_in(tx: Tx, name: str, value: str, *, until: int) -> None:
+    """Store a value in a unit of the caller's."""
+    await tx.run(_PUT, name=_value(name), value=value, until=until)
+
+
 async def _count(tx: Tx, name: str, by: int, lifetime: int, now: int) -> Counted:
     row = await tx.one(_COUNT, name=_counter(name), by=by, now=now, until=now + lifetime)
     assert row is not None, "an INSERT … ON CONFLICT DO UPDATE … RETURNING has a row"

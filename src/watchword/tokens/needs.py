@@ -78,6 +78,11 @@ def acts_for(claims: AccessClaims) -> bool:
     return "act" in claims.extra
 
 
+def has_session(claims: AccessClaims) -> bool:
+    """Tell whether the token belongs to a session that its holder may end: not an API key's, nor a program's."""
+    return claims.client_id not in (KEY_CLIENT, claims.sub) and not acts_for(claims)
+
+
 def is_machine(claims: AccessClaims) -> bool:
     """Tell whether a token is not simply a person's: `Needs` decides, also where nothing is asked for."""
     return claims.client_id in (KEY_CLIENT, claims.sub)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.e2e.client import PASSWORD
-from tests.features.api import Api
+from tests.features.api import Api, served
 from tests.identity.test_rights import ORDERS, define
 from watchword import api_keys
 from watchword.features.api_keys.routes import RECENT, SOME_KEY
-from watchword.features.oauth.service import EXCHANGE
+from watchword.features.oauth.service import CLIENT_CREDENTIALS, EXCHANGE
 from watchword.identity.audit import LOCAL
+from watchword.identity.service_accounts.accounts import NewAccount
 from watchword.ids import new_id
 
 
@@ -44,6 +46,23 @@ async def test_a_key_is_shown_once_listed_and_exchanged(api: Api) -> None:
     listed = (await api.as_bearer("GET", "/api-keys", token)).text
     assert key["about"]["id"] in listed
     assert key["key"] not in listed
+
+
+async def test_a_guard_shows_its_guard_key(tmp_path: Path) -> None:
+    """⚑ Only one that is in use makes the address not count."""
+    async with served(tmp_path, api_key_address_limit="1/1h") as api:
+        key = (await made(api, await api.newcomer()))["key"]
+        _, guard_key = await api.kernel.guard_keys.create("orders", client=LOCAL)
+        assert (await exchanged(api, key)).status_code == 200
+        assert (await exchanged(api, key)).status_code == 429
+        form = {"grant_type": EXCHANGE, "subject_token_type": api_keys.TOKEN_TYPE, "subject_token": key}
+        for _ in range(2):
+            assert (await api.as_bearer("POST", "/token", guard_key, data=form)).status_code == 200
+        wrong = [guard_key[:-2] + "AA", "wwg_", "x", await api.newcomer()]
+        await api.kernel.guard_keys.revoke("orders", client=LOCAL)
+        for each in (*wrong, guard_key):
+            answer = await api.as_bearer("POST", "/token", each, data=form)
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
 async def test_the_token_of_a_key_opens_nothing_of_the_service(api: Api) -> None:
@@ -150,3 +169,37 @@ async def test_introspection_knows_the_tokens_of_keys(api: Api) -> None:
     assert (active["active"], active["client_id"], active["sid"]) == (True, "api_key", key["about"]["id"])
     await api.as_bearer("DELETE", f"/api-keys/{key['about']['id']}", token)
     assert (await api.as_bearer("POST", "/introspect", guard_key, data={"token": by_key})).json() == {"active": False}
+
+
+async def test_no_revocation_is_reported_that_is_not_done(api: Api) -> None:
+    """⚑ RFC 7009 section 2.2.1: 200 once answered the token of a key, which stayed active."""
+    key = await made(api, await api.newcomer())
+    by_key = (await exchanged(api, key["key"])).json()["access_token"]
+    _, guard_key = await api.kernel.guard_keys.create("orders", client=LOCAL)
+    account, secret = await api.kernel.service_accounts.create(NewAccount("job", ("read",)), client=LOCAL)
+    weaker = api_keys.attenuate(key["key"], scopes=[])
+    for token in (by_key, key["key"], weaker, "wwk_" + "A" * 80):
+        for answer in (
+            await api.post("/revoke", data={"token": token, "client_id": "watchword"}),
+            await api.as_bearer("POST", "/revoke", guard_key, data={"token": token}),
+        ):
+            assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_token_type")
+        shown = {"token": token, "client_id": account.id, "client_secret": f"{secret}"}
+        assert (await api.post("/revoke", data=shown)).status_code == 400
+    assert (await exchanged(api, key["key"])).status_code == 200
+
+
+async def test_a_log_out_that_ends_nothing_says_so(api: Api) -> None:
+    """⚑ 204 once answered the tokens of keys and of service accounts, which stayed active."""
+    await define(api.kernel, ("*", "read"))
+    by_key = (await exchanged(api, (await made(api, await api.newcomer()))["key"])).json()["access_token"]
+    account, secret = await api.kernel.service_accounts.create(NewAccount("job", ("read",)), client=LOCAL)
+    form = {"grant_type": CLIENT_CREDENTIALS, "client_id": account.id, "client_secret": f"{secret}"}
+    by_account = (await api.post("/token", data=form)).json()["access_token"]
+    for token in (by_key, by_account):
+        api.cookies.clear()
+        answer = await api.as_bearer("POST", "/logout", token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
+        await api.newcomer()
+        assert (await api.as_bearer("POST", "/logout", token)).status_code == 204  # the cookie's session has ended
+        assert (await api.post("/refresh")).status_code == 401

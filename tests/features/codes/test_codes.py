@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.client import COOKIE, DEVICE, PASSWORD, refused
-from tests.features.api import Api, served
+from tests.features.api import URL, Api, served
 from tests.features.mailing import deliver, mailing
 from tests.identity.scenes import HOME
 from tests.tutorials.reading import claims
@@ -141,6 +143,43 @@ async def test_D10_it_stays_open_when_the_passwords_tries_are_used_up(tmp_path: 
         assert answer.status_code == 200, answer.text
         assert DEVICE in api.cookies
         assert await api.log_in("ada"), "and from then on this browser is known"
+
+
+@pytest.mark.parametrize("way", ["api", "page"])
+async def test_strangers_do_not_use_up_the_codes_of_a_known_device(tmp_path: Path, way: str) -> None:
+    """⚑ Ten requests a day by anyone, from anywhere, once ended log-in by code. The owner's have an end as well."""
+    async with mailing(tmp_path, mail_limit="2/1d") as (api, box):
+        for name, mail in (("ada", TO), ("eve", "eve@example.org")):
+            await api.register(name, email=mail)
+        stranger = api.elsewhere()
+        await stranger.log_in("eve")
+        for _ in range(3):
+            await ask(stranger)
+        await deliver(api)
+        assert len(box.texts(TO)) == 2
+        await api.log_in("ada")
+        for _ in range(3):
+            if way == "api":
+                await ask(api)
+            else:
+                here = {"Sec-Fetch-Site": "same-origin", "Origin": URL}
+                form = {"email": TO, "next": ""}
+                assert (await api.post("/account/code", data=form, headers=here)).status_code == 200
+        await deliver(api)
+        assert len(box.texts(TO)) == 4
+
+
+async def test_a_device_cookie_of_any_length_asks_for_a_code(tmp_path: Path) -> None:
+    """What cannot be one is not kept."""
+    async with mailing(tmp_path) as (api, box):
+        await api.register("ada", email=TO)
+        for number, cookie in enumerate(("x" * 4000, "x", ".", "")):
+            answer = await api.post("/login/code", json={"email": TO}, headers={"Cookie": f"{DEVICE}={cookie}"})
+            assert answer.status_code == 202
+            await deliver(api)
+            assert len(box.texts(TO)) == number + 1
+        kept = await api.kernel.database.scan("SELECT detail FROM ww_one_time")
+        assert max(len(row["detail"]) for row in kept) < 300
 
 
 async def test_it_is_off_until_it_is_switched_on(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.features.oauth.test_introspection import basic
 from tests.identity.test_service_accounts import made
 from watchword import background, base64url
 from watchword.errors import InvalidInput
+from watchword.identity.restoring import note_restored
 from watchword.identity.service_accounts.assertion import AHEAD, LONGEST, TYPE, read_public_key
 from watchword.tokens import SigningKey
 
@@ -151,6 +152,29 @@ async def test_a_restart_forgets_no_id(tmp_path: Path) -> None:
         signer.api = again
         await refused(await signer.send(assertion))
         assert (await signer.send(signer.signed())).status_code == 200
+
+
+@pytest.mark.parametrize("named", [("iat",), ("nbf",), ()])
+async def test_a_restored_backup_brings_no_id_back(tmp_path: Path, named: tuple[str, ...]) -> None:
+    """⚑ It does not know which ids were used since it was made. An hour later those from before have expired."""
+    async with served(tmp_path) as api:
+        signer = await signer_of(api)
+        now = api.clock.now()
+        times: dict[str, Any] = {"iat": ..., "exp": now + 900} | dict.fromkeys(named, now)
+        used = signer.signed(None, **times)
+        assert (await signer.send(used)).status_code == 200
+        await api.kernel.database.run("DELETE FROM ww_ephemeral")  # as they were in the backup
+        await note_restored(api.kernel.revocations, api.kernel.keys.store, api.clock, shared_secret=False)
+        await refused(await signer.send(used))
+        api.clock.advance(AHEAD)
+        await refused(await signer.send(used))
+        api.clock.advance(1)
+        fresh = signer.signed(iat=api.clock.now(), exp=api.clock.now() + 900)
+        assert (await signer.send(fresh)).status_code == 200
+        await refused(await signer.send(used))
+        api.clock.advance(LONGEST)
+        blunt = signer.signed(iat=..., exp=api.clock.now() + 900)
+        assert (await signer.send(blunt)).status_code == 200
 
 
 async def test_ids_are_forgotten_when_their_assertions_expire(signer: Signer) -> None:

@@ -85,7 +85,7 @@ class ApiKeyRoutes:
 
     def table(self) -> tuple[Route, ...]:
         """Return this feature's routes."""
-        bearer, recent = AccessToken(narrowed=True), AccessToken(max_age=RECENT, narrowed=True)
+        bearer, recent = AccessToken(), AccessToken(max_age=RECENT)
         return (
             Route(method="POST", path="/api-keys", handler=self.create, access=recent, body=NewApiKey,
                   summary="Make an API key, which is shown once", answers={201: MadeApiKey}, limits=("change",),
@@ -96,10 +96,10 @@ class ApiKeyRoutes:
             Route(method="POST", path="/api-keys/{id}/rotate", handler=self.rotate, access=recent, body=Rotation,
                   may_be_empty=True, summary="Put a new API key in the place of one", answers={201: MadeApiKey},
                   limits=("change",), example=Rotation(86_400), shown={201: _MADE},
-                  problems=("not_found", "invalid_scope", "invalid_target", "too_many_keys")),
+                  problems=("not_found", "invalid_target", "too_many_keys")),
             Route(method="DELETE", path="/api-keys/{id}", handler=self.revoke, access=bearer,
                   summary="Revoke an API key; its tokens are refused", answers={204: None},
-                  problems=("not_found", "invalid_scope", "invalid_target")),
+                  problems=("not_found", "invalid_target")),
         )  # fmt: skip
 
     async def create(self, call: Call) -> Reply:

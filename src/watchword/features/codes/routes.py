@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from watchword.features.codes.service import Codes
 from watchword.web.cookies import DeviceCookie, SessionCookies
-from watchword.web.route import Anyone, Browser, Call, Reply, Route
+from watchword.web.route import Browser, Call, Reply, Route
 from watchword.web.views import SOME_ASKED, SOME_SIGNED_IN, AskedView, Resource, Scope, SignedIn
 
 
@@ -39,7 +39,7 @@ class CodeRoutes:
     def table(self) -> tuple[Route, ...]:
         """Return this feature's routes."""
         return (
-            Route(method="POST", path="/login/code", handler=self.ask, access=Anyone(), body=AskCode,
+            Route(method="POST", path="/login/code", handler=self.ask, access=Browser(), body=AskCode,
                   summary="Send a code to log in", answers={202: AskedView}, limits=("mail",),
                   example=AskCode("test@example.com"), shown={202: SOME_ASKED},
                   problems=("mail_off", "email_login_off")),
@@ -54,7 +54,8 @@ class CodeRoutes:
     async def ask(self, call: Call) -> Reply:
         """`POST /login/code`."""
         body: AskCode = call.body
-        return Reply(AskedView.of(await self._codes.ask(body.email, client=call.client)), 202)
+        asked = await self._codes.ask(body.email, client=call.client, device=self._device.shown(call.scope))
+        return Reply(AskedView.of(asked), 202)
 
     async def log_in(self, call: Call) -> Reply:
         """`POST /login/code/confirm`."""

@@ -24,13 +24,16 @@ class Codes:
         self._known_devices = kernel.known_devices
         self._factor = EmailCodeFactor(kernel.one_time, kernel.showing, kernel.clock)
 
-    async def ask(self, email: str, *, client: Client) -> Asked:
+    async def ask(self, email: str, *, client: Client, device: str | None = None) -> Asked:
         """Send a code to the owner of an address; the same answer where there is none.
+
+        :param device: the device cookie: what strangers ask for does not keep the owner from a code where it is known.
+
 
         Raises `InvalidInput`, `Forbidden` (`email_login_off`, `mail_off`), `TooManyAttempts`.
         """
         self.require_on()
-        return await self._asks.ask("login", self._asks.address(email), client=client)
+        return await self._asks.ask("login", self._asks.address(email), client=client, device=device)
 
     async def log_in(
         self,

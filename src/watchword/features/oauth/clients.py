@@ -6,7 +6,8 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from watchword.authorization import likely_token, read_basic
-from watchword.errors import Refused
+from watchword.errors import Refused, Unauthenticated
+from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.service_accounts.account import Shown
 from watchword.identity.service_accounts.assertion import TYPE
@@ -37,6 +38,12 @@ def read_credentials(authorization: str | None, client_id: str | None, client_se
     if name and client_id not in (None, name):
         raise Refused("The client is called by two names.", code="invalid_client")
     return Credentials(secret or None, name or client_id)
+
+
+async def require_guard(guard_keys: GuardKeys, secret: str, *, hint: str = "") -> None:
+    """Check a guard key. Raises `Unauthenticated` (`invalid_client`) for one that is not in use, with a hint."""
+    if await guard_keys.find(secret) is None:
+        raise Unauthenticated(f"This guard key is not in use. {hint}".rstrip(), code="invalid_client")
 
 
 class ClientFields(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from watchword import opaque
+from watchword import api_keys, opaque
 from watchword.errors import Refused, TokenError, Unauthenticated
-from watchword.features.oauth.clients import Credentials
+from watchword.features.oauth.clients import Credentials, require_guard
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
@@ -65,14 +65,10 @@ class TokenInspection:
         Raises `Unauthenticated` (`invalid_client`).
         """
         if credentials.guard_key is not None:
-            if await self._guard_keys.find(credentials.guard_key) is not None:
-                return
-            fault = f"This guard key is not in use. {_FOR_APPS}" if public else "This guard key is not in use."
-        elif public and credentials.client_id == FIRST_PARTY:
-            return
-        else:
+            await require_guard(self._guard_keys, credentials.guard_key, hint=_FOR_APPS if public else "")
+        elif not public or credentials.client_id != FIRST_PARTY:
             fault = f"{_FOR_APPS} A server may send its guard key." if public else _FOR_SERVERS
-        raise Unauthenticated(fault, code="invalid_client")
+            raise Unauthenticated(fault, code="invalid_client")
 
     async def prove(self, shown: Shown, *, client: Client) -> Account:
         """Return the service account that asks, and count the request against its limit.
@@ -136,8 +132,10 @@ class TokenInspection:
         """End the session of a refresh or access token; silently ignore what is no token of ours.
 
         Raises `StorageUnavailable`: a revocation that was not stored is never reported as done. Nor is one that this
-        caller may not do: `Refused` (`unauthorized_client`, `unsupported_token_type`).
+        caller may not do, or that is done elsewhere: `Refused` (`unauthorized_client`, `unsupported_token_type`).
         """
+        if api_keys.looks_like(token):
+            raise ends_with_key()
         if opaque.is_refresh(token):
             await self._sessions.log_out(claims=None, presented=token, client=client)
             return
@@ -147,6 +145,8 @@ class TokenInspection:
             return
         if is_account_token(claims):
             raise Refused("A service account's token is revoked by it, or by a guard.", code="unauthorized_client")
+        if claims.client_id == KEY_CLIENT:
+            raise ends_with_key()
         if acts_for(claims):
             raise ends_with_session()
         await self._sessions.log_out(claims=claims, presented=None, client=client)
@@ -156,8 +156,10 @@ class TokenInspection:
 
         :param account: whose it must be; None for a guard, which may revoke any.
         :raises Refused: `unauthorized_client`: it is another's, or a person's; `unsupported_token_type`: it was issued
-            to this account to act for a user.
+            to this account to act for a user, or is an API key.
         """
+        if api_keys.looks_like(token):
+            raise ends_with_key()
         try:
             claims = None if opaque.is_refresh(token) else self._verifier.verify_expired(token)
         except TokenError:
@@ -175,6 +177,12 @@ class TokenInspection:
 def ends_with_session() -> Refused:
     """Make the error for a token that was exchanged: alone it cannot be revoked."""
     return Refused("A token that was exchanged ends with its user's session.", code="unsupported_token_type")
+
+
+def ends_with_key() -> Refused:
+    """Make the error for an API key and its tokens. They share one mark, so no token is refused alone."""
+    message = "An API key and its tokens end when the key is deleted: DELETE /api-keys/{id}."
+    return Refused(message, code="unsupported_token_type")
 
 
 def is_account_token(claims: AccessClaims) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from watchword import api_keys
+from watchword.authorization import likely_token
 from watchword.errors import Refused
 from watchword.features.oauth.clients import ClientFields, check_client, not_for_accounts, read_account
 from watchword.features.oauth.service import (
@@ -124,7 +125,7 @@ class TokenRoutes:
         return await self._grants[form.grant_type](call, form)
 
     async def _password(self, call: Call, form: TokenRequest) -> Reply:
-        _check_first_party(call, form)
+        _check_first_party(form, authorization(call))
         asked = self._asked(form)
         # A form needs no preflight: any page could use up its visitors' log-ins.
         call.check_origin()
@@ -132,7 +133,7 @@ class TokenRoutes:
         return _answer(await self._endpoint.password(username, password, asked=asked, client=call.client))
 
     async def _refresh(self, call: Call, form: TokenRequest) -> Reply:
-        _check_first_party(call, form)
+        _check_first_party(form, authorization(call))
         asked = self._asked(form)
         presented, retry_key = _needed(form.refresh_token, REFRESH), given(form.retry_key)
         return _answer(await self._endpoint.refresh(presented, asked=asked, client=call.client, retry_key=retry_key))
@@ -141,17 +142,24 @@ class TokenRoutes:
         shown = read_account(authorization(call), client_fields(form))
         if shown is not None:
             return await self._exchange_for(shown, call, form)
-        _check_first_party(call, form)
-        asked = self._asked(form)
         if form.subject_token_type == api_keys.TOKEN_TYPE:
-            _check_requested(form)
-            key = _needed(form.subject_token, "subject_token")
-            found = await self._endpoint.exchange_key(key, asked=asked, client=call.client)
-            return _answer_once(found, ACCESS_TOKEN)
+            return await self._exchange_key(call, form)
+        _check_first_party(form, authorization(call))
+        asked = self._asked(form)
         call.check_origin()  # as for a password
         _check_exchange(form)
         subject = _needed(form.subject_token, "subject_token")
         return _answer(await self._endpoint.exchange(subject, asked=asked, client=call.client), ACCESS_TOKEN)
+
+    async def _exchange_key(self, call: Call, form: TokenRequest) -> Reply:
+        sent = authorization(call)
+        guard_key = None if sent is None else likely_token(sent)
+        _check_first_party(form, None if guard_key is not None else sent)
+        asked = self._asked(form)
+        _check_requested(form)
+        key = _needed(form.subject_token, "subject_token")
+        found = await self._endpoint.exchange_key(key, asked=asked, client=call.client, guard_key=guard_key)
+        return _answer_once(found, ACCESS_TOKEN)
 
     async def _exchange_for(self, shown: Shown, call: Call, form: TokenRequest) -> Reply:
         if form.subject_token_type not in (ACCESS_TOKEN, JWT):
@@ -166,7 +174,7 @@ class TokenRoutes:
     async def _client_credentials(self, call: Call, form: TokenRequest) -> Reply:
         shown = read_account(authorization(call), client_fields(form))
         if shown is None:
-            _check_first_party(call, form)
+            _check_first_party(form, authorization(call))
             raise Refused("This grant needs a service account.", code="invalid_client")
         scope, resource = given(form.scope), given(form.resource)
         return _answer_once(
@@ -177,11 +185,14 @@ class TokenRoutes:
         return self._endpoint.asked(given(form.scope), given(form.resource))
 
 
-def _check_first_party(call: Call, form: TokenRequest) -> None:
-    """Refuse any client but the product's own. Raises `Refused` (`invalid_client`)."""
+def _check_first_party(form: TokenRequest, sent: str | None) -> None:
+    """Refuse any client but the product's own. Raises `Refused` (`invalid_client`).
+
+    :param sent: the Authorization header.
+    """
     if form.client_assertion is not UNSET:
         raise not_for_accounts()
-    check_client(authorization(call), given(form.client_id), given(form.client_secret))
+    check_client(sent, given(form.client_id), given(form.client_secret))
 
 
 def _answer(tokens: Tokens, issued: str | UnsetType = UNSET) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import Refused, Unauthenticated
+from watchword.features.oauth.clients import require_guard
 from watchword.identity.api_keys import Exchanged
 from watchword.identity.audit import Client
 from watchword.identity.issuing import FIRST_PARTY
@@ -30,6 +31,7 @@ class TokenEndpoint:
         self._factor = PasswordFactor(kernel.hasher, kernel.users)
         self._legacy = kernel.legacy
         self._api_keys = kernel.api_keys
+        self._guard_keys = kernel.guard_keys
         grants: tuple[str, ...] = (PASSWORD, REFRESH) if kernel.settings.password_grant else (REFRESH,)
         self._proving = kernel.proving
         self._account_tokens = kernel.account_tokens
@@ -67,9 +69,15 @@ class TokenEndpoint:
             raise Refused(error.message, code="invalid_request") from error
         return logged_in.tokens
 
-    async def exchange_key(self, key: str, *, asked: Asked, client: Client) -> Exchanged:
-        """Exchange an API key for an access token (RFC 8693). Raises `Refused`, as `ApiKeys.exchange`."""
-        return await self._api_keys.exchange(key, asked, client=client)
+    async def exchange_key(self, key: str, *, asked: Asked, client: Client, guard_key: str | None = None) -> Exchanged:
+        """Exchange an API key for an access token (RFC 8693). Raises `Refused`, as `ApiKeys.exchange`.
+
+        :param guard_key: of the guard that asks for a caller of its own; it needs none.
+        :raises Unauthenticated: `invalid_client`: this guard key is not in use.
+        """
+        if guard_key is not None:
+            await require_guard(self._guard_keys, guard_key)
+        return await self._api_keys.exchange(key, asked, client=client, by_guard=guard_key is not None)
 
     async def account_token(
         self, shown: Shown, *, scope: str | None, resource: str | None, client: Client

@@ -10,7 +10,7 @@ from watchword.identity.sessions.holding import Holder
 from watchword.identity.sessions.retrying import read_retry_key
 from watchword.identity.sessions.sessions import SessionView, Tokens
 from watchword.tokens.claims import AccessClaims
-from watchword.tokens.needs import acts_for
+from watchword.tokens.needs import has_session
 
 PAGE = 100
 
@@ -62,8 +62,8 @@ class OwnSessions:
             return None
 
     def _of_its_user(self, claims: AccessClaims) -> AccessClaims:
-        if acts_for(claims):
-            raise TokenError("A token that was exchanged ends no session.")
+        if not has_session(claims):
+            raise TokenError("This token has no session that it could end.")
         return claims
 
     async def page(self, caller: Holder, *, after: str) -> list[SessionView]:

@@ -15,6 +15,8 @@ OnEvent = Callable[[str, Fields], None]
     keys_failed     service: str (its address), reason: str, failures: int (in a row), keys: int (known)
     feed_failed     service: str, reason: str (the first of a row of failures)
     key_exchange_failed  service: str, reason: str, failures: int (in a row): an API key could not be checked
+    key_exchange_limited  service: str, key: str (its id), settings: str (which limits it may be), retry_after: int
+                    (seconds); at most once a minute
     feed_stale      age: float seconds, stale: "open" or "closed"
     feed_recovered  age: float seconds
     clock_behind    seconds: int (by which a genuine token begins in the future here), leeway: int, failures: int
@@ -28,6 +30,8 @@ _WARNINGS = {
     "keys_failed": "The key set of %(service)s could not be fetched (%(reason)s); %(then)s.",
     "feed_failed": "The revocation feed of %(service)s could not be read (%(reason)s); trying again.",
     "key_exchange_failed": "An API key could not be exchanged at %(service)s (%(reason)s); the answer was 503.",
+    "key_exchange_limited": "%(service)s issues no more tokens for the API key %(key)s for %(retry_after)d s: "
+    "%(settings)s is used up. The answer was 503.",
     "feed_stale": "The revocation feed is %(age).0f s old, which is too much; requests are %(does)s.",
 }
 

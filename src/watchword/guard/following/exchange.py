@@ -50,6 +50,14 @@ class Aborted(Exception):
     """Says that a fetch was given up."""
 
 
+def seconds_to_wait(answer: Answer, *, most: int) -> int | None:
+    """Return what the answer's Retry-After asks for, at most so many seconds; None without one that can be read."""
+    text = answer.headers.get("retry-after")
+    if text is None or not text.isascii() or not text.isdigit():
+        return None
+    return min(int(text[:9]), most)
+
+
 def check_ok(answer: Answer) -> None:
     """Accept only 200. :raises FetchFault: otherwise. Anyone who can redirect us could give us keys."""
     status = answer.status
@@ -57,16 +65,10 @@ def check_ok(answer: Answer) -> None:
         return
     if _REDIRECTS <= status < _REDIRECTS + 100:
         raise FetchFault(f"redirected ({status}), which is never followed")
-    raise FetchFault(f"status {status}", retry_after=_seconds(answer.headers.get("retry-after")))
+    # Five seconds at most: revocations must not be late.
+    raise FetchFault(f"status {status}", retry_after=seconds_to_wait(answer, most=_MAX_RETRY_AFTER))
 
 
 _OK = 200
 _REDIRECTS = 300
 _MAX_RETRY_AFTER = 5
-
-
-def _seconds(text: str | None) -> float | None:
-    # Five seconds at most: revocations must not be late.
-    if text is None or not text.isascii() or not text.isdigit():
-        return None
-    return float(min(int(text[:9]), _MAX_RETRY_AFTER))

@@ -72,7 +72,8 @@ def key_exchange(options: AllOptions, audience: str, events: Events) -> KeyExcha
         service = ServiceAddress.checked(options["issuer"], options["url"], plain_http=options["plain_http"])
     except ValueError:
         return None
-    return KeyExchange(service, audience, open_client=lambda: _open_client(options), events=events)
+    guard_key = _checked_key(options["guard_key"])
+    return KeyExchange(service, audience, guard_key=guard_key, open_client=lambda: _open_client(options), events=events)
 
 
 def _checked_policy(options: AllOptions) -> StalePolicy:

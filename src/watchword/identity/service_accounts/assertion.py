@@ -29,9 +29,13 @@ _SECRET_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 class Assertion(NamedTuple):
-    """An assertion that is good, if its id was not used before: the id, and the end in seconds since 1970."""
+    """An assertion that is good, if its id was not used before. Times are seconds since 1970.
+
+    :param usable_from: when it would have been accepted at the earliest.
+    """
 
     jti: str
+    usable_from: int
     expires_at: int
 
 
@@ -64,11 +68,12 @@ def read_assertion(
         raise TokenError("The assertion has expired.")
     if expires_at > now + LONGEST + AHEAD:
         raise TokenError(f"The assertion's exp is more than {LONGEST} seconds ahead.")
-    if max(_time(found, "iat") or 0, _time(found, "nbf") or 0) > now + AHEAD:
+    begins_at = max(_time(found, "iat") or 0, _time(found, "nbf") or 0, expires_at - LONGEST)
+    if begins_at > now + AHEAD:
         raise TokenError("The assertion is not valid yet.")
     if type(jti) is not str or not 0 < len(jti) <= MAX_ID:
         raise TokenError(f"The assertion has no jti of 1 to {MAX_ID} characters.")
-    return Assertion(jti, expires_at)
+    return Assertion(jti, begins_at - AHEAD, expires_at)
 
 
 def _verified(text: str, jwk: Mapping[str, Any]) -> bytes:

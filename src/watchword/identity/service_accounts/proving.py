@@ -23,11 +23,15 @@ from watchword.identity.throttle import Throttle
 from watchword.settings import Settings
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
+from watchword.storage.ephemeral_sql import put_in
 from watchword.tally import Log, Sample
 
 _FIND: Final = f"SELECT {COLUMNS}, secret_hash, former_hash, former_until FROM ww_clients WHERE id = :id"
 _HOUR: Final = 3600
 _USED: Final = "The assertion's jti was used before."
+_RESTORED: Final = "The assertion may be older than the backup that was restored. Sign another one in a minute."
+RESTORED: Final = "restored_at"
+"""Names the time of a restored backup, kept for as long as assertions from before it may last."""
 
 
 class Proving:
@@ -103,6 +107,8 @@ class Proving:
     async def _fault_of_assertion(self, row: Row, text: str, now: int, client: Client) -> str:
         """Check an assertion, and use up its id. Raises `TooManyAttempts`.
 
+        After a restored backup none counts that could have been used before: the backup does not know which were.
+
         Each account's are limited, since each leaves a row until it expires. What was used before does not count:
         anyone who overheard it could use up the limit.
         """
@@ -111,6 +117,9 @@ class Proving:
             found = assertion.read_assertion(text, jwk, client_id=row["id"], audiences=self._audiences, now=now)
         except TokenError as error:
             return error.message
+        restored_at = await self._used.get(RESTORED, now)
+        if restored_at is not None and found.usable_from <= int(restored_at):
+            return _RESTORED
         used = sha256(f"{row['id']} {found.jti}".encode("utf-8", "surrogatepass")).hexdigest()
         name, lifetime = f"assertion:{used}", found.expires_at - now
         if (await self._used.count(name, by=0, lifetime=lifetime, now=now)).amount:
@@ -132,6 +141,11 @@ class Proving:
             await audit.record(tx, "client_used", at=now, client=client, outcome=outcome, detail={"client": client_id})
 
         await self._database.transact(unit)
+
+
+async def refuse_from_before(tx: Tx, now: int) -> None:
+    """Refuse each assertion that could have been used until now."""
+    await put_in(tx, RESTORED, str(now), until=now + assertion.LONGEST + 2 * assertion.AHEAD)
 
 
 def not_accepted() -> Refused:
