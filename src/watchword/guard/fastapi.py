@@ -34,7 +34,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, misuse, slips
+from watchword.guard import calls, handling, misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -130,7 +130,9 @@ class _Maker(_NoDependency):
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(self._name, _RIGHT.format(_LINES[self._name])))
-        return self._make(scopes, roles, max_age, api_keys)
+        made = self._make(scopes, roles, max_age, api_keys)
+        calls.refuse_thrown_away(sys._getframe(), f"auth.{self._name}()", _LINES[self._name])  # noqa: SLF001
+        return made
 
     _make: Callable[..., Any]
     _name: str
@@ -354,10 +356,8 @@ def _refuse_slip(given: Any) -> None:
     called = given.dependency
     if isinstance(called, _NoDependency):
         raise TypeError(called.slip)
-    if not callable(called):
-        raise TypeError(NO_DEPENDENCY)
     owner = getattr(called, "__self__", called)
-    if owner in _NEVER or isinstance(owner, _NEVER):
+    if not callable(called) or owner in _NEVER or isinstance(owner, _NEVER):
         raise TypeError(NO_DEPENDENCY)
 
 
