@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import logging
 import pickle
 import re
 from collections.abc import Callable, Coroutine
 from inspect import signature
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.guard.service import KEYS, Service
@@ -61,7 +64,7 @@ async def test_what_is_not_awaited_is_neither_true_nor_a_caller(name: str) -> No
     assert [(await each).user_id for each in (asking, asyncio.create_task(CHECKS[name](GOOD)))] == ["ada"] * 2
 
 
-def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:
+def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a list
     """Code that forgets to await."""
 
     def dropped(shown: str) -> str:
@@ -92,7 +95,61 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:
         helper()
         return "in"
 
-    return {each.__name__: each for each in (dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper)}
+    def note(*given: Any, **named: Any) -> None:
+        """Do something with what was to be awaited."""
+
+    async def note_later(*given: Any) -> None:
+        note(*given)
+
+    def passed(shown: str) -> str:
+        note(guard.check_async(shown))
+        return "in"
+
+    async def passed_to_a_coroutine(shown: str) -> Any:
+        await note_later(guard.check_async(shown))
+        await asyncio.gather(note_later(guard.check_async(shown)))
+
+    async def spread(shown: str) -> Any:
+        await note_later(*map(guard.check_async, [shown]))
+        await note_later(*(guard.check_async(each) for each in [shown]))
+
+    def listed(shown: str) -> str:
+        _ = [guard.check_async(shown)], {"caller": guard.check_async(shown)}
+        return "in"
+
+    def comprehended(shown: str) -> str:
+        _ = [guard.check_async(each) for each in [shown]]
+        return "in"
+
+    def formatted(shown: str) -> str:
+        return f"in {guard.check_async(shown)}"
+
+    def set_as_an_attribute(shown: str) -> str:
+        setattr(note, "caller", guard.check_async(shown))  # noqa: B010
+        return "in"
+
+    def logged(shown: str) -> str:
+        logging.getLogger("test").info("caller %s", guard.check_async(shown))
+        return "in"
+
+    def compared(shown: str) -> str:
+        return "in" if guard.check_async(shown) is not None else "out"
+
+    def named(shown: str) -> str:
+        if (caller := guard.check_async(shown)) is not None:
+            note(caller)
+        return "in"
+
+    async def a_task_of_its_own(shown: str) -> Any:
+        task = asyncio.create_task(guard.check_async(shown))
+        note(task)
+
+    async def in_a_thread(shown: str) -> Any:
+        await asyncio.to_thread(guard.check_async, shown)
+
+    made = [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
+    made += [spread, listed, comprehended, formatted, set_as_an_attribute, logged, compared, named]
+    return {each.__name__: each for each in (*made, a_task_of_its_own, in_a_thread)}
 
 
 @pytest.mark.parametrize("name", forgotten(GUARD))
@@ -120,6 +177,16 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
     async def direct(guard: Guard) -> Any:
         return await guard.check_async(shown)
 
+    async def grouped(guard: Guard) -> Any:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(guard.check_async(shown), name="check")
+        return await task
+
+    async def in_a_group_of_anyio(guard: Guard) -> Any:
+        async with anyio.create_task_group() as group:
+            group.start_soon(guard.check_async, shown)
+        return await guard.check_async(shown)
+
     for ask in (
         direct,
         helper,
@@ -127,6 +194,15 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         lambda guard: asyncio.create_task(guard.check_async(shown)),
         lambda guard: asyncio.gather(*(guard.check_async(shown) for _ in range(2))),
         lambda guard: asyncio.gather(*[guard.check_async(shown)]),
+        lambda guard: asyncio.gather(*map(guard.check_async, [shown])),
+        lambda guard: asyncio.gather(guard.check_async(shown), *[guard.check_async(shown)], return_exceptions=True),
+        lambda guard: asyncio.wait_for(fut=guard.check_async(shown), timeout=9),
+        lambda guard: asyncio.shield(asyncio.ensure_future(guard.check_async(shown))),
+        lambda guard: asyncio.get_running_loop().create_task(guard.check_async(shown)),
+        lambda guard: functools.partial(guard.check_async, shown)(),
+        lambda guard: asyncio.to_thread(lambda: asyncio.run(guard.check_async(shown))),
+        grouped,
+        in_a_group_of_anyio,
     ):
         guard = service.guard(revocations=False)
         found = await ask(guard)

@@ -148,7 +148,7 @@ async def test_a_bare_view_that_is_routed_later(auth: QuartGuard) -> None:
     async def view() -> str:
         return "in"
 
-    auth.required()(view)
+    _ = auth.required()(view)
     app.add_url_rule("/", view_func=view)
     answer = await app.test_client().get("/", headers=GOOD)
     assert answer.status_code == 500

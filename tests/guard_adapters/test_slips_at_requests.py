@@ -209,6 +209,10 @@ def test_a_decorator_that_is_made_for_a_request_gives_nothing_away(name: str, wh
     def slip() -> None:
         getattr(auth, name)()
 
+    def kept() -> None:
+        _ = getattr(auth, name)()
+
+    app.get("/kept")(lambda: kept() or "in")
     if where == "hook":
         app.before_request(slip)
 
@@ -221,8 +225,11 @@ def test_a_decorator_that_is_made_for_a_request_gives_nothing_away(name: str, wh
         answer = app.test_client().get("/", headers=headers)
         assert (answer.status_code, answer.text == "in") == (500, False)
     app.testing = True
-    with pytest.raises(RuntimeError, match=r"checks nothing; write it as a decorator: @auth\.required\(\) above"):
+    with pytest.raises(RuntimeError, match=r"returns is thrown away here, so it protects nothing: write it above"):
         app.test_client().get("/")
+    app.before_request_funcs.clear()
+    with pytest.raises(RuntimeError, match=r"checks nothing; write it as a decorator: @auth\.required\(\) above"):
+        app.test_client().get("/kept")
 
 
 def test_a_decorator_that_is_made_for_a_request_may_be_used_there() -> None:

@@ -55,9 +55,7 @@ def test_Django_refuses_a_view_whose_guard_was_thrown_away() -> None:
         return lambda request: HttpResponse("in")
 
     bare, given, wrapped, before, twice = make(), make(), make(), make(), make()
-    guarded(bare)
-    guarded(roles="admin")(given)
-    guarded(wrapped)
+    _ = guarded(bare), guarded(roles="admin")(given), guarded(wrapped)
     assert [at(bare), at(given), at(csrf_exempt(wrapped))] == [500] * 3
     assert [at(guarded(before)), at(csrf_exempt(guarded(before)))] == [401] * 2
     assert at(twice, guarded(twice)) == 200  # routed twice on purpose
@@ -159,20 +157,20 @@ async def test_aiohttp_does_not_start_with_a_handler_whose_guard_is_elsewhere(na
 
     if name == "module":
         shared_routes.routes = web.RouteTableDef()
-        auth.required()(shared_routes.routes.get("/")(handler))
+        _ = auth.required()(shared_routes.routes.get("/")(handler))
         app.add_routes(shared_routes.routes)
     elif name == "a method":
-        auth.required()(Shown.get)
+        _ = auth.required()(Shown.get)
         app.router.add_view("/", Shown)
     elif name == "in a sub-application":
         inner = web.Application()
         inner.router.add_get("/", handler)
         app.add_subapp("/inner", inner)
-        auth.required()(handler)
+        _ = auth.required()(handler)
     else:
         if name == "routed before":
             app.router.add_get("/", handler)
-        auth.required()(handler)
+        _ = auth.required()(handler)
         if name == "thrown away":
             app.router.add_get("/", handler)
     with pytest.raises(RuntimeError, match=r"above the route of .*, or what it returned was thrown away"):

@@ -8,11 +8,12 @@ The caller is in `scope["caller"]` and `scope["state"]["caller"]` (`request.stat
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from watchword.errors import TokenError, WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import calls, misuse, slips
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -42,6 +43,7 @@ _IN_LITESTAR: Final = (
     "Give the guard to Litestar as `middleware=[DefineMiddleware(GuardMiddleware, guard=guard)]` and write "
     "`cors_config=CORSConfig(…)`, which stands outside."
 )
+_IN_PLACE: Final = "write `app = GuardMiddleware(app, guard)`, or `app.add_middleware(GuardMiddleware, guard=guard)`"
 _CORS_LINES: Final = {
     "fastapi": _BELOW,
     "starlette": _BELOW,
@@ -84,6 +86,7 @@ class GuardMiddleware:
         self._by_places = self._needs.places is not None
         paths = Paths([prefix], except_paths)
         self._paths = None if paths.everything else paths
+        calls.refuse_thrown_away(sys._getframe(), "GuardMiddleware(…)", _IN_PLACE)  # noqa: SLF001
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

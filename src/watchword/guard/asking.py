@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine, Generator
-from inspect import CO_COROUTINE
-from types import FrameType
 from typing import Any, Final, Generic, Never, TypeVar
 
 from msgspec import Struct
 
+from watchword.guard.calls import is_awaited
 from watchword.guard.following.waiting import WAIT, Pending
 from watchword.guard.standing import not_ready
 
@@ -92,42 +91,12 @@ def known(found: T) -> Coroutine[Any, Any, T]:
 def ask(steps: Steps[T]) -> Coroutine[Any, Any, T]:
     """Judge.
 
-    :raises Unready: it would have to wait, and the code that asks does not: `await` was forgotten.
+    :raises Unready: it would have to wait, and nothing shows that the code that asks does: `await` was forgotten.
     """
     asking: Any = Asking.of(steps)
-    if asking._pending is not None and _forgotten(sys._getframe(1)):  # noqa: SLF001
+    if asking._pending is not None and not is_awaited(sys._getframe()):  # noqa: SLF001
         raise not_ready()
     return asking  # type: ignore[no-any-return]
 
 
 _FORGOTTEN: Final = "guard: `await` is missing, as in `caller = await guard.check_async(authorization)`"
-_AWAIT_LATER: Final = {"ninja.operation"}
-_DROPS: Final = ("POP_TOP", "STORE_", "RETURN_", "YIELD_")
-_TAKES: Final = ("GET_AWAITABLE", "CALL", "PRECALL", "BUILD_", "LIST_", "SET_")
-
-
-def _forgotten(frame: FrameType | None) -> bool:
-    """Return whether the code that runs calls for something awaitable, and then drops, keeps or returns it.
-
-    Asked only where a request has to wait. What is kept and awaited later is then answered 503 for a moment.
-    """
-    import dis  # rarely
-
-    while frame is not None:
-        if frame.f_globals.get("__name__") in _AWAIT_LATER:
-            return False
-        name, at = "", frame.f_lasti + 1
-        for each in dis.get_instructions(frame.f_code):
-            if each.offset < at:
-                continue
-            if each.opname == "JUMP_FORWARD":
-                at = each.argval
-            elif each.opname.startswith(_DROPS + _TAKES):
-                name = each.opname
-                break
-        if name.startswith(_TAKES) or frame.f_code.co_name == "<genexpr>":  # as for `gather`
-            return False
-        if not name.startswith("RETURN_") or frame.f_code.co_flags & CO_COROUTINE:
-            return True
-        frame = frame.f_back
-    return True

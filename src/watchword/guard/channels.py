@@ -16,9 +16,9 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 from inspect import isclass
-from typing import Any, overload
+from typing import Any, Final, overload
 
-from watchword.guard import asgi, handling
+from watchword.guard import asgi, calls, handling
 from watchword.guard.asgi import ASGIApp
 from watchword.guard.asked import Names
 from watchword.guard.caller_user import CallerUser
@@ -27,6 +27,8 @@ from watchword.guard.marks import EVERYONE
 from watchword.guard.sockets import Receive, Scope, Send
 
 __all__ = ["CallerUser", "GuardMiddleware", "guarded"]
+
+_IN_PLACE: Final = 'put it in the URLRouter: path("…", guarded(Consumer.as_asgi()))'
 
 
 class GuardMiddleware:
@@ -63,6 +65,7 @@ class GuardMiddleware:
             )
         )  # fmt: skip
         self._of(get_guard())  # a slip must raise here
+        calls.refuse_thrown_away(sys._getframe(), "guarded(…) or GuardMiddleware(…)", _IN_PLACE)  # noqa: SLF001
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -94,6 +97,7 @@ def guarded(app: Any = None, /, **asked: Any) -> Any:
         )
     unused = GuardMiddleware(_no_application, **asked)  # a slip must raise here
     del unused
+    calls.refuse_thrown_away(sys._getframe(), "guarded(…)", _IN_PLACE)  # noqa: SLF001
     return functools.partial(GuardMiddleware, **asked)
 
 

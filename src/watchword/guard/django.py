@@ -31,7 +31,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers  # type: 
 from django.utils.module_loading import import_string  # type: ignore[import-untyped]
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, misuse, views
+from watchword.guard import calls, handling, misuse, views
 from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.bearer import Authorization, from_wsgi
 from watchword.guard.caller import Caller
@@ -132,12 +132,16 @@ def guarded(
             made.csrf_exempt = True
         setattr(made, GUARDED, True)  # decorators above copy it
         views.note_bare(wrapped, "guarded")
+        calls.refuse_thrown_away(sys._getframe(), "guarded(…)", _IN_PLACE)  # noqa: SLF001
         return made
 
-    return decorate if view is None else decorate(view)
+    made = decorate if view is None else decorate(view)
+    calls.refuse_thrown_away(sys._getframe(), "guarded(…)", _IN_PLACE)  # noqa: SLF001
+    return made
 
 
 _FOR_CLASS: Final = '@method_decorator(guarded(…), name="dispatch") above the class'
+_IN_PLACE: Final = "write @guarded(…) above `def`, or put what it returns in the view's place"
 _FOR_METHOD: Final = (
     "guard: @guarded stands above a method, whose first argument is not the request: write "
     f"@method_decorator(guarded(…)) above the method, or {_FOR_CLASS} (from django.utils.decorators)"

@@ -18,6 +18,8 @@ permission where the caller is optional.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final, Never, cast
 
 import msgspec
@@ -30,6 +32,7 @@ from rest_framework.request import ForcedAuthentication, Request  # type: ignore
 
 from watchword.authorization import missing
 from watchword.errors import TokenError, WatchwordError
+from watchword.guard import calls
 from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.caller import Caller
 from watchword.guard.caller_user import CallerUser
@@ -57,7 +60,6 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
         """Return user and caller, or None without a token. :raises RequestRefused: a bad token."""
-        _refuse_slips(request)
         _vary(request)
         caller = _identified(request)
         return None if caller is None else (self.user_of(caller), caller)
@@ -123,12 +125,17 @@ class HasCaller(BasePermission, metaclass=_Affirmed):  # type: ignore[misc]
 def has_scopes(scopes: Names, *, max_age: int | None = None, api_keys: bool = False) -> type[HasCaller]:
     """Make a permission of scopes, of the most seconds since log-in, and of whether API keys are accepted."""
     asked = {"scopes": checked_names(scopes, "scopes"), "max_age": checked_age(max_age), "api_keys": api_keys}
-    return type("HasScopes", (HasCaller,), asked)
+    made = type("HasScopes", (HasCaller,), asked)
+    calls.refuse_thrown_away(sys._getframe(), "has_scopes(…)", _IN_CLASS)  # noqa: SLF001
+    return made
 
 
 def has_roles(roles: Names, *, max_age: int | None = None) -> type[HasCaller]:
     """Make a permission of roles, and of the most seconds since log-in."""
-    return type("HasRoles", (HasCaller,), {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)})
+    asked = {"roles": checked_names(roles, "roles"), "max_age": checked_age(max_age)}
+    made = type("HasRoles", (HasCaller,), asked)
+    calls.refuse_thrown_away(sys._getframe(), "has_roles(…)", _IN_CLASS)  # noqa: SLF001
+    return made
 
 
 class RequestRefused(APIException):  # type: ignore[misc]
@@ -196,17 +203,44 @@ def _check_forced(request: Request, needs: Requirement) -> None:
         raise _refused(request, needs, error) from error
 
 
+def _refusing_slips(begin: Callable[..., None]) -> Callable[..., None]:
+    """Wrap what begins a request: a view may have no authentication that could look."""
+
+    @wraps(begin)
+    def begun(self: Request, *args: Any, **given: Any) -> None:
+        begin(self, *args, **given)
+        _refuse_slips(self)
+
+    return begun
+
+
+# `APIView` would be the place, which imports this module before it is made itself.
+Request.__init__ = _refusing_slips(Request.__init__)
+
+
 def _refuse_slips(request: Request) -> None:
-    """Look for permissions where REST framework does not."""
+    """Look for permissions where REST framework does not: for ours, and for all beside our authentication."""
+    concerned = any(isinstance(each, CallerAuthentication) for each in request.authenticators)
     view: Any = request.parser_context.get("view")
-    handler = getattr(view, getattr(view, "action", None) or str(request.method).lower(), None)
+    handler = getattr(view, str(request.method).lower(), None)
     beside = getattr(handler, "permission_classes", None)
-    if beside is not None and view.permission_classes is not beside:
+    if (concerned or _has_ours(beside)) and beside is not None and view.permission_classes is not beside:
         raise ImproperlyConfigured(
             f"{_shown(handler)}: @permission_classes protects nothing above a method; {_IN_CLASS}"
         )
-    if hasattr(view, "permission_class"):
+    alone = getattr(view, "permission_class", None)
+    if (concerned or _has_ours(alone)) and alone is not None:
         raise ImproperlyConfigured(f"{type(view).__name__}: permission_class protects nothing; {_IN_CLASS}")
+
+
+def _has_ours(permissions: Any) -> bool:
+    """Return whether one of these permissions is ours, or made of ours."""
+    for each in permissions if isinstance(permissions, list | tuple) else (permissions,):
+        if isinstance(each, _Affirmed):
+            return True
+        if _has_ours([getattr(each, part) for part in ("op1_class", "op2_class") if hasattr(each, part)]):
+            return True
+    return False
 
 
 def _shown(handler: Any) -> str:

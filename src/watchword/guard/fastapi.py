@@ -32,7 +32,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
-from watchword.guard import fastapi_slips, handling, misuse, slips
+from watchword.guard import calls, fastapi_slips, handling, misuse, slips
 from watchword.guard.asgi import check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -95,7 +95,9 @@ class _Maker(NoDependency):
         slips.by_name(misplaced, f"auth.{self._name}", self.slip)
         if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(self._name, RIGHT.format(_LINES[self._name])))
-        return self._make(scopes, roles, max_age, api_keys)
+        made = self._make(scopes, roles, max_age, api_keys)
+        calls.refuse_thrown_away(sys._getframe(), f"auth.{self._name}()", _LINES[self._name])  # noqa: SLF001
+        return made
 
     _make: Callable[..., Any]
     _name: str

@@ -34,7 +34,7 @@ import grpc  # type: ignore[import-untyped]
 import msgspec
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, misuse
+from watchword.guard import calls, handling, misuse
 from watchword.guard.asked import Names
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
@@ -57,11 +57,7 @@ _CODES: Final = {
 _TOO_LATE: Final = (
     "guard: {}() makes a decorator, and checks nothing where it is called for a request; write it above the method"
 )
-_MAKERS: Final = frozenset({"required", "optional"})
-_THROWN_AWAY: Final = (
-    "guard: what @auth.required(…) or @auth.optional(…) returns is thrown away here, so it protects nothing: "
-    "write it above the method, or put what it returns in the method's place"
-)
+_IN_SERVER: Final = "write grpc.server(…, interceptors=[…])"
 _COPIED: Final = (
     "guard: something around {!r} has copied the mark of @auth.public, which opens only what it stands above: "
     "write @auth.public above the other decorators"
@@ -117,7 +113,9 @@ class GrpcGuard(DecoratingGuard):
         :param public: methods that need no token, `/grpc.health.v1.Health/Check`, or all of a service, `/…/*`.
         """
         default = self._check(optional=optional, scopes=scopes, roles=roles, max_age=max_age, api_keys=api_keys)
-        return _Interceptor(self, default, _checked_methods(public))
+        made = _Interceptor(self, default, _checked_methods(public))
+        calls.refuse_thrown_away(sys._getframe(), "interceptor(…)", _IN_SERVER)  # noqa: SLF001
+        return made
 
     def aio_interceptor(
         self,
@@ -131,7 +129,9 @@ class GrpcGuard(DecoratingGuard):
     ) -> Any:
         """Return an interceptor for `grpc.aio.server(interceptors=[…])`; see `interceptor`."""
         default = self._check(optional=optional, scopes=scopes, roles=roles, max_age=max_age, api_keys=api_keys)
-        return _aio_interceptor()(self, default, _checked_methods(public))
+        made = _aio_interceptor()(self, default, _checked_methods(public))
+        calls.refuse_thrown_away(sys._getframe(), "aio_interceptor(…)", _IN_SERVER)  # noqa: SLF001
+        return made
 
     def public(self, method: _Method) -> _Method:
         """Mark a method that needs no token. :raises TypeError: it has a guard, or is no method."""
@@ -152,9 +152,6 @@ class GrpcGuard(DecoratingGuard):
     def _note_made(self, written: str | None) -> None:
         if written and (_serving.get() or handling.for_a_request(sys._getframe(2))):  # noqa: SLF001
             raise RuntimeError(_TOO_LATE.format(written))
-        # No server asks us about a method without an interceptor, so that only this line can tell.
-        if misuse.is_thrown_away(sys._getframe(3 if written else 2), _MAKERS):  # noqa: SLF001
-            raise RuntimeError(_THROWN_AWAY)
 
 
 class GrpcSent:
@@ -299,6 +296,8 @@ class _Methods:
 
 class _Interceptor(_Methods, grpc.ServerInterceptor):  # type: ignore[misc]
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        if calls.follows(sys._getframe(1)) == "POP_TOP":  # noqa: SLF001  one look: this runs for each call
+            raise RuntimeError(f"guard: what our interceptor returns is thrown away here: {_IN_SERVER}")
         return self.guard(continuation(handler_call_details), handler_call_details.method)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from watchword.guard.asked import Names, needs_of
 from watchword.guard.asking import ask, known
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller
+from watchword.guard.calls import refuse_thrown_away
 from watchword.guard.following.events import Events, OnEvent
 from watchword.guard.following.follow import follow, key_exchange
 from watchword.guard.following.follower import ServiceFollower
@@ -248,7 +250,9 @@ class Guard:
     ) -> Requirement:
         """Return what a route needs. Without arguments any person's token passes, no API key and no service account."""
         refuse_for_a_request()
-        return Requirement(self, needs_of(roles, scopes, max_age, api_keys))
+        made = Requirement(self, needs_of(roles, scopes, max_age, api_keys))
+        refuse_thrown_away(sys._getframe(), "require(…)", "write `guard.check(authorization, roles=…)`")  # noqa: SLF001
+        return made
 
     def check_for(self, authorization: Authorization, needs: Needs) -> Caller:
         """Check a header for a `Requirement`."""

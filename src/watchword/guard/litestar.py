@@ -12,10 +12,11 @@ Litestar([orders], plugins=[auth])
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, Final, Generic, Never, TypeVar, cast
 
@@ -33,7 +34,7 @@ from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import calls, handling, misuse, slips
 from watchword.guard.asgi import GuardMiddleware, check, check_optional, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -151,7 +152,11 @@ class _Maker(slips.ToCall, Generic[_R]):
         slips.by_name(misplaced, f"auth.{self._name}", self.hint)
         if _judging.get():
             raise ImproperlyConfiguredException(f"guard: auth.{self._name}() stands inside of a guard: {_NO_GUARD}")
-        return self._make(scopes, roles, max_age, api_keys)
+        if handling.for_a_request(sys._getframe(1)):  # noqa: SLF001
+            raise ImproperlyConfiguredException(f"guard: auth.{self._name}() checks nothing in a request: {_NO_GUARD}")
+        made = self._make(scopes, roles, max_age, api_keys)
+        calls.refuse_thrown_away(sys._getframe(), f"auth.{self._name}()", f"write guards=[auth.{self._name}()]")  # noqa: SLF001
+        return made
 
 
 class LitestarGuard(InitPlugin, ReceiveRoutePlugin):
@@ -238,6 +243,22 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
     provided = [each.dependency for each in handler.resolve_dependencies().values()]
     if any(isinstance(each, Required) or _is_slip(each) for each in provided):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_PROVIDER}")
+
+
+def _refusing_always(authorize: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what runs a handler's guards: those of an application without the plugin are watched, too."""
+
+    @wraps(authorize)
+    async def authorized(self: BaseRouteHandler, connection: Any) -> None:
+        if not all(isinstance(each, Required | _Watched) for each in self.resolve_guards()):
+            _refuse_slips(self)
+        await authorize(self, connection)
+
+    return authorized
+
+
+# Litestar has no hook for all applications.
+setattr(BaseRouteHandler, "authorize_connection", _refusing_always(BaseRouteHandler.authorize_connection))  # noqa: B010
 
 
 class _Watched:

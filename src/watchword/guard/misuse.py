@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dis import get_instructions
 from inspect import isclass, isroutine, unwrap
 from types import FrameType
 from typing import Any, Final
@@ -57,22 +56,6 @@ def some_texts(given: Iterable[str], name: str) -> frozenset[str]:
         if not isinstance(each, str):
             raise TypeError(f"guard: {name} is a list of texts, in which {shown(each)} is none")
     return listed
-
-
-def is_thrown_away(frame: FrameType | None, names: frozenset[str]) -> bool:
-    """Return whether the code that runs drops what the call that it waits for returns.
-
-    :param names: one of them is in the code that calls. Compiled code has no frame: the next one called something else.
-    """
-    if frame is None or names.isdisjoint(frame.f_code.co_names):
-        return False
-    while frame is not None:
-        at = frame.f_lasti
-        name = next((each.opname for each in get_instructions(frame.f_code) if each.offset > at), "")
-        if not name.startswith("RETURN_"):
-            return name == "POP_TOP"
-        frame = frame.f_back
-    return False
 
 
 def routed_already(view: Callable[..., Any], frame: FrameType) -> bool:

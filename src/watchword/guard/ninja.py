@@ -27,7 +27,7 @@ from ninja.operation import Operation
 from ninja.security.base import AuthBase
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, misuse, slips
+from watchword.guard import calls, handling, misuse, slips
 from watchword.guard.asked import Names, checked_age, checked_names, needs_of
 from watchword.guard.asking import Steps, ask
 from watchword.guard.caller import Caller
@@ -142,13 +142,15 @@ def _made(
     if handling.for_a_request(sys._getframe(2)):  # noqa: SLF001
         raise RuntimeError(f"guard: {name}() checks nothing where it is called for a request; {_RIGHT}")
     slips.by_name(misplaced, name, f"guard: the parentheses are missing: write auth={name}()")
-    return AccessToken(
+    made = AccessToken(
         optional=name == "optional",
         scopes=checked_names(scopes, "scopes") or EVERYONE,
         roles=checked_names(roles, "roles") or EVERYONE,
         max_age=checked_age(max_age),
         api_keys=needs_of(roles, scopes, max_age, api_keys).api_keys,
     )
+    calls.refuse_thrown_away(sys._getframe(1), f"{name}(…)", _RIGHT)  # noqa: SLF001  that function's frame
+    return made
 
 
 def answer(_: HttpRequest, error: RequestRefused) -> HttpResponse:

@@ -27,7 +27,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from watchword.errors import WatchwordError
-from watchword.guard import handling, slips
+from watchword.guard import calls, handling, slips
 from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, refuse, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -80,7 +80,9 @@ class _Guarded:
             "api_keys": api_keys,
             "optional": optional,
         }
-        GuardMiddleware(_no_application, guard, **asked)  # a slip must raise here
+        unused = GuardMiddleware(_no_application, guard, **asked)  # a slip must raise here
+        del unused
+        calls.refuse_thrown_away(sys._getframe(), "guarded(…)", _HINT)  # noqa: SLF001
         return _Made(GuardMiddleware, guard=guard, **asked)
 
     def __iter__(self) -> Never:
@@ -98,7 +100,9 @@ def authentication(guard: Guard, *, api_keys: bool = False) -> Middleware:
 
     :param api_keys: whether an API key may stand in place of a token, everywhere.
     """
-    return _Made(_Authentication, backend=GuardBackend(guard, api_keys=api_keys), on_error=answer)
+    made = _Made(_Authentication, backend=GuardBackend(guard, api_keys=api_keys), on_error=answer)
+    calls.refuse_thrown_away(sys._getframe(), "authentication(…)", "write Starlette(middleware=[…])")  # noqa: SLF001
+    return made
 
 
 class _Authentication(AuthenticationMiddleware):

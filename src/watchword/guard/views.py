@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any, Final, Never, ParamSpec
 from weakref import WeakKeyDictionary, ref
 
-from watchword.guard import misuse
+from watchword.guard import calls, misuse
 from watchword.guard.asked import Names
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
@@ -21,6 +21,7 @@ from watchword.guard.requirement import Requirement, needed
 _P = ParamSpec("_P")
 _OURS: Final = "__watchword_guard__"
 _CHECKS: Final = "__watchword_checks__"
+_ABOVE: Final = "write it above `def`, or put what it returns in the function's place"
 
 
 class Check:
@@ -105,6 +106,7 @@ class DecoratingGuard(ABC):
         misuse.no_positional(misplaced, written)
         self._note_made(written)
         check = self._check(**asked)
+        calls.refuse_thrown_away(sys._getframe(1), written, _ABOVE)  # noqa: SLF001  the frame of `required`
 
         def decorate(*given: Any) -> Callable[..., Any]:
             view = misuse.a_view(given, written, for_class=self.for_class.format(written))
@@ -115,6 +117,7 @@ class DecoratingGuard(ABC):
             # Decorators above copy it.
             setattr(guarded, _CHECKS, (guarded, *getattr(view, _CHECKS, (None,))[1:], check))
             note_bare(view, written)
+            calls.refuse_thrown_away(sys._getframe(), written, _ABOVE)  # noqa: SLF001
             return guarded
 
         setattr(decorate, _OURS, True)

@@ -7,13 +7,14 @@ The caller is `environ["watchword.caller"]`. No client can set it: headers begin
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from inspect import isclass
 from typing import Any, Final, cast
 
 from watchword.errors import WatchwordError
-from watchword.guard import misuse, slips
+from watchword.guard import calls, misuse, slips
 from watchword.guard.asked import Names
 from watchword.guard.bearer import from_wsgi
 from watchword.guard.caller import Caller
@@ -28,6 +29,7 @@ Environ = MutableMapping[str, Any]
 StartResponse = Callable[..., Any]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+_IN_PLACE: Final = "write `app.wsgi_app = GuardMiddleware(app.wsgi_app, guard)`, or what the server is given"
 KEPT: Final = "watchword.caller"
 """Where a request's caller is in its environ."""
 
@@ -69,6 +71,7 @@ class GuardMiddleware:
         self._optional = misuse.a_switch(optional, "optional")
         self._paths = Paths([prefix], except_paths)
         self._preflights = Preflights()
+        calls.refuse_thrown_away(sys._getframe(), "GuardMiddleware(…)", _IN_PLACE)  # noqa: SLF001
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
