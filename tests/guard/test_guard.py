@@ -273,7 +273,11 @@ async def test_waiting_does_not_block_the_loop(service: Service, guarded: MakeGu
 
     service.misbehave[KEYS] = slowly
     token = service.token(user_id="ada")
-    waiting = [asyncio.create_task(guard.check_async(f"Bearer {token}")) for _ in range(20)]
+
+    async def check() -> Caller:
+        return await guard.check_async(f"Bearer {token}")
+
+    waiting = [asyncio.create_task(check()) for _ in range(20)]
     for _ in range(5):
         await asyncio.sleep(0.005)
     assert not waiting[0].done()

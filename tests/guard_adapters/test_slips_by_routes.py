@@ -79,9 +79,7 @@ def test_Django_refuses_a_method_or_object_whose_guard_was_thrown_away() -> None
         __hash__ = None  # type: ignore[assignment]
 
     bare, other, partly = Shop(), Shop(), functools.partial(Shop().show)
-    guarded(bare.show)
-    guarded(roles="admin")(bare)
-    guarded(partly)
+    _ = guarded(bare.show), guarded(roles="admin")(bare), guarded(partly)
     assert [at(bare.show), at(bare), at(csrf_exempt(bare.show)), at(partly)] == [500] * 4
     assert [at(other.show), at(other), at(Uncounted())] == [200] * 3
     assert [at(guarded(other.show)), at(guarded(Uncounted()))] == [401] * 2
