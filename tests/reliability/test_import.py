@@ -14,12 +14,12 @@ from typing import Any
 import bcrypt
 
 from tests.cli.conftest import COMMAND, Serve, environment, port, serve
+from tests.e2e.server import UNLIMITED
 
 __all__ = ["port", "serve"]
 
 COUNT = 30_000
 PASSWORD = "plum-orbit-canvas"
-OFF = {f"WATCHWORD_{name}_LIMIT": "off" for name in ("LOGIN", "REGISTER", "SESSION", "SESSION_ADDRESS")}
 
 
 def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -36,7 +36,7 @@ def test_people_register_and_log_in_during_an_import(serve: Serve, tmp_path: Pat
 
     The first imported user logs in while others are still being imported.
     """
-    service = serve(**OFF)
+    service = serve(**UNLIMITED)
     made = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     with (tmp_path / "users.jsonl").open("w", encoding="utf-8") as file:
         for number in range(COUNT):
