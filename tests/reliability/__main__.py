@@ -24,16 +24,18 @@ _NOTHING_FOUND: Final = 5
 
 def main(given: list[str]) -> int:
     """Run everything, and write the rows; 0: all passed, 1: something failed, 5: there was nothing to run."""
-    began, found = time.time(), list[rows.Row]()
+    began, found, load = time.time(), list[rows.Row](), 0.0
     codes = [] if given else [_pytest("tests", "--ignore", str(HERE), "-m", "rare", *_BESIDE)]
     for only, beside in (("together", _BESIDE), ("alone", ())):
         part = RESULT.with_stem(f"reliability-{only}")
         part.unlink(missing_ok=True)
         codes.append(_pytest(str(HERE), "--timeout", "900", *beside, "--only", only, "--rows", str(part), *given))
         if part.exists():
-            found += [rows.Row.of(row) for row in json.loads(part.read_text("utf-8"))["rows"]]
+            document = json.loads(part.read_text("utf-8"))
+            found += [rows.Row.of(row) for row in document["rows"]]
+            load = max(load, document["load"])
     command = f'make reliability ARGS="{shlex.join(given)}"' if given else "make reliability"
-    rows.write(RESULT, rows.as_json(found, command=command, seconds=time.time() - began, quick=False))
+    rows.write(RESULT, rows.as_json(found, command=command, seconds=time.time() - began, quick=False, load=load))
     print("\n".join(["", *rows.table(found)]))
     if set(codes) == {_NOTHING_FOUND}:
         return _NOTHING_FOUND

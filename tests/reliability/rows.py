@@ -98,11 +98,12 @@ def _told(one: Figure) -> str:
     return f"{one.name} {value}" + (f" ({one.bound})" if one.bound else "")
 
 
-def as_json(rows: Iterable[Row], *, command: str, seconds: float, quick: bool) -> str:
+def as_json(rows: Iterable[Row], *, command: str, seconds: float, quick: bool, load: float = 0.0) -> str:
     """Return the rows, the machine and the command, as one JSON document.
 
     :param seconds: the time of the whole run.
     :param quick: whether it was the quick selection.
+    :param load: the load average of earlier parts; the larger one of it and that of now is told.
     """
     found = [{**asdict(row), "passed": row.passed, "told": row.told} for row in sorted(rows, key=_order)]
     document: dict[str, Any] = {
@@ -111,7 +112,7 @@ def as_json(rows: Iterable[Row], *, command: str, seconds: float, quick: bool) -
         "quick": quick,
         "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[1], 1),
+        "load": round(max(load, os.getloadavg()[1]), 1),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "rows": found,
