@@ -34,6 +34,7 @@ PEAK = 3
 
 ENGINES = ("sqlite", "postgres")
 USERS = (1_000_000, 10_000_000, 100_000_000)
+WITH_RIGHTS = ("Starlette, a scope and a claim", "FastAPI, guarded", "FastAPI, a scope and a claim")
 
 
 class Results:
@@ -125,6 +126,24 @@ def servers(found: Results) -> str:
     return _table(("guarded route", "per second", "processor time of each, µs"), rows)
 
 
+def kept(found: Results) -> str:
+    """Show what a guarded route keeps of an unguarded one in the same process."""
+    rows = [
+        (side, _n(rate), _n(by_cpu))
+        for side, rate, by_cpu in (
+            ("Starlette, a route", *_both(found, "guard_http", "Starlette route, guarded", "guarded")),
+            ("Starlette, ASGI middleware", *_both(found, "guard_http", "ASGI middleware", "ASGI middleware")),
+            *((side, *_both(found, "rights_http", side, side)) for side in WITH_RIGHTS),
+        )
+    ]
+    return _table(("guarded ÷ unguarded", "by rate", "by processor time"), rows)
+
+
+def _both(found: Results, measure: str, by_rate: str, by_cpu: str) -> tuple[float, float]:
+    figures = found.figures(measure)
+    return figures[f"{by_rate} ÷ unguarded"], figures[f"{by_cpu} ÷ unguarded, by CPU time"]
+
+
 def growth(found: Results) -> str:
     """Show what grows."""
     runs = next(each for each in found.file["measures"] if each["name"] == "growth")["runs"]
@@ -192,7 +211,7 @@ def sizes(found: Results) -> str:
 
 PARTS: dict[str, Callable[[Results], str]] = {
     each.__name__: each
-    for each in (conditions, service, statements, peers, servers, growth, imports, capacity, feed, sizes)
+    for each in (conditions, service, statements, peers, servers, kept, growth, imports, capacity, feed, sizes)
 }
 
 
