@@ -61,6 +61,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse names that differ in each process, as of an object's address: `-n` cannot share out such tests."""
+    if " at 0x" in item.nodeid:
+        raise pytest.UsageError(f"{item.nodeid} needs `ids=`: its name holds an address")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, object]]:
     """Async tests run on asyncio, as the service does; trio is not supported."""

@@ -91,7 +91,9 @@ class _Service:
     def verify(self, token: str) -> Any: ...
 
 
-@pytest.mark.parametrize("given", ["https://auth.example", None, object(), _Service], ids=repr)
+@pytest.mark.parametrize(
+    "given", ["https://auth.example", None, object(), _Service], ids=["url", "none", "object", "class"]
+)
 def test_a_local_service_is_the_service_itself(given: Any) -> None:
     with pytest.raises(TypeError, match=r"Guard\.local takes the service itself, such as Watchword\("):
         Guard.local(given)

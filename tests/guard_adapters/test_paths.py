@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.guard_adapters.in_process import answer_of, ask_asgi, http_scope
 from watchword.guard.asgi import GuardMiddleware, guards, routed_paths
-from watchword.guard.paths import Paths
+from watchword.guard.paths import Paths, with_mount
 from watchword.testing import Issuer
 
 ISSUER = Issuer()
@@ -320,3 +320,15 @@ async def test_what_frameworks_route_without_a_slash_is_guarded() -> None:
             assert answer_of(await ask_asgi(bare, dict(scope))).status == 200, path  # so there is something to guard
             guarded = GuardMiddleware(bare, ISSUER.guard(), prefix="/secret")
             assert answer_of(await ask_asgi(guarded, dict(scope))).status == 401, path
+
+
+def test_a_mount_point_of_any_length_is_guarded_and_costs_little() -> None:
+    """A client may write the mount point, as in `Mount("/{any:path}", …)`: each part was looked at, to its end."""
+    paths, below = Paths(["/admin"], ["/open"]), "/x"
+    for depth, guarded in ((32, False), (33, True), (30_000, True)):
+        mount = "/a" * depth
+        readings = list(with_mount(below, mount + below))
+        assert len(readings) == min(depth, 33)
+        assert paths.guards_any(below, readings) is guarded
+        assert not paths.guards_any("/open", with_mount("/open", f"{mount}/open"))
+    assert paths.guards_any(below, with_mount(below, f"{'/a' * 20}/admin{below}"))

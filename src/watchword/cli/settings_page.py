@@ -34,7 +34,7 @@ is a URL that may hold a password (`_FILE` in the table): `WATCHWORD_SECRET_FILE
 read it.
 
 In `.env` a comment begins at ` #`. A value that has this in it stands in single quotes, such as
-`WATCHWORD_PAGES_NAME='Shop # 1'`. A secret without them, of which the comment may be a part, is refused.
+`WATCHWORD_PAGES_NAME='Shop # 1'`. Where what follows a secret could be its end, a line warns at the start.
 
 `off` stands for "not given" where a setting has no default, and wins over weaker sources: `WATCHWORD_DATABASE_URL=off`
 passes over a bare `DATABASE_URL`. White space, line breaks and a byte-order mark around a value are no part of it.

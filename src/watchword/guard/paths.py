@@ -12,6 +12,8 @@ _BELOW: Final = "/*"
 # Patterns, addresses and routes have these; no path does.
 _NO_LETTER: Final = re.compile(r"[*?#{}<>\s]")
 
+_MOST_PARTS: Final = 32
+
 
 class Paths:
     """Compares paths with prefixes, segment by segment: `/api` covers `/api` and `/api/…`, not `/apix`.
@@ -76,16 +78,17 @@ def with_mount(path: str, whole: str) -> Iterator[str]:
     """Yield a path with all of its mount point, and with each of its last parts.
 
     A prefix may repeat the mount point, also where a proxy or another mount point comes before it: then it guards too
-    much, and never nothing.
+    much, and never nothing. A mount point that a client makes longer than any is not looked through: that is guarded.
     """
     if whole == path:
         return
     at = 0
-    while at == 0 or len(whole) - at > len(path):
+    for _ in range(_MOST_PARTS):
         yield whole[at:]
         at = whole.find("/", at + 1)
-        if at < 0:
+        if at < 0 or len(whole) - at <= len(path):
             return
+    yield ""  # no path, and so guarded
 
 
 def _several(paths: object, name: str) -> Iterable[str]:

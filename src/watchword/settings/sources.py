@@ -187,22 +187,27 @@ def _dotenv(path: Path, reading: _Reading) -> dict[str, str]:
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
             for setting in (each for each in SETTINGS if each.secret and each.variable == binding.key):
-                _refuse_if_cut(setting, binding, reading)
+                _warn_if_cut(setting, binding, reading)
     _warn_if_open(path, any(found.get(s.variable) for s in SETTINGS if s.secret), reading)
     return found
 
 
-def _refuse_if_cut(setting: Setting[Any], binding: Binding, reading: _Reading) -> None:
-    """Refuse what was taken for a comment and may be the end of a secret, since the whole would be one too."""
+def _warn_if_cut(setting: Setting[Any], binding: Binding, reading: _Reading) -> None:
+    """Warn of a comment that may be the end of a secret; refuse where only the whole would be one."""
     whole = binding.original.string.partition("=")[2].strip()
     if whole == binding.value or whole.startswith(("'", '"', "#")):
         return
+    hint = "put the secret into single quotes if the rest belongs to it, or else the comment on a line of its own"
+    fault = Fault(setting.variable, f"ends before the ` #` of its line in {DOTENV}: the rest is a comment", hint)
     with suppress(Unfit):
         setting.read(whole)
-        reading.unreadable.add(setting.name)
-        message = f"has ` #` in it (in {DOTENV}), from which on it would be a comment"
-        hint = "put the secret into single quotes, or the comment on a line of its own"
-        reading.faults.append(Fault(setting.variable, message, hint))
+        try:
+            setting.read(binding.value or "")
+        except Unfit:
+            reading.unreadable.add(setting.name)
+            reading.faults.append(fault)
+        else:
+            reading.warnings.append(fault)
 
 
 def _is_ours(variable: str) -> bool:
