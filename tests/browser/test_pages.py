@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-@pytest.mark.parametrize("screen", [DESK, DARK_PHONE], ids=["desk", "dark-phone"])
+@pytest.mark.parametrize("screen", [DESK, pytest.param(DARK_PHONE, marks=pytest.mark.rare)], ids=["desk", "dark-phone"])
 def test_the_whole_walk_without_javascript(chromium: Browser, serve: Serve, box: Mailbox, screen: Screen) -> None:
     """Register, confirm by mail, log in, change the password, log out, forget it all, and come in by a code."""
     server = serving(serve, box)
@@ -129,7 +129,7 @@ def walked(visitor: Visitor, server: Server, box: Mailbox) -> Iterator[str]:
     yield "account in German"
 
 
-@pytest.mark.parametrize("screen", [PHONE, DARK_PHONE], ids=["light", "dark"])
+@pytest.mark.parametrize("screen", [pytest.param(PHONE, marks=pytest.mark.rare), DARK_PHONE], ids=["light", "dark"])
 def test_axe_finds_nothing(chromium: Browser, serve: Serve, box: Mailbox, screen: Screen) -> None:
     """On every page, with faults and without; nothing is wider than a phone or faint."""
     server, seen = serving(serve, box), []
