@@ -4,7 +4,7 @@
 
 import functools
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -103,6 +103,30 @@ def test_a_function_that_names_a_guard_is_refused_where_nobody_asked() -> None:
     for path in ("/x", "/optional"):
         with pytest.raises(TypeError, match="which returns it"):
             TestClient(app).get(path)
+
+
+def role(name: str = "admin") -> Any:
+    def check_role(caller: Ours) -> None:
+        assert caller.has_role(name)
+
+    return check_role
+
+
+def test_what_makes_a_dependency_and_is_not_called_makes_none() -> None:
+    """`Depends(role)` in place of `Depends(role("admin"))`."""
+
+    def route(caller: Annotated[Caller, Depends(role)]) -> str:
+        return caller.user_id
+
+    app = FastAPI()
+    app.get("/x", dependencies=[Depends(role)])(lambda: "in")
+    app.get("/signed", dependencies=[AUTH.required(), Depends(role)])(lambda: "in")
+    app.get("/parameter")(route)
+    app.get("/right", dependencies=[Depends(role("admin"))])(lambda: "in")
+    for path in ("/x", "/signed", "/parameter"):
+        with pytest.raises(TypeError, match="which returns it"):
+            TestClient(app).get(path, headers=GOOD)
+    assert TestClient(app).get("/right", headers=ADMIN).status_code == 200
 
 
 # A guard to who asks it ----------------------------------------------------------------------------------------------
@@ -254,6 +278,9 @@ def returning(value: Any) -> Any:
 # Classes -------------------------------------------------------------------------------------------------------------
 
 
+Kind = TypeVar("Kind")
+
+
 class Bare:
     caller: Ours
     page: int = 1
@@ -289,6 +316,14 @@ class Nested:
     inner: Annotated[Bare, Depends()]
 
 
+class InAUnion:
+    caller: Annotated[Caller, AUTH.required()] | None = None
+
+
+class OfAKind(Generic[Kind]):
+    caller: Ours
+
+
 class OtherParameters:
     caller: Ours
 
@@ -296,7 +331,7 @@ class OtherParameters:
 
 
 @pytest.mark.parametrize(
-    "given", [Bare, Inherits, LeavesOut, NotGiven, ByDefault, ByText, ByAnother, Nested, OtherParameters]
+    "given", [Bare, Inherits, LeavesOut, NotGiven, ByDefault, ByText, ByAnother, Nested, InAUnion, OtherParameters]
 )
 def test_a_class_whose_field_fastapi_does_not_see_raises_where_the_route_is_written(given: Any) -> None:
     """It reads `__init__`, so the route was open to all."""
@@ -311,6 +346,12 @@ def test_a_class_whose_field_fastapi_does_not_see_raises_where_the_route_is_writ
     ):
         with pytest.raises(TypeError, match=r"add @dataclass above the class \w+, or write its `__init__` with '\w+'"):
             register()
+
+
+@pytest.mark.parametrize("given", [functools.partial(Bare), functools.partial(OtherParameters, 2), OfAKind[int]])
+def test_what_makes_such_a_class_raises_too(given: Any) -> None:
+    with pytest.raises(TypeError, match="add @dataclass"):
+        FastAPI().get("/x", dependencies=[Depends(given)])(lambda: "in")
 
 
 def test_a_class_of_a_function_with_texts_raises_too() -> None:

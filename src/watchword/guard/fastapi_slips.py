@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from inspect import Parameter, get_annotations, getattr_static, isclass, iscoroutine
-from types import FrameType, NoneType, UnionType
+from types import FrameType, FunctionType, NoneType, UnionType
 from typing import Annotated, Any, Final, ForwardRef, Literal, Union, get_args, get_origin
 
 from fastapi import APIRouter, routing
@@ -126,8 +126,10 @@ def _refusing_parameters(read: _Wrapped) -> _Wrapped:
         called, found = given.get("call"), read(*args, **given)
         for each in found.dependencies:
             _refuse_returned(each.call, partial(_takes, called, each.name))
-        if isclass(called):
-            _refuse_unread(called, found, given["path"])
+        made = called.func if isinstance(called, partial) else called
+        made = get_origin(made) or made
+        if isclass(made):
+            _refuse_unread(made, found, given["path"])
         return found
 
     return dependant
@@ -177,7 +179,7 @@ def _is_dropped(called: Any, value: Any, dependant: Any) -> bool:
     if not slips.checks_when_called(value, _NEVER_ALONE):
         # A function of the module that only names a guard tells little where a guard was asked.
         asked = any(not each.optional for each in _schemes(dependant))
-        if asked or not slips.names(value, _NEVER_ALONE):
+        if (asked or not slips.names(value, _NEVER_ALONE)) and not _is_dependency(value):
             return False
     places = list(_places(called, dependant))
     if not places:
@@ -187,6 +189,16 @@ def _is_dropped(called: Any, value: Any, dependant: Any) -> bool:
         return not takers
     kind = next((each for each in _TO_BE_ASKED if slips.holds(value, (each,))), Guard)
     return not any(_takes(taker, name, type(value), kind) for taker, name in takers)
+
+
+def _is_dependency(value: Any) -> bool:
+    """Return whether a value is a function with one of ours as a parameter: what makes it was not called."""
+    if type(value) is not FunctionType:
+        return False
+    try:
+        return any(_schemes(dependencies.get_dependant(path="", call=value, name="_")))
+    except Exception:  # noqa: BLE001  a function that is no dependency
+        return False
 
 
 def _places(called: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
@@ -262,6 +274,9 @@ def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:
         if _IN_TEXT.search(annotation) or _is_local(annotation, sys._getframe(1)):  # noqa: SLF001
             yield annotation
         return
+    if get_origin(annotation) in (Union, UnionType):
+        for each in get_args(annotation):
+            yield from _asked_by(each, None, path)
     kind, *given = get_args(annotation) if get_origin(annotation) is Annotated else [annotation]
     for each in (*given, default):
         if isinstance(each, Depends):
