@@ -381,6 +381,13 @@ class Written:
         self.caller = who
 
 
+class AsksForMore:
+    caller: Ours
+
+    def __init__(self, caller: Annotated[Caller, AUTH.required(max_age=60)]) -> None:
+        self.caller = caller
+
+
 class ByTheContext:
     caller: Caller
     again: Ours
@@ -393,7 +400,7 @@ class Tuple(NamedTuple):
     caller: Ours
 
 
-@pytest.mark.parametrize("given", [Fields, InheritsInit, Written, ByTheContext, Tuple])
+@pytest.mark.parametrize("given", [Fields, InheritsInit, Written, AsksForMore, ByTheContext, Tuple])
 def test_a_class_whose_fields_are_parameters_guards(given: Any) -> None:
     app = FastAPI()
 

@@ -236,11 +236,11 @@ def _admits(annotation: Any, kind: type) -> bool:
         return any(_admits(each, kind) for each in get_args(annotation))
     if origin is None or origin is NoneType:
         return False
-    if origin is Any or origin is Parameter.empty or not isclass(origin) or getattr(origin, "_is_protocol", False):
+    if origin is Any or origin is Parameter.empty or not isclass(origin):
         return True
     try:
         return issubclass(kind, origin)
-    except TypeError:  # such as a `TypedDict`
+    except TypeError:  # such as a protocol
         return True
 
 
