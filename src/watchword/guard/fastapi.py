@@ -302,7 +302,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 
 # FastAPI has no hook for these.
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
-fastapi_slips.refuse_slips(_Scheme, _SchemeWithField)
+fastapi_slips.refuse_slips(_Scheme, _SchemeWithField, _Made, _Maker)
 
 
 def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
-from inspect import isclass, iscoroutine
-from types import FrameType
-from typing import Annotated, Any, Final, ForwardRef, Literal, get_args, get_origin
+from functools import partial, wraps
+from inspect import Parameter, get_annotations, getattr_static, isclass, iscoroutine
+from types import FrameType, FunctionType, NoneType, UnionType
+from typing import Annotated, Any, Final, ForwardRef, Literal, Union, get_args, get_origin
 
 from fastapi import APIRouter, routing
 from fastapi.dependencies import utils as dependencies
@@ -66,18 +66,19 @@ class NoDependency(Security):
 
 
 _Wrapped = Callable[..., Any]
-_schemes: set[type] = set()
+_ours: set[type] = set()
 _NEVER: Final = (NoDependency, Guard, Requirement, SeenCallers, Caller, GuardMiddleware)
 
 
-def refuse_slips(*schemes: type) -> None:
+def refuse_slips(*ours: type) -> None:
     """Look at what FastAPI reads, and at what dependencies return. FastAPI has no hook for it.
 
-    :param schemes: the classes of right dependencies.
+    :param ours: the classes of right dependencies, and of what makes them: FastAPI alone can ask these.
     """
-    _schemes.update(schemes)
+    _ours.update(ours)
     dependencies.analyze_param = _refusing_texts(dependencies.analyze_param)
-    dependencies.get_dependant = _refusing_returned(dependencies.get_dependant)
+    routing.get_dependant = read = _refusing_parameters(dependencies.get_dependant)  # type: ignore[attr-defined]
+    dependencies.get_dependant = _refusing_returned(read)
     routing.solve_dependencies = _refusing_values(routing.solve_dependencies)  # type: ignore[attr-defined]
     APIRouter.include_router = _refusing_wrong(APIRouter.include_router)  # type: ignore[method-assign]
 
@@ -109,21 +110,43 @@ def _refusing_returned(read: _Wrapped) -> _Wrapped:
 
     @wraps(read)
     def dependant(*args: Any, **given: Any) -> Any:
-        called, name = given.get("call"), given.get("name")
-        if not name:
-            _refuse_wrong(called)
-        ours = _TO_BE_ASKED if name else (*_TO_BE_ASKED, Guard)
-        if any(issubclass(kind, ours) for kind in slips.returned(called)):
-            raise TypeError(_RETURNS.format(called))
+        if not given.get("name"):
+            _refuse_wrong(given.get("call"))
+            _refuse_returned(given.get("call"), lambda _: False)
         return read(*args, **given)
 
     return dependant
+
+
+def _refusing_parameters(read: _Wrapped) -> _Wrapped:
+    """Wrap what reads a route or a dependency, whose parameters take what others return."""
+
+    @wraps(read)
+    def dependant(*args: Any, **given: Any) -> Any:
+        called, found = given.get("call"), read(*args, **given)
+        for each in found.dependencies:
+            _refuse_returned(each.call, partial(_takes, called, each.name))
+        made = called.func if isinstance(called, partial) else called
+        made = get_origin(made) or made
+        if isclass(made):
+            _refuse_unread(made, found, given["path"])
+        return found
+
+    return dependant
+
+
+def _refuse_returned(called: Any, taken: Callable[[type], bool]) -> None:
+    for kind in slips.returned(called):
+        if issubclass(kind, tuple(_ours)) or (issubclass(kind, (*_TO_BE_ASKED, Guard)) and not taken(kind)):
+            raise TypeError(_RETURNS.format(called))
 
 
 # What dependencies return ---------------------------------------------------------------------------------------------
 
 _RETURNS: Final = f"{NO_DEPENDENCY}, unlike {{!r:.100}}, which returns it"
 _TO_BE_ASKED: Final = (NoDependency, Requirement)
+# Without `Caller`: one in a value tells of a check that has run.
+_NEVER_ALONE: Final = (*_TO_BE_ASKED, Guard, SeenCallers, GuardMiddleware)
 
 
 def _refusing_values(solve: _Wrapped) -> _Wrapped:
@@ -132,7 +155,7 @@ def _refusing_values(solve: _Wrapped) -> _Wrapped:
     @wraps(solve)
     def solved(*args: Any, **given: Any) -> Any:
         for each in given["dependant"].dependencies:
-            if type(each.call) not in _schemes:
+            if type(each.call) not in _ours:
                 return _solved(solve, args, given)
         return solve(*args, **given)  # most routes: no coroutine more
 
@@ -142,23 +165,126 @@ def _refusing_values(solve: _Wrapped) -> _Wrapped:
 async def _solved(solve: _Wrapped, args: Any, given: Any) -> Any:
     found = await solve(*args, **given)
     for (called, *_), value in found.dependency_cache.items():
-        if value is None or type(value) is Caller:
-            continue
-        # A route may ask a guard, or call a function that does. A list of dependencies cannot.
-        if slips.holds(value, (*_TO_BE_ASKED, *_schemes)) or (
-            slips.checks_when_called(value, _NEVER) and not _is_named(called, given["dependant"])
-        ):
+        if value is not None and type(value) is not Caller and _is_dropped(called, value, given["dependant"]):
             if iscoroutine(value):
                 value.close()
             raise TypeError(_RETURNS.format(called))
     return found
 
 
-def _is_named(called: Any, dependant: Any) -> bool:
-    """Return whether what a dependency returns is handed to a parameter."""
-    return any(
-        (each.call == called and each.name is not None) or _is_named(called, each) for each in dependant.dependencies
-    )
+def _is_dropped(called: Any, value: Any, dependant: Any) -> bool:
+    """Return whether a value was to be asked, and goes where no one can ask it."""
+    if slips.holds(value, tuple(_ours)):
+        return True
+    if not slips.checks_when_called(value, _NEVER_ALONE):
+        # A function of the module that only names a guard tells little where a guard was asked.
+        asked = any(not each.optional for each in _schemes(dependant))
+        if (asked or not slips.names(value, _NEVER_ALONE)) and not _is_dependency(value):
+            return False
+    places = list(_places(called, dependant))
+    if not places:
+        return False  # a parameter of what stands in for another dependency
+    takers = [(taker, name) for taker, name in places if name]
+    if iscoroutine(value):
+        return not takers
+    kind = next((each for each in _TO_BE_ASKED if slips.holds(value, (each,))), Guard)
+    return not any(_takes(taker, name, type(value), kind) for taker, name in takers)
+
+
+def _is_dependency(value: Any) -> bool:
+    """Return whether a value is a function with one of ours as a parameter: what makes it was not called."""
+    if type(value) is not FunctionType:
+        return False
+    try:
+        return any(_schemes(dependencies.get_dependant(path="", call=value, name="_")))
+    except Exception:  # noqa: BLE001  a function that is no dependency
+        return False
+
+
+def _places(called: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
+    """Yield what uses a dependency, and the parameter that gets what it returns, if any does."""
+    for each in dependant.dependencies:
+        if each.call == called:
+            yield dependant.call, each.name
+        yield from _places(called, each)
+
+
+def _schemes(dependant: Any) -> Iterator[Any]:
+    """Yield all of ours that a route asks."""
+    if type(dependant.call) in _ours:
+        yield dependant.call
+    for each in dependant.dependencies:
+        yield from _schemes(each)
+
+
+def _takes(taker: Any, name: str, kind: type, asked: type | None = None) -> bool:
+    """Return whether a parameter is for such a value. Only a guard may stay unread: others were made for this route."""
+    parameter = dependencies.get_typed_signature(taker).parameters.get(name)
+    if parameter is None:
+        return True
+    return _admits(parameter.annotation, kind) and (issubclass(asked or kind, Guard) or slips.reads(taker, name))
+
+
+def _admits(annotation: Any, kind: type) -> bool:
+    """Return whether an annotation leaves room for a type: none, `Any`, a protocol or what cannot be told does."""
+    if isinstance(annotation, ForwardRef | str):
+        return not _CALLER.search(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
+    origin = get_origin(annotation) or annotation
+    if origin is Annotated:
+        return _admits(get_args(annotation)[0], kind)
+    if origin is Union or origin is UnionType:
+        return any(_admits(each, kind) for each in get_args(annotation))
+    if origin is None or origin is NoneType:
+        return False
+    if origin is Any or origin is Parameter.empty or not isclass(origin):
+        return True
+    try:
+        return issubclass(kind, origin)
+    except TypeError:  # such as a protocol
+        return True
+
+
+# Classes --------------------------------------------------------------------------------------------------------------
+
+_NO_PARAMETER: Final = (
+    "guard: FastAPI reads the parameters of {0.__name__}, among which {1!r} is none, and would let all callers in; "
+    "add @dataclass above the class {0.__name__}, or write its `__init__` with {1!r}"
+)
+
+
+def _refuse_unread(called: type, found: Any, path: str) -> None:
+    """Refuse a class that has one of ours where FastAPI does not look. :raises TypeError: says what to add."""
+    seen, asked = {each.name for each in found.dependencies}, set(_schemes(found))
+    for name, annotation in _fields(called):
+        if name not in seen and not asked.issuperset(_asked_by(annotation, getattr_static(called, name, None), path)):
+            raise TypeError(_NO_PARAMETER.format(called, name))
+
+
+def _fields(called: type) -> Iterator[tuple[str, Any]]:
+    for each in called.__mro__:
+        try:
+            yield from get_annotations(each, eval_str=True).items()
+        except Exception:  # noqa: BLE001  names of a function, or whatever a text may do
+            yield from get_annotations(each).items()
+
+
+def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:
+    """Yield what of ours would be asked by a field."""
+    if isinstance(annotation, str):
+        if _IN_TEXT.search(annotation) or _is_local(annotation, sys._getframe(1)):  # noqa: SLF001
+            yield annotation
+        return
+    if get_origin(annotation) in (Union, UnionType):
+        for each in get_args(annotation):
+            yield from _asked_by(each, None, path)
+    kind, *given = get_args(annotation) if get_origin(annotation) is Annotated else [annotation]
+    for each in (*given, default):
+        if isinstance(each, Depends):
+            wanted = each.dependency or kind
+            if type(wanted) in _ours:
+                yield wanted
+            elif callable(wanted):
+                yield from _schemes(dependencies.get_dependant(path=path, call=wanted, name="_"))
 
 
 # Annotations that FastAPI cannot read ---------------------------------------------------------------------------------
@@ -203,8 +329,10 @@ def _has_dependency(annotation: Any) -> bool:
 
 def _is_ours(text: str, frame: FrameType | None) -> bool:
     """Return whether a text names a caller, or what is a dependency in a function that runs, such as `create_app`."""
-    if _CALLER.search(text):
-        return True
+    return bool(_CALLER.search(text)) or _is_local(text, frame)
+
+
+def _is_local(text: str, frame: FrameType | None) -> bool:
     names = set(_NAME.findall(text))
     while frame is not None:
         for name in names & frame.f_locals.keys():

@@ -15,7 +15,7 @@ _WRITTEN: Final = {
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-class _NotCalled(partial[Any]):
+class NotCalled(partial[Any]):
     """Is a bound method that counts neither as true nor as false."""
 
     __slots__ = ()
@@ -42,7 +42,7 @@ class _Question(property):
     """Binds a method. It is a property of partials, in which no Python runs: a question stays cheap."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
-        super().__init__(partial(_NotCalled, method))
+        super().__init__(partial(NotCalled, method))
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
 

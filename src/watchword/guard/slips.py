@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from functools import partial
-from inspect import iscoroutine, unwrap
+from inspect import isclass, iscoroutine, unwrap
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final, Never, Self
 
 from watchword.guard import misuse
 from watchword.guard.asked import Names, needs_of
+from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
+from watchword.guard.questions import NotCalled
 from watchword.guard.requirement import Requirement
 
 _BEFORE_YIELD: Final = {"ASYNC_GEN_WRAP", "CALL_INTRINSIC_1"}
@@ -53,32 +56,58 @@ def returned(function: Any) -> Iterator[type]:
 
 _MOST: Final = 8
 """Nothing longer is looked through: a page of rows is no slip."""
+_DEEP: Final = 2
+"""Nothing deeper either: a dependency may return what a client sent."""
 
 
-def holds(value: object, kinds: tuple[type, ...]) -> bool:
+def holds(value: object, kinds: tuple[type, ...], deep: int = _DEEP) -> bool:
     """Return whether a value is of these kinds, a method of such a thing, or a small collection with one."""
+    if type(value) is MethodType:
+        value = value.__self__
     kind = type(value)  # not `isinstance`, which a proxy answers by its content
     if issubclass(kind, kinds):
         return True
     inside: Iterable[object] = ()
-    if isinstance(value, partial):
+    if deep and isinstance(value, partial):
         inside = (value.func, *value.args)
-    elif isinstance(value, MethodType):
-        inside = (value.__self__,)
-    elif issubclass(kind, dict | tuple | list | set | frozenset) and len(value) <= _MOST:  # type: ignore[arg-type]
+    elif deep and issubclass(kind, dict | tuple | list | set | frozenset) and len(value) <= _MOST:  # type: ignore[arg-type]
         inside = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
-    return any(holds(each, kinds) for each in inside)
+    return any(holds(each, kinds, deep - 1) for each in inside)
 
 
 def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
     """Return whether a value would have to be called, awaited or asked before anything is checked."""
-    if iscoroutine(value) or holds(value, kinds):
+    if iscoroutine(value) or type(value) is NotCalled or holds(value, kinds):
         return True
-    if type(value) is not FunctionType:
-        return False
-    outer = [misuse.content(each) for each in value.__closure__ or ()]
-    named = [value.__globals__.get(name) for name in value.__code__.co_names]
-    return any(holds(each, kinds) for each in (*outer, *named))
+    if type(value) is MethodType:
+        return type(value.__self__) is Caller
+    outer = value.__closure__ if type(value) is FunctionType else None
+    return any(holds(misuse.content(each), kinds) for each in outer or ())
+
+
+def names(value: object, kinds: tuple[type, ...]) -> bool:
+    """Return whether a value is a function that names a global of these kinds."""
+    return type(value) is FunctionType and any(
+        holds(value.__globals__.get(name), kinds) for name in value.__code__.co_names
+    )
+
+
+_READS: Final = re.compile("LOAD_(FAST|DEREF|CLOSURE)|MAKE_CELL")
+
+
+def reads(function: Any, name: str) -> bool:
+    """Return whether a function reads its parameter, as far as one can tell."""
+    if isclass(function):
+        function = function.__init__
+    elif not hasattr(function, "__code__"):
+        function = type(function).__call__
+    code = getattr(unwrap(function), "__code__", None)
+    if code is None or name not in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        return True
+    return any(
+        _READS.search(each.opname) and (each.argval == name or (isinstance(each.argval, tuple) and name in each.argval))
+        for each in get_instructions(code)
+    )
 
 
 class ToCall:
