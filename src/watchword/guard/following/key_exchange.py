@@ -109,7 +109,10 @@ class KeyExchange:
         except api_keys.KeyFault as fault:
             raise TokenError(str(fault)) from None
         flight = self._flight(key, key_id)
-        yield flight
+        try:
+            yield flight
+        finally:
+            self._forget_unless_begun(flight)
         return flight.outcome()
 
     def close(self) -> None:
@@ -137,6 +140,12 @@ class KeyExchange:
                     raise Unready("Too many API keys are being looked at. Try again in a moment.", code="overloaded")
                 flight = self._flights[mark] = _Exchange(lambda: self._ask(key, key_id, mark))
             return flight
+
+    def _forget_unless_begun(self, flight: _Exchange) -> None:
+        """Give its place to others: it would never be over."""
+        if not flight.begun:
+            with self._lock:
+                self._flights = {mark: each for mark, each in self._flights.items() if each is not flight}
 
     def _admit_stranger(self, now: float) -> bool:
         gained = (now - self._counted_at) * STRANGERS_PER_SECOND
