@@ -130,7 +130,8 @@ async def test_where_a_thread_could_not_be_started_the_next_request_asks(
     def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="can't start"):
+    with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", fail)
-        await guard.check_async(shown)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await guard.check_async(shown)
     assert (await guard.check_async(shown)).user_id == "ada"

@@ -51,7 +51,7 @@ class Flight(Pending):
                 raise
 
     def go_on_with(self, rest: Callable[[], object]) -> None:
-        """Do something in the thread that asked, once it is over, where nobody waits. Those who may wait are counted."""
+        """Do something in the thread that asked, once it is over. Counts among those who wait."""
 
         def finish() -> None:
             self._leave()
