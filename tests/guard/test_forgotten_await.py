@@ -166,6 +166,13 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
         note(*checks)
         return "in"
 
+    def list_returned(shown: str) -> None:
+        def helper() -> Any:
+            checks = [guard.check_async(shown)]
+            return checks  # noqa: RET504
+
+        asyncio.run(helper())
+
     async def list_waited_for(shown: str) -> Any:
         checks: Any = [guard.check_async(shown), other()]
         await note_later(*checks)
@@ -191,7 +198,15 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
 
     made = [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
     made += [spread, listed, comprehended, formatted, set_as_an_attribute, logged, compared, named]
-    made += [from_a_thread, dropped_in_a_block, list_kept, list_waited_for, task_awaited_at_times, in_a_thread]
+    made += [
+        from_a_thread,
+        dropped_in_a_block,
+        list_kept,
+        list_returned,
+        list_waited_for,
+        task_awaited_at_times,
+        in_a_thread,
+    ]
     made += [awaited_unless_something_fails, another_is_awaited, asked_whether_it_is_there, a_task_of_its_own]
     return {each.__name__: each for each in made}
 

@@ -198,7 +198,11 @@ def _awaits_result(frame: FrameType, call: Instruction | None) -> bool | None:
             call = _read_again(frame, next_one)
             continue
         call = _taking(frame, call)
-        if call is not None and call.opname not in _LISTS and (found := _known(frame, call)) is not _PASS_ON:
+        if call is not None and call.opname in _LISTS:
+            stored = _after(frame, call)
+            read = None if stored is None else _read_again(frame, stored)
+            call = None if read is None else _taking(frame, read)
+        if call is not None and (found := _known(frame, call)) is not _PASS_ON:
             return found is _WAIT or (found is _FROM_THREADS and _calls_result(_after(frame, call)))
     return False
 
@@ -267,7 +271,7 @@ def _taking(frame: FrameType, argument: Instruction) -> Instruction | None:
 
 def _known(frame: FrameType, call: Instruction) -> set[tuple[str, str]] | None:
     """Return the set of known functions to which the called one belongs."""
-    name, value = callee(frame, call)
+    name, value = callee(frame, call) if call.opname.startswith("CALL") else ("", UNKNOWN)
     if not _is_a(value, FunctionType):
         return _OF_LOOPS.get(name)
     place = value.__module__, value.__qualname__
