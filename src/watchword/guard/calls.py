@@ -271,7 +271,9 @@ def _taking(frame: FrameType, argument: Instruction) -> Instruction | None:
 
 def _known(frame: FrameType, call: Instruction) -> set[tuple[str, str]] | None:
     """Return the set of known functions to which the called one belongs."""
-    name, value = callee(frame, call) if call.opname.startswith("CALL") else ("", UNKNOWN)
+    if not call.opname.startswith("CALL"):
+        return None
+    name, value = callee(frame, call)
     if not _is_a(value, FunctionType):
         return _OF_LOOPS.get(name)
     place = value.__module__, value.__qualname__

@@ -112,7 +112,7 @@ class KeyExchange:
         try:
             yield flight
         finally:
-            self._forget_unless_begun(flight)
+            flight.is_left = not flight.begun
         return flight.outcome()
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class KeyExchange:
             until, refuse = self._refused.get(mark, (now, refused))
             if until > now:
                 raise refuse()
-            self._flights = {each: known for each, known in self._flights.items() if not known.over}
+            self._flights = {each: known for each, known in self._flights.items() if known.takes_place}
             flight = self._flights.get(mark)
             if flight is None:
                 known = mark in self._good.get(key_id, ())
@@ -140,12 +140,6 @@ class KeyExchange:
                     raise Unready("Too many API keys are being looked at. Try again in a moment.", code="overloaded")
                 flight = self._flights[mark] = _Exchange(lambda: self._ask(key, key_id, mark))
             return flight
-
-    def _forget_unless_begun(self, flight: _Exchange) -> None:
-        """Give its place to others: it would never be over."""
-        if not flight.begun:
-            with self._lock:
-                self._flights = {mark: each for mark, each in self._flights.items() if each is not flight}
 
     def _admit_stranger(self, now: float) -> bool:
         gained = (now - self._counted_at) * STRANGERS_PER_SECOND
@@ -247,6 +241,13 @@ class _Exchange(Flight):
         super().__init__(self._fill)
         self._asking = ask
         self._found: str | Refuse = unreachable
+        self.is_left = False
+        """Whether whoever was to wait is gone before it began. Set without a lock: in a collection, perhaps."""
+
+    @property
+    def takes_place(self) -> bool:
+        """Return whether it is under way, or will be."""
+        return not (self.over or self.is_left)
 
     def _fill(self) -> None:
         self._found = self._asking()
