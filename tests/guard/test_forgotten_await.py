@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import logging
@@ -14,10 +15,11 @@ from typing import Any
 
 import anyio
 import pytest
+from asgiref.sync import async_to_sync
 
 from tests.guard.service import KEYS, Service
 from watchword.errors import TokenError
-from watchword.guard import Caller, Guard, Unready
+from watchword.guard import Caller, Guard, Unready, calls
 from watchword.guard.sent import AsgiSent
 from watchword.testing import Issuer
 
@@ -147,11 +149,79 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
     async def in_a_thread(shown: str) -> Any:
         await asyncio.to_thread(guard.check_async, shown)
 
+    def from_a_thread(shown: str) -> str:
+        asyncio.run_coroutine_threadsafe(guard.check_async(shown), asyncio.get_running_loop())
+        return "in"
+
+    def dropped_in_a_block(shown: str) -> str:
+        def helper() -> Any:
+            with contextlib.nullcontext(), contextlib.nullcontext():
+                return guard.check_async(shown)
+
+        helper()
+        return "in"
+
+    def list_kept(shown: str) -> str:
+        checks = [guard.check_async(shown), other()]
+        note(*checks)
+        return "in"
+
+    def list_returned(shown: str) -> None:
+        def helper() -> Any:
+            checks = [guard.check_async(shown)]
+            return checks  # noqa: RET504
+
+        asyncio.run(helper())
+
+    async def list_waited_for(shown: str) -> Any:
+        checks: Any = [guard.check_async(shown), other()]
+        await note_later(*checks)
+
+    async def task_awaited_at_times(shown: str) -> Any:
+        task = asyncio.create_task(guard.check_async(shown))
+        if not shown:
+            await task
+
+    async def awaited_unless_something_fails(shown: str) -> Any:
+        with contextlib.suppress(ValueError):
+            task = asyncio.create_task(guard.check_async(shown))
+            int("no number")
+            await task
+
+    async def another_is_awaited(shown: str) -> Any:
+        task, caller = asyncio.create_task(other()), guard.check_async(shown)
+        await task
+        note(caller)
+
+    async def asked_whether_it_is_there(shown: str) -> Any:
+        await asyncio.wait_for(note_later(guard.check_async(shown) is None), 9)
+
     made = [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
     made += [spread, listed, comprehended, formatted, set_as_an_attribute, logged, compared, named]
-    return {each.__name__: each for each in (*made, a_task_of_its_own, in_a_thread)}
+    made += [
+        from_a_thread,
+        dropped_in_a_block,
+        list_kept,
+        list_returned,
+        list_waited_for,
+        task_awaited_at_times,
+        in_a_thread,
+    ]
+    made += [awaited_unless_something_fails, another_is_awaited, asked_whether_it_is_there, a_task_of_its_own]
+    return {each.__name__: each for each in made}
 
 
+async def other() -> None: ...
+
+
+@pytest.fixture(params=["places", "no places"])
+def kept_places(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also as `python -X no_debug_ranges` runs it."""
+    if request.param == "no places":
+        monkeypatch.setattr(calls, "span", lambda _: ((0, 0), (0, 0)))
+
+
+@pytest.mark.usefixtures("kept_places")
 @pytest.mark.parametrize("name", forgotten(GUARD))
 async def test_what_would_have_to_wait_is_refused_where_nobody_waits(name: str, service: Service) -> None:
     """Anyone can make a guard wait, by a token that names an unknown key."""
@@ -168,7 +238,9 @@ async def test_what_would_have_to_wait_is_refused_where_nobody_waits(name: str, 
     guard.stop()
 
 
-async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -> None:
+@pytest.mark.usefixtures("kept_places")
+@pytest.mark.filterwarnings("ignore:async_to_sync was passed a non-async-marked callable")
+async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -> None:  # noqa: C901  a list
     shown = f"Bearer {service.token(user_id='ada')}"
 
     def helper(guard: Guard) -> Any:
@@ -181,6 +253,31 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         async with asyncio.TaskGroup() as group:
             task = group.create_task(guard.check_async(shown), name="check")
         return await task
+
+    def in_blocks(guard: Guard) -> Any:
+        with contextlib.nullcontext(), contextlib.nullcontext():
+            return guard.check_async(shown)
+
+    async def kept(guard: Guard) -> Any:
+        caller = guard.check_async(shown)
+        return await caller
+
+    async def task_kept(guard: Guard) -> Any:
+        task = asyncio.create_task(guard.check_async(shown))
+        return await asyncio.wait_for(task, 9)
+
+    async def list_kept(guard: Guard) -> Any:
+        checks: Any = [other(), guard.check_async(shown), other()]
+        return (await asyncio.gather(*checks))[1]
+
+    async def from_a_thread(guard: Guard) -> Any:
+        loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(
+            lambda: asyncio.run_coroutine_threadsafe(guard.check_async(shown), loop).result(9)
+        )
+
+    async def by_asgiref(guard: Guard) -> Any:
+        return await asyncio.to_thread(async_to_sync(guard.check_async), shown)
 
     async def in_a_group_of_anyio(guard: Guard) -> Any:
         async with anyio.create_task_group() as group:
@@ -201,7 +298,14 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         lambda guard: asyncio.get_running_loop().create_task(guard.check_async(shown)),
         lambda guard: functools.partial(guard.check_async, shown)(),
         lambda guard: asyncio.to_thread(lambda: asyncio.run(guard.check_async(shown))),
+        lambda guard: asyncio.to_thread(lambda: asyncio.run(guard.check_async(shown), debug=False)),
         grouped,
+        in_blocks,
+        kept,
+        task_kept,
+        list_kept,
+        from_a_thread,
+        by_asgiref,
         in_a_group_of_anyio,
     ):
         guard = service.guard(revocations=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Final, Generic, Never, TypeVar
 
 from msgspec import Struct
@@ -91,12 +92,30 @@ def known(found: T) -> Coroutine[Any, Any, T]:
 def ask(steps: Steps[T]) -> Coroutine[Any, Any, T]:
     """Judge.
 
-    :raises Unready: it would have to wait, and nothing shows that the code that asks does: `await` was forgotten.
+    What the service has to be asked is asked from here on: what is returned may be cancelled before it begins.
+
+    :raises Unready: it would have to wait, and nothing shows that the code that asks does: `await` was forgotten. The
+        next request of this caller finds the answer.
     """
     asking: Any = Asking.of(steps)
-    if asking._pending is not None and not is_awaited(sys._getframe()):  # noqa: SLF001
-        raise not_ready()
+    pending: Pending | None = asking._pending  # noqa: SLF001
+    if pending is not None:
+        if not is_awaited(sys._getframe()):  # noqa: SLF001
+            _go_on(steps, pending)
+            raise not_ready()
+        pending.begin()
     return asking  # type: ignore[no-any-return]
+
+
+def _go_on(steps: Steps[Any], pending: Pending) -> None:
+    """Judge on where nobody waits, each time that something is over. What is found is remembered."""
+
+    def judge() -> None:
+        with suppress(Exception):  # nobody is left to be told: who asked has been refused
+            _go_on(steps, next(steps))
+
+    pending.begin()
+    pending.go_on_with(judge)
 
 
 _FORGOTTEN: Final = "guard: `await` is missing, as in `caller = await guard.check_async(authorization)`"

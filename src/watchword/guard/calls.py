@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dis import Instruction, get_instructions
+from dis import Instruction, get_instructions, stack_effect
 from functools import lru_cache, partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, getattr_static
 from opcode import opmap, opname
@@ -120,6 +120,7 @@ _AWAIT_LATER: Final = {
     ("anyio.abc._tasks", "call_for_coroutine"),
     ("anyio._backends._asyncio", "TaskGroup._spawn"),
     ("anyio.from_thread", "BlockingPortal._call_func"),
+    ("asgiref.sync", "AsyncToSync.__call__"),
 }
 """Call something, keep what it returns, and await that."""
 _PASS_ON: Final = {
@@ -138,6 +139,8 @@ _WAIT: Final = {
     ("asyncio.taskgroups", "TaskGroup.create_task"),
 }
 """Take something, and wait for it themselves; a group of tasks does so at its end."""
+_FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}
+"""Return something whose `.result()` waits."""
 _OF_LOOPS: Final = {"create_task": _PASS_ON, "run_until_complete": _WAIT}
 """Names of methods, for event loops that are not Python's own, or that no name leads to."""
 _STEPS: Final = (
@@ -145,13 +148,18 @@ _STEPS: Final = (
     "JUMP_", "SWAP", "END_FOR", "STORE_FAST",
 )  # fmt: skip
 """Only build the arguments of a call. What a list comprehension has overwritten is stored again."""
+_STORED: Final = {"STORE_FAST", "STORE_FAST_LOAD_FAST"}
+_LISTS: Final = {"BUILD_LIST", "BUILD_TUPLE"}
+_LOADS: Final = ("LOAD_", "BUILD_", "PUSH_NULL")
+_LEAVES_WITH: Final = ["SWAP", "LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "CALL", "POP_TOP"]
+"""Calls `__exit__` under a value that is returned."""
 _BY_NAME: Final = ("BUILD_MAP", "BUILD_CONST_KEY_MAP", "DICT_MERGE")
 
 
 def is_awaited(called: FrameType) -> bool:
     """Return whether what this frame returns is awaited: at once, through helpers that return it, or by asyncio.
 
-    Everything else counts as forgotten, also what is kept and could be awaited later.
+    What is kept in a variable is awaited if that is the next thing. Everything else counts as forgotten.
     """
     frame = called.f_back
     while frame is not None:
@@ -169,43 +177,88 @@ def _awaits(frame: FrameType, called: FrameType) -> bool | None:
     call: Instruction | None = running(frame)
     if not _runs(frame, called):  # as `gather(*map(…))` does, and `gather(*(… for …))`
         call = _taking(frame, call) if call is not None and not call.opname.startswith("CALL") else call
-        if call is None or (found := _known(frame, call)) is None:
+        if call is None or (found := _known(frame, call)) not in (_PASS_ON, _WAIT):
             return False
         if found is _WAIT:
             return True
+    return _awaits_result(frame, call)
+
+
+def _awaits_result(frame: FrameType, call: Instruction | None) -> bool | None:
     while call is not None and call.opname != "SEND":
-        after = _after(frame, call)
+        next_one = _after(frame, call)
+        after = "" if next_one is None else next_one.opname
         if after == "GET_AWAITABLE":
             return True
         if after.startswith("RETURN_"):
             return False if frame.f_code.co_flags & CO_COROUTINE else None
         if (frame.f_code.co_name, after) in {("<genexpr>", "YIELD_VALUE"), ("<listcomp>", "LIST_APPEND")}:
             return None
+        if next_one is not None and after in _STORED:
+            call = _read_again(frame, next_one)
+            continue
         call = _taking(frame, call)
-        found = None if call is None else _known(frame, call)
-        if found is not _PASS_ON:
-            return found is _WAIT
+        if call is not None and call.opname in _LISTS:
+            stored = _after(frame, call)
+            read = None if stored is None else _read_again(frame, stored)
+            call = None if read is None else _taking(frame, read)
+        if call is not None and (found := _known(frame, call)) is not _PASS_ON:
+            return found is _WAIT or (found is _FROM_THREADS and _calls_result(_after(frame, call)))
     return False
 
 
-def _after(frame: FrameType, call: Instruction) -> str:
+def _after(frame: FrameType, call: Instruction) -> Instruction | None:
+    """Return what comes next; to leave a `with` is nothing."""
     listed, at = instructions(frame.f_code), call.offset + 1
-    for each in listed:
+    for index, each in enumerate(listed):
         if each.offset >= at:
-            if each.opname != "JUMP_FORWARD":
-                return each.opname
-            at = each.argval
-    return ""
+            leaves = [one for one in listed[index : index + 7] if one.opname != "PRECALL"][:6]
+            if [one.opname for one in leaves] == _LEAVES_WITH:
+                at = leaves[-1].offset + 1
+            elif each.opname == "JUMP_FORWARD":
+                at = each.argval
+            else:
+                return each
+    return None
+
+
+def _read_again(frame: FrameType, stored: Instruction) -> Instruction | None:
+    """Return what reads a variable that was just written, if nothing in between could fail or go elsewhere."""
+    if stored.opname == "STORE_FAST_LOAD_FAST":
+        return stored if len(set(stored.argval)) == 1 else None
+    for each in instructions(frame.f_code):
+        if each.offset > stored.offset:
+            if each.opname.startswith("LOAD_FAST") and each.argval == stored.argval:
+                return each
+            if not each.opname.startswith(_LOADS):
+                return None
+    return None
+
+
+def _is_stored(frame: FrameType, made: Instruction) -> bool:
+    stored = _after(frame, made)
+    return stored is not None and stored.opname == "STORE_FAST"
+
+
+def _calls_result(each: Instruction | None) -> bool:
+    """Return whether an instruction begins `.result(…)`."""
+    if each is None or each.argval != "result":
+        return False
+    return each.opname == "LOAD_METHOD" or (each.opname == "LOAD_ATTR" and bool((each.arg or 0) & 1))
 
 
 def _taking(frame: FrameType, argument: Instruction) -> Instruction | None:
-    """Return the call that takes a result among its arguments, by itself or in a list that is spread."""
+    """Return the call that takes a result among its arguments, by itself or in a list; or a list that is kept."""
     begins, ends = span(argument)
+    if (begins, ends) == _NOWHERE:
+        return _taking_in_order(frame, argument)
     named: list[Any] = []
     for each in instructions(frame.f_code):
         begun, ended = span(each)
         if each.offset <= argument.offset or begun > begins or ended < ends:
             continue
+        if each.opname in _LISTS and _is_stored(frame, each):
+            return each if not named else None
         if each.opname.startswith(_STEPS):
             continue
         if each.opname.startswith(_BY_NAME):
@@ -218,11 +271,13 @@ def _taking(frame: FrameType, argument: Instruction) -> Instruction | None:
 
 def _known(frame: FrameType, call: Instruction) -> set[tuple[str, str]] | None:
     """Return the set of known functions to which the called one belongs."""
+    if not call.opname.startswith("CALL"):
+        return None
     name, value = callee(frame, call)
     if not _is_a(value, FunctionType):
         return _OF_LOOPS.get(name)
     place = value.__module__, value.__qualname__
-    return next((each for each in (_PASS_ON, _WAIT) if place in each), None)
+    return next((each for each in (_PASS_ON, _WAIT, _FROM_THREADS) if place in each), None)
 
 
 # What is called ------------------------------------------------------------------------------------------------------
@@ -243,11 +298,13 @@ def running(frame: FrameType) -> Instruction:
 def callee(frame: FrameType, call: Instruction) -> tuple[str, Any]:
     """Return name and value of what an instruction calls, as far as names lead there without running anything."""
     begins, ends = span(call)
+    if (begins, ends) == _NOWHERE:
+        return _callee_in_order(frame, call)
     before = [each for each in instructions(frame.f_code) if each.offset < call.offset and each.opname != "LOAD_CONST"]
     found = [each for each in before if span(each)[0] == begins and span(each)[1] < ends]
     # An instruction for two variables has the place of the first.
     found = found or [each for each in before if isinstance(each.argval, tuple) and "LOAD_FAST" in each.opname]
-    return _loaded(frame, found[-1]) if found and span(call) != _NOWHERE else ("", UNKNOWN)
+    return _loaded(frame, found[-1]) if found else ("", UNKNOWN)
 
 
 def span(each: Instruction) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -279,3 +336,52 @@ def _attribute(owner: Any, name: str) -> Any:
         return getattr(owner, name, UNKNOWN)
     by_python = _is_a(getattr_static(type(found), "__get__", None), FunctionType)
     return UNKNOWN if by_python or _is_a(found, property) else found
+
+
+# Where Python keeps no places in the source (`python -X no_debug_ranges`), the stack tells ----------------------------
+
+
+@lru_cache(maxsize=256)
+def _in_order(code: CodeType) -> list[Instruction]:
+    return list(get_instructions(code))
+
+
+def _turns(each: Instruction) -> bool:
+    """Return whether the next instruction may be elsewhere."""
+    return "JUMP" in each.opname or each.opname.startswith(("FOR_", "SEND", "RETURN_", "YIELD_", "RAISE", "RERAISE"))
+
+
+def _taking_in_order(frame: FrameType, argument: Instruction) -> Instruction | None:
+    depth = 1  # of what is on the stack from the argument on
+    for each in _in_order(frame.f_code):
+        if each.offset <= argument.offset:
+            continue
+        if _turns(each) or each.opname.startswith("STORE_"):
+            return None
+        listed = each.opname in _LISTS and (each.arg or 0) >= depth
+        if listed and _is_stored(frame, each):
+            return each
+        depth += stack_effect(each.opcode, each.arg)
+        if depth < 1 and (listed or each.opname == "LIST_EXTEND"):
+            depth = 1  # the list is in its place
+        elif depth < 1 and each.opname != "PRECALL":
+            return each if each.opname.startswith("CALL") else None
+    return None
+
+
+def _callee_in_order(frame: FrameType, call: Instruction) -> tuple[str, Any]:
+    listed = [each for each in _in_order(frame.f_code) if each.offset < call.offset]
+    if listed and listed[-1].opname == "PRECALL":
+        listed.pop()
+    given = call.arg or 0
+    if call.opname == "CALL_FUNCTION_EX":
+        given = 1 + (given & 1)
+    elif call.opname == "CALL_KW":
+        given += 1
+    depth = 0
+    while listed and not _turns(each := listed.pop()):
+        if depth == -given and each.opname != "PUSH_NULL":
+            return _loaded(frame, each)
+        if each.opname != "PUSH_NULL" or depth != -given:
+            depth -= stack_effect(each.opcode, each.arg)
+    return "", UNKNOWN

@@ -32,6 +32,16 @@ class Flight(Pending):
 
     async def wait_async(self, _: float) -> None:
         """Ask in a thread, or wait likewise, without blocking the event loop."""
+        self.begin()
+        await super().wait_async(ASK_WITHIN)
+
+    @property
+    def begun(self) -> bool:
+        """Return whether someone asks, or has asked."""
+        return self._taken.locked()
+
+    def begin(self) -> None:
+        """Ask in a thread, unless someone does."""
         if self._taken.acquire(blocking=False):
             asking = threading.Thread(target=self._fly, name="watchword-guard-asks", daemon=True)
             try:
@@ -39,7 +49,16 @@ class Flight(Pending):
             except RuntimeError:  # no threads: an event loop cannot ask
                 self.finish()
                 raise
-        await super().wait_async(ASK_WITHIN)
+
+    def go_on_with(self, rest: Callable[[], object]) -> None:
+        """Do something in the thread that asked, once it is over. Counts among those who wait."""
+
+        def finish() -> None:
+            self._leave()
+            rest()
+
+        if self._enter():
+            self._call_when_over(finish)
 
     def _fly(self) -> None:
         try:

@@ -109,7 +109,10 @@ class KeyExchange:
         except api_keys.KeyFault as fault:
             raise TokenError(str(fault)) from None
         flight = self._flight(key, key_id)
-        yield flight
+        try:
+            yield flight
+        finally:
+            flight.is_left = not flight.begun
         return flight.outcome()
 
     def close(self) -> None:
@@ -129,7 +132,7 @@ class KeyExchange:
             until, refuse = self._refused.get(mark, (now, refused))
             if until > now:
                 raise refuse()
-            self._flights = {each: known for each, known in self._flights.items() if not known.over}
+            self._flights = {each: known for each, known in self._flights.items() if known.takes_place}
             flight = self._flights.get(mark)
             if flight is None:
                 known = mark in self._good.get(key_id, ())
@@ -238,6 +241,13 @@ class _Exchange(Flight):
         super().__init__(self._fill)
         self._asking = ask
         self._found: str | Refuse = unreachable
+        self.is_left = False
+        """Whether whoever was to wait is gone before it began. Set without a lock: in a collection, perhaps."""
+
+    @property
+    def takes_place(self) -> bool:
+        """Return whether it is under way, or will be."""
+        return not (self.over or self.is_left)
 
     def _fill(self) -> None:
         self._found = self._asking()

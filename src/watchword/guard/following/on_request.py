@@ -88,6 +88,8 @@ class OnRequestFollower(ServiceFollower):
     def _take_off(self, *, within: float = ASK_WITHIN) -> Flight | None:
         """Return the flight under way or a new one; None: the last one has just failed."""
         with self._lock:
+            if self._flight is not None and self._flight.over:  # no thread could be started for it
+                self._flight = None
             if self._flight is None and self._now() >= self._not_before:
                 self._flight = Flight(lambda: self._ask(min(within, ASK_WITHIN)))
             return self._flight

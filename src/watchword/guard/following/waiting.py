@@ -33,6 +33,12 @@ class Pending:
         for callback in callbacks:
             callback()
 
+    def begin(self) -> None:
+        """Begin it, if nobody did, without waiting. What the followers' own threads do is under way by itself."""
+
+    def go_on_with(self, rest: Callable[[], object]) -> None:
+        """Do something once it is over, where nobody waits and it would be lost otherwise."""
+
     def wait(self, seconds: float) -> None:
         """Block until it is over, or for so long."""
         if not self._enter():
