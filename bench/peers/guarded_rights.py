@@ -28,6 +28,11 @@ NO_ONE = {"user_id": "00000000-0000-0000-0000-000000000000", "name": "Bencher of
 """What the bare routes answer: as many letters as the others."""
 
 
+def no_one() -> dict[str, str]:
+    """Make that answer anew for each request, as the guarded routes make theirs."""
+    return {"user_id": NO_ONE["user_id"], "name": NO_ONE["name"]}
+
+
 def shown(caller: Caller) -> dict[str, str]:
     """What the guarded routes answer: the user, and a claim that the service has mapped."""
     return {"user_id": caller.user_id, "name": caller.claim("name", str)}
@@ -35,7 +40,7 @@ def shown(caller: Caller) -> dict[str, str]:
 
 async def starlette_bare(_: Request) -> JSONResponse:
     """Answer anyone."""
-    return JSONResponse(NO_ONE)
+    return JSONResponse(no_one())
 
 
 async def starlette_guarded(request: Request) -> JSONResponse:
@@ -60,7 +65,7 @@ def fastapi_bare() -> FastAPI:
 
     @app.get("/profile")
     async def profile() -> dict[str, str]:
-        return NO_ONE
+        return no_one()
 
     return app
 
