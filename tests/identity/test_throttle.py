@@ -308,7 +308,7 @@ def test_what_an_attempt_counts_against_follows_from_the_table() -> None:
         take.limit
         for occasion in OCCASIONS
         for device in (None, "d1")
-        for take in takes_of(occasion, "192.0.2.7", "ada", device=device, mail="m")
+        for take in takes_of(occasion, "192.0.2.7", "ada", device=device, handle="m")
     ]
     assert sorted(set(everything)) == sorted(row.limit for row in LIMITS)
     assert [take.subject for take in takes_of("conflict", "192.0.2.7", "ada")] == ["192.0.2.7", "account ada"]

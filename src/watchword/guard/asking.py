@@ -108,10 +108,10 @@ def ask(steps: Steps[T]) -> Coroutine[Any, Any, T]:
 
 
 def _go_on(steps: Steps[Any], pending: Pending) -> None:
-    """Judge on where nobody waits, each time that something is over. What is found is remembered."""
+    """Go on judging for the next request, after the code that asked has been refused. What is found is remembered."""
 
     def judge() -> None:
-        with suppress(Exception):  # nobody is left to be told: who asked has been refused
+        with suppress(Exception):  # the code that asked has its answer: it was refused
             _go_on(steps, next(steps))
 
     pending.begin()

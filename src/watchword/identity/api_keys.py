@@ -256,7 +256,7 @@ class ApiKeys:
         if limits is None or (limits.until is not None and limits.until <= now):
             raise _not_accepted()
         owner = row["user_id"]
-        takes = takes_of("api_key", None if by_guard else client.address, owner, key=row["id"])
+        takes = takes_of("api_key", None if by_guard else client.address, owner, handle=row["id"])
         await self._throttle.take(*takes, client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)

@@ -9,7 +9,8 @@ It holds up to five marks, one for each user of the browser, newest first. A mar
     id (12 random bytes) ‖ time of the log-in (5 bytes) ‖ MAC (16 bytes) over both, the user and the user's version
 
 under a sub-key of the master secret. A change of the password, like everything else that raises the version, makes all
-marks of a user worthless, and nothing has to be stored for that.
+marks of a user worthless, and nothing has to be stored for that. A request for a mail keeps the cookie until its row is
+swept: whose browser asked is judged where the mail is sent, so that the answer takes no longer for a known address.
 """
 
 from __future__ import annotations

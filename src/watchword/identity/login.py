@@ -153,7 +153,7 @@ class LogIn:
         """Return what the attempt counts against. All names of an account share its counters."""
         account, version = (typed, -1) if candidate is None else (candidate.user.id, candidate.user.token_version)
         if factor.handle is not None:
-            return takes_of("code", client.address, account or factor.handle, mail=factor.handle)
+            return takes_of("code", client.address, account or factor.handle, handle=factor.handle)
         known = self._known_devices.recognise(device, account, version)
         return takes_of("login", client.address, account, device=known)
 

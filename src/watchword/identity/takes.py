@@ -51,8 +51,7 @@ def takes_of(
     account: str | None,
     *,
     device: str | None = None,
-    mail: str | None = None,
-    key: str | None = None,
+    handle: str | None = None,
 ) -> tuple[Take, ...]:
     """Return every limit of an occasion, for one attempt.
 
@@ -61,15 +60,12 @@ def takes_of(
     :param address: None counts nothing by address: a guard asks for many, who must not use up each other's quota.
     :param account: None counts nothing by account.
     :param device: a known device of this account; what strangers have used up is then not asked.
-    :param mail: the handle of the mail that a proof came by.
-    :param key: the id of the API key.
-    :raises ValueError: for a limit of accounts only, without an account; of mails or keys, without one.
+    :param handle: the handle of the mail that a proof came by, or the id of the API key.
+    :raises ValueError: for a limit of accounts only, without an account; of mails or keys, without a handle.
     """
     rows = OCCASIONS[occasion]
     if device is None or not any(by is CountedBy.DEVICE for by, _ in rows):
-        return tuple(
-            take for by, row in rows for take in _takes(by, row, address, account, key if mail is None else mail)
-        )
+        return tuple(take for by, row in rows for take in _takes(by, row, address, account, handle))
     return tuple(take for by, row in rows for take in _takes_of_known(by, row, address, f"{account}", device))
 
 
@@ -87,16 +83,16 @@ def _takes_of_known(by: CountedBy, row: Limited, address: str | None, account: s
 
 
 def _takes(
-    by: CountedBy, row: Limited, address: str | None, account: str | None, by_what: str | None
+    by: CountedBy, row: Limited, address: str | None, account: str | None, handle: str | None
 ) -> tuple[Take, ...]:
     if by is CountedBy.DEVICE:
         return ()
     if by is CountedBy.ADDRESS:
         return () if address is None else address_takes(row.limit, address)
     if by in (CountedBy.MAIL, CountedBy.KEY):
-        if by_what is None:
+        if handle is None:
             raise ValueError(f"{row.name} counts by {by.name.lower()}, and there is none")
-        return (Take(row.limit, by_what),)
+        return (Take(row.limit, handle),)
     if account is None:
         if CountedBy.ADDRESS not in row.counted_by:
             raise ValueError(f"{row.name} counts by account, and there is none")

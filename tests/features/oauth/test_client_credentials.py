@@ -129,7 +129,7 @@ async def test_a_client_logs_no_one_in(api: Api, program: Program) -> None:
 
 
 async def test_a_misspelt_grant_is_the_fault_and_not_the_secret(api: Api, program: Program) -> None:
-    """The answer names the grants, whoever asks; it told a client with a good secret to leave it out."""
+    """The answer names the grants to every client; it told a client with a good secret to leave it out."""
     form = {"grant_type": "client_credential"}
     in_form = form | {"client_id": program.account.id, "client_secret": program.secret}
     for answer in (

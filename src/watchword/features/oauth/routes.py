@@ -119,7 +119,7 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
-        if form.grant_type not in self._endpoint.grants:  # whoever asks: the metadata names the grants to everyone
+        if form.grant_type not in self._endpoint.grants:  # before the client is checked: the metadata is public
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
         return await self._grants[form.grant_type](call, form)

@@ -37,11 +37,11 @@ class Flight(Pending):
 
     @property
     def begun(self) -> bool:
-        """Return whether someone asks, or has asked."""
+        """Return whether the service is being asked, or was."""
         return self._taken.locked()
 
     def begin(self) -> None:
-        """Ask in a thread, unless someone does."""
+        """Ask in a thread, unless that has begun."""
         if self._taken.acquire(blocking=False):
             asking = threading.Thread(target=self._fly, name="watchword-guard-asks", daemon=True)
             try:
@@ -51,7 +51,7 @@ class Flight(Pending):
                 raise
 
     def go_on_with(self, rest: Callable[[], object]) -> None:
-        """Do something in the thread that asked, once it is over. Counts among those who wait."""
+        """Do something in the thread that asked, once it is over. Counts among the waiting checks."""
 
         def finish() -> None:
             self._leave()

@@ -242,7 +242,7 @@ class _Exchange(Flight):
         self._asking = ask
         self._found: str | Refuse = unreachable
         self.is_left = False
-        """Whether whoever was to wait is gone before it began. Set without a lock: in a collection, perhaps."""
+        """Whether its check ended before it began. Set without a lock: a garbage collection may do it."""
 
     @property
     def takes_place(self) -> bool:

@@ -34,10 +34,10 @@ class Pending:
             callback()
 
     def begin(self) -> None:
-        """Begin it, if nobody did, without waiting. What the followers' own threads do is under way by itself."""
+        """Begin it without waiting, unless it has begun. What the followers' own threads do has begun by itself."""
 
     def go_on_with(self, rest: Callable[[], object]) -> None:
-        """Do something once it is over, where nobody waits and it would be lost otherwise."""
+        """Do something once it is over, where no check waits for it and the answer would be lost."""
 
     def wait(self, seconds: float) -> None:
         """Block until it is over, or for so long."""
