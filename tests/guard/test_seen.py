@@ -13,7 +13,7 @@ from tests.attacks.forging import AUDIENCE, ISSUER, NOW, claims, honest, key
 from watchword.clock import Clock, FixedClock, SystemClock
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import Guard
-from watchword.guard.standing import Standing
+from watchword.guard.standing import ALWAYS, Standing
 from watchword.tokens import AccessClaims, KeySet, Needs, Policy, RevocationSet, SigningKey, Verifier, sign_access
 from watchword.tokens import verify as verify_module
 from watchword.tokens.cache import DEFAULT_SIZE
@@ -112,6 +112,47 @@ def test_the_list_is_asked_once_after_each_change(monkeypatch: pytest.MonkeyPatc
         for _ in range(3):
             assert code(guard, shown) == "ok"
         assert len(asked) == expected
+
+
+def test_A25_who_was_seen_is_asked_of_again_when_requests_may_rely_on_less() -> None:
+    """One look tells that nothing has changed, so whatever the standing loses must change that."""
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    standing = guard._judge.standing
+    standing.settle(NOW + 100, NOW + 100)
+    assert guard.recall(shown) is not None
+    standing.settle(NOW + 200, NOW + 200)
+    assert guard.recall(shown) is not None
+    standing.unsettle()
+    assert guard.recall(shown) is None
+    standing.settle()
+    assert guard.recall(shown) is not None
+
+
+def test_A25_a_caller_who_was_seen_is_relied_on_no_longer_than_the_standing() -> None:
+    clock = FixedClock(NOW)
+    guard, shown = make(clock), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._judge.standing.settle(ALWAYS, NOW + 10)
+    clock.advance(9)
+    assert guard.recall(shown) is not None
+    clock.advance(1)
+    assert guard.recall(shown) is None
+    guard._judge.standing.settle(ALWAYS, NOW + 20)  # a list that came later
+    assert guard.recall(shown) is not None
+
+
+def test_A25_rights_that_end_while_the_list_is_asked_again_count_for_the_next() -> None:
+    class Unsettling(RevocationSet):
+        def refuses(self, token: Any) -> bool:
+            guard._judge.standing.unsettle()
+            return super().refuses(token)
+
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._judge.standing.revocations = Unsettling()
+    assert guard.recall(shown) is not None
+    assert guard.recall(shown) is None
 
 
 class _WhileItVerifies(Verifier):

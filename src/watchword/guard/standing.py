@@ -46,7 +46,7 @@ class Standing:
     """
 
     __slots__ = (
-        *("legacy", "process", "recall_until", "revocations", "settled_until", "strict", "verifier", "watches"),
+        *("_verifier", "legacy", "process", "recall_until", "revocations", "settled_until", "strict", "watches"),
         "__weakref__",
     )
 
@@ -54,12 +54,22 @@ class Standing:
         self, verifier: TokenVerifier, revocations: RevocationSet | None = None, legacy: Legacy | None = None
     ) -> None:
         self.legacy = legacy
-        self.verifier = verifier
+        self._verifier = verifier
         self.revocations = RevocationSet() if revocations is None else revocations
         self.strict = False
         self.process: int | None = None
         self.watches = Watches()
-        self.settle(NOT_NOW, NOT_NOW)
+        self.settled_until = self.recall_until = NOT_NOW
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        """Return what verifies tokens. What was remembered by another one counts no more."""
+        return self._verifier
+
+    @verifier.setter
+    def verifier(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+        self.revocations.change_state()
 
     def verifier_of(self, token: str, own: TokenVerifier) -> TokenVerifier:
         """Return the one that judges a token, by its header: `own`, or that of the application before."""
@@ -74,8 +84,11 @@ class Standing:
         return revocations
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
-        """Set until when requests may rely on both."""
+        """Set until when requests may rely on both. What was remembered counts no longer than that."""
+        sooner = wall < self.recall_until
         self.settled_until, self.recall_until = until, wall
+        if sooner:
+            self.revocations.change_state()
 
     def unsettle(self) -> None:
         """Let the next request ask the follower first."""

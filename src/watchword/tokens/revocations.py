@@ -111,6 +111,10 @@ class RevocationSet:
         for heard in self.listeners:
             heard(self, kind, mark)
 
+    def change_state(self) -> None:
+        """Make readers look again, as after an `add`. Any thread may."""
+        self.state = object()
+
     def passing(self) -> Iterator[tuple[Kind, Mark, tuple[int, int]]]:
         """Yield the entries that end, for `add_marks`. For the writer thread."""
         yield from (("session", mark, value) for mark, value in self._sessions.items())
