@@ -1,7 +1,7 @@
 """Remembers callers by the header or token that they sent. Most requests are answered from here.
 
 An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. One look tells
-whether anything has changed: `Standing` gives the list of revocations a new state for whatever it loses.
+whether anything has changed: whatever the `Standing` loses ends the state of its list of revocations.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from types import MethodType
 from watchword.clock import STEP_BACK, Clock, SystemClock
 from watchword.guard.bearer import Authorization
 from watchword.guard.caller import Caller, let_in
-from watchword.guard.standing import NOT_NOW, Standing, TokenVerifier
+from watchword.guard.standing import Standing, TokenVerifier
 from watchword.tokens.cache import TokenCache
 from watchword.tokens.legacy import Legacy
 from watchword.tokens.needs import NOTHING, Needs, is_machine
+from watchword.tokens.revocations import State
 from watchword.tokens.verify import Verifier, revoked
 
 Recall = Callable[..., Caller | None]
@@ -66,7 +67,8 @@ class SeenCallers:
                 return None
             if seen is None:
                 return None
-            if seen.state is not self._standing.revocations.state or not seen.since <= self._read() < seen.until:
+            state = seen.list_state
+            if not state.since <= self._read() < state.until:
                 seen = self._again(shown, seen)
             if seen is not None and (seen.met is needs or self._meets(seen, needs)):
                 return seen.caller
@@ -76,20 +78,18 @@ class SeenCallers:
         return MethodType(recall, self)
 
     def _again(self, shown: Authorization, seen: _Seen) -> _Seen | None:
-        """Judge a remembered caller by what has changed, and remember that; None: ask `verify`."""
-        standing = self._standing
-        revocations = standing.revocations
-        state = revocations.state  # before all else: after a change in between the next request looks again
-        now = self._read()
+        """Judge a remembered caller again, and remember that; None: ask `verify`."""
+        standing, now = self._standing, self._read()
+        state = standing.state(now)  # before all else: after a change in between the next request looks again
         if (
             seen.verifier is not standing.verifier
             or not seen.since <= now < seen.recalled_until
             or now >= standing.recall_until
             or (standing.strict and not standing.settled(now))
-            or revocations.refuses(seen.caller.claims)
+            or standing.revocations.refuses(seen.caller.claims)
         ):
             return None
-        seen = seen.relied_on(standing, state)
+        seen = seen.relied_on(state)
         self._cache.young[shown] = seen  # type: ignore[index]
         return seen
 
@@ -142,10 +142,9 @@ class SeenCallers:
 
     def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
         standing = self._standing
-        revocations = standing.revocations
-        state, verifier = revocations.state, standing.verifier  # first, as in `_again`
+        state, verifier = standing.state(self._read()), standing.verifier  # first, as in `_again`
         judge = standing.verifier_of(token, verifier)
-        caller = Caller.of(judge.verify(token, now=now, revocations=revocations))
+        caller = Caller.of(judge.verify(token, now=now, revocations=standing.revocations))
         if not isinstance(judge, Verifier | Legacy):
             let_in(caller, standing, caller.expires_at)
             return caller
@@ -154,8 +153,8 @@ class SeenCallers:
         if isinstance(shown, str | bytes):
             met = None if is_machine(caller.claims) else NOTHING
             recalled_until = float(until - self._margin)
-            seen = _Seen(caller, verifier, judge, float(since), float(until), recalled_until, met, None, NOT_NOW)
-            self._cache.put(shown, seen.relied_on(standing, state))
+            seen = _Seen(caller, verifier, judge, float(since), float(until), recalled_until, met, State())
+            self._cache.put(shown, seen.relied_on(state))
         return caller
 
 
@@ -165,7 +164,7 @@ class _Seen:
 
     :param since: like `valid_until` the token's bounds, `recalled_until` less a margin; floats, as the clock gives.
     :param met: what the caller was last found to have; the claims and what is needed never change.
-    :param state: of the list of revocations that passed it; that counts until the next state, and before `until`.
+    :param list_state: on which the caller is relied without another look at the rest.
     """
 
     caller: Caller
@@ -175,14 +174,13 @@ class _Seen:
     valid_until: float
     recalled_until: float
     met: Needs | None
-    state: object
-    until: float
+    list_state: State
 
-    def relied_on(self, standing: Standing, state: object) -> _Seen:
-        """Return an entry that counts while the list's state is this, and requests may rely on it."""
-        # A new one: another thread must not see half of the old entry and half of this. A strict guard always asks.
-        until = NOT_NOW if standing.strict else min(standing.recall_until, self.recalled_until)
+    def relied_on(self, state: State) -> _Seen:
+        """Return an entry that counts in this state if all of that lies in the token's time; else it is asked again."""
+        if not (self.since <= state.since and state.until <= self.recalled_until):
+            state = State()
+        # A new one: another thread must not see half of each.
         return _Seen(
-            self.caller, self.verifier, self.judge, self.since, self.valid_until, self.recalled_until, self.met,
-            state, until,
-        )  # fmt: skip
+            self.caller, self.verifier, self.judge, self.since, self.valid_until, self.recalled_until, self.met, state
+        )
