@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -174,6 +175,37 @@ def test_A25_what_changes_while_a_state_begins_ends_it(change: str) -> None:
     standing.revocations = late = Late()
     guard.recall(shown)
     assert late.state.until == NOT_NOW
+
+
+def test_A25_less_to_rely_on_counts_also_where_a_fork_came_before_the_state_ended() -> None:
+    """The child settles again what the parent's other thread had half done."""
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    standing = guard._judge.standing
+    standing.recall_until = NOT_NOW
+    standing.unsettle()
+    assert guard.recall(shown) is None
+
+
+@pytest.mark.parametrize("moment", ["while a state begins", "while it verifies"])
+def test_A25_a_check_under_way_leaves_nothing_behind_when_another_guard_stood_in(moment: str) -> None:
+    """⚑ The real guard must not let in whom an application's test let in."""
+    entered = ExitStack()
+
+    class Late(RevocationSet):
+        def begin_state(self, *given: float) -> State:
+            if given and moment == "while a state begins":
+                entered.close()
+            return super().begin_state(*given)
+
+    real = Guard.offline(ISSUER, audience=AUDIENCE, keys=KeySet(), clock=FixedClock(NOW))
+    double = _guard_that(lambda _: entered.close() if moment == "while it verifies" else None)
+    double._judge.standing.revocations = Late()
+    shown = header(honest())
+    entered.enter_context(real.standing_in(double))
+    assert code(real, shown) == "ok"
+    assert real.recall(shown) is None
+    assert code(real, shown) == "token_invalid"
 
 
 def test_A25_a_token_whose_time_began_after_the_state_is_asked_of_again() -> None:

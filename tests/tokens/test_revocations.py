@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from watchword.tokens import RevocationSet
-from watchword.tokens.revocations import Kind, mark_of
+from watchword.tokens.revocations import Kind, State, mark_of
 
 NOW = 1_800_000_000
 
@@ -158,3 +159,45 @@ def _seconds(revoked: RevocationSet, mine: Token) -> float:
     for _ in range(10_000):
         revoked.refuses(mine)
     return time.perf_counter() - started
+
+
+def test_A25_a_state_is_known_before_anyone_sees_it() -> None:
+    """An entry that is added in this moment ends it: those who rely on it may have asked before."""
+    seen: list[State] = []
+
+    class Seen(RevocationSet):
+        @property  # type: ignore[override]
+        def state(self) -> State:
+            return seen[-1]
+
+        @state.setter
+        def state(self, state: State) -> None:
+            seen.append(state)
+            if state.until > 0:
+                self.add("session", "one", 0, NOW + 900)
+
+    state = Seen().begin_state(NOW, NOW + 5)
+    assert state in seen
+    assert state.until < NOW
+
+
+def test_states_begin_also_while_a_garbage_collection_begins_one() -> None:
+    """It may run Python, and another thread, wherever there is a new object."""
+    revoked, collected = RevocationSet(), []
+
+    def collect(phase: str, _: dict[str, int]) -> None:
+        collected.append(phase)
+        revoked.begin_state()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collect)
+    gc.set_threshold(1)
+    try:
+        for _ in range(3000):
+            revoked.begin_state(NOW, NOW + 5)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(collect)
+    assert collected
+    revoked.begin_state()
+    assert len(revoked._states) == 1

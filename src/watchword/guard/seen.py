@@ -50,7 +50,9 @@ class SeenCallers:
 
     def judge_by(self, basis: Basis) -> None:
         """Replace the basis, and forget who was seen."""
+        before = self._standing
         self._standing, self.now, self._read, self._margin = basis
+        before.revocations.begin_state()
         self._cache.clear()
 
     def recaller(self, asked: Needs = NOTHING) -> Recall:
@@ -80,7 +82,7 @@ class SeenCallers:
     def _again(self, shown: Authorization, seen: _Seen) -> _Seen | None:
         """Judge a remembered caller again, and remember that; None: ask `verify`."""
         standing, now = self._standing, self._read()
-        state = standing.state(now)  # before all else: after a change in between the next request looks again
+        state = self._state(standing, now)  # before all else: after a change in between the next request looks again
         if (
             seen.verifier is not standing.verifier
             or not seen.since <= now < seen.recalled_until
@@ -92,6 +94,12 @@ class SeenCallers:
         seen = seen.relied_on(state)
         self._cache.young[shown] = seen  # type: ignore[index]
         return seen
+
+    def _state(self, standing: Standing, now: float) -> State:
+        state = standing.state(now)
+        if standing is not self._standing:  # meanwhile another one stands in
+            state.end()
+        return state
 
     def _meets(self, seen: _Seen, needs: Needs) -> bool:
         """Return whether a remembered caller has what is needed, and remember that where it lasts."""
@@ -142,7 +150,7 @@ class SeenCallers:
 
     def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
         standing = self._standing
-        state, verifier = standing.state(self._read()), standing.verifier  # first, as in `_again`
+        state, verifier = self._state(standing, self._read()), standing.verifier  # first, as in `_again`
         judge = standing.verifier_of(token, verifier)
         caller = Caller.of(judge.verify(token, now=now, revocations=standing.revocations))
         if not isinstance(judge, Verifier | Legacy):

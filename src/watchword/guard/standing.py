@@ -121,6 +121,7 @@ class Standing:
     def unsettle(self) -> None:
         """Let the next request ask the follower first."""
         self.settle(NOT_NOW, NOT_NOW)
+        self._revocations.begin_state()  # also after a fork in the middle of `settle`
 
     def settled(self, wall: float) -> bool:
         """Return whether requests may rely on both at this wall-clock time."""

@@ -7,7 +7,6 @@ never emptied.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Literal, Protocol
@@ -18,8 +17,6 @@ Mark = int | str
 
 NEVER: Final = 2**62
 _ENDED: Final = float("-inf")
-_STATES: Final = 8
-"""More than threads are likely to begin in the same moment."""
 _ROUND_TO: Final = 60
 _BY_NAME: Final = frozenset(("scope", "audience"))
 _NEVER_TAKEN: Final = (0, 0)
@@ -112,7 +109,7 @@ class RevocationSet:
         self._newest = 0  # version of rights: tokens of it, or of a later one, lost nothing
         # Equal values are one object, which saves a third of the memory.
         self._shared: dict[tuple[int, int], tuple[int, int]] = {}
-        self._states: deque[State] = deque()
+        self._states: dict[State, None] = {}
         self.state = self.begin_state()
         self.listeners: tuple[Listener, ...] = ()
         """Called after each `add`, by the thread that adds."""
@@ -137,16 +134,16 @@ class RevocationSet:
 
     def begin_state(self, since: float = 0.0, until: float = _ENDED) -> State:
         """End the state, and begin one. Any thread may."""
-        # No lock, which a fork could leave taken: whoever begins one ends all that are known, and a state is known
-        # before anyone relies on it. Two threads at once may end each other's.
-        self.state = state = State(since, until)
+        # No lock, which a fork could leave taken: whoever begins one ends all that are known, and each is known before
+        # anyone sees it. Two threads at once may end each other's.
+        state = State(since, until)
         states = self._states
-        states.append(state)
-        for each in tuple(states):
+        states[state] = None
+        self.state = state
+        for each in list(states):  # one step, also where a garbage collection runs Python; a tuple takes two
             if each is not state:
                 each.end()
-        while len(states) > _STATES:
-            states.popleft().end()
+                states.pop(each, None)
         return state
 
     def passing(self) -> Iterator[tuple[Kind, Mark, tuple[int, int]]]:
