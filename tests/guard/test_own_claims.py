@@ -133,3 +133,16 @@ def test_a_question_keeps_nothing_that_keeps_the_caller() -> None:
     before = sys.getrefcount(held), hash(held), copy.copy(held)
     assert held.claim("tenant", str) == "acme"
     assert (sys.getrefcount(held), hash(held), copy.copy(held)) == before
+
+
+def test_a_subclass_asks_its_own_method_each_time() -> None:
+    """What is kept of the one that it calls must not come before it."""
+
+    class Ours(Caller, frozen=True, kw_only=True, dict=True):
+        def claim(self, name: str, kind: type[Any], default: Any = ...) -> Any:
+            return f"ours: {super().claim(name, kind, default)}"
+
+    ours = Ours.of(caller(tenant="acme").claims)
+    assert [ours.claim("tenant", str) for _ in range(3)] == ["ours: acme"] * 3
+    assert Caller.claim(ours, "tenant", str) == "acme"
+    assert ours.claim("tenant", str) == "ours: acme"

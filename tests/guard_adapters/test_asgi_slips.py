@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
+from uvicorn import Config
 
 from tests.guard_adapters.in_process import Answer, answer_of, ask_asgi, http_scope
 from watchword.guard import Guard
@@ -136,6 +137,18 @@ async def test_endpoints_of_every_kind_are_guarded() -> None:
         assert (await ask(Starlette(routes=routes), path)).status == 401
         good = http_scope(path, [f"Bearer {ISSUER.token()}".encode()])
         assert answer_of(await ask_asgi(Starlette(routes=routes), good)).status == 200
+
+
+def test_a_server_knows_what_middleware_makes_as_an_application() -> None:
+    """Also where another framework than Starlette makes it: servers and tools look for `async def __call__`."""
+    made = guarded(GUARD)
+    whole = made.cls(app, *made.args, **made.kwargs)
+    config = Config(whole)
+    config.load()
+    assert config.interface == "asgi3"
+    client = TestClient(whole)
+    assert client.get("/").status_code == 401
+    assert [client.get("/", headers=ISSUER.headers()).status_code for _ in range(2)] == [200, 200]
 
 
 PREFLIGHT = {

@@ -73,7 +73,11 @@ class _Kept(_ByTheClass):
     def __get__(self, asked: Any, _: type) -> Any:
         if asked is None:
             return self
-        bound = asked.__dict__[self.__wrapped__.__name__] = NotCalled(self._quick, *self._reads(asked))
+        bound = NotCalled(self._quick, *self._reads(asked))
+        name = self.__wrapped__.__name__
+        # Not where a subclass has a method of that name, which calls this one.
+        if next(each.__dict__[name] for each in type(asked).__mro__ if name in each.__dict__) is self:
+            asked.__dict__[name] = bound
         return bound
 
 

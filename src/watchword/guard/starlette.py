@@ -11,6 +11,8 @@ request.user.caller
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 from collections.abc import Awaitable
 from typing import Any, Final, Never, cast
@@ -56,10 +58,7 @@ class _Made(Middleware):
 
 
 class _OneCallLess(GuardMiddleware):
-    """Hands the application's own coroutine on where the caller is known.
-
-    Servers tell ASGI applications by `async def __call__`; inside Starlette no one asks.
-    """
+    """Hands the application's own coroutine on where the caller is known."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Serve one connection."""
@@ -78,6 +77,13 @@ class _OneCallLess(GuardMiddleware):
                     scope["state"] = {"caller": caller}
                 return self.app(scope, receive, send)
         return super().__call__(scope, receive, send)
+
+
+# Servers and frameworks tell an ASGI application by `async def __call__`, or by this mark.
+if sys.version_info >= (3, 12):
+    inspect.markcoroutinefunction(_OneCallLess.__call__)
+else:
+    _OneCallLess.__call__._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class _Guarded:
