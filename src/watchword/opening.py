@@ -157,9 +157,9 @@ async def _assembled(
     serves: bool,
 ) -> Kernel:
     await master.check(secret, database)
+    key_ids = await load_key_ids(database, clock.now())
     await create_feed(database)
     await create_rights(database)
-    key_ids = await load_key_ids(database, clock.now())
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
     ephemeral, hints = await _short_lived(settings, database, stack, serves=serves)
     revocations = Revocations(database, clock, feed.announce, hints.tell, meters)

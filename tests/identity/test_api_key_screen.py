@@ -187,14 +187,40 @@ async def test_what_is_weakened_stays_weak_where_its_key_is_known(kernel: Kernel
     await ada.use(key)
 
 
-async def test_an_expired_key_is_not_looked_up_again(kernel: Kernel) -> None:
+async def test_an_expired_key_is_looked_up_once_in_half_a_minute(kernel: Kernel) -> None:
     ada = await owner(kernel)
-    _, key = await ada.key(seconds=HOUR)
+    record, key = await ada.key(seconds=HOUR)
     await ada.use(key)
     kernel.clock.advance(HOUR)  # type: ignore[attr-defined]
     with calls(kernel) as asked:
-        await refused(kernel, key)
-    assert asked == []
+        for expected in (1, 2):
+            for _ in range(FLOOD):
+                await refused(kernel, key)
+                await refused(kernel, forged(record.id))
+            assert len(asked) == expected
+            kernel.clock.advance(ABSENT_FOR)  # type: ignore[attr-defined]
+
+
+async def test_a_key_that_is_as_it_was_is_good_again(kernel: Kernel) -> None:
+    """⚑ A database that failed over may have lost its last seconds. Here what it lost was remembered."""
+    ada = await owner(kernel)
+    record, key = await ada.key()
+    await ada.kernel.api_keys.rotate(ada.claims, record.id, overlap=0, client=HOME)
+    await refused(kernel, key)
+    await kernel.database.run(
+        "UPDATE ww_api_keys SET expires_at = :ends WHERE id = :id", ends=record.expires_at, id=record.id
+    )
+    kernel.clock.advance(ABSENT_FOR)  # type: ignore[attr-defined]
+    await kernel.api_keys.exchange(key, EVERYTHING, client=HOME)
+
+
+async def test_what_was_refused_while_the_clock_was_ahead_is_not_refused_until_then(kernel: Kernel) -> None:
+    ada = await owner(kernel)
+    _, key = await ada.key(seconds=HOUR)
+    kernel.clock.advance(300 * DAY)  # type: ignore[attr-defined]
+    await refused(kernel, key)
+    kernel.clock.advance(-300 * DAY)  # type: ignore[attr-defined]
+    await ada.use(key)
 
 
 async def test_what_is_remembered_is_bounded(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,6 +294,14 @@ async def test_made_up_keys_as_from_before_share_a_rate(open_kernel: Opener) -> 
 
 async def test_a_new_database_has_no_keys_from_before(kernel: Kernel) -> None:
     assert kernel.api_keys._screen.ids.untagged_until == 0
+
+
+async def test_a_database_without_users_may_have_an_older_service_beside_this_one(open_kernel: Opener) -> None:
+    """⚑ Its keys come later, and have no tag."""
+    async with open_kernel() as older:
+        await older.database.run("DELETE FROM ww_meta WHERE name = 'api_key_ids'")
+        async with open_kernel() as newer:
+            assert newer.api_keys._screen.ids.untagged_until == newer.clock.now() + UNTAGGED_FOR
 
 
 async def test_all_processes_make_the_same_ids_for_ever(open_kernel: Opener) -> None:

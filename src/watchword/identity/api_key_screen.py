@@ -2,8 +2,9 @@
 
 * An id ends in a tag, which only the services of one database can make. With another tag there is no such key.
 * What proves a key is remembered once it was looked up, and refuses another secret with the same id. It never changes
-  while the key is there, save that its end comes earlier. Everything else about the key is read at each exchange.
-* An id that was not found is not looked up again for half a minute. No key that is made later gets it.
+  while the key is there. Everything else about the key, its end too, is read at each exchange.
+* An id that was not found, or whose key has ended, is not looked up again for half a minute. No key that is made later
+  gets it; but a database that lost its last minutes may have an ended key as it was.
 
 Ids from before there were tags are looked up at a rate, which does not count those that were found before.
 """
@@ -26,7 +27,7 @@ from watchword.storage.database import Database, Row
 ABSENT_FOR: Final = 30
 """Seconds, as guards do not send a refused key again."""
 MOST_KEPT: Final = 8192
-"""Keys whose proof is remembered, and apart from them ids that were not found."""
+"""Keys whose proof is remembered, and apart from them ids without a key."""
 UNTAGGED_PER_SECOND: Final = 100
 UNTAGGED_FOR: Final = 401 * 86_400
 """Seconds from the upgrade on: the longest life of a key, and a day in which older services may still make some."""
@@ -66,13 +67,14 @@ class KeyIds(NamedTuple):
 
 
 async def load_key_ids(database: Database, now: int) -> KeyIds:
-    """Return what makes this database's ids, which the first start makes.
+    """Return what makes this database's ids, which the first start makes, before it makes the feed.
 
     It never changes, or no key would be found again. So it does not depend on the master secret, and is in each backup.
     """
     row = await database.one(_KEPT, name=_NAME)
     if row is None:
-        is_old = await database.one("SELECT id FROM ww_users WHERE id > '' LIMIT 1") is not None
+        # Users may come later, by an older service that runs beside this one.
+        is_old = await database.one("SELECT id FROM ww_feed WHERE id = 1") is not None
         await database.run(
             "INSERT INTO ww_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING",
             name=_NAME,
@@ -85,15 +87,14 @@ async def load_key_ids(database: Database, now: int) -> KeyIds:
 
 
 class _Proof(NamedTuple):
-    """What proves a key, and its end, which only comes earlier."""
+    """What proves a key."""
 
     secret_hash: str
     public: bytes
-    ends_at: int
 
     def limits(self, key: ApiKey, now: int) -> Limits:
         """Return what a presented key may do at most. Raises `Refused`."""
-        found = limits_of(key, secret_hash=self.secret_hash, public=self.public) if now < self.ends_at else None
+        found = limits_of(key, secret_hash=self.secret_hash, public=self.public)
         if found is None or (found.until is not None and found.until <= now):
             raise not_accepted()
         return found
@@ -125,7 +126,7 @@ class KeyScreen:
         if proof is not None:
             self._found.move_to_end(key.id)
             return proof.limits(key, now)
-        if self._absent.get(key.id, now) > now:
+        if now < self._absent.get(key.id, 0) <= now + ABSENT_FOR:  # or the clock was set back
             raise not_accepted()
         if not self.ids.are_like(key.id):
             if not self.ids.may_be_older(key.id, now):
@@ -136,12 +137,12 @@ class KeyScreen:
 
     def found(self, key: ApiKey, row: Row, now: int) -> Limits:
         """Remember what proves the key with this id; return what this one may do at most. Raises `Refused`."""
-        proof = _Proof(row["secret_hash"], base64url.decode(row["public_key"]), row["expires_at"])
+        proof = _Proof(row["secret_hash"], base64url.decode(row["public_key"]))
         _keep(self._found, key.id, proof)
         return proof.limits(key, now)
 
     def absent(self, key: ApiKey, now: int) -> Refused:
-        """Remember that there is no key with this id; return the refusal."""
+        """Remember that there is no key with this id, or none any more; return the refusal."""
         self._found.pop(key.id, None)
         _keep(self._absent, key.id, now + ABSENT_FOR)
         return not_accepted()

@@ -254,7 +254,7 @@ class ApiKeys:
         if guard is not None:
             await guard()
         row = await self._database.one(self._read, id=key.id)
-        if row is None:
+        if row is None or row["expires_at"] <= now:
             raise self._screen.absent(key, now)
         limits = self._screen.found(key, row, now) if limits is None else limits
         if not _is_live(row, now):
