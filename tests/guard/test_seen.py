@@ -187,6 +187,22 @@ def test_A25_less_to_rely_on_counts_also_where_a_fork_came_before_the_state_ende
     assert guard.recall(shown) is None
 
 
+def test_A25_where_each_request_looks_nothing_is_made_anew() -> None:
+    """`stale="closed"`, `background=False`, and where forks are unseen."""
+    guard, shown = make(), header(honest())
+    standing = guard._judge.standing
+    standing.strict = True
+    assert code(guard, shown) == "ok"
+    entry = guard._judge.by_header._cache.young[shown]
+    assert guard.recall(shown) is not None
+    assert guard._judge.by_header._cache.young[shown] is entry
+    standing.settle(NOT_NOW, ALWAYS)
+    assert guard.recall(shown) is None
+    standing.settle()
+    standing.revocations.add("session", claims()["sid"], 0, NOW + 900)
+    assert guard.recall(shown) is None
+
+
 @pytest.mark.parametrize("moment", ["while a state begins", "while it verifies"])
 def test_A25_a_check_under_way_leaves_nothing_behind_when_another_guard_stood_in(moment: str) -> None:
     """⚑ The real guard must not let in whom an application's test let in."""

@@ -82,15 +82,18 @@ class SeenCallers:
     def _again(self, shown: Authorization, seen: _Seen) -> _Seen | None:
         """Judge a remembered caller again, and remember that; None: ask `verify`."""
         standing, now = self._standing, self._read()
-        state = self._state(standing, now)  # before all else: after a change in between the next request looks again
+        # Before all else: after a change in between the next request looks again. None: each looks.
+        state = None if standing.strict else self._state(standing, now)
         if (
             seen.verifier is not standing.verifier
             or not seen.since <= now < seen.recalled_until
             or now >= standing.recall_until
-            or (standing.strict and not standing.settled(now))
+            or (state is None and not standing.settled(now))
             or standing.revocations.refuses(seen.caller.claims)
         ):
             return None
+        if state is None:
+            return seen
         seen = seen.relied_on(state)
         self._cache.young[shown] = seen  # type: ignore[index]
         return seen
