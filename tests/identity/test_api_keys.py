@@ -188,6 +188,18 @@ async def test_a_key_for_one_api_opens_no_other(kernel: Kernel) -> None:
     await refused(kernel, key, code="invalid_target")
 
 
+async def test_the_own_audience_of_a_key_may_be_registered_later(kernel: Kernel) -> None:
+    """A key for it opens it still, by name too, and nothing else."""
+    ada = await owner(kernel)
+    own = kernel.settings.audience
+    _, key = await ada.key("read", own)
+    weaker = written.attenuate(key, resource=own)
+    await define(kernel, apis=(("own", own, "read write"),))
+    for each in (key, weaker):
+        assert (await ada.use(each, resource=own)).aud == (own,)
+        await refused(kernel, each, code="invalid_target", asked=kernel.rights.asked(None, ORDERS))
+
+
 async def test_nothing_lives_past_its_end(kernel: Kernel) -> None:
     ada = await owner(kernel)
     _, key = await ada.key(seconds=10 * MINUTE)

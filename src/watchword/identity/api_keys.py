@@ -299,10 +299,10 @@ class ApiKeys:
     def _api(self, api: str | None, resource: str | None, asked: Asked) -> str | None:
         """Return the API of a token; None for the service's own audience. Each that is named must be the same."""
         named = [] if resource is None else [self._rights.asked(None, resource).api]
-        found = {each for each in (api, asked.api, *named) if each is not None}
-        if len(found) > 1:
+        found = [each for each in (api, asked.api, *named) if each is not None]
+        if not all(self._rights.table.is_same(found[0], each) for each in found):
             raise Refused("This key is for another API.", code="invalid_target")
-        return next(iter(found), None)
+        return found[0] if found else None
 
     async def _note_use(self, row: Row, now: int) -> None:
         """Store the last use, to the minute. A full disk must not stop exchanges."""
