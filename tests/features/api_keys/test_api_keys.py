@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
 from tests.identity.test_rights import ORDERS, define
+from tests.tutorials.reading import claims
 from watchword import api_keys
 from watchword.features.api_keys.routes import RECENT, SOME_KEY
 from watchword.features.oauth.service import CLIENT_CREDENTIALS, EXCHANGE
@@ -156,8 +157,20 @@ async def test_a_key_for_one_api(api: Api) -> None:
     assert (await exchanged(api, key["key"], resource=ORDERS)).status_code == 200
     answer = await exchanged(api, key["key"], resource="https://bills.example")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+    answer = await exchanged(api, key["key"], audience="https://bills.example")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
     answer = await exchanged(api, key["key"], scope="write")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_an_exchange_may_say_audience(api: Api) -> None:
+    """⚑ RFC 8693's name for `resource`: a token that is to be for one API is never for another, nor for the service."""
+    await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"), ("bills", "https://bills.example", "")))
+    key = (await made(api, await api.newcomer()))["key"]
+    assert claims((await exchanged(api, key, audience=ORDERS)).json()["access_token"])["aud"] == ORDERS
+    for wrong in ({"audience": "orders"}, {"audience": ORDERS, "resource": "https://bills.example"}):
+        answer = await exchanged(api, key, **wrong)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
 
 
 async def test_introspection_knows_the_tokens_of_keys(api: Api) -> None:

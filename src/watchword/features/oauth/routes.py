@@ -145,7 +145,7 @@ class TokenRoutes:
         if form.subject_token_type == api_keys.TOKEN_TYPE:
             return await self._exchange_key(call, form)
         _check_first_party(form, authorization(call))
-        asked = self._asked(form)
+        asked = self._asked_of_exchange(form)
         call.check_origin()  # as for a password
         _check_exchange(form)
         subject = _needed(form.subject_token, "subject_token")
@@ -155,7 +155,7 @@ class TokenRoutes:
         sent = authorization(call)
         guard_key = None if sent is None else likely_token(sent)
         _check_first_party(form, None if guard_key is not None else sent)
-        asked = self._asked(form)
+        asked = self._asked_of_exchange(form)
         _check_requested(form)
         key = _needed(form.subject_token, "subject_token")
         found = await self._endpoint.exchange_key(key, asked=asked, client=call.client, guard_key=guard_key)
@@ -183,6 +183,9 @@ class TokenRoutes:
 
     def _asked(self, form: TokenRequest) -> Asked:
         return self._endpoint.asked(given(form.scope), given(form.resource))
+
+    def _asked_of_exchange(self, form: TokenRequest) -> Asked:
+        return self._endpoint.asked(given(form.scope), _target_of(form))
 
 
 def _check_first_party(form: TokenRequest, sent: str | None) -> None:
