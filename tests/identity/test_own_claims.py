@@ -246,6 +246,8 @@ WRONG: dict[str, Any] = {
     "none": lambda _: None,
     "reserved": lambda user: {"sub": "root"},
     "in-capitals": lambda user: {"ROLES": ["admin"]},
+    "twice-but-for-capitals": lambda user: {"tenant": "a", "Tenant": user.name},
+    "of-javascript": lambda user: {"constructor": {}},
     "not-a-name": lambda user: {"__proto__": {}},
     "number-as-name": lambda user: {1: "one"},
     "bytes": lambda user: {"a": b"x"},

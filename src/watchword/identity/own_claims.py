@@ -153,6 +153,8 @@ def _checked(found: object) -> Claims:
         fault = claim_names.fault_of(name) if isinstance(name, str) else "is no text"
         if fault:
             raise ClaimsFault(f"the claims= function returned {name!a}, which {fault}")
+    if other := claim_names.alike(plain):
+        raise ClaimsFault(f"the claims= function returned {other!a} twice, but for capitals")
     if (wrong := user_data.fault_in(plain)) is not None:
         raise ClaimsFault(f"the claims= function returned what no token can hold: {wrong}")
     size = len(_encode(plain))

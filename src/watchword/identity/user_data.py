@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from watchword import strict_json
+from watchword.claim_names import OF_JAVASCRIPT
 from watchword.errors import FieldError, InvalidInput
 from watchword.identity.identifiers import tidy
 from watchword.tally import Log, Tally
@@ -31,8 +32,6 @@ NOTHING: Final = "{}"
 _NOT_IN_NAMES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")  # formats without which some scripts are misspelt
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and marks that are blank
-# JavaScript's own: an API that merges such an object into another would change every object there.
-_OF_JAVASCRIPT = frozenset({"__proto__", "constructor", "prototype"})
 _MOST_READ = 8 * MOST_BYTES  # with blanks and escapes
 _BOUNDS = strict_json.Bounds(names=MOST_BYTES, letters=MOST_BYTES, integer=LARGEST)
 _unreadable = Tally(Log("watchword.users"), "stored_metadata_unreadable", level="error")
@@ -135,7 +134,7 @@ def _fault_of_keys(value: dict[Any, Any]) -> tuple[str, str] | None:
     for key in value:
         if type(key) is not str or not 1 <= len(key) <= LONGEST_KEY or _unwritable(key) or not key.isprintable():
             return "key", f"A name in an object has 1 to {LONGEST_KEY} printable characters."
-        if key in _OF_JAVASCRIPT:
+        if key in OF_JAVASCRIPT:
             return "key", "The names __proto__, constructor and prototype mean something else to JavaScript."
     return None
 
