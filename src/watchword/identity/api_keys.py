@@ -20,6 +20,7 @@ from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refus
 from watchword.identity import audit, revocation
 from watchword.identity.api_key_screen import KeyIds, KeyScreen, not_accepted
 from watchword.identity.audit import Client
+from watchword.identity.identifiers import is_blank
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.narrowing import check_api, require_whole_session
 from watchword.identity.notices import Notices
@@ -389,8 +390,8 @@ async def _record(
 
 
 def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip():
-        message = f"A key's name is one line of 1 to {_NAME_MAX} characters."
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip() or is_blank(name):
+        message = f"A key's name is one line of 1 to {_NAME_MAX} characters, of which something is seen."
         raise InvalidInput(FieldError("name", "characters", message))
 
 

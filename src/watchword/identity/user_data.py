@@ -12,7 +12,7 @@ import msgspec
 from watchword import strict_json
 from watchword.claim_names import OF_JAVASCRIPT
 from watchword.errors import FieldError, InvalidInput
-from watchword.identity.identifiers import tidy
+from watchword.identity.identifiers import is_blank, tidy
 from watchword.tally import Log, Tally
 
 LONGEST_NAME: Final = 100  # characters
@@ -55,7 +55,7 @@ def checked_name(text: str) -> str:
     if len(text) <= 4 * LONGEST_NAME:  # normalising longer text takes long
         name = tidy(unicodedata.normalize("NFC", tidy(text)))
         if 1 <= len(name) <= LONGEST_NAME:
-            if not all(map(_may_be_in_name, name)) or _JOINERS.issuperset(name):
+            if not all(map(_may_be_in_name, name)) or is_blank(name):
                 message = "A name has no line breaks, no control characters and no invisible ones."
                 raise _invalid("name", "characters", message)
             return name
