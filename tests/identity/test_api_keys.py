@@ -349,7 +349,8 @@ async def test_a_user_has_so_many_keys(kernel: Kernel, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 65}, {"name": " a"},
-                                   {"name": "\u3164"}, {"seconds": 0}, {"seconds": api_keys.MOST_SECONDS + 1}])  # fmt: skip
+                                   {"name": "\u3164"}, {"seconds": 0},
+                                   {"seconds": api_keys.MOST_SECONDS + 1}])  # fmt: skip
 async def test_what_no_key_can_be(kernel: Kernel, wrong: dict[str, Any]) -> None:
     ada = await owner(kernel)
     with pytest.raises(InvalidInput):
