@@ -91,6 +91,11 @@ _TOKENS = TokenAnswer(
 )
 
 
+_KEY_IN_ADDRESS = (
+    "An API key in an address is not read, because addresses end in logs: send it in the body, and rotate this key."
+)
+
+
 class TokenRoutes:
     """The routes of `TokenEndpoint`."""
 
@@ -119,6 +124,8 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
+        if api_keys.in_address(call.scope["query_string"].decode("latin-1")):
+            raise Refused(_KEY_IN_ADDRESS, code="invalid_request")
         if form.grant_type not in self._endpoint.grants:  # before the client is checked: the metadata is public
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
