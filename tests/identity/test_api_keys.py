@@ -378,6 +378,21 @@ async def test_each_change_is_recorded_without_the_key(kernel: Kernel) -> None:
     assert fresh.id in found[1]["detail"]
 
 
+async def test_no_number_of_short_lived_keys_hides_another(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """⚑ The list is whole. Of expired keys so many are kept, the newest, and no one else's are touched."""
+    monkeypatch.setattr(api_keys, "_MOST_PAST", 3)
+    ada, bob = await owner(kernel), await owner(kernel, name="bob")
+    hidden, _ = await ada.key()
+    theirs = [(await bob.key(seconds=1))[0].id for _ in range(3)]
+    made = []
+    for _ in range(6):
+        made.append((await ada.key(seconds=1))[0].id)
+        kernel.clock.advance(1)  # type: ignore[attr-defined]
+    last, _ = await ada.key()
+    assert [each.id for each in await kernel.api_keys.of(ada.id)] == [hidden.id, *made[-3:], last.id]
+    assert [each.id for each in await kernel.api_keys.of(bob.id)] == theirs
+
+
 async def test_the_sweep_forgets_keys_a_month_after_their_end(kernel: Kernel) -> None:
     ada = await owner(kernel)
     await ada.key(seconds=MINUTE)

@@ -40,7 +40,8 @@ MOST_SECONDS: Final = 400 * 86_400
 MOST_OVERLAP: Final = 30 * 86_400
 _MINUTE: Final = 60
 _NAME_MAX: Final = 64
-_MOST_LISTED: Final = 1000
+_MOST_PAST: Final = 200
+"""Expired keys of one user that are kept, the newest: or many short-lived ones would hide a live one from its owner."""
 _COLUMNS: Final = "id, user_id, name, scopes, api, created_at, expires_at, last_used_at, replaced_by"
 _READ: Final = """
 SELECT ww_api_keys.id AS id, user_id, secret_hash, public_key, scopes, api, expires_at, last_used_at, roles,
@@ -52,6 +53,10 @@ _INSERT: Final = """
 INSERT INTO ww_api_keys (id, user_id, name, secret_hash, public_key, scopes, api, created_at, lifetime,
     expires_at)
 VALUES (:id, :user, :name, :hash, :public, :scopes, :api, :now, :life, :expires)
+"""
+_FORGET: Final = """
+DELETE FROM ww_api_keys WHERE id IN (SELECT id FROM ww_api_keys WHERE user_id = :user AND expires_at <= :now
+    ORDER BY id DESC LIMIT 1000 OFFSET :kept)
 """
 
 
@@ -195,9 +200,7 @@ class ApiKeys:
     async def of(self, user_id: str) -> list[KeyRecord]:
         """Return a user's keys, oldest first, with those that expired in the last days."""
         rows = await self._database.all(
-            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id LIMIT :most",
-            user=user_id,
-            most=_MOST_LISTED,
+            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id", user=user_id
         )
         return [KeyRecord.of(row) for row in rows]
 
@@ -373,6 +376,7 @@ async def _insert(tx: Tx, key: KeyRecord) -> str:
     )
     if row is not None and row["found"] >= MOST_KEYS:
         raise Conflict(f"You have {MOST_KEYS} API keys. Delete one first.", code="too_many_keys")
+    await tx.run(_FORGET, user=key.user_id, now=key.created_at, kept=_MOST_PAST)
     made = written.make(key.id)
     await tx.run(
         _INSERT, id=key.id, user=key.user_id, name=key.name, hash=made.secret_hash,
