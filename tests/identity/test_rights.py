@@ -116,6 +116,12 @@ async def test_a_session_for_an_api_yields_tokens_for_no_other(kernel: Kernel) -
                 asked=kernel.rights.asked(None, resource),
             )  # fmt: skip
         assert caught.value.code == "invalid_target"
+    with pytest.raises(Refused, match="not known to this API: billing:read") as caught:
+        await kernel.sessions.refresh(
+            found.tokens.refresh_token, client_id="watchword", client=HOME,
+            asked=kernel.rights.asked("orders:read billing:read", None),
+        )  # fmt: skip
+    assert caught.value.code == "invalid_scope"
     assert (await refresh(kernel, found.tokens.refresh_token)).scope == "orders:read"
     with pytest.raises(Refused, match="billing:read"):
         kernel.rights.asked("billing:read", ORDERS)

@@ -234,6 +234,10 @@ def narrows(asked: Asked, limit: str, api: str | None, table: Table) -> None:
     beyond = (asked.scopes or frozenset()) - frozenset(limit.split()) if limit else frozenset()
     if beyond:
         raise Refused(f"This session was not given these scopes: {listed(beyond)}.", code="invalid_scope")
+    target = table.api(asked.api if api is None else api)
+    unknown = frozenset() if target is None else (asked.scopes or frozenset()) - table.known_to(target)
+    if unknown:
+        raise Refused(f"These scopes are not known to this API: {listed(unknown)}.", code="invalid_scope")
 
 
 def api_gone() -> Unauthenticated:
