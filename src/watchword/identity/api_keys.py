@@ -221,10 +221,8 @@ class ApiKeys:
         rows = await self._database.scan(
             f"SELECT {_COLUMNS} FROM ww_api_keys WHERE id > :after AND (:user = '' OR user_id = :user)"
             " ORDER BY id LIMIT :limit",
-            user=user_id,
-            after=after,
-            limit=limit,
-        )
+            user=user_id, after=after, limit=limit,
+        )  # fmt: skip
         return [KeyRecord.of(row) for row in rows]
 
     async def revoke_any(
@@ -316,10 +314,8 @@ class ApiKeys:
             await self._database.run(
                 "UPDATE ww_api_keys SET last_used_at = :now WHERE id = :id"
                 " AND (last_used_at IS NULL OR last_used_at <= :until)",
-                now=now,
-                until=now - _MINUTE,
-                id=row["id"],
-            )
+                now=now, until=now - _MINUTE, id=row["id"],
+            )  # fmt: skip
 
     def _given(
         self, roles: tuple[str, ...], asked: Asked, of_session: str | None
