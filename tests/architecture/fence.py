@@ -83,6 +83,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "ids",
             "meters",
             "opaque",
+            "platforms",
             "settings",
             "tally",
             "tokens",
