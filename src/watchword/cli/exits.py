@@ -100,5 +100,8 @@ def _hint(error: WatchwordError) -> str:
 
 def sentence(error: WatchwordError) -> str:
     """Return the message with the driver's reason, which clients never get and which may have several lines."""
-    reason = f" ({error.__cause__})" if isinstance(error, StorageError) and error.__cause__ is not None else ""
-    return " ".join((error.message.rstrip(".") + reason).split())
+    from watchword.storage.postgres_faults import reason
+
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    more = f" ({reason(cause)})" if cause is not None else ""
+    return " ".join((error.message.rstrip(".") + more).split())
