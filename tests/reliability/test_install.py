@@ -36,4 +36,5 @@ def test_the_line_installs_what_it_says(tmp_path: Path, line: str) -> None:
     if "[server" in line:
         assert run(programs, "watchword", "version", cwd=tmp_path).strip()
     for package in set(requirements(line)) - set(OURS):
-        run(programs, "python", "-I", "-c", f"import {IMPORTED_AS.get(package, package)}", cwd=tmp_path)
+        look = f"import importlib.util as i; assert i.find_spec({IMPORTED_AS.get(package, package)!r})"
+        run(programs, "python", "-I", "-c", look, cwd=tmp_path)
