@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": frozenset({"base64url", "errors", "strict_json", "known_secrets"}),
     "threads": frozenset({"clock"}),
     "tally": frozenset({"clock"}),
+    "rate": frozenset(),
     "meters": frozenset(),
     "tracing": frozenset(),
     "languages": frozenset(),
@@ -58,6 +59,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "meters",
             "opaque",
             "platforms",
+            "rate",
             "settings",
             "threads",
             "tally",
@@ -178,6 +180,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "clock",
             "platforms",
             "public_addresses",
+            "rate",
             "tokens",
         }
     ),

@@ -25,7 +25,8 @@ SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
 
 # Where the engine decides most. `make reliability ARGS=--lengthy` tries all of them on both.
 ON_BOTH = frozenset({
-    "test_administration", "test_administrators", "test_api_keys", "test_ending", "test_granting", "test_guessing",
+    "test_administration", "test_administrators", "test_api_keys", "test_api_key_screen",
+    "test_ending", "test_granting", "test_guessing",
     "test_login", "test_moving_in", "test_own_claims",
     "test_numbering",
     "test_one_time", "test_outbox", "test_races", "test_retry_keys", "test_revocation", "test_rights",

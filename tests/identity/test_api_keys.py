@@ -102,13 +102,17 @@ async def test_one_key_does_not_stop_its_owners_others(open_kernel: Opener) -> N
 
 async def test_the_callers_of_a_guard_do_not_share_its_address(open_kernel: Opener) -> None:
     """⚑ Some of them would use it up for all others. Each owner's own limit stays."""
+
+    async def good() -> None:
+        """Their guard keys are in use."""
+
     async with open_kernel(api_key_limit="2/1h", api_key_address_limit="3/1h") as kernel:
         keys = [(await (await owner(kernel, name=f"user{number}")).key())[1] for number in range(4)]
         for key in keys:
             for _ in range(2):
-                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, guard=good)
             with pytest.raises(TooManyAttempts):
-                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, guard=good)
 
 
 async def test_a_key_is_exchanged_for_its_scopes_and_no_roles(kernel: Kernel) -> None:
