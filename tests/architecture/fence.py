@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "ids",
             "meters",
             "opaque",
+            "platforms",
             "settings",
             "tally",
             "tokens",
