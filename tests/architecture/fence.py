@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "sandbox": frozenset({"languages"}),
     "storage": frozenset({"errors", "clock", "ids", "meters", "platforms", "settings", "tally", "threads", "tracing"}),
     "mail": frozenset({"errors", "settings", "languages", "sandbox"}),
-    "webhooks": frozenset({"hosts", "public_addresses", "settings"}),
+    "webhooks": frozenset({"hosts", "public_addresses", "settings", "threads"}),
     "identity": frozenset(
         {
             "addresses",
@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "ids",
             "meters",
             "opaque",
+            "platforms",
             "settings",
             "tally",
             "tokens",

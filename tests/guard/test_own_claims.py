@@ -94,13 +94,15 @@ def test_own_claims_are_all_but_the_protocols() -> None:
     assert caller(tenant="acme", name="Ada").own_claims == {"tenant": "acme", "name": "Ada"}
 
 
-@pytest.mark.parametrize("name", ["sub", "ROLES", "__proto__", "a b", ""])
+@pytest.mark.parametrize("name", ["sub", "ROLES", "scp", "__proto__", "a b", ""])
 def test_the_issuer_of_tests_refuses_what_the_service_refuses(name: str) -> None:
     """Otherwise a test would show what cannot be."""
-    with pytest.raises(ValueError, match=r"protocol|no name"):
+    with pytest.raises(ValueError, match=r"protocol|no name|JavaScript"):
         ISSUER.token("ada", claims={name: 1})
-    with pytest.raises(ValueError, match=r"protocol|no name"):
+    with pytest.raises(ValueError, match=r"protocol|no name|JavaScript"):
         ISSUER.headers("ada", claims={name: 1})
+    with pytest.raises(ValueError, match="capitals"):
+        ISSUER.token("ada", claims={"tenant": 1, "Tenant": 1})
 
 
 def test_frameworks_show_the_name() -> None:

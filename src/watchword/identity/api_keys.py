@@ -20,6 +20,7 @@ from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refus
 from watchword.identity import audit, revocation
 from watchword.identity.api_key_screen import KeyIds, KeyScreen, not_accepted
 from watchword.identity.audit import Client
+from watchword.identity.identifiers import is_blank
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.narrowing import check_api, require_whole_session
 from watchword.identity.notices import Notices
@@ -39,7 +40,8 @@ MOST_SECONDS: Final = 400 * 86_400
 MOST_OVERLAP: Final = 30 * 86_400
 _MINUTE: Final = 60
 _NAME_MAX: Final = 64
-_MOST_LISTED: Final = 1000
+_MOST_PAST: Final = 200
+"""Expired keys of one user that are kept, the newest: or many short-lived ones would hide a live one from its owner."""
 _COLUMNS: Final = "id, user_id, name, scopes, api, created_at, expires_at, last_used_at, replaced_by"
 _READ: Final = """
 SELECT ww_api_keys.id AS id, user_id, secret_hash, public_key, scopes, api, expires_at, last_used_at, roles,
@@ -51,6 +53,10 @@ _INSERT: Final = """
 INSERT INTO ww_api_keys (id, user_id, name, secret_hash, public_key, scopes, api, created_at, lifetime,
     expires_at)
 VALUES (:id, :user, :name, :hash, :public, :scopes, :api, :now, :life, :expires)
+"""
+_FORGET: Final = """
+DELETE FROM ww_api_keys WHERE id IN (SELECT id FROM ww_api_keys WHERE user_id = :user AND expires_at <= :now
+    ORDER BY id DESC LIMIT 1000 OFFSET :kept)
 """
 
 
@@ -194,9 +200,7 @@ class ApiKeys:
     async def of(self, user_id: str) -> list[KeyRecord]:
         """Return a user's keys, oldest first, with those that expired in the last days."""
         rows = await self._database.all(
-            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id LIMIT :most",
-            user=user_id,
-            most=_MOST_LISTED,
+            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id", user=user_id
         )
         return [KeyRecord.of(row) for row in rows]
 
@@ -217,10 +221,8 @@ class ApiKeys:
         rows = await self._database.scan(
             f"SELECT {_COLUMNS} FROM ww_api_keys WHERE id > :after AND (:user = '' OR user_id = :user)"
             " ORDER BY id LIMIT :limit",
-            user=user_id,
-            after=after,
-            limit=limit,
-        )
+            user=user_id, after=after, limit=limit,
+        )  # fmt: skip
         return [KeyRecord.of(row) for row in rows]
 
     async def revoke_any(
@@ -299,10 +301,10 @@ class ApiKeys:
     def _api(self, api: str | None, resource: str | None, asked: Asked) -> str | None:
         """Return the API of a token; None for the service's own audience. Each that is named must be the same."""
         named = [] if resource is None else [self._rights.asked(None, resource).api]
-        found = {each for each in (api, asked.api, *named) if each is not None}
-        if len(found) > 1:
+        found = [each for each in (api, asked.api, *named) if each is not None]
+        if not all(self._rights.table.is_same(found[0], each) for each in found):
             raise Refused("This key is for another API.", code="invalid_target")
-        return next(iter(found), None)
+        return found[0] if found else None
 
     async def _note_use(self, row: Row, now: int) -> None:
         """Store the last use, to the minute. A full disk must not stop exchanges."""
@@ -312,10 +314,8 @@ class ApiKeys:
             await self._database.run(
                 "UPDATE ww_api_keys SET last_used_at = :now WHERE id = :id"
                 " AND (last_used_at IS NULL OR last_used_at <= :until)",
-                now=now,
-                until=now - _MINUTE,
-                id=row["id"],
-            )
+                now=now, until=now - _MINUTE, id=row["id"],
+            )  # fmt: skip
 
     def _given(
         self, roles: tuple[str, ...], asked: Asked, of_session: str | None
@@ -372,6 +372,7 @@ async def _insert(tx: Tx, key: KeyRecord) -> str:
     )
     if row is not None and row["found"] >= MOST_KEYS:
         raise Conflict(f"You have {MOST_KEYS} API keys. Delete one first.", code="too_many_keys")
+    await tx.run(_FORGET, user=key.user_id, now=key.created_at, kept=_MOST_PAST)
     made = written.make(key.id)
     await tx.run(
         _INSERT, id=key.id, user=key.user_id, name=key.name, hash=made.secret_hash,
@@ -389,8 +390,8 @@ async def _record(
 
 
 def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip():
-        message = f"A key's name is one line of 1 to {_NAME_MAX} characters."
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip() or is_blank(name):
+        message = f"A key's name is one line of 1 to {_NAME_MAX} characters, of which something is seen."
         raise InvalidInput(FieldError("name", "characters", message))
 
 
