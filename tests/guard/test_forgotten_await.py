@@ -9,6 +9,7 @@ import functools
 import logging
 import pickle
 import re
+from asyncio import base_tasks
 from collections.abc import Callable, Coroutine
 from inspect import signature
 from typing import Any
@@ -64,6 +65,14 @@ async def test_what_is_not_awaited_is_neither_true_nor_a_caller(name: str) -> No
             use(asking)
     assert asyncio.iscoroutine(asking)
     assert [(await each).user_id for each in (asking, asyncio.create_task(CHECKS[name](GOOD)))] == ["ada"] * 2
+
+
+async def test_asyncio_describes_the_task_of_a_check() -> None:
+    """Since Python 3.12 it asks the coroutine for its truth; `asyncio.run` failed."""
+    task = asyncio.create_task(GUARD.check_async(GOOD))
+    assert "Asking" in repr(task)
+    assert eval("True if task._coro else False", vars(base_tasks), {"task": task})
+    assert (await task).user_id == "ada"
 
 
 def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a list

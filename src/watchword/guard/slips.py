@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
 from dis import get_instructions
 from functools import partial
-from inspect import isclass, iscoroutine, unwrap
-from types import FunctionType, MethodType, ModuleType
+from inspect import getattr_static, isclass, iscoroutine, unwrap
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any, Final, Never, Self
 
 from watchword.guard import misuse
@@ -76,8 +77,8 @@ def holds(value: object, kinds: tuple[type, ...], deep: int = _DEEP) -> bool:
 
 
 def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
-    """Return whether a value would have to be called, awaited or asked before anything is checked."""
-    if iscoroutine(value) or type(value) is NotCalled or holds(value, kinds):
+    """Return whether a value would have to be called, awaited, begun or asked before anything is checked."""
+    if is_lazy(value) or type(value) is NotCalled or holds(value, kinds):
         return True
     if type(value) is MethodType:
         return type(value.__self__) is Caller
@@ -85,13 +86,23 @@ def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
     return any(holds(misuse.content(each), kinds) for each in outer or ())
 
 
+def is_lazy(value: object) -> bool:
+    """Return whether the code of a function that was called runs when someone begins it: by `await`, `for` or `with`.
+
+    Such a dependency stands below a decorator that FastAPI does not see through, or is `@contextmanager`.
+    """
+    return isinstance(value, _LAZY) or iscoroutine(value)
+
+
 def names(value: object, kinds: tuple[type, ...]) -> bool:
-    """Return whether a value is a function that names a global of these kinds."""
-    return type(value) is FunctionType and any(
-        holds(value.__globals__.get(name), kinds) for name in value.__code__.co_names
+    """Return whether a value is a function that names a global of these kinds, or is called by such a one."""
+    called = value if type(value) is FunctionType else getattr_static(type(value), "__call__", None)
+    return type(called) is FunctionType and any(
+        holds(called.__globals__.get(name), kinds) for name in called.__code__.co_names
     )
 
 
+_LAZY: Final = (GeneratorType, AsyncGeneratorType, _GeneratorContextManager, _AsyncGeneratorContextManager)
 _READS: Final = re.compile("LOAD_(FAST|DEREF|CLOSURE)|MAKE_CELL")
 
 
