@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Mapping
 from dis import Instruction, get_instructions, stack_effect
 from functools import lru_cache, partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, getattr_static
@@ -280,7 +281,7 @@ def callee(frame: FrameType, call: Instruction) -> tuple[str, Any]:
         elif each.opname == "JUMP_FORWARD":  # over the second half of `… if … else …`
             depth = depths.get(_index(listed, each.argval), _UNREACHED)
         elif depth == -given and each.opname != "PUSH_NULL":
-            return _loaded(frame, index)
+            return loaded(frame.f_code, each, frame.f_locals, frame.f_globals, frame.f_builtins)
         elif depth != -given:
             depth -= _effect(each)
         depths[index] = depth
@@ -288,16 +289,16 @@ def callee(frame: FrameType, call: Instruction) -> tuple[str, Any]:
     return "", UNKNOWN
 
 
-def _loaded(frame: FrameType, index: int) -> tuple[str, Any]:
-    each = instructions(frame.f_code)[index]
+def loaded(code: CodeType, each: Instruction, *places: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return name and value of what an instruction loads, as far as names lead there."""
     if each.opname.startswith(_NAMES):
         name = each.argval[-1] if isinstance(each.argval, tuple) else each.argval
-        places = (frame.f_locals, frame.f_globals, frame.f_builtins)
         return name, next((names[name] for names in places if name in names), UNKNOWN)
     if each.opname not in _ATTRIBUTES:
         return "", UNKNOWN
-    owner = UNKNOWN if each.opname == "LOAD_SUPER_ATTR" else _loaded(frame, index - 1)[1]
-    return each.argval, _attribute(owner, each.argval)
+    owner = instructions(code)[_index(instructions(code), each.offset) - 1]
+    known = UNKNOWN if each.opname == "LOAD_SUPER_ATTR" else loaded(code, owner, *places)[1]
+    return each.argval, _attribute(known, each.argval)
 
 
 def _attribute(owner: Any, name: str) -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
-from dis import get_instructions
 from functools import partial
-from inspect import getattr_static, isclass, iscoroutine, unwrap
-from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType, ModuleType
+from inspect import getattr_static, isclass, unwrap
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, Never, Self
 
-from watchword.guard import misuse
+from watchword.guard import calls, misuse
 from watchword.guard.asked import Names, needs_of
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -39,20 +38,14 @@ def returned(function: Any) -> Iterator[type]:
     if not hasattr(function, "__code__"):
         function = type(function).__call__  # an object, or a class, which returns what it makes
     function = unwrap(function)
-    code = getattr(function, "__code__", None)
-    outer = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
-    value: Any = None
-    for each in get_instructions(code) if code else ():
-        if each.opname == "LOAD_GLOBAL":
-            value = function.__globals__.get(each.argval)
-        elif each.opname == "LOAD_DEREF":
-            value = misuse.content(outer.get(each.argval))
-        elif each.opname == "LOAD_ATTR" and isinstance(value, ModuleType):
-            value = vars(value).get(each.argval)
-        elif each.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
-            yield type(value)
-        elif each.opname not in _BEFORE_YIELD:
-            value = None
+    code: Any = getattr(function, "__code__", None)
+    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True)) if code else {}
+    for each in calls.instructions(code) if code else ():
+        taker, _ = calls.taken_by(code, each)
+        if taker is not None and taker.opname in _BEFORE_YIELD:
+            taker, _ = calls.taken_by(code, taker)
+        if taker is not None and taker.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
+            yield type(calls.loaded(code, each, outer, function.__globals__)[1])
 
 
 _MOST: Final = 8
@@ -91,7 +84,7 @@ def is_lazy(value: object) -> bool:
 
     Such a dependency stands below a decorator that FastAPI does not see through, or is `@contextmanager`.
     """
-    return isinstance(value, _LAZY) or iscoroutine(value)
+    return issubclass(type(value), _LAZY)
 
 
 def names(value: object, kinds: tuple[type, ...]) -> bool:
@@ -102,7 +95,9 @@ def names(value: object, kinds: tuple[type, ...]) -> bool:
     )
 
 
-_LAZY: Final = (GeneratorType, AsyncGeneratorType, _GeneratorContextManager, _AsyncGeneratorContextManager)
+_LAZY: Final = (
+    CoroutineType, GeneratorType, AsyncGeneratorType, _GeneratorContextManager, _AsyncGeneratorContextManager,
+)  # fmt: skip
 _READS: Final = re.compile("LOAD_(FAST|DEREF|CLOSURE)|MAKE_CELL")
 
 
@@ -117,7 +112,7 @@ def reads(function: Any, name: str) -> bool:
         return True
     return any(
         _READS.search(each.opname) and (each.argval == name or (isinstance(each.argval, tuple) and name in each.argval))
-        for each in get_instructions(code)
+        for each in calls.instructions(code)
     )
 
 
