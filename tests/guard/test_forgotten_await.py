@@ -280,6 +280,11 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
             caller = guard.check_async(None)
         return await caller
 
+    async def kept_before_another(guard: Guard) -> Any:
+        after = other()
+        caller = guard.check_async(shown)
+        return (await asyncio.gather(caller, after))[0]
+
     async def named(guard: Guard) -> Any:
         return await (caller := guard.check_async(shown)) or caller
 
@@ -341,6 +346,7 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         rewritten,
         kept,
         kept_by_a_condition,
+        kept_before_another,
         named,
         task_kept,
         list_kept,

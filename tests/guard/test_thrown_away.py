@@ -202,6 +202,11 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
             found.append(inner)
             return inner
 
+        def kept_elsewhere(into: dict[str, Any], inner: Any) -> Any:
+            inner = asgi.GuardMiddleware(inner, GUARD)
+            into["app"] = inner
+            return inner
+
         def nested(inner: Any) -> Any:
             for _ in range(2):
                 inner = asgi.GuardMiddleware(inner, GUARD)
@@ -213,6 +218,7 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
 
         found: list[Any] = [if_there_is(app, GUARD)]
         registered(app)
+        kept_elsewhere({}, app)
         nested(app)
         by_name(app)
 

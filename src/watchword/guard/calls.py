@@ -64,7 +64,7 @@ def _fate(code: CodeType, made: Instruction) -> str:
     name, later = _stored(taker, depth), [each for each in instructions(code) if each.offset >= taker.offset]
     if any(each.opname.startswith("JUMP_BACKWARD") and each.argval <= taker.offset for each in later):
         return ""
-    takers = [taken_by(code, each)[0] for each in later if _reads(each, name)]
+    takers = [taken_by(code, each, deep)[0] for each in later if (deep := _reads(each, name))]
     if not takers and name in code.co_varnames[: code.co_argcount]:
         return "POP_TOP"  # as in `def protect(app): app = GuardMiddleware(app, guard)`
     fates = {"" if each is None else each.opname for each in takers}
@@ -76,9 +76,11 @@ def _stored(taker: Instruction, depth: int) -> str:
     return name
 
 
-def _reads(each: Instruction, name: str) -> bool:
-    """Return whether an instruction leaves a variable on the stack. Of two that it reads only the last is told."""
-    return "LOAD_FAST" in each.opname and name == (each.argval[-1] if isinstance(each.argval, tuple) else each.argval)
+def _reads(each: Instruction, name: str) -> int:
+    """Return how deep an instruction leaves a variable on the stack; 0: nowhere."""
+    if "LOAD_FAST" not in each.opname or not isinstance(each.argval, tuple):
+        return int("LOAD_FAST" in each.opname and each.argval == name)
+    return 1 if each.argval[-1] == name else 2 if each.opname[0] == "L" and each.argval[0] == name else 0
 
 
 def _constructor(init: FrameType) -> FrameType:
@@ -199,9 +201,9 @@ def _awaits(frame: FrameType, called: FrameType) -> bool | None:
     code, call, listed = frame.f_code, running(frame), False
     if not _runs(frame, called) and call.opname != "LIST_EXTEND" and (found := _known(frame, call)) is not _PASS_ON:
         return found is _WAIT  # unlike `gather(*map(…))`, and `gather(*(… for …))`
-    made: Instruction | None = call
+    made: _Left | None = call, 1
     while made is not None:
-        taker, depth = taken_by(code, made)
+        taker, depth = taken_by(code, *made)
         if taker is None:
             break
         if taker.opname == "GET_AWAITABLE":
@@ -213,33 +215,37 @@ def _awaits(frame: FrameType, called: FrameType) -> bool | None:
         if taker.opname in _LISTS or not taker.opname.startswith("CALL"):
             made, listed = _left_by(code, taker, depth), listed or taker.opname in _LISTS
         elif (found := _known(frame, taker)) is _PASS_ON:
-            made, listed = taker, False
+            made, listed = (taker, 1), False
         else:
             return found is _WAIT or (found is _FROM_THREADS and _calls_result(taken_by(code, taker)[0]))
     return False
 
 
-def _left_by(code: CodeType, taker: Instruction, depth: int) -> Instruction | None:
+_Left = tuple[Instruction, int]
+"""What leaves a value on the stack, and how deep."""
+
+
+def _left_by(code: CodeType, taker: Instruction, depth: int) -> _Left | None:
     """Return what leaves on the stack what an instruction took from there, by itself or in a list."""
     if taker.opname.startswith("STORE_FAST"):
         return _read_again(code, taker, _stored(taker, depth))
     after = _next(code, taker)
     if taker.opname == "COPY":  # `:=`
-        return after if after.opname.startswith("STORE_") else None
+        return (after, 1) if after.opname.startswith("STORE_") else None
     if taker.opname == "LIST_APPEND":
         loops = after.opname.startswith("JUMP_BACKWARD")
-        return instructions(code)[_index(instructions(code), after.argval)] if loops else None
-    return taker if taker.opname in _LISTS else None
+        return (instructions(code)[_index(instructions(code), after.argval)], 1) if loops else None
+    return (taker, 1) if taker.opname in _LISTS else None
 
 
-def _read_again(code: CodeType, stored: Instruction, name: str) -> Instruction | None:
+def _read_again(code: CodeType, stored: Instruction, name: str) -> _Left | None:
     """Return what reads a variable that was just written, if nothing in between could fail or go elsewhere."""
     listed = instructions(code)
     index = _index(listed, stored.offset)
     while index < len(listed):
         each = listed[index]
-        if _reads(each, name):
-            return each
+        if deep := _reads(each, name):
+            return each, deep
         goes_on = each is stored or (each.opname.startswith(_HARMLESS) and each.argval != name)
         if not goes_on and each.opname != "JUMP_FORWARD":
             return None
@@ -346,9 +352,9 @@ def _next(code: CodeType, each: Instruction) -> Instruction:
     return listed[_index(listed, each.offset + 1)]
 
 
-def taken_by(code: CodeType, made: Instruction) -> tuple[Instruction | None, int]:
+def taken_by(code: CodeType, made: Instruction, depth: int = 1) -> tuple[Instruction | None, int]:
     """Return what takes from the stack what an instruction has put there, and how deep; None: that cannot be told."""
-    listed, depth = instructions(code), 1
+    listed = instructions(code)
     index = _index(listed, made.argval if made.opname in _LOOPS else made.offset + 1)
     if made.opname == "FOR_ITER":  # the list that it fills
         depth = 2 + _effect(made, jump=True)
