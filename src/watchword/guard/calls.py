@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dis import Instruction, get_instructions, stack_effect
-from functools import lru_cache, partial
+from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, getattr_static
 from opcode import opmap, opname
 from operator import attrgetter
@@ -331,10 +331,19 @@ _TAKES_ONE: Final = (
 """Takes, or asks, what is on top, whatever else it puts there."""
 
 
-@lru_cache(maxsize=256)
+_MOST_CODE: Final = 256
+_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}
+"""By identity: the hash of code is made anew each time, from all that it consists of."""
+
+
 def instructions(code: CodeType) -> list[Instruction]:
     """Return what code consists of."""
-    return [each for each in get_instructions(code) if each.opname not in _BESIDE]
+    found = _listed.get(id(code))
+    if found is None:
+        if len(_listed) >= _MOST_CODE:
+            _listed.clear()
+        found = _listed[id(code)] = code, [each for each in get_instructions(code) if each.opname not in _BESIDE]
+    return found[1]
 
 
 def _index(listed: list[Instruction], offset: int) -> int:
