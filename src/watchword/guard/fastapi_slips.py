@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial, wraps
+from importlib import import_module
 from inspect import Parameter, get_annotations, getattr_static, isclass, iscoroutine
 from types import FrameType, FunctionType, MethodType, NoneType, UnionType
 from typing import Annotated, Any, Final, ForwardRef, Literal, Union, get_args, get_origin
@@ -197,7 +198,7 @@ def _is_dependency(value: Any) -> bool:
         return _is_dependency(value.dependency)
     if type(value) in {FunctionType, MethodType, partial} or isclass(value):
         return _asks(value)
-    call = getattr_static(type(value), "__call__", None)
+    call = getattr(type(value), "__call__", None)  # noqa: B004  which one, and not whether
     return type(call) is FunctionType and _asks_once_made(call)
 
 
@@ -271,12 +272,18 @@ def _refuse_unread(called: type, found: Any, path: str) -> None:
             raise TypeError(_NO_PARAMETER.format(called, name))
 
 
+_AS_TEXT: Final[dict[str, Any]] = (
+    {} if sys.version_info < (3, 14) else {"format": import_module("annotationlib").Format.STRING}
+)
+"""Since Python 3.14 annotations are evaluated where they are read, unless one asks for their text."""
+
+
 def _fields(called: type) -> Iterator[tuple[str, Any]]:
     for each in called.__mro__:
         try:
             yield from get_annotations(each, eval_str=True).items()
         except Exception:  # noqa: BLE001  names of a function, or whatever a text may do
-            yield from get_annotations(each).items()
+            yield from get_annotations(each, **_AS_TEXT).items()
 
 
 def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
 from functools import partial
-from inspect import getattr_static, isclass, unwrap
+from inspect import isclass, unwrap
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, Never, Self
 
@@ -89,7 +89,7 @@ def is_lazy(value: object) -> bool:
 
 def names(value: object, kinds: tuple[type, ...]) -> bool:
     """Return whether a value is a function that names a global of these kinds, or is called by such a one."""
-    called = value if type(value) is FunctionType else getattr_static(type(value), "__call__", None)
+    called = value if type(value) is FunctionType else getattr(type(value), "__call__", None)  # noqa: B004
     return type(called) is FunctionType and any(
         holds(called.__globals__.get(name), kinds) for name in called.__code__.co_names
     )
