@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dis import Instruction, get_instructions, stack_effect
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, getattr_static
-from opcode import opmap, opname
 from operator import attrgetter
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any, Final
@@ -17,10 +16,6 @@ UNKNOWN: Final = object()
 """Stands for a value that only running the code would tell."""
 
 _SUSPENDS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
-_WIDTH: Final = 2
-"""The bytes of one instruction."""
-_CACHE, _SEND, _ON = (opmap[name] for name in ("CACHE", "SEND", "JUMP_FORWARD"))
-_SILENT: Final = {_CACHE, opmap["NOP"], opmap.get("END_SEND")}
 _BESIDE: Final = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES", "NOT_TAKEN"}
 _NAMES: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASS", "LOAD_FROM", "STORE_FAST_LOAD")
 _READ_BY_NAME: Final = frozenset({"locals", "vars", "eval", "exec"})
@@ -46,16 +41,17 @@ def is_thrown_away(maker: FrameType) -> bool:
     called = _constructor(maker) if maker.f_code.co_name == "__init__" else maker
     frame = called.f_back
     while frame is not None and _runs(frame, called):
-        fate = _fate(frame.f_code, running(frame))
-        if not fate.startswith("RETURN_"):
-            return fate == "POP_TOP"
+        becomes = fate(frame)
+        if not becomes.startswith("RETURN_"):
+            return becomes == "POP_TOP"
         called, frame = frame, frame.f_back
     return False
 
 
-def _fate(code: CodeType, made: Instruction) -> str:
-    """Return the name of what becomes of what an instruction makes; of a variable, if it is returned or lost."""
-    taker, depth = taken_by(code, made)
+def fate(frame: FrameType) -> str:
+    """Return the instruction that ends what the called code returns, also from a variable; empty: it is kept."""
+    code = frame.f_code
+    taker, depth = taken_by(code, running(frame))
     if taker is not None and taker.opname in _COLLECTIONS:  # as a comma makes one, or brackets
         taker, _ = taken_by(code, taker)
         return "POP_TOP" if taker is not None and taker.opname == "POP_TOP" else ""
@@ -93,23 +89,6 @@ def _constructor(init: FrameType) -> FrameType:
 
 def _first_argument(frame: FrameType) -> object:
     return frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""), UNKNOWN)
-
-
-def follows(frame: FrameType) -> str:
-    """Return the name of what the frame does after the call, or `await`, that it waits for."""
-    code, at = frame.f_code.co_code, _running_at(frame)
-    at = running(frame).argval if code[at] == _SEND else at + _WIDTH
-    while code[at] in _SILENT or code[at] == _ON:
-        at += _WIDTH * (1 + (code[at + 1] if code[at] == _ON else 0))
-    return opname[code[at]]
-
-
-def _running_at(frame: FrameType) -> int:
-    """Return where the instruction begins that the frame is in the middle of."""
-    code, at = frame.f_code.co_code, frame.f_lasti
-    while at > 0 and code[at] == _CACHE:
-        at -= _WIDTH
-    return at
 
 
 def _runs(frame: FrameType, called: FrameType) -> bool:
@@ -188,7 +167,7 @@ def is_awaited(called: FrameType) -> bool:
     frame = called.f_back
     while frame is not None:
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _AWAIT_LATER:
-            return follows(frame) != "POP_TOP"
+            return fate(frame) != "POP_TOP"
         awaited = _awaits(frame, called)
         if awaited is not None:
             return awaited
@@ -353,7 +332,7 @@ def _index(listed: list[Instruction], offset: int) -> int:
 def running(frame: FrameType) -> Instruction:
     """Return the instruction that the frame is in the middle of."""
     listed = instructions(frame.f_code)
-    return listed[_index(listed, _running_at(frame))]
+    return listed[_index(listed, frame.f_lasti + 1) - 1]
 
 
 def _next(code: CodeType, each: Instruction) -> Instruction:
