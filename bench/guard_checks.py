@@ -107,7 +107,7 @@ def seen() -> dict[str, float]:
         guard.verify(each.decode())
 
     def after_a_change(each: str) -> object:
-        live.state = object()  # as each revocation of somebody else's token leaves it
+        live.begin_state()  # as each revocation of somebody else's token leaves it
         return guard.verify(each)
 
     same = [each.decode() for each in tokens]

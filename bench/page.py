@@ -34,7 +34,6 @@ PEAK = 3
 
 ENGINES = ("sqlite", "postgres")
 USERS = (1_000_000, 10_000_000, 100_000_000)
-WITH_RIGHTS = ("Starlette, a scope and a claim", "FastAPI, guarded", "FastAPI, a scope and a claim")
 
 
 class Results:
@@ -127,21 +126,14 @@ def servers(found: Results) -> str:
 
 
 def kept(found: Results) -> str:
-    """Show what a guarded route keeps of an unguarded one in the same process."""
-    rows = [
-        (side, _n(rate), _n(by_cpu))
-        for side, rate, by_cpu in (
-            ("Starlette, a route", *_both(found, "guard_http", "Starlette route, guarded", "guarded")),
-            ("Starlette, ASGI middleware", *_both(found, "guard_http", "ASGI middleware", "ASGI middleware")),
-            *((side, *_both(found, "rights_http", side, side)) for side in WITH_RIGHTS),
-        )
-    ]
-    return _table(("guarded ÷ unguarded", "by rate", "by processor time"), rows)
-
-
-def _both(found: Results, measure: str, by_rate: str, by_cpu: str) -> tuple[float, float]:
-    figures = found.figures(measure)
-    return figures[f"{by_rate} ÷ unguarded"], figures[f"{by_cpu} ÷ unguarded, by CPU time"]
+    """Show what a guarded route keeps of an unguarded one at its side."""
+    measure = next(each for each in found.file["measures"] if each["name"] == "rights_http")
+    spent = found.figures("rights_http")
+    rows = []
+    for bar in measure["bars"]:
+        side = bar["what"].removesuffix(" ÷ unguarded")
+        rows.append((side, _n(bar["value"]), f"{bar['bar']:.2f}", _n(spent[f"{side}, CPU µs each"])))
+    return _table(("guarded ÷ unguarded", "by processor time", "bar", "µs each"), rows)
 
 
 def growth(found: Results) -> str:

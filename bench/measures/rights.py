@@ -5,55 +5,49 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 
 from bench import needs
-from bench.drivers import Settings, get_with_tokens
+from bench.drivers import Settings
 from bench.measures import people
-from bench.measures.alternate import warnings
-from bench.measures.round_robin import cpu_ratio, medians, ratio, round_robin
+from bench.measures.alternate import Runs, warnings
+from bench.measures.round_robin import cpu_medians, cpu_ratio
+from bench.measures.side_by_side import side_by_side
 from bench.report import Bar, Outcome
-from bench.servers import ROOT, Server, free_port, running, wait_for, watchword
+from bench.servers import ROOT, Server, running, wait_for, watchword
 from watchword.identity.rights import Rights, Table
 
-SIDES = (
-    "Starlette, unguarded",
-    "Starlette, a scope and a claim",
-    "FastAPI, unguarded",
-    "FastAPI, guarded",
-    "FastAPI, a scope and a claim",
-)
-"""As in `bench.peers.guarded_rights`, which is loaded where FastAPI is."""
+BARS = {
+    "Starlette": {"guarded": 0.92, "ASGI middleware": 0.95, "a scope and a claim": 0.94},
+    "FastAPI": {"guarded": 0.80, "a scope and a claim": 0.80},
+}
+"""What each route keeps of an unguarded one, by the names of `bench.peers.guarded_rights`."""
 RIGHTS = {"WATCHWORD_SCOPES": "*=orders:read orders:write", "WATCHWORD_CLAIMS": "name=name"}
 ROLES = 1000
 GRANTS = 500
 
 
 def measure(settings: Settings) -> Outcome:
-    """Alternate five routes of one process; ten runs of each. The bars go by processor time."""
+    """Serve a framework's routes at the same time on one core. The bars go by processor time."""
     needs.service()
-    settings = replace(settings, seconds=settings.seconds / 2, warmup=settings.warmup / 2)
+    runs = Runs()
     with ExitStack() as stack:
         service = stack.enter_context(watchword(settings.cores.load, extra=RIGHTS))
         names = people.register(service, settings.connections, name="Bencher of the Bench")
         tokens = [people.token_pair(service, name)[0] for name in names]
-        servers = stack.enter_context(_applications(settings.cores.server, f"http://127.0.0.1:{service.port}"))
-        sides = {
-            name: partial(get_with_tokens, server, settings, "/profile", tokens) for name, server in servers.items()
-        }
-        rates, runs = round_robin(2 * settings.rounds, sides)
+        issuer = f"http://127.0.0.1:{service.port}"
+        for framework, routes in BARS.items():
+            sides = [f"{framework}, {route}" for route in ("unguarded", *routes)]
+            starts = {side: partial(_application, side, settings.cores.server, issuer) for side in sides}
+            runs += side_by_side(starts, settings, "/profile", tokens)
     bars = [
-        Bar(f"{guarded} ÷ unguarded, by CPU time", cpu_ratio(runs, guarded, bare), least, unit="×")
-        for guarded, bare, least in ((SIDES[1], SIDES[0], 0.94), (SIDES[3], SIDES[2], 0.80), (SIDES[4], SIDES[2], 0.80))
+        Bar(f"{side} ÷ unguarded", cpu_ratio(runs, side, f"{framework}, unguarded"), least, unit="×")
+        for framework, routes in BARS.items()
+        for side, least in ((f"{framework}, {route}", least) for route, least in routes.items())
     ]
-    figures = medians(rates, runs) | {
-        f"{guarded} ÷ unguarded": ratio(rates, guarded, bare)
-        for guarded, bare in ((SIDES[1], SIDES[0]), (SIDES[3], SIDES[2]), (SIDES[4], SIDES[2]))
-    }
-    return Outcome("rights_http", bars, figures, runs, warnings(runs))
+    return Outcome("rights_http", bars, cpu_medians(runs), runs, warnings(runs))
 
 
 def measure_table(settings: Settings) -> Outcome:
@@ -81,11 +75,8 @@ def _rights(table: Table) -> Rights:
 
 
 @contextmanager
-def _applications(core: int, issuer: str) -> Iterator[dict[str, Server]]:
-    others = [free_port() for _ in SIDES[1:]]
-    command = [sys.executable, "-m", "bench.peers.guarded_rights", "{port}", *map(str, others)]
-    with running("guarded rights", command, ROOT, core, {"ISSUER": issuer}) as first:
-        servers: Sequence[Server] = [first, *(replace(first, port=port) for port in others)]
-        for name, server in zip(SIDES, servers, strict=True):
-            wait_for(server, "/profile", 200 if name.endswith("unguarded") else 401)
-        yield dict(zip(SIDES, servers, strict=True))
+def _application(side: str, core: int, issuer: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "bench.peers.guarded_rights", "{port}", side]
+    with running(side, command, ROOT, core, {"ISSUER": issuer}) as server:
+        wait_for(server, "/profile", 200 if side.endswith("unguarded") else 401)
+        yield server

@@ -41,8 +41,13 @@ def cpu_ratio(runs: Runs, ours: str, peer: str) -> float:
 
 def medians(rates: Rates, runs: Runs) -> dict[str, float]:
     """Return each side's rate and processor time per answer, where its process could be watched."""
-    figures = {f"{side}, /s": statistics.median(values) for side, values in rates.items()}
-    for side in rates:
+    return {f"{side}, /s": statistics.median(values) for side, values in rates.items()} | cpu_medians(runs)
+
+
+def cpu_medians(runs: Runs) -> dict[str, float]:
+    """Return each side's processor time per answer, where its process could be watched."""
+    figures = {}
+    for side in dict.fromkeys(str(run["side"]) for run in runs):
         spent = statistics.median(float(str(run["cpu_us"])) for run in runs if run["side"] == side)
         if spent > 1:  # the workers of gunicorn are not watched
             figures[f"{side}, CPU µs each"] = spent

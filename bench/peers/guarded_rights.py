@@ -1,11 +1,10 @@
-"""One route of Starlette and of FastAPI, bare and guarded: by nothing but a token, and by a scope, reading a claim.
+"""One route of Starlette and of FastAPI, bare and guarded: by a token, and by a scope besides, reading a claim.
 
-`python -m bench.peers.guarded_rights PORT PORT …` serves them in one process and one event loop, each on a port of its
-own in the order of `SIDES`, so that they differ in nothing but the guard. The guard follows the service at ISSUER.
+`python -m bench.peers.guarded_rights PORT SIDE` serves one of `SIDES`. A guard follows the service at ISSUER beside the
+bare routes too, so that the processes differ in nothing but what a request meets.
 """
 # No `from __future__ import annotations` here: FastAPI evaluates annotations, and these name local variables.
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from starlette.routing import Route
 
 from watchword.guard import Caller, Guard
 from watchword.guard.fastapi import FastAPIGuard
-from watchword.guard.starlette import guarded
+from watchword.guard.starlette import GuardMiddleware, guarded
 
 SCOPE = "orders:read"
 NO_ONE = {"user_id": "00000000-0000-0000-0000-000000000000", "name": "Bencher of the Bench"}
@@ -44,6 +43,11 @@ async def starlette_bare(_: Request) -> JSONResponse:
 
 
 async def starlette_guarded(request: Request) -> JSONResponse:
+    """Answer the caller's id."""
+    return JSONResponse({"user_id": request.scope["caller"].user_id, "name": NO_ONE["name"]})
+
+
+async def starlette_with_claim(request: Request) -> JSONResponse:
     """Answer the caller."""
     return JSONResponse(shown(request.scope["caller"]))
 
@@ -73,8 +77,12 @@ def fastapi_bare() -> FastAPI:
 GUARD = Guard(os.environ.get("ISSUER", "http://127.0.0.1:4000"))
 SIDES: dict[str, Callable[[], Any]] = {
     "Starlette, unguarded": lambda: Starlette(routes=[Route("/profile", starlette_bare)]),
+    "Starlette, guarded": lambda: Starlette(routes=[Route("/profile", starlette_guarded, middleware=[guarded(GUARD)])]),
+    "Starlette, ASGI middleware": lambda: GuardMiddleware(
+        Starlette(routes=[Route("/profile", starlette_guarded)]), GUARD
+    ),
     "Starlette, a scope and a claim": lambda: Starlette(
-        routes=[Route("/profile", starlette_guarded, middleware=[guarded(GUARD, scopes=SCOPE)])]
+        routes=[Route("/profile", starlette_with_claim, middleware=[guarded(GUARD, scopes=SCOPE)])]
     ),
     "FastAPI, unguarded": fastapi_bare,
     "FastAPI, guarded": fastapi,
@@ -82,15 +90,12 @@ SIDES: dict[str, Callable[[], Any]] = {
 }
 
 
-async def serve(ports: list[int]) -> None:
-    """Serve them until the process is told to end."""
+async def serve(port: int, side: str) -> None:
+    """Serve it until the process is told to end."""
     GUARD.start()
-    configs = [
-        uvicorn.Config(make(), port=port, http="httptools", access_log=False, log_level="warning")
-        for make, port in zip(SIDES.values(), ports, strict=True)
-    ]
-    await asyncio.gather(*(uvicorn.Server(config).serve() for config in configs))
+    config = uvicorn.Config(SIDES[side](), port=port, http="httptools", access_log=False, log_level="warning")
+    await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve([int(port) for port in sys.argv[1:]]))
+    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))

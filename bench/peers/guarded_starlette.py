@@ -1,6 +1,6 @@
-"""One Starlette route three times: unguarded, guarded, and in an application behind the guard's ASGI middleware.
+"""One Starlette route twice: unguarded and guarded.
 
-`python -m bench.peers.guarded_starlette PORT PORT PORT` serves them in one process and one event loop, each on a port
+`python -m bench.peers.guarded_starlette PORT PORT` serves them in one process and one event loop, each on a port
 of its own, so that they differ in nothing but the guard: not in memory layout, hash seed or place in a routing table.
 The guard follows the service at ISSUER.
 """
@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from watchword.guard import Guard
-from watchword.guard.starlette import GuardMiddleware, guarded
+from watchword.guard.starlette import guarded
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -33,13 +33,12 @@ async def profile(request: Request) -> JSONResponse:
 
 
 async def serve(ports: list[int]) -> None:
-    """Serve the three until the process is told to end."""
+    """Serve them until the process is told to end."""
     issuer = os.environ["ISSUER"]
     guard = Guard(issuer)
     applications: list[Callable[..., Any]] = [
         Starlette(routes=[Route("/profile", profile)]),
         Starlette(routes=[Route("/profile", profile, middleware=[guarded(guard)])]),
-        GuardMiddleware(Starlette(routes=[Route("/profile", profile)]), guard),
     ]
     guard.start()
     servers = [

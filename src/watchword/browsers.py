@@ -187,8 +187,10 @@ class AccessCookieRule:
             # A WebSocket opens by GET, acts like POST, and always says its origin (RFC 6455 section 10.2).
             return is_own_page(origin, None, self._own)
         if sent.method in _SAFE:
-            # From elsewhere a link may lead to a page, but no other page may load or read one.
-            return site in (None, b"same-origin", b"none") or _only(sent.values("sec-fetch-mode")) == b"navigate"
+            # From elsewhere a link may lead to a page, but no other page may load, show or read one.
+            if site is None:
+                return origin is None or origin in self._own  # an older browser names who would read
+            return site in (b"same-origin", b"none") or _opens_by_itself(sent)
         return is_own_page(origin, site, self._own)
 
 
@@ -200,6 +202,12 @@ def _opens_a_page(sent: Sent) -> bool:
     if mode is not None:
         return mode == b"navigate"
     return any(b"text/html" in accepted for accepted in sent.values("accept"))
+
+
+def _opens_by_itself(sent: Sent) -> bool:
+    """Tell whether a link opens a page in a window of its own: not in a frame, nor as an object, of another page."""
+    mode, place = _only(sent.values("sec-fetch-mode")), _only(sent.values("sec-fetch-dest"))
+    return mode == b"navigate" and place in (None, b"document")
 
 
 def _only(values: list[bytes]) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from watchword.clock import Clock, SystemClock
 from watchword.errors import Fault, InvalidInput, SettingsError
+from watchword.identity.api_key_screen import load_key_ids
 from watchword.identity.api_keys import ApiKeys
 from watchword.identity.asking import Asks
 from watchword.identity.feed import RevocationLog
@@ -158,6 +159,7 @@ async def _assembled(
     await master.check(secret, database)
     await create_feed(database)
     await create_rights(database)
+    key_ids = await load_key_ids(database, clock.now())
     feed = RevocationLog(database, clock, lambda: keys.ring.version)
     ephemeral, hints = await _short_lived(settings, database, stack, serves=serves)
     revocations = Revocations(database, clock, feed.announce, hints.tell, meters)
@@ -222,7 +224,7 @@ async def _assembled(
         proving=Proving(database, ephemeral, SQLEphemeral(database), throttle, settings, clock),
         account_tokens=AccountTokens(database, issuer, rights, revocations, throttle, clock),
         exchanging=Exchanging(database, ephemeral, issuer, rights, verifier, session_store, throttle, clock),
-        api_keys=ApiKeys(database, issuer, rights, revocations, throttle, notices, clock),
+        api_keys=ApiKeys(database, issuer, rights, revocations, throttle, notices, key_ids, clock),
         throttle=throttle,
         users=users,
         sessions=session_store,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 POSIX = hasattr(os, "getuid")  # files have owners and modes
 _MANY = 16_384  # open files that are ever needed
@@ -62,6 +62,19 @@ def fill_standard_streams() -> None:
         while (found := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:  # the lowest free number
             os.set_inheritable(found, True)  # worker processes have the same
         os.close(found)
+
+
+def is_journal(stream: TextIO) -> bool:
+    """Return whether systemd's journal reads this stream (systemd.exec(5)).
+
+    A program may inherit the variable and write elsewhere.
+    """
+    try:
+        device, inode = map(int, os.environ["JOURNAL_STREAM"].split(":"))
+        there = os.fstat(stream.fileno())
+    except (KeyError, ValueError, OSError):  # not told, not two numbers, no file
+        return False
+    return (there.st_dev, there.st_ino) == (device, inode)
 
 
 def mode_of(status: os.stat_result) -> int:

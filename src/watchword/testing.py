@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
-from watchword.claim_names import fault_of
+from watchword.claim_names import alike, fault_of
 from watchword.clock import FixedClock
 from watchword.guard.caller import Caller
 from watchword.guard.guard import LEEWAY, Guard
@@ -115,6 +115,8 @@ class Issuer:
         for name in claims or ():
             if fault := fault_of(name):
                 raise ValueError(f"{name!a} {fault}")
+        if other := alike(claims or ()):
+            raise ValueError(f"{other!a} is there twice, but for capitals")
         now = self.clock.now()
         user_id = user_id or str(uuid.uuid4())
         payload: dict[str, Any] = {

@@ -208,6 +208,8 @@ _FOOT = f"""
   reads them all (`tests/identity/test_query_plans.py`).
 * **When space is short** log-out, ending sessions and disabling an account still work: see
   [storage](../features/sessions.md#when-the-disk-is-full).
+* **Made-up API keys** store, hash and tell nothing, and the database is not asked about each: see
+  [made-up keys](api-keys.md#made-up-keys).
 * The pages of the documentation and of the problems store, hash and tell nothing.
 """
 

@@ -40,12 +40,25 @@ def test_slips_change_nothing(run: Run, arguments: tuple[str, ...]) -> None:
 @pytest.mark.usefixtures("database")
 def test_what_is_not_there_is_not_removed_in_silence(run: Run) -> None:
     """A slip of the pen would look like a scope that was taken away."""
-    assert run("scopes", "add", "editor", "read").err == ""
+    assert run("scopes", "add", "editor", "read").code == 0
     for role, named in (("*", ("nosuch",)), ("editor", ("write", "rad"))):
         ended = run("scopes", "remove", role, *named)
         told = f"hint: {role} did not give {' '.join(sorted(named))}: of that there was nothing to remove\n"
         assert (ended.code, ended.err) == (0, told)
     assert run("scopes", "remove", "editor", "read").err == ""
+
+
+@pytest.mark.usefixtures("database")
+def test_a_role_that_no_one_has_is_told(run: Run) -> None:
+    """A slip of the pen would give a role nobody has; that another role's name holds this one does not count."""
+    user = ("users", "create", "ada", "--password-stdin", "--role", "chief-editor")
+    assert run(*user, "--role", "sub", stdin="plum-orbit-canvas\n").code == 0
+    for command in ("add", "set"):
+        ended = run("scopes", command, "editor", "read")
+        assert (ended.code, ended.out, ended.err) == (0, "editor\tread\n", "hint: no user has the role editor yet\n")
+        for role in ("*", "chief-editor", "sub"):
+            assert run("scopes", command, role, "read").err == ""
+    assert run("scopes", "remove", "editor", "read").err == run("scopes", "set", "editor").err == ""
 
 
 @pytest.mark.usefixtures("database")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, Serve
+from tests import forked
+from tests.cli.conftest import Run, Serve, environment
 from watchword.cli.serving.banner import banner, program
 from watchword.settings import load
 
@@ -199,6 +200,20 @@ def test_another_master_secret(serve: Serve, run: Run, port: int) -> None:
     assert ended.code == 78
     assert "another master secret" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_the_journal_is_told_that_a_start_failed(port: int, tmp_path: Path) -> None:
+    """Under systemd each line of a fault is an error, and each of a warning is one, as lines of the log are."""
+    with (tmp_path / "journal").open("w+b") as err, socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        there = os.fstat(err.fileno())
+        given = environment(JOURNAL_STREAM=f"{there.st_dev}:{there.st_ino}", WATCHWORD_METRICS_HOST="127.0.0.1")
+        started = ("serve", "--port", str(port))
+        assert forked.start(started, folder=tmp_path, environment=given, stdout=err, stderr=err).wait(60) == 1
+        err.seek(0)
+        lines = err.read().decode().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["<4>warning", "<4>hint", "<3>error", "<3>hint"], lines
 
 
 def test_all_faults_of_the_settings(run: Run) -> None:

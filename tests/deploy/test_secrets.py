@@ -1,11 +1,13 @@
-"""The secrets that docs/guides/deploy.md makes: what it tells to paste is pasted, also in a wrong folder and twice."""
+"""The secrets that two guides make: what they tell to paste is pasted, also in a wrong folder and twice."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,13 @@ import yaml
 
 from tests.deploy.files import DEPLOY, ROOT, USER, documents
 from tests.e2e.server import COMMAND
+from tests.postgres import Databases
 from watchword.settings import Settings
+from watchword.storage.migrate import status
+from watchword.storage.postgres import Postgres
 
 PAGE = (ROOT / "docs" / "guides" / "deploy.md").read_text("utf-8")
+ON_POSTGRES = (ROOT / "docs" / "guides" / "postgres.md").read_text("utf-8")
 COMPOSE, KUBERNETES = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 AFTERWARDS = 'printf "%s %s\\n" "$PWD" "$(umask)"\n'
 FILES = {"watchword_secret", "postgres_password", "pgpass"}
@@ -97,6 +103,35 @@ def test_the_secrets_of_kubernetes(tmp_path: Path) -> None:
         check=True, timeout=60,
     )  # fmt: skip
     assert set(yaml.safe_load(done.stdout)["data"]) == set(made)
+
+
+@pytest.fixture
+async def database(postgres: Callable[[int], Databases]) -> AsyncIterator[str]:
+    url = await postgres(18).make()
+    yield url
+    await postgres(18).drop(url)
+
+
+async def test_the_secrets_of_postgresql(database: str, tmp_path: Path) -> None:
+    """Two files that are closed to others, by which the service finds its database; no variable has the password."""
+    (block,) = re.findall(r"```sh\n(\(.*?)```", ON_POSTGRES, re.DOTALL)
+    editor = tmp_path / "editor"
+    program(editor, f"printf '%s\\n' '{database}' > \"$1\"")
+    told = {"PATH": f"{COMMAND.parent}:{os.environ['PATH']}", "EDITOR": str(editor)}
+    asked = "watchword migrate && env | grep '^WATCHWORD_'\n"
+    done = await asyncio.to_thread(paste, block + asked, tmp_path, **told)
+    assert "error" not in done.stderr, done.stderr
+    variables = sorted(line for line in done.stdout.splitlines() if line.startswith("WATCHWORD_"))
+    files = [Path(line.partition("=")[2]) for line in variables]
+    assert [path.parent for path in files] == [tmp_path, tmp_path]
+    assert {oct(path.stat().st_mode) for path in files} == {"0o100600"}
+    before = seen(tmp_path)
+    assert await asyncio.to_thread(paste, block, tmp_path, **told)
+    assert seen(tmp_path) == before
+    assert not re.search(r"export [A-Z_]*='?postgresql://[^/]*:", ON_POSTGRES)
+    found = await Postgres.open(database)
+    assert (await status(found)).version > 0
+    await found.close()
 
 
 def program(path: Path, text: str) -> None:

@@ -310,6 +310,8 @@ def test_a_limit_is_looked_at_again_after_half_a_minute() -> None:
 def test_what_is_weakened_from_one_key_pushes_out_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """⚑ Else the holder of one key could make strangers of all others, and then use up the rate of strangers."""
     monkeypatch.setattr(key_exchange, "MOST_GOOD", 8)
+    monkeypatch.setattr(key_exchange, "MOST_STRANGERS", 21.0)
+    monkeypatch.setattr(key_exchange, "STRANGERS_PER_SECOND", 0.0)
     times = [0.0]
     desk = desk_of(lambda: Answer(200, {}, b'{"access_token": "t"}', 0.0), times)
     key, leaked = api_keys.make(new_id()).text, api_keys.make(new_id()).text
@@ -317,7 +319,6 @@ def test_what_is_weakened_from_one_key_pushes_out_no_other(monkeypatch: pytest.M
     for number in range(20):
         times[0] += 1.0
         assert through(desk.exchange(api_keys.attenuate(leaked, scopes=[f"s{number}"]))) == "t"
-    monkeypatch.setattr(key_exchange, "MOST_STRANGERS", 0.0)
     with pytest.raises(Unready):
         through(desk.exchange(api_keys.attenuate(leaked, scopes=["s0"])))
     assert through(desk.exchange(key)) == "t"

@@ -205,6 +205,13 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
     async def asked_whether_it_is_there(shown: str) -> Any:
         await asyncio.wait_for(note_later(guard.check_async(shown) is None), 9)
 
+    async def waited_for_and_not_looked_at(shown: str) -> Any:
+        await asyncio.wait([asyncio.create_task(guard.check_async(shown))])
+
+    async def completed_and_not_looked_at(shown: str) -> Any:
+        for _ in asyncio.as_completed([guard.check_async(shown)]):
+            pass
+
     async def sliced(shown: str) -> Any:
         checks: Any = [guard.check_async(shown), other()]
         await asyncio.gather(*checks[1:])
@@ -227,6 +234,7 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
         task_awaited_at_times,
         in_a_thread,
     ]
+    made += [waited_for_and_not_looked_at, completed_and_not_looked_at]
     made += [awaited_unless_something_fails, another_is_awaited, asked_whether_it_is_there, a_task_of_its_own]
     return {each.__name__: each for each in made}
 

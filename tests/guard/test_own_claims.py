@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from watchword.guard import Caller
 from watchword.guard.caller_user import CallerUser
 from watchword.guard.starlette import CallerUser as StarletteUser
 from watchword.testing import Issuer
+from watchword.tokens.frozen import FrozenMapping
 
 ISSUER = Issuer()
 VALUES: dict[type, Any] = {
@@ -91,13 +94,15 @@ def test_own_claims_are_all_but_the_protocols() -> None:
     assert caller(tenant="acme", name="Ada").own_claims == {"tenant": "acme", "name": "Ada"}
 
 
-@pytest.mark.parametrize("name", ["sub", "ROLES", "__proto__", "a b", ""])
+@pytest.mark.parametrize("name", ["sub", "ROLES", "scp", "__proto__", "a b", ""])
 def test_the_issuer_of_tests_refuses_what_the_service_refuses(name: str) -> None:
     """Otherwise a test would show what cannot be."""
-    with pytest.raises(ValueError, match=r"protocol|no name"):
+    with pytest.raises(ValueError, match=r"protocol|no name|JavaScript"):
         ISSUER.token("ada", claims={name: 1})
-    with pytest.raises(ValueError, match=r"protocol|no name"):
+    with pytest.raises(ValueError, match=r"protocol|no name|JavaScript"):
         ISSUER.headers("ada", claims={name: 1})
+    with pytest.raises(ValueError, match="capitals"):
+        ISSUER.token("ada", claims={"tenant": 1, "Tenant": 1})
 
 
 def test_frameworks_show_the_name() -> None:
@@ -106,3 +111,27 @@ def test_frameworks_show_the_name() -> None:
     assert [CallerUser(each).get_full_name() for each in (named, nameless, odd)] == ["Ada", "ada", "ada"]
     assert [StarletteUser(each).display_name for each in (named, nameless, odd)] == ["Ada", "ada", "ada"]
     assert (CallerUser(named).get_username(), StarletteUser(named).identity) == ("ada", "ada")
+
+
+def test_no_kind_reads_how_a_claim_is_kept() -> None:
+    held = caller(it=None, row=[1], plan={"seats": 1})
+    for kind in (type(None), tuple, FrozenMapping, type(...)):
+        for name in ("it", "row", "plan", "none such"):
+            with pytest.raises(TypeError, match="a claim is read as"):
+                held.claim(name, kind)
+
+
+def test_the_class_and_the_object_answer_alike() -> None:
+    held = caller(tenant="acme")
+    assert Caller.claim(held, "tenant", str) == held.claim("tenant", str) == held.claim("tenant", kind=str) == "acme"
+    assert Caller.claim(held, "none", str, default=1) == held.claim(name="none", kind=str, default=1) == 1
+    with pytest.raises(ClaimError):
+        Caller.claim(held, "none", str)
+
+
+def test_a_question_keeps_nothing_that_keeps_the_caller() -> None:
+    """What is kept beside the fields goes with the caller, without a garbage collector."""
+    held = caller(tenant="acme")
+    before = sys.getrefcount(held), hash(held), copy.copy(held)
+    assert held.claim("tenant", str) == "acme"
+    assert (sys.getrefcount(held), hash(held), copy.copy(held)) == before

@@ -13,11 +13,11 @@ from tests.attacks.forging import AUDIENCE, ISSUER, NOW, claims, honest, key
 from watchword.clock import Clock, FixedClock, SystemClock
 from watchword.errors import TokenError, WatchwordError
 from watchword.guard import Guard
-from watchword.guard.standing import Standing
+from watchword.guard.standing import ALWAYS, NOT_NOW, RELIED_ON, Standing
 from watchword.tokens import AccessClaims, KeySet, Needs, Policy, RevocationSet, SigningKey, Verifier, sign_access
 from watchword.tokens import verify as verify_module
 from watchword.tokens.cache import DEFAULT_SIZE
-from watchword.tokens.revocations import Kind
+from watchword.tokens.revocations import Kind, State
 
 KEYS = KeySet([key().verification_key])
 
@@ -112,6 +112,116 @@ def test_the_list_is_asked_once_after_each_change(monkeypatch: pytest.MonkeyPatc
         for _ in range(3):
             assert code(guard, shown) == "ok"
         assert len(asked) == expected
+
+
+def test_A25_who_was_seen_is_asked_of_again_when_requests_may_rely_on_less() -> None:
+    """One look tells that nothing has changed, so whatever the standing loses must change that."""
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    standing = guard._judge.standing
+    standing.settle(NOW + 100, NOW + 100)
+    assert guard.recall(shown) is not None
+    standing.settle(NOW + 200, NOW + 200)
+    assert guard.recall(shown) is not None
+    standing.unsettle()
+    assert guard.recall(shown) is None
+    standing.settle()
+    assert guard.recall(shown) is not None
+
+
+def test_A25_a_caller_who_was_seen_is_relied_on_no_longer_than_the_standing() -> None:
+    clock = FixedClock(NOW)
+    guard, shown = make(clock), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._judge.standing.settle(ALWAYS, NOW + 10)
+    clock.advance(9)
+    assert guard.recall(shown) is not None
+    clock.advance(1)
+    assert guard.recall(shown) is None
+    guard._judge.standing.settle(ALWAYS, NOW + 20)  # a list that came later
+    assert guard.recall(shown) is not None
+
+
+def test_A25_rights_that_end_while_the_list_is_asked_again_count_for_the_next() -> None:
+    class Unsettling(RevocationSet):
+        def refuses(self, token: Any) -> bool:
+            guard._judge.standing.unsettle()
+            return super().refuses(token)
+
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    guard._judge.standing.revocations = Unsettling()
+    assert guard.recall(shown) is not None
+    assert guard.recall(shown) is None
+
+
+@pytest.mark.parametrize("change", ["another list", "unsettled"])
+def test_A25_what_changes_while_a_state_begins_ends_it(change: str) -> None:
+    """The request has read the former list, and until when it may be relied on."""
+    guard, shown = make(), header(honest())
+    assert code(guard, shown) == "ok"
+    standing = guard._judge.standing
+    first = standing.revocations
+
+    class Late(RevocationSet):
+        def begin_state(self, *given: float) -> State:
+            if given and change == "another list":
+                standing.revocations = first
+            elif given:
+                standing.settle(NOT_NOW, NOT_NOW)
+            return super().begin_state(*given)
+
+    standing.revocations = late = Late()
+    guard.recall(shown)
+    assert late.state.until == NOT_NOW
+
+
+def test_A25_a_token_whose_time_began_after_the_state_is_asked_of_again() -> None:
+    """⚑ A clock that steps back a little must not let it in before its time."""
+    clock = FixedClock(NOW)
+    guard = Guard.offline(ISSUER, audience=AUDIENCE, keys=KEYS, leeway=0, clock=clock)
+    assert code(guard, header(honest())) == "ok"  # begins the state
+    clock.advance(3)
+    later = header(honest(iat=NOW + 3, nbf=NOW + 3, exp=NOW + 900))
+    assert code(guard, later) == "ok"
+    assert guard.recall(later) is not None
+    clock.advance(-1)
+    assert guard.recall(later) is None
+    assert code(guard, later) == "token_not_yet_valid"
+
+
+def test_A25_a_state_is_relied_on_for_some_seconds_and_not_before_it_began() -> None:
+    revoked, clock = RevocationSet(), FixedClock(NOW)
+    standing = Standing(Verifier(Policy(ISSUER, AUDIENCE, ("ES256",)), KEYS), revoked)
+    standing.settle()
+    state = standing.state(clock.now())
+    assert (state.since, state.until) == (NOW, NOW + RELIED_ON)
+    assert standing.state(NOW + 1) is state
+    assert standing.state(NOW - 1) is not state
+    assert state.until == NOT_NOW
+
+
+def test_A25_no_state_outlives_an_entry_however_many_threads_begin_one() -> None:
+    revoked = RevocationSet()
+    standing = Standing(Verifier(Policy(ISSUER, AUDIENCE, ("ES256",)), KEYS), revoked)
+    standing.settle()
+    alive: list[State] = []
+
+    def ask(first: int) -> None:
+        for moment in range(300):
+            state = standing.state(NOW + first + moment)
+            if not moment % 7:
+                revoked.add("session", f"session {first} {moment}", 0, NOW + 900)
+                alive.append(state)
+
+    threads = [threading.Thread(target=ask, args=(number * 1000,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    revoked.add("session", "the last", 0, NOW + 900)
+    assert len(alive) > 100
+    assert not [state for state in alive if state.until != NOT_NOW]
 
 
 class _WhileItVerifies(Verifier):

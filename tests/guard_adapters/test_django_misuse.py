@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import unittest
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -298,3 +299,33 @@ def test_decorators_between_a_guard_and_its_view_still_leave_it_a_view() -> None
 
     assert doubled(guarded(doubled(show)))(get()).status_code == 401
     assert doubled(guarded(doubled(show)))(get(**GOOD)).content == b"ada"
+
+
+def test_an_async_test_of_Django_may_make_what_it_needs() -> None:
+    """It is run as an async view is under WSGI. What such a view makes there is refused all the same."""
+    from asgiref.sync import async_to_sync
+    from django.test import SimpleTestCase
+
+    from watchword.guard.django import guarded
+
+    guard = ISSUER.guard()
+    made: list[Any] = []
+
+    async def slip(_: Any) -> Any:
+        guard.require(roles="admin")
+
+    class Tests(SimpleTestCase):
+        async def test_it(self) -> None:
+            made.append(guard.require(roles="admin"))
+            made.append(await guarded()(show_async)(get(**GOOD)))
+            with pytest.raises(RuntimeError, match="checks nothing where a request is handled"):
+                await asyncio.create_task(of_a_view())
+
+    async def of_a_view() -> None:
+        await asyncio.to_thread(async_to_sync(slip), get())
+
+    result = unittest.TestResult()
+    Tests("test_it")(result)  # unlike `run` as Django does
+    assert (result.errors, result.failures, len(made)) == ([], [], 2)
+    with pytest.raises(RuntimeError, match="checks nothing where a request is handled"):
+        async_to_sync(slip)(get())

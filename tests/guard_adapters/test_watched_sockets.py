@@ -19,7 +19,7 @@ from tests.guard_adapters.sockets import APPS, Socket
 from tests.guard_adapters.test_places_sockets import bearer, cookie, opened, protocols
 from watchword.guard import AccessCookie, Caller, FirstMessage, Guard, Subprotocol
 from watchword.guard.asgi import GuardMiddleware
-from watchword.testing import Issuer
+from watchword.testing import LIFE, Issuer
 
 OURS = (b"origin", b"https://shop.test")
 PLACES = (AccessCookie(), Subprotocol(), FirstMessage(seconds=20))
@@ -97,6 +97,37 @@ async def test_what_a_handler_sends_afterwards_goes_nowhere_and_ends_it(issuer: 
     assert isinstance(socket.task.exception(), OSError)
     closed = await socket.hear()
     assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
+
+
+@pytest.mark.parametrize("why", ["token_revoked", "token_expired"])
+async def test_the_close_comes_before_its_handler_ends(issuer: Issuer, why: str) -> None:
+    """Or a server sees a handler that failed, cuts the connection off, and the client never learns why."""
+    session, again, told = str(uuid.uuid4()), asyncio.Event(), list[Any]()
+
+    async def ticker(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await again.wait()
+        await send({"type": "websocket.send", "text": "too late"})
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        async def noted(message: Any) -> None:
+            told.append(message.get("reason", message["type"]))
+            await send(message)
+
+        try:
+            await GuardMiddleware(ticker, guard)(scope, receive, noted)
+        except OSError:
+            told.append("ended")
+
+    guard = issuer.guard()
+    socket, _ = await opened(server, bearer(issuer.token(session_id=session)))
+    if why == "token_expired":
+        issuer.clock.advance(LIFE)
+    else:
+        issuer.revoke_session(session)
+    again.set()
+    await asyncio.wait({socket.task}, timeout=30)
+    assert told == ["websocket.accept", why, "ended"]
 
 
 async def test_a_socket_that_was_never_accepted_is_refused(issuer: Issuer) -> None:

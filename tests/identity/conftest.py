@@ -18,13 +18,15 @@ from watchword.identity.kernel import Kernel
 from watchword.identity.own_claims import ClaimsFunction
 from watchword.opening import opened
 from watchword.settings import Settings
+from watchword.storage.postgres import Postgres
 
 __all__ = ["dear_hashes"]
 SECRET = "cG9zdGdyZXMgdGVzdHMgbmVlZCBhIHNlY3JldCwgdG9vIQ"
 
 # Where the engine decides most. `make reliability ARGS=--lengthy` tries all of them on both.
 ON_BOTH = frozenset({
-    "test_administration", "test_administrators", "test_api_keys", "test_ending", "test_granting", "test_guessing",
+    "test_administration", "test_administrators", "test_api_keys", "test_api_key_screen",
+    "test_ending", "test_granting", "test_guessing",
     "test_login", "test_moving_in", "test_own_claims",
     "test_numbering",
     "test_one_time", "test_outbox", "test_races", "test_retry_keys", "test_revocation", "test_rights",
@@ -56,8 +58,11 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def located(engine: str, tmp_path: Path, postgres: Callable[[int], Databases]) -> Iterator[dict[str, object]]:
-    """The settings that say where this test's database is."""
+def located(
+    engine: str, tmp_path: Path, postgres: Callable[[int], Databases], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, object]]:
+    """The settings that say where this test's database is. A slow machine is no outage of it."""
+    monkeypatch.setitem(Postgres.open.__func__.__kwdefaults__, "deadline", 120.0)  # type: ignore[attr-defined]
     if engine == "sqlite":
         tables.prepare(tmp_path)
         yield {"data_dir": tmp_path}

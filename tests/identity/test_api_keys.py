@@ -102,13 +102,17 @@ async def test_one_key_does_not_stop_its_owners_others(open_kernel: Opener) -> N
 
 async def test_the_callers_of_a_guard_do_not_share_its_address(open_kernel: Opener) -> None:
     """⚑ Some of them would use it up for all others. Each owner's own limit stays."""
+
+    async def good() -> None:
+        """Their guard keys are in use."""
+
     async with open_kernel(api_key_limit="2/1h", api_key_address_limit="3/1h") as kernel:
         keys = [(await (await owner(kernel, name=f"user{number}")).key())[1] for number in range(4)]
         for key in keys:
             for _ in range(2):
-                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, guard=good)
             with pytest.raises(TooManyAttempts):
-                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, by_guard=True)
+                await kernel.api_keys.exchange(key, EVERYTHING, client=HOME, guard=good)
 
 
 async def test_a_key_is_exchanged_for_its_scopes_and_no_roles(kernel: Kernel) -> None:
@@ -182,6 +186,18 @@ async def test_a_key_for_one_api_opens_no_other(kernel: Kernel) -> None:
     await kernel.database.run("DELETE FROM ww_apis")
     await kernel.database.run("UPDATE ww_rights SET version = version + 1")
     await refused(kernel, key, code="invalid_target")
+
+
+async def test_the_own_audience_of_a_key_may_be_registered_later(kernel: Kernel) -> None:
+    """A key for it opens it still, by name too, and nothing else."""
+    ada = await owner(kernel)
+    own = kernel.settings.audience
+    _, key = await ada.key("read", own)
+    weaker = written.attenuate(key, resource=own)
+    await define(kernel, apis=(("own", own, "read write"),))
+    for each in (key, weaker):
+        assert (await ada.use(each, resource=own)).aud == (own,)
+        await refused(kernel, each, code="invalid_target", asked=kernel.rights.asked(None, ORDERS))
 
 
 async def test_nothing_lives_past_its_end(kernel: Kernel) -> None:
@@ -332,7 +348,8 @@ async def test_a_user_has_so_many_keys(kernel: Kernel, monkeypatch: pytest.Monke
     await ada.key()
 
 
-@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 65}, {"name": " a"}, {"seconds": 0},
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 65}, {"name": " a"},
+                                   {"name": "\u3164"}, {"seconds": 0},
                                    {"seconds": api_keys.MOST_SECONDS + 1}])  # fmt: skip
 async def test_what_no_key_can_be(kernel: Kernel, wrong: dict[str, Any]) -> None:
     ada = await owner(kernel)
@@ -359,6 +376,21 @@ async def test_each_change_is_recorded_without_the_key(kernel: Kernel) -> None:
     assert [each["event"] for each in found] == ["api_key_created", "api_key_rotated", "api_key_revoked"]
     assert all(each["user_id"] == each["actor_id"] == ada.id for each in found)
     assert fresh.id in found[1]["detail"]
+
+
+async def test_no_number_of_short_lived_keys_hides_another(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """⚑ The list is whole. Of expired keys so many are kept, the newest, and no one else's are touched."""
+    monkeypatch.setattr(api_keys, "_MOST_PAST", 3)
+    ada, bob = await owner(kernel), await owner(kernel, name="bob")
+    hidden, _ = await ada.key()
+    theirs = [(await bob.key(seconds=1))[0].id for _ in range(3)]
+    made = []
+    for _ in range(6):
+        made.append((await ada.key(seconds=1))[0].id)
+        kernel.clock.advance(1)  # type: ignore[attr-defined]
+    last, _ = await ada.key()
+    assert [each.id for each in await kernel.api_keys.of(ada.id)] == [hidden.id, *made[-3:], last.id]
+    assert [each.id for each in await kernel.api_keys.of(bob.id)] == theirs
 
 
 async def test_the_sweep_forgets_keys_a_month_after_their_end(kernel: Kernel) -> None:

@@ -21,7 +21,7 @@ from watchword.identity import revocation, sweeping
 from watchword.identity.feed import Cursor, FeedPage, read_cursor
 from watchword.identity.kernel import Kernel
 from watchword.identity.revocation import Entry, Published
-from watchword.storage.database import Database, Row, Tx, Value
+from watchword.storage.database import Database, Row, T, Tx, Unit, Value
 
 FAR = 2**40
 
@@ -72,6 +72,9 @@ class Slow:
         return await self._database.all(sql, **values)
 
     scan = all
+
+    async def transact(self, unit: Unit[T]) -> T:
+        return await self._database.transact(unit)
 
 
 def watched(kernel: Kernel) -> Slow:

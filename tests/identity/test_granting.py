@@ -11,6 +11,7 @@ from tests.identity.interleaving import Change, race
 from tests.identity.scenes import HOME, Opener, claims_of, entries, everything, join, log_in, recorded, refresh
 from watchword.clock import FixedClock
 from watchword.errors import Conflict, InvalidInput, NotFound, Refused, SettingsError, TokenError, Unauthenticated
+from watchword.identity import roles
 from watchword.identity.explaining import explain_token
 from watchword.identity.granting import MOST_APIS, Operation, unchecked
 from watchword.identity.issuing import FIRST_PARTY
@@ -323,3 +324,15 @@ async def test_explaining_names_the_api_and_what_was_taken_away(kernel: Kernel) 
     await kernel.granting.delete_api("orders", BY)
     assert "audience" in " ".join((await explain_token(kernel, tokens.access_token)).reasons)
     assert "API" in " ".join((await explain_token(kernel, tokens.refresh_token)).reasons)
+
+
+async def test_whether_someone_has_a_role(open_kernel: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte. Among more users than are looked at, nothing is said of a role that was not found."""
+    async with open_kernel() as kernel:
+        await join(kernel, roles=("a.editor", "editor-in-chief"))
+        await join(kernel, "bob")
+        unknown = {role: await roles.is_unknown(kernel.database, role) for role in ("editor", "Editor-in-chief", "a")}
+        assert set(unknown.values()) == {True}
+        assert not await roles.is_unknown(kernel.database, "editor-in-chief")
+        monkeypatch.setattr(roles, "_LOOKED_AT", 2)
+        assert not await roles.is_unknown(kernel.database, "editor")

@@ -129,8 +129,9 @@ async def test_the_size_is_bounded_when_the_data_is_set(open_kernel: Opener) -> 
         with pytest.raises(InvalidInput, match="acceptable") as caught:
             await put(kernel, user, {"tenant": "t" * (room + 1)})
         assert (caught.value.errors[0].field, caught.value.errors[0].code) == ("public_metadata", "too_large")
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput) as caught:
             await rename(kernel, user, name="Adah")
+        assert caught.value.errors[0].field == "name", "the field that was sent, which a form shows"
         with pytest.raises(InvalidInput):
             await join(kernel, "bob", data=data({"tenant": "t" * (room + 1)}))
         assert await everything(kernel) == before
@@ -246,6 +247,8 @@ WRONG: dict[str, Any] = {
     "none": lambda _: None,
     "reserved": lambda user: {"sub": "root"},
     "in-capitals": lambda user: {"ROLES": ["admin"]},
+    "twice-but-for-capitals": lambda user: {"tenant": "a", "Tenant": user.name},
+    "of-javascript": lambda user: {"constructor": {}},
     "not-a-name": lambda user: {"__proto__": {}},
     "number-as-name": lambda user: {1: "one"},
     "bytes": lambda user: {"a": b"x"},

@@ -39,7 +39,7 @@ from watchword.features.codes.service import Codes
 from watchword.features.health.service import Health
 from watchword.features.mail.service import MailedAddresses
 from watchword.features.oauth.inspection import TokenInspection
-from watchword.identity import administrators, one_time, restoring, rights, sweeping
+from watchword.identity import administrators, one_time, restoring, rights, roles, sweeping
 from watchword.identity.administration import Administration, unchecked
 from watchword.identity.api_keys import NewKey
 from watchword.identity.arrivals import Record, arrival_of
@@ -96,6 +96,7 @@ WHOLE = (
     "DELETE FROM ww_outbox",
     "DELETE FROM ww_one_time",
     "SELECT COUNT(*) AS users FROM ww_users",
+    "SELECT COUNT(*) AS users, COUNT(CASE",
     "INSERT INTO ww_revocations (id, seq, kind, subject, min_version, expires_at) SELECT",
     "SELECT id, token_version FROM ww_users WHERE imported_at IS NOT NULL",
     "SELECT COUNT(*) AS sessions, MAX(idle_expires_at) AS until FROM ww_sessions",
@@ -473,6 +474,7 @@ async def _rights(kernel: Kernel) -> None:
     await kernel.granting.change_api("orders", audience="urn:other", change=lambda held: held, by=by)
     await kernel.granting.delete_api("orders", by)
     await rights.noted_audience(kernel.database, "")
+    await roles.is_unknown(kernel.database, "editor")
 
 
 PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (

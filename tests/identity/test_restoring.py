@@ -30,6 +30,7 @@ from watchword.identity.granting import unchecked
 from watchword.identity.kernel import Kernel
 from watchword.identity.one_time import Issued
 from watchword.identity.restoring import FAR_AHEAD, Restored, StillGood, note_restored
+from watchword.identity.revocation import find_place
 from watchword.identity.rights import EVERYTHING
 from watchword.storage.database import Tx
 
@@ -122,6 +123,7 @@ async def test_under_a_shared_secret_every_users_tokens_are_listed(open_kernel: 
         of_account = await token(kernel, shown)
         done = await note(kernel)  # the command was not told: no key signs, and that is enough
         assert done.entries == 4
+        await find_place(kernel.database)  # PostgreSQL numbers what is committed when it is read
         rows = await entries(kernel)
         assert {row["subject"] for row in rows} == {account.id, *(person.id for person in people)}
         assert [row["seq"] for row in rows] == [1, 2, 3, 4]

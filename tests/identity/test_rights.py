@@ -116,6 +116,12 @@ async def test_a_session_for_an_api_yields_tokens_for_no_other(kernel: Kernel) -
                 asked=kernel.rights.asked(None, resource),
             )  # fmt: skip
         assert caught.value.code == "invalid_target"
+    with pytest.raises(Refused, match="not known to this API: billing:read") as caught:
+        await kernel.sessions.refresh(
+            found.tokens.refresh_token, client_id="watchword", client=HOME,
+            asked=kernel.rights.asked("orders:read billing:read", None),
+        )  # fmt: skip
+    assert caught.value.code == "invalid_scope"
     assert (await refresh(kernel, found.tokens.refresh_token)).scope == "orders:read"
     with pytest.raises(Refused, match="billing:read"):
         kernel.rights.asked("billing:read", ORDERS)
@@ -134,6 +140,26 @@ async def test_a_session_for_any_api_yields_tokens_for_each(kernel: Kernel) -> N
     )
     assert at_orders.scope == "orders:read"
     assert claims_of(kernel, await refresh(kernel, at_orders.refresh_token)).scopes == {"orders:read", "read"}
+
+
+async def test_the_own_audience_may_be_registered_later(kernel: Kernel) -> None:
+    """A session for it goes on, and may name it still; it is the session of no other API."""
+    await define(kernel, ("*", "read"), ("*", "orders:read"))
+    await join(kernel)
+    own = kernel.settings.audience
+    tokens = (await log_in(kernel, asked=kernel.rights.asked(None, own))).tokens
+    await define(kernel, apis=(("own", own, "read"), ("orders", ORDERS, "orders:read")))
+    with pytest.raises(Refused, match="another API"):
+        await kernel.sessions.refresh(
+            tokens.refresh_token, client_id="watchword", client=HOME, asked=kernel.rights.asked(None, ORDERS)
+        )
+    tokens = await kernel.sessions.refresh(
+        tokens.refresh_token, client_id="watchword", client=HOME, asked=kernel.rights.asked(None, own)
+    )
+    assert (tokens.scope, claims_of(kernel, tokens).aud) == ("read", (own,))
+    table = kernel.rights.table
+    assert not table.is_same("id-gone", "id-gone-too")
+    assert not table.is_same("", "id-gone")
 
 
 async def test_the_session_of_a_deleted_api_is_over(kernel: Kernel) -> None:

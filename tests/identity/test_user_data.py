@@ -36,7 +36,8 @@ def test_a_name_is_kept_as_people_write_it(typed: str, kept: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "  ", "\u200b", "A" * (LONGEST_NAME + 1), "a\nb", "a\r\nBcc: x", "a\0b", "\x1b[31m", "a\u2028b", "\ud800",
-     "moc.live\u202e", "\u2066x", "a\u200bb", "\u200d\u200c", "\u3164", "a\u00adb", "\U000e0041a", "A" * 10_000_000],
+     "moc.live\u202e", "\u2066x", "a\u200bb", "\u200d\u200c", "\u3164", "a\u00adb", "\u034f", "\ufe0f",
+     "\U000e0041a", "A" * 10_000_000],
 )  # fmt: skip
 def test_a_name_that_could_be_more_than_a_name_is_refused(name: str) -> None:
     """It is shown in pages, logs of APIs and terminals."""

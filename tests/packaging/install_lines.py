@@ -25,7 +25,7 @@ def every_line() -> list[str]:
     """What follows `pip install` in pages, examples and messages; each once."""
     paths = (path for where in _WHERE for path in ROOT.glob(where) if "node_modules" not in path.parts)
     texts = (path.read_text("utf-8") for path in paths)
-    return sorted({line.strip() for text in texts for line in _LINE.findall(text)})
+    return sorted({line.strip().rstrip('",') for text in texts for line in _LINE.findall(text)})  # of messages in code
 
 
 def requirements(line: str) -> list[str]:

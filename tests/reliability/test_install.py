@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.environments import empty_environment, run
-from tests.packaging.install_lines import CLONE, ROOT, of_watchword
+from tests.packaging.install_lines import CLONE, OURS, ROOT, of_watchword, requirements
+
+IMPORTED_AS = {"django-ninja": "ninja", "grpcio": "grpc"}
 
 
 @pytest.mark.lengthy
@@ -30,8 +32,9 @@ def test_the_line_installs_what_it_says(tmp_path: Path, line: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     where = run(programs, "python", "-I", "-c", "import watchword.guard as g; print(g.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(tmp_path)
-    if "[server]" in line:
+    assert Path(where.strip()).is_relative_to(ROOT / "src" if "-e" in line.split() else tmp_path)
+    if "[server" in line:
         assert run(programs, "watchword", "version", cwd=tmp_path).strip()
-    for package in line.replace("'", "").split()[1:]:
-        run(programs, "python", "-I", "-c", f"import {package}", cwd=tmp_path)
+    for package in set(requirements(line)) - set(OURS):
+        look = f"import importlib.util as i; assert i.find_spec({IMPORTED_AS.get(package, package)!r})"
+        run(programs, "python", "-I", "-c", look, cwd=tmp_path)

@@ -247,16 +247,24 @@ async def test_commits_wait_for_the_disk(database: Postgres, postgres_url: str) 
 @pytest.mark.skipif(pgbouncer.PROGRAM is None, reason="pgbouncer is not installed")
 @pytest.mark.parametrize("more", ["", _IGNORED], ids=["refused_at_the_start", "mixed_up_later"])
 async def test_a_pooler_that_is_denied(
-    postgres: Callable[[int], Databases], postgres_url: str, monkeypatch: pytest.MonkeyPatch, more: str
+    postgres: Callable[[int], Databases],
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: str,
 ) -> None:
-    """`pgbouncer=false` where there is one is a slip: the advice says so, and not that a disk is full."""
+    """`pgbouncer=false` where there is one is a slip: one line says so in our words, and not that a disk is full."""
     monkeypatch.setattr(pgbouncer, "_CONFIGURATION", pgbouncer._CONFIGURATION + more)
     with pgbouncer.in_front_of(postgres(18).server) as port:
         place = f"127.0.0.1:{port}/{urlsplit(postgres_url).path.removeprefix('/')}"
         with pytest.raises(StorageUnavailable) as refused:
             await _used(f"postgresql://postgres@{place}?pgbouncer=false")
-    assert "pgbouncer=false" in postgres_faults.advice(refused.value.__cause__)
     assert exits.told(refused.value) == exits.FAULT
+    error, hint = capsys.readouterr().err.splitlines()
+    assert "write pgbouncer=true in WATCHWORD_DATABASE_URL" in hint
+    assert "The database" in error
+    assert "NOTE" not in error, error
+    assert len(error) < 200, error
 
 
 async def _used(url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,7 +144,7 @@ async def test_J16_a_name_that_leads_astray(address: str, private: bool, monkeyp
     connected: list[object] = []
     loop = asyncio.get_running_loop()
 
-    async def look_up(host: str, port: int, **_: object) -> list[Any]:
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
         def found(one: str) -> Any:
             family = socket.AF_INET6 if ":" in one else socket.AF_INET
             return family, socket.SOCK_STREAM, 6, "", (one, port)
@@ -154,7 +155,7 @@ async def test_J16_a_name_that_leads_astray(address: str, private: bool, monkeyp
         connected.append(where)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(loop, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(loop, "sock_connect", connect)
     outcome = await send("https://hooks.example.com/x", private=private)
     assert outcome.fault == "hooks.example.com leads to an address that webhooks may not reach"
@@ -166,17 +167,70 @@ async def test_J16_a_name_that_is_bound_anew(receiver: Receiver, monkeypatch: py
     loop = asyncio.get_running_loop()
     answers, connected = iter(["93.184.216.34", "127.0.0.1", "169.254.169.254"]), []
 
-    async def look_up(host: str, port: int, **_: object) -> list[Any]:
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
 
     async def connect(_: socket.socket, where: tuple[str, int]) -> None:
         connected.append(where[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(loop, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(loop, "sock_connect", connect)
     assert (await send("https://hooks.example.com/", private=False)).fault.startswith("connection refused")
     assert connected == ["93.184.216.34"]
+
+
+async def test_J17_a_name_server_that_never_answers(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds one thread of ours: not those by which others, and drivers of databases, look up theirs."""
+    look_up, answers, asked = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def stuck(host: str, *more: Any, **named: Any) -> list[Any]:
+        asked.append(host)
+        if host == "stuck.example":
+            answers.wait()
+            raise OSError
+        return look_up(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    sender, headers = HttpSender(seconds=20), HEADERS
+    waiting = [
+        asyncio.create_task(sender.send(Target("https://stuck.example/x"), headers, b"{}"))
+        for _ in range(40)  # the loop has 32 threads at most
+    ]
+    try:
+        await asyncio.sleep(0)
+        assert await sender.send(Target(receiver.url, private=True), headers, b"{}") == Outcome()
+        await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+    finally:
+        answers.set()
+    outcomes = await asyncio.gather(*waiting[1:])
+    assert set(outcomes) == {Outcome("the name stuck.example does not resolve")}
+    assert asked.count("stuck.example") == 1
+    await sender.send(Target("https://stuck.example/x"), headers, b"{}")
+    assert asked.count("stuck.example") == 2  # the next try asks anew
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("", "/"), ("?x=1", "/?x=1"), ("//evil/x?", "//evil/x"), ("/a/../b?u=//c", "/a/../b?u=//c"), ("/%0dx", "/%0dx")],
+)
+async def test_what_is_asked_for(path: str, asked: str) -> None:
+    """The path is as it was given, and begins with a slash also where a query follows the host (RFC 9112 3.2.1)."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"HTTP/1.1 204 Taken\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        assert await send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}") == Outcome()
+    finally:
+        server.close()
+    assert seen == [f"POST {asked} HTTP/1.1\r\n".encode()]
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost.", "0"])
@@ -191,12 +245,11 @@ async def test_J16_other_spellings_of_this_machine(host: str, receiver: Receiver
 @pytest.mark.parametrize("host", ["93.184.216.34", "hooks.internal"])
 async def test_plain_http_never_goes_to_a_public_address(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even where private networks are allowed, nor to a name that turns out to be public."""
-    loop = asyncio.get_running_loop()
 
-    async def look_up(_: str, port: int, **__: object) -> list[Any]:
+    def look_up(_: str, port: int, **__: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     fault = (await send(f"http://{host}/")).fault
     assert fault == f"{host} leads to a public address, where webhooks go by https only"
 

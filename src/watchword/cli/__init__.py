@@ -47,6 +47,10 @@ def main() -> None:
 
 def _explain_missing(module: str) -> int:
     """Say how to add the service where only the guard is installed."""
-    sys.stderr.write(f"error: the watchword command needs the server's packages ({module} is not installed)\n")
-    sys.stderr.write("hint: in your clone of watchword, pip install -e '.[server]'\n")
+    from watchword.cli.exits import complain
+
+    complain(
+        f"the watchword command needs the server's packages ({module} is not installed)",
+        "in your clone of watchword, pip install -e '.[server]'",
+    )
     return _NO_SERVER

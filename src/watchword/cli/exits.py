@@ -12,6 +12,7 @@ from watchword.errors import (
     StorageError,
     WatchwordError,
 )
+from watchword.platforms import is_journal
 
 OK = 0
 FAULT = 1
@@ -19,6 +20,7 @@ USAGE = 2
 MISSING = 3
 SETTINGS = 78  # EX_CONFIG of BSD's sysexits
 INTERRUPTED = 130
+_ERROR, _WARNING = 3, 4  # of the journal: sd-daemon(3)
 CODES_HELP = (
     f"Exit codes: {OK} done, {FAULT} something failed, {USAGE} wrong usage, {MISSING} not found, "
     f"{SETTINGS} settings that cannot be used."
@@ -42,14 +44,22 @@ class CommandError(Exception):
 
 def complain(message: str, hint: str = "") -> None:
     """Print a fault to stderr."""
-    sys.stderr.write(f"error: {message}\n")
-    if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+    _say(_ERROR, f"error: {message}", hint)
 
 
 def warn(message: str, hint: str) -> None:
     """Print a warning to stderr."""
-    sys.stderr.write(f"warning: {message}\nhint: {hint}\n")
+    _say(_WARNING, f"warning: {message}", hint)
+
+
+def _say(priority: int, message: str, hint: str) -> None:
+    """Print both to stderr. Where that is systemd's journal, each line begins with its level, as lines of the log do.
+
+    Else `journalctl -p warning` shows nothing of a start that failed.
+    """
+    mark = f"<{priority}>" if is_journal(sys.stderr) else ""
+    lines = [*message.split("\n"), *(f"hint: {hint}".split("\n") if hint else ())]
+    sys.stderr.write("".join(f"{mark}{line}\n" for line in lines))
 
 
 def told(error: Exception) -> int:
@@ -90,5 +100,8 @@ def _hint(error: WatchwordError) -> str:
 
 def sentence(error: WatchwordError) -> str:
     """Return the message with the driver's reason, which clients never get and which may have several lines."""
-    reason = f" ({error.__cause__})" if isinstance(error, StorageError) and error.__cause__ is not None else ""
-    return " ".join((error.message.rstrip(".") + reason).split())
+    from watchword.storage.postgres_faults import reason
+
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    more = f" ({reason(cause)})" if cause is not None else ""
+    return " ".join((error.message.rstrip(".") + more).split())

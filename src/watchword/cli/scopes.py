@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,7 @@ def remove(*, role: Role, scopes: Several, as_json: Json = False, flags: dict[st
         missing[:] = sorted(set(scopes) - held)
         return held - frozenset(scopes)
 
-    _change(role, change, flags, as_json=as_json)
+    _change(role, change, flags, as_json=as_json, gives=False)
     if missing:
         sys.stderr.write(f"hint: {role} did not give {' '.join(missing)}: of that there was nothing to remove\n")
 
@@ -88,14 +89,26 @@ def _check_quoted(command: str, role: str, scopes: Collection[str]) -> None:
     raise CommandError("the shell has put the names of the files here in place of *", hint, USAGE)
 
 
-def _change(role: str, change: Callable[[Scopes], Scopes], flags: dict[str, object], *, as_json: bool) -> None:
-    async def work(kernel: Kernel) -> Scopes:
+def _change(
+    role: str, change: Callable[[Scopes], Scopes], flags: dict[str, object], *, as_json: bool, gives: bool = True
+) -> None:
+    async def work(kernel: Kernel) -> tuple[Scopes, bool]:
+        from watchword.errors import StorageError
         from watchword.identity.audit import LOCAL
         from watchword.identity.granting import Operation, unchecked
+        from watchword.identity.roles import is_unknown
+        from watchword.settings.scopes import EVERY_USER
 
-        return await kernel.granting.set_scopes(role, change, Operation(LOCAL, None, unchecked))
+        scopes = await kernel.granting.set_scopes(role, change, Operation(LOCAL, None, unchecked))
+        nobody = False
+        if gives and scopes and role != EVERY_USER:
+            with suppress(StorageError):  # the change is stored
+                nobody = await is_unknown(kernel.database, role)
+        return scopes, nobody
 
-    scopes = with_kernel(load_settings(flags).settings, work)
+    scopes, nobody = with_kernel(load_settings(flags).settings, work)
+    if nobody:
+        sys.stderr.write(f"hint: no user has the role {role} yet\n")
     if as_json:
         print_json(_plain(role, scopes))
         return

@@ -10,8 +10,9 @@ from weakref import ref
 import msgspec
 
 from watchword.claim_names import RESERVED_CLAIMS
-from watchword.guard.own_claims import read_claim
-from watchword.guard.questions import question
+from watchword.guard.own_claims import claim as quick_claim
+from watchword.guard.own_claims import plain_and_all, read_claim
+from watchword.guard.questions import question, quick_question
 from watchword.guard.watching import Watch
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.frozen import FrozenMapping
@@ -116,7 +117,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @overload
     def claim(self, name: str, kind: type[T], default: D) -> T | D: ...
 
-    @question
+    @quick_question(quick_claim, lambda caller: plain_and_all(caller.claims.extra))
     def claim(self, name: str, kind: type[Any], default: Any = ...) -> Any:
         """Return one of the service's own claims: `caller.claim("tenant", str)`.
 

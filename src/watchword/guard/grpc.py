@@ -29,6 +29,7 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 import grpc  # type: ignore[import-untyped]
 import msgspec
@@ -70,6 +71,7 @@ _KINDS: Final = {
 }
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+_marked: WeakSet[Callable[..., Any]] = WeakSet()
 _caller: ContextVar[Caller | None] = ContextVar("watchword.guard.grpc.caller", default=None)
 _serving: ContextVar[bool] = ContextVar("watchword.guard.grpc.serving", default=False)
 
@@ -141,6 +143,7 @@ class GrpcGuard(DecoratingGuard):
                 f"guard: {getattr(found, '__name__', found)!r} has a guard and is public: remove one of both"
             )
         setattr(found, _PUBLIC, found)  # not True: `functools.wraps` copies it to others
+        _marked.add(found)
         return method
 
     def _check(self, *, optional: bool, **asked: Any) -> _Check:
@@ -266,6 +269,7 @@ class _Methods:
         self._auth = auth
         self._default = default
         self._public = public
+        _refuse_copies(public)
 
     def guard(self, handler: Any, name: str) -> Any:
         """Return a handler that asks first; None where there is no such method."""
@@ -343,6 +347,23 @@ def _checked_methods(public: Iterable[str]) -> frozenset[str]:
                 f"guard: a public method is '/package.Service/Method' or '/package.Service/*', unlike {each!r}"
             )
     return found
+
+
+def _refuse_copies(public: frozenset[str]) -> None:
+    """Refuse a decorator above `@auth.public` before the first call. :raises RuntimeError: a class has one.
+
+    A class inside a function is not found by its name, nor one that is made later: there each call is refused.
+
+    :param public: the methods that are open by name, whatever stands above them.
+    """
+    open_names = {name.rpartition("/")[2] for name in public}
+    for marked in list(_marked):
+        path = getattr(marked, "__qualname__", "").split(".")
+        found: Any = getattr(marked, "__globals__", {}).get(path[0])
+        for name in path[1:]:
+            found = getattr(found, "__dict__", {}).get(name)
+        if getattr(found, _PUBLIC, None) is marked is not found and not open_names & {"*", path[-1]}:
+            raise RuntimeError(_COPIED.format(".".join(path)))
 
 
 def _context_of(args: tuple[Any, ...]) -> Any:

@@ -371,8 +371,8 @@ class Guard:
         self._is_local = False
         self._events = events or Events(None)
         self._judge = judge = Judge(standing, clock, follower, self._events, keys)
-        # One call less on the fast path.
-        self.recall, self._recall_token = judge.by_header.recall, judge.by_token.recall
+        self.recaller = judge.by_header.recaller
+        self.recall, self._recall_token = self.recaller(), judge.by_token.recaller()
         self.check_needs = judge.by_header.check_needs
         if follower is None:
             standing.settle()

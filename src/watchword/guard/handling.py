@@ -22,7 +22,7 @@ _HANDLING: Final = {
     ("aiohttp.web_protocol", "RequestHandler._handle_request"),
     ("django.core.handlers.exception", "convert_exception_to_response.<locals>.inner"),
     ("asgiref.sync", "SyncToAsync.thread_handler"),
-    ("asgiref.sync", "AsyncToSync.main_wrap"),
+    ("asgiref.sync", "AsyncToSync.main_wrap"),  # an async view under WSGI
     ("channels.consumer", "AsyncConsumer.dispatch"),
     ("grpc._server", "_call_behavior"),
     ("grpc._server", "_take_response_from_response_iterator"),
@@ -44,7 +44,7 @@ def for_a_request(frame: FrameType | None) -> bool:
     """Return whether a framework runs this frame for a request. A module imported meanwhile does not count."""
     while frame is not None and frame.f_code.co_name != "<module>":
         place = (frame.f_globals.get("__name__"), frame.f_code.co_qualname)
-        if place in _HANDLING:
+        if place in _HANDLING and not _is_of_a_test(frame):
             scope = frame.f_locals.get("scope")  # a lifespan passes here too
             return not (isinstance(scope, dict) and scope.get("type") == "lifespan")
         if place == _IN_TASKS and _is_of_grpc(_running()):
@@ -53,6 +53,13 @@ def for_a_request(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _is_of_a_test(frame: FrameType) -> bool:
+    """Return whether a framework runs an async method of a test case here, as Django does by asgiref."""
+    case = sys.modules.get("unittest.case")  # loaded, if there is one
+    method = getattr(frame.f_locals.get("self"), "awaitable", None)
+    return case is not None and isinstance(getattr(method, "__self__", None), case.TestCase)
 
 
 def _running() -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Never, Protocol
 
 from watchword import api_keys
@@ -19,6 +18,7 @@ from watchword.guard.judging import Judging
 from watchword.guard.marks import EVERYONE
 from watchword.guard.places import Places
 from watchword.guard.refusals import Refusal
+from watchword.guard.seen import Recall
 from watchword.tokens.needs import NOTHING, Needs
 
 
@@ -26,7 +26,7 @@ class Judge(Protocol):
     """Is a `Guard` to a requirement."""
 
     @property
-    def recall(self) -> Callable[..., Caller | None]: ...  # noqa: D102
+    def recaller(self) -> Callable[[Needs], Recall]: ...  # noqa: D102
 
     @property
     def check_needs(self) -> Callable[[Caller, Needs], None]: ...  # noqa: D102
@@ -59,7 +59,7 @@ class Requirement:
 
     guard: Judge
     asked: Needs = NOTHING
-    recall: Callable[[Authorization], Caller | None] = field(init=False, repr=False, compare=False)
+    recall: Recall = field(init=False, repr=False, compare=False)
     """Return what `check` would, if it is certain at once, else None: an event loop then needs no coroutine."""
     places: Places | None = field(init=False, repr=False, compare=False)
     """Where a token may be besides the Authorization header; None: nowhere, and `check` is enough."""
@@ -67,8 +67,8 @@ class Requirement:
     def __post_init__(self) -> None:
         self.guard.can_ask(self.asked)
         object.__setattr__(self, "places", self.guard.places)
-        recall = self.guard.recall
-        object.__setattr__(self, "recall", recall if self.asked == NOTHING else partial(recall, needs=self.asked))
+        asked = NOTHING if self.asked == NOTHING else self.asked  # the one object that callers are known to meet
+        object.__setattr__(self, "recall", self.guard.recaller(asked))
 
     def __bool__(self) -> Never:
         """Refuse to count as True, as the result of code that only makes a requirement."""

@@ -1,12 +1,14 @@
 """Remembers callers by the header or token that they sent. Most requests are answered from here.
 
-An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. A changed list
-of revocations is asked again.
+An entry counts only in the token's lifetime, and while the same verifier (policy and keys) is in force. One look tells
+whether anything has changed: whatever the `Standing` loses ends the state of its list of revocations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import MethodType
 
 from watchword.clock import STEP_BACK, Clock, SystemClock
 from watchword.guard.bearer import Authorization
@@ -15,8 +17,11 @@ from watchword.guard.standing import Standing, TokenVerifier
 from watchword.tokens.cache import TokenCache
 from watchword.tokens.legacy import Legacy
 from watchword.tokens.needs import NOTHING, Needs, is_machine
+from watchword.tokens.revocations import State
 from watchword.tokens.verify import Verifier, revoked
 
+Recall = Callable[..., Caller | None]
+"""Takes what was sent, and what is needed if it is not the usual."""
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
 """What callers are judged by: standing, two readings of the time, and the margin before a token's end."""
 
@@ -46,27 +51,47 @@ class SeenCallers:
     def judge_by(self, basis: Basis) -> None:
         """Replace the basis, and forget who was seen."""
         self._standing, self.now, self._read, self._margin = basis
-        self._cache = TokenCache()
+        self._cache.clear()
 
-    def recall(self, shown: Authorization, needs: Needs = NOTHING) -> Caller | None:
-        """Return the caller if that is certain at once, or None: ask `verify`."""
-        try:
-            seen = self._cache.young.get(shown)  # type: ignore[arg-type]
-        except TypeError:  # several headers
+    def recaller(self, asked: Needs = NOTHING) -> Recall:
+        """Return what finds a caller who has what is asked, if that is certain at once; else None: ask `verify`.
+
+        Nearly every request comes this way, with cold caches: each object that it looks at costs.
+        """
+        find = self._cache.young.get
+
+        def recall(self: SeenCallers, shown: Authorization, needs: Needs = asked) -> Caller | None:
+            try:
+                seen = find(shown)  # type: ignore[arg-type]
+            except TypeError:  # several headers
+                return None
+            if seen is None:
+                return None
+            state = seen.list_state
+            if not state.since <= self._read() < state.until:
+                seen = self._again(shown, seen)
+            if seen is not None and (seen.met is needs or self._meets(seen, needs)):
+                return seen.caller
             return None
-        standing = self._standing
+
+        # A method: a framework that is given it by a slip finds whose it is.
+        return MethodType(recall, self)
+
+    def _again(self, shown: Authorization, seen: _Seen) -> _Seen | None:
+        """Judge a remembered caller again, and remember that; None: ask `verify`."""
+        standing, now = self._standing, self._read()
+        state = standing.state(now)  # before all else: after a change in between the next request looks again
         if (
-            seen is None
-            or seen.verifier is not standing.verifier
-            or (seen.list_state is not standing.revocations.state and not seen.passes(standing))
-            or not seen.valid_from <= (now := self._read()) < seen.recalled_until
+            seen.verifier is not standing.verifier
+            or not seen.since <= now < seen.recalled_until
             or now >= standing.recall_until
             or (standing.strict and not standing.settled(now))
+            or standing.revocations.refuses(seen.caller.claims)
         ):
             return None
-        if needs is not seen.met and not self._meets(seen, needs):
-            return None
-        return seen.caller
+        seen = seen.relied_on(state)
+        self._cache.young[shown] = seen  # type: ignore[index]
+        return seen
 
     def _meets(self, seen: _Seen, needs: Needs) -> bool:
         """Return whether a remembered caller has what is needed, and remember that where it lasts."""
@@ -84,9 +109,9 @@ class SeenCallers:
         if seen is None or seen.verifier is not standing.verifier:
             caller = self._verify_and_remember(shown, token, now)
         else:
-            if not seen.valid_from <= now < seen.valid_until:
+            if not seen.since <= now < seen.valid_until:
                 raise seen.judge.untimely(seen.caller.claims, now)
-            if not seen.passes(standing):
+            if standing.revocations.refuses(seen.caller.claims):
                 raise revoked()
             caller = seen.caller
         needs.check(caller.claims, now=now)
@@ -97,7 +122,7 @@ class SeenCallers:
         seen, standing = self._find(shown), self._standing
         if seen is None or seen.verifier is not standing.verifier:
             return None
-        good = seen.valid_from <= self.now() < seen.valid_until and seen.passes(standing)
+        good = seen.since <= self.now() < seen.valid_until and not standing.revocations.refuses(seen.caller.claims)
         return seen.caller if good else None
 
     def forget(self, shown: Authorization) -> None:
@@ -116,43 +141,46 @@ class SeenCallers:
             return None
 
     def _verify_and_remember(self, shown: Authorization, token: str, now: int) -> Caller:
-        # The state before the list: after an addition in between the next request looks again.
-        revocations = self._standing.revocations
-        state, verifier = revocations.state, self._standing.verifier
-        judge = self._standing.verifier_of(token, verifier)
-        caller = Caller.of(judge.verify(token, now=now, revocations=revocations))
+        standing = self._standing
+        state, verifier = standing.state(self._read()), standing.verifier  # first, as in `_again`
+        judge = standing.verifier_of(token, verifier)
+        caller = Caller.of(judge.verify(token, now=now, revocations=standing.revocations))
         if not isinstance(judge, Verifier | Legacy):
-            let_in(caller, self._standing, caller.expires_at)
+            let_in(caller, standing, caller.expires_at)
             return caller
-        let_in(caller, self._standing, judge.validity(caller.claims)[1])
+        since, until = judge.validity(caller.claims)
+        let_in(caller, standing, until)
         if isinstance(shown, str | bytes):
-            self._cache.put(shown, _Seen(caller, verifier, judge, state, self._margin))
+            met = None if is_machine(caller.claims) else NOTHING
+            recalled_until = float(until - self._margin)
+            seen = _Seen(caller, verifier, judge, float(since), float(until), recalled_until, met, State())
+            self._cache.put(shown, seen.relied_on(state))
         return caller
 
 
+@dataclass(slots=True, eq=False)
 class _Seen:
-    __slots__ = ("caller", "judge", "list_state", "met", "recalled_until", "valid_from", "valid_until", "verifier")
+    """Holds a good token's caller. Only `met` changes.
 
+    :param since: like `valid_until` the token's bounds, `recalled_until` less a margin; floats, as the clock gives.
+    :param met: what the caller was last found to have; the claims and what is needed never change.
+    :param list_state: on which the caller is relied without another look at the rest.
+    """
+
+    caller: Caller
+    verifier: TokenVerifier
+    judge: Verifier | Legacy
+    since: float
+    valid_until: float
+    recalled_until: float
     met: Needs | None
-    """What the caller was last found to have; the claims and what is needed never change."""
+    list_state: State
 
-    def __init__(
-        self, caller: Caller, verifier: TokenVerifier, judge: Verifier | Legacy, list_state: object, margin: int
-    ) -> None:
-        self.caller = caller
-        self.met = None if is_machine(caller.claims) else NOTHING
-        self.verifier = verifier
-        self.judge = judge
-        self.list_state = list_state
-        valid_from, valid_until = judge.validity(caller.claims)
-        # Floats, as the clock gives: they are exact, and compare faster than with integers.
-        self.valid_from, self.valid_until = float(valid_from), float(valid_until)
-        self.recalled_until = self.valid_until - margin
-
-    def passes(self, standing: Standing) -> bool:
-        revocations = standing.revocations
-        state = revocations.state  # before the list, as above
-        if revocations.refuses(self.caller.claims):
-            return False
-        self.list_state = state
-        return True
+    def relied_on(self, state: State) -> _Seen:
+        """Return an entry that counts in this state if all of that lies in the token's time; else it is asked again."""
+        if not (self.since <= state.since and state.until <= self.recalled_until):
+            state = State()
+        # A new one: another thread must not see half of each.
+        return _Seen(
+            self.caller, self.verifier, self.judge, self.since, self.valid_until, self.recalled_until, self.met, state
+        )

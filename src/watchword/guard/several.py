@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Final
 
 from watchword.clock import monotonic
@@ -11,6 +12,7 @@ from watchword.guard.bearer import Authorization, likely_token
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.judging import Judge, Judging
+from watchword.guard.seen import Recall, SeenCallers
 from watchword.tokens.needs import NOTHING, Needs
 from watchword.tokens.verify import claimed
 
@@ -42,8 +44,26 @@ class SeveralIssuers(Guard):
         self._events = first._events  # noqa: SLF001  a guard made of guards, here and below
         self._is_local = first._is_local  # noqa: SLF001  and it is the first one that is sent API keys
         self._judge = self._judges = _Judges(guards)
-        self.recall, self._recall_token = self._recalled, self._recalled_token
+        self.recall, self._recall_token = self.recaller(), self._recaller(NOTHING, lambda judge: judge.by_token)
         self.check_needs = first.check_needs
+
+    def recaller(self, asked: Needs = NOTHING) -> Recall:
+        """Return what finds a caller by a header that any of them remembers."""
+        return self._recaller(asked, lambda judge: judge.by_header)
+
+    def _recaller(self, asked: Needs, seen_of: Callable[[Judge], SeenCallers]) -> Recall:
+        judges = self._judges
+        first = seen_of(judges.first).recaller(asked)
+        others = {issuer: seen_of(judge).recaller(asked) for issuer, judge in judges.others.items()}
+
+        def recall(_: SeveralIssuers, shown: Authorization, needs: Needs = asked) -> Caller | None:
+            found = first(shown, needs)
+            # None of them counts while another guard stands in.
+            for issuer in judges.others if found is None else ():
+                found = found or others[issuer](shown, needs)
+            return found
+
+        return MethodType(recall, self)
 
     def start(self) -> None:
         """Begin to fetch in the background, for each issuer."""
@@ -94,33 +114,19 @@ class SeveralIssuers(Guard):
             self.issuer, self.audience = mine
             judges.others = alone
 
-    def _recalled(self, shown: Authorization, needs: Needs = NOTHING) -> Caller | None:
-        judges = self._judges
-        found = judges.by_header.recall(shown, needs)
-        for judge in judges.others.values() if found is None else ():
-            found = found or judge.by_header.recall(shown, needs)
-        return found
-
-    def _recalled_token(self, shown: Authorization, needs: Needs = NOTHING) -> Caller | None:
-        judges = self._judges
-        found = judges.by_token.recall(shown, needs)
-        for judge in judges.others.values() if found is None else ():
-            found = found or judge.by_token.recall(shown, needs)
-        return found
-
 
 class _Judges(Judge):
     """The first guard's judge, who gives a token to another one where it names that one's issuer."""
 
     def __init__(self, guards: tuple[Guard, ...]) -> None:
-        self._first, *others = [each._judge for each in guards]  # noqa: SLF001
-        self.by_header, self.by_token = self._first.by_header, self._first.by_token
+        self.first, *others = [each._judge for each in guards]  # noqa: SLF001
+        self.by_header, self.by_token = self.first.by_header, self.first.by_token
         self.others = {guard.issuer: judge for guard, judge in zip(guards[1:], others, strict=True)}
 
     def header(self, authorization: Authorization, needs: Needs) -> Judging:
         """Judge an Authorization header. :raises TokenError, Refused, Unready: as `Guard.check`."""
         if not self.others:
-            return self._first.header(authorization, needs)
+            return self.first.header(authorization, needs)
         return self._header(authorization, needs)
 
     def _header(self, authorization: Authorization, needs: Needs) -> Judging:
@@ -133,4 +139,4 @@ class _Judges(Judge):
     def _of(self, token: str) -> Judge:
         """Return the judge of the issuer that an unverified token names; the judge checks that too."""
         issuer = claimed(token, "iss") if self.others else None
-        return self.others.get(issuer or "", self._first)
+        return self.others.get(issuer or "", self.first)

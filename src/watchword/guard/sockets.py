@@ -146,6 +146,8 @@ class _Watched:
     async def send(self, message: Message) -> None:
         """Send a message. :raises RightsEnded: the rights have ended."""
         if self._watch.over:
+            self._close_soon()
+            await asyncio.sleep(0)  # the close first: servers cut off a handler that fails, and say nothing
             raise self._ended()
         await self._send(message)
 

@@ -14,12 +14,14 @@ from watchword.guard.refusals import Unready
 from watchword.guard.watching import Watches
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.legacy import Legacy
-from watchword.tokens.revocations import RevocationSet
+from watchword.tokens.revocations import RevocationSet, State
 
 StalePolicy = Literal["open", "closed"]
 
 ALWAYS: Final = float("inf")
 NOT_NOW: Final = float("-inf")
+RELIED_ON: Final = 5.0
+"""Seconds of a state: as many as guards forgive before a token's time, so that a new token's began before its state."""
 
 
 class TokenVerifier(Protocol):
@@ -46,7 +48,7 @@ class Standing:
     """
 
     __slots__ = (
-        *("legacy", "process", "recall_until", "revocations", "settled_until", "strict", "verifier", "watches"),
+        *("_revocations", "_verifier", "legacy", "process", "recall_until", "settled_until", "strict", "watches"),
         "__weakref__",
     )
 
@@ -54,12 +56,48 @@ class Standing:
         self, verifier: TokenVerifier, revocations: RevocationSet | None = None, legacy: Legacy | None = None
     ) -> None:
         self.legacy = legacy
-        self.verifier = verifier
-        self.revocations = RevocationSet() if revocations is None else revocations
+        self._verifier = verifier
+        self._revocations = RevocationSet() if revocations is None else revocations
         self.strict = False
         self.process: int | None = None
         self.watches = Watches()
-        self.settle(NOT_NOW, NOT_NOW)
+        self.settled_until = self.recall_until = NOT_NOW
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        """Return what verifies tokens. What was remembered by another one counts no more."""
+        return self._verifier
+
+    @verifier.setter
+    def verifier(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+        self._revocations.begin_state()
+
+    @property
+    def revocations(self) -> RevocationSet:
+        """Return the list. Who passed another one is asked of again."""
+        return self._revocations
+
+    @revocations.setter
+    def revocations(self, revocations: RevocationSet) -> None:
+        before, self._revocations = self._revocations, revocations
+        if before is not revocations:
+            before.begin_state()
+
+    def state(self, now: float) -> State:
+        """Return the state on which those may be relied who pass the list hereafter, for some seconds.
+
+        It ends at once with a new entry, another list or verifier, and when requests may rely on less.
+        """
+        if self.strict:
+            return State()
+        revocations, until = self._revocations, self.recall_until
+        state = revocations.state
+        if not state.since <= now < state.until:
+            state = revocations.begin_state(now, min(until, now + RELIED_ON))
+            if revocations is not self._revocations or self.recall_until < until:  # meanwhile
+                state.end()
+        return state
 
     def verifier_of(self, token: str, own: TokenVerifier) -> TokenVerifier:
         """Return the one that judges a token, by its header: `own`, or that of the application before."""
@@ -74,8 +112,11 @@ class Standing:
         return revocations
 
     def settle(self, until: float = ALWAYS, wall: float = ALWAYS) -> None:
-        """Set until when requests may rely on both."""
+        """Set until when requests may rely on both. What was remembered counts no longer than that."""
+        sooner = wall < self.recall_until
         self.settled_until, self.recall_until = until, wall
+        if sooner:
+            self._revocations.begin_state()
 
     def unsettle(self) -> None:
         """Let the next request ask the follower first."""

@@ -7,6 +7,7 @@ A key's tokens have its id as `sid`, by which the feed refuses them.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -17,7 +18,9 @@ from watchword import base64url
 from watchword.clock import Clock
 from watchword.errors import Conflict, FieldError, InvalidInput, NotFound, Refused, StorageUnavailable, Unauthenticated
 from watchword.identity import audit, revocation
+from watchword.identity.api_key_screen import KeyIds, KeyScreen, not_accepted
 from watchword.identity.audit import Client
+from watchword.identity.identifiers import is_blank
 from watchword.identity.issuing import AccessGrant, TokenIssuer
 from watchword.identity.narrowing import check_api, require_whole_session
 from watchword.identity.notices import Notices
@@ -26,7 +29,6 @@ from watchword.identity.rights import Asked, Rights, listed
 from watchword.identity.sessions.sessions import require_live
 from watchword.identity.takes import takes_of
 from watchword.identity.throttle import Throttle
-from watchword.ids import new_id
 from watchword.storage.database import Database, Row, Tx, Unit
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.needs import KEY_CLIENT
@@ -38,18 +40,23 @@ MOST_SECONDS: Final = 400 * 86_400
 MOST_OVERLAP: Final = 30 * 86_400
 _MINUTE: Final = 60
 _NAME_MAX: Final = 64
-_MOST_LISTED: Final = 1000
+_MOST_PAST: Final = 200
+"""Expired keys of one user that are kept, the newest: or many short-lived ones would hide a live one from its owner."""
 _COLUMNS: Final = "id, user_id, name, scopes, api, created_at, expires_at, last_used_at, replaced_by"
 _READ: Final = """
 SELECT ww_api_keys.id AS id, user_id, secret_hash, public_key, scopes, api, expires_at, last_used_at, roles,
-    token_version AS version, (SELECT ww_rights.version FROM ww_rights WHERE ww_rights.id = 1) AS rights{}
+    disabled_at, token_version AS version, (SELECT ww_rights.version FROM ww_rights WHERE ww_rights.id = 1) AS rights{}
 FROM ww_api_keys JOIN ww_users ON ww_users.id = user_id
-WHERE ww_api_keys.id = :id AND expires_at > :now AND disabled_at IS NULL
+WHERE ww_api_keys.id = :id
 """
 _INSERT: Final = """
 INSERT INTO ww_api_keys (id, user_id, name, secret_hash, public_key, scopes, api, created_at, lifetime,
     expires_at)
 VALUES (:id, :user, :name, :hash, :public, :scopes, :api, :now, :life, :expires)
+"""
+_FORGET: Final = """
+DELETE FROM ww_api_keys WHERE id IN (SELECT id FROM ww_api_keys WHERE user_id = :user AND expires_at <= :now
+    ORDER BY id DESC LIMIT 1000 OFFSET :kept)
 """
 
 
@@ -106,6 +113,7 @@ class ApiKeys:
         revocations: Revocations,
         throttle: Throttle,
         notices: Notices,
+        ids: KeyIds,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -114,6 +122,7 @@ class ApiKeys:
         self._revocations = revocations
         self._throttle = throttle
         self._notices = notices
+        self._screen = KeyScreen(ids)
         self._clock = clock
         self._read = _READ.format("".join(f", ww_users.{name} AS {name}" for name in issuer.own_claims.columns))
 
@@ -138,7 +147,8 @@ class ApiKeys:
             row = await tx.one("SELECT roles FROM ww_users WHERE id = :id", id=caller.sub)
             assert row is not None, "this unit has locked the row"
             scopes, api = self._given(tuple(row["roles"].split()), wanted.asked, of_session)
-            key = KeyRecord(new_id(), caller.sub, wanted.name, scopes, api, now, now + wanted.seconds, None, None)
+            key_id, ends = self._screen.ids.make(), now + wanted.seconds
+            key = KeyRecord(key_id, caller.sub, wanted.name, scopes, api, now, ends, None, None)
             text = await _insert(tx, key)
             await _record(tx, "api_key_created", key, now, client, actor=caller.sub)
             await self._notices.key_made(tx, caller.sub, client)
@@ -166,7 +176,7 @@ class ApiKeys:
         async def unit(tx: Tx) -> tuple[tuple[KeyRecord, KeyRecord, str], Published]:
             await require_live(tx, caller, now)
             of_session = await require_whole_session(tx, caller)
-            fresh_id = new_id()
+            fresh_id = self._screen.ids.make()
             row = await tx.one(
                 "UPDATE ww_api_keys SET replaced_by = :fresh, expires_at = CASE WHEN expires_at < :until THEN"
                 " expires_at ELSE :until END WHERE id = :id AND user_id = :user AND expires_at > :now"
@@ -190,9 +200,7 @@ class ApiKeys:
     async def of(self, user_id: str) -> list[KeyRecord]:
         """Return a user's keys, oldest first, with those that expired in the last days."""
         rows = await self._database.all(
-            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id LIMIT :most",
-            user=user_id,
-            most=_MOST_LISTED,
+            f"SELECT {_COLUMNS} FROM ww_api_keys WHERE user_id = :user ORDER BY id", user=user_id
         )
         return [KeyRecord.of(row) for row in rows]
 
@@ -213,10 +221,8 @@ class ApiKeys:
         rows = await self._database.scan(
             f"SELECT {_COLUMNS} FROM ww_api_keys WHERE id > :after AND (:user = '' OR user_id = :user)"
             " ORDER BY id LIMIT :limit",
-            user=user_id,
-            after=after,
-            limit=limit,
-        )
+            user=user_id, after=after, limit=limit,
+        )  # fmt: skip
         return [KeyRecord.of(row) for row in rows]
 
     async def revoke_any(
@@ -230,33 +236,33 @@ class ApiKeys:
 
     # By the key -------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, text: str, asked: Asked, *, client: Client, by_guard: bool = False) -> Exchanged:
+    async def exchange(
+        self, text: str, asked: Asked, *, client: Client, guard: Callable[[], Awaitable[None]] | None = None
+    ) -> Exchanged:
         """Return an access token for a key, with no more than key, owner and the key's own limits allow.
 
-        It has no roles: a key is for its scopes. A worthless key whose checksum is right costs one look-up by its id;
-        only a good one counts, or who has seen a key's id in a token could use up its owner's limit. Each key has less
-        than its owner: one that leaked, or was weakened, does not stop the others.
+        It has no roles: a key is for its scopes. A made-up one is refused without a read (`KeyScreen`). Only a good one
+        counts, or who has seen a key's id in a token could use up its owner's limit. Each key has less than its owner:
+        one that leaked, or was weakened, does not stop the others.
 
-        :param by_guard: a guard asks, which has shown its guard key. It asks for all its callers, so its address is not
-            counted: some of them would use it up for the others.
+        :param guard: checks the guard key of who asks. A guard asks for all its callers, so its address is not counted:
+            some of them would use it up for the others.
 
         Raises `Refused`: `invalid_request` alike for every key that is not accepted (RFC 8693 section 2.2.2),
-        `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `StorageUnavailable`.
+        `invalid_scope`, `invalid_target`. Raises `TooManyAttempts`, `Overloaded`, `StorageUnavailable`, and as `guard`.
         """
-        try:
-            key = written.read(text)
-        except written.KeyFault as error:
-            raise Refused(str(error), code="invalid_request") from None
         signer, now = self._issuer.require_key(), self._clock.now()
-        row = await self._database.one(self._read, id=key.id, now=now)
+        key, limits = self._screen.read(text, now)
+        if guard is not None:
+            await guard()
+        row = await self._database.one(self._read, id=key.id)
         if row is None:
-            raise _not_accepted()
-        public = base64url.decode(row["public_key"])
-        limits = written.limits_of(key, secret_hash=row["secret_hash"], public=public)
-        if limits is None or (limits.until is not None and limits.until <= now):
-            raise _not_accepted()
+            raise self._screen.absent(key, now)
+        limits = self._screen.found(key, row, now) if limits is None else limits
+        if not _is_live(row, now):
+            raise not_accepted()
         owner = row["user_id"]
-        takes = takes_of("api_key", None if by_guard else client.address, owner, handle=row["id"])
+        takes = takes_of("api_key", client.address if guard is None else None, owner, handle=row["id"])
         await self._throttle.take(*takes, client=client, user=owner)
         await self._rights.reach(row["rights"])
         grant = self._grant(row, limits, asked, now)
@@ -267,7 +273,8 @@ class ApiKeys:
 
     async def is_live(self, key_id: str) -> bool:
         """Tell whether the key is in use, and its owner enabled."""
-        return await self._database.one(self._read, id=key_id, now=self._clock.now()) is not None
+        row = await self._database.one(self._read, id=key_id)
+        return row is not None and _is_live(row, self._clock.now())
 
     def _grant(self, row: Row, limits: written.Limits, asked: Asked, now: int) -> AccessGrant:
         api = self._api(row["api"], limits.resource, asked)
@@ -294,10 +301,10 @@ class ApiKeys:
     def _api(self, api: str | None, resource: str | None, asked: Asked) -> str | None:
         """Return the API of a token; None for the service's own audience. Each that is named must be the same."""
         named = [] if resource is None else [self._rights.asked(None, resource).api]
-        found = {each for each in (api, asked.api, *named) if each is not None}
-        if len(found) > 1:
+        found = [each for each in (api, asked.api, *named) if each is not None]
+        if not all(self._rights.table.is_same(found[0], each) for each in found):
             raise Refused("This key is for another API.", code="invalid_target")
-        return next(iter(found), None)
+        return found[0] if found else None
 
     async def _note_use(self, row: Row, now: int) -> None:
         """Store the last use, to the minute. A full disk must not stop exchanges."""
@@ -307,10 +314,8 @@ class ApiKeys:
             await self._database.run(
                 "UPDATE ww_api_keys SET last_used_at = :now WHERE id = :id"
                 " AND (last_used_at IS NULL OR last_used_at <= :until)",
-                now=now,
-                until=now - _MINUTE,
-                id=row["id"],
-            )
+                now=now, until=now - _MINUTE, id=row["id"],
+            )  # fmt: skip
 
     def _given(
         self, roles: tuple[str, ...], asked: Asked, of_session: str | None
@@ -367,6 +372,7 @@ async def _insert(tx: Tx, key: KeyRecord) -> str:
     )
     if row is not None and row["found"] >= MOST_KEYS:
         raise Conflict(f"You have {MOST_KEYS} API keys. Delete one first.", code="too_many_keys")
+    await tx.run(_FORGET, user=key.user_id, now=key.created_at, kept=_MOST_PAST)
     made = written.make(key.id)
     await tx.run(
         _INSERT, id=key.id, user=key.user_id, name=key.name, hash=made.secret_hash,
@@ -384,10 +390,10 @@ async def _record(
 
 
 def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip():
-        message = f"A key's name is one line of 1 to {_NAME_MAX} characters."
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable() or name != name.strip() or is_blank(name):
+        message = f"A key's name is one line of 1 to {_NAME_MAX} characters, of which something is seen."
         raise InvalidInput(FieldError("name", "characters", message))
 
 
-def _not_accepted() -> Refused:
-    return Refused("This API key is not accepted.", code="invalid_request")
+def _is_live(row: Row, now: int) -> bool:
+    return bool(row["expires_at"] > now and row["disabled_at"] is None)

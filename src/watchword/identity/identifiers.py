@@ -26,6 +26,7 @@ _SCRIPT_OF = {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC"}
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
+_BLANK = _INVISIBLE | frozenset("\u200c\u200d\u2800\u3164\uffa0")  # joiners, and letters and marks without ink
 _AROUND = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200e\u200f\u2060\ufeff"
 _LIKE_AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _PRIVATE = frozenset(SPECIAL_USE_DOMAIN_NAMES) | {
@@ -157,6 +158,11 @@ def _foreign(text: str) -> Identifier:
     if not shown.isprintable() or _INVISIBLE.intersection(shown):
         raise _invalid("username", "characters", "An imported username has no invisible characters.")
     return Identifier("username", shown, unicodedata.normalize("NFKC", shown.casefold()))
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether nothing of a text can be seen."""
+    return all(character.isspace() or character in _BLANK for character in text)
 
 
 def tidy(text: str) -> str:

@@ -5,7 +5,7 @@ Each log-in and each refresh makes them anew from the user's row, together with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -76,8 +76,11 @@ class OwnClaims(Protocol):
         """Return a user's claims. Raises `ClaimsFault` where it may fail."""
         ...
 
-    def require_fit(self, user: User) -> None:
-        """Refuse data that no token could hold, before it is stored. Raises `InvalidInput`."""
+    def require_fit(self, user: User, changed: Collection[str] = ()) -> None:
+        """Refuse data that no token could hold, before it is stored. Raises `InvalidInput`.
+
+        :param changed: the fields that someone has written: the error names one of these.
+        """
         ...
 
 
@@ -102,12 +105,15 @@ class MappedClaims:
         found = self._found(dict(zip(self.columns, values, strict=True)))
         return found if len(_encode(found)) <= MOST_BYTES else _cut(found, user_id)
 
-    def require_fit(self, user: User) -> None:
+    def require_fit(self, user: User, changed: Collection[str] = ()) -> None:
         """Refuse data that no token could hold. Raises `InvalidInput`."""
         size = len(_encode(self._found({name: getattr(user, name) for name in self.columns})))
         if size > MOST_BYTES:
-            field = "public_metadata" if "public_metadata" in self.columns else self.columns[0]
-            message = f"Access tokens would carry {size:,} bytes of it (WATCHWORD_CLAIMS); they hold {MOST_BYTES:,}."
+            likely = "public_metadata" if "public_metadata" in self.columns else self.columns[0]
+            field = next((each for each in self.columns if each in changed), likely)
+            message = (
+                f"Tokens would carry {size:,} bytes of the user's data (WATCHWORD_CLAIMS); they hold {MOST_BYTES:,}."
+            )
             raise InvalidInput(FieldError(field, "too_large", message))
 
     def _found(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +144,7 @@ class ComputedClaims:
             raise ClaimsFault("the claims= function raised an error") from error
         return _checked(found)
 
-    def require_fit(self, user: User) -> None:
+    def require_fit(self, user: User, changed: Collection[str] = ()) -> None:
         """Ask nothing: the function is asked at each log-in."""
 
 
@@ -153,6 +159,8 @@ def _checked(found: object) -> Claims:
         fault = claim_names.fault_of(name) if isinstance(name, str) else "is no text"
         if fault:
             raise ClaimsFault(f"the claims= function returned {name!a}, which {fault}")
+    if other := claim_names.alike(plain):
+        raise ClaimsFault(f"the claims= function returned {other!a} twice, but for capitals")
     if (wrong := user_data.fault_in(plain)) is not None:
         raise ClaimsFault(f"the claims= function returned what no token can hold: {wrong}")
     size = len(_encode(plain))

@@ -86,6 +86,10 @@ class Table:
         """Return an API by what a session keeps of it; None for one that is no more."""
         return self.own if not api else self.apis.get(api)
 
+    def is_same(self, one: str, other: str) -> bool:
+        """Tell whether two ids mean one API: the service's own audience has another id once it is registered."""
+        return one == other or self.api(one) is self.own is self.api(other)
+
     def known_to(self, api: Api) -> frozenset[str]:
         """Return the scopes that a token for an API could hold."""
         return self.scopes if api.scopes is None else api.scopes
@@ -220,16 +224,20 @@ async def noted_audience(database: Database, otherwise: str) -> str:
     return otherwise if row is None else str(row["value"])
 
 
-def narrows(asked: Asked, limit: str, api: str | None) -> None:
+def narrows(asked: Asked, limit: str, api: str | None, table: Table) -> None:
     """Check that this asks for no more than a session was given (RFC 6749 section 6, RFC 8707 section 2.2).
 
     Raises `Refused` (`invalid_scope`, `invalid_target`).
     """
-    if asked.api is not None and api is not None and asked.api != api:
+    if asked.api is not None and api is not None and not table.is_same(asked.api, api):
         raise Refused("This session is for another API.", code="invalid_target")
     beyond = (asked.scopes or frozenset()) - frozenset(limit.split()) if limit else frozenset()
     if beyond:
         raise Refused(f"This session was not given these scopes: {listed(beyond)}.", code="invalid_scope")
+    target = table.api(asked.api if api is None else api)
+    unknown = frozenset() if target is None else (asked.scopes or frozenset()) - table.known_to(target)
+    if unknown:
+        raise Refused(f"These scopes are not known to this API: {listed(unknown)}.", code="invalid_scope")
 
 
 def api_gone() -> Unauthenticated:

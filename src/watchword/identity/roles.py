@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from watchword.errors import FieldError, Forbidden, InvalidInput
 from watchword.settings.scopes import ROLE_FORM, is_role
+from watchword.storage.database import Database
 
 MOST_ROLES = 32
 """With the longest of everything else such a token has less than the 8 KiB that our own verifiers read."""
+
+_LOOKED_AT = 100_000  # users: no index finds a role, and a command that asks is not to wait for millions
+_SEEN = f"""
+SELECT COUNT(*) AS users,
+    COUNT(CASE WHEN REPLACE(' ' || roles || ' ', :role, '') <> ' ' || roles || ' ' THEN 1 END) AS have
+FROM (SELECT roles FROM ww_users LIMIT {_LOOKED_AT}) AS few
+"""
 
 
 def checked(roles: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,3 +39,9 @@ def granted(stored: str) -> tuple[str, ...]:
         message = f"This account has {len(roles)} roles and a token holds {MOST_ROLES}. An administrator can set fewer."
         raise Forbidden(message, code="too_many_roles")
     return roles
+
+
+async def is_unknown(database: Database, role: str) -> bool:
+    """Tell whether no user has this role. Among very many users this is not known, and False."""
+    found = (await database.scan(_SEEN, role=f" {role} "))[0]
+    return int(found["users"]) < _LOOKED_AT and not found["have"]

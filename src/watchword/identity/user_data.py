@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from watchword import strict_json
+from watchword.claim_names import OF_JAVASCRIPT
 from watchword.errors import FieldError, InvalidInput
-from watchword.identity.identifiers import tidy
+from watchword.identity.identifiers import is_blank, tidy
 from watchword.tally import Log, Tally
 
 LONGEST_NAME: Final = 100  # characters
@@ -31,8 +32,6 @@ NOTHING: Final = "{}"
 _NOT_IN_NAMES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")  # formats without which some scripts are misspelt
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and marks that are blank
-# JavaScript's own: an API that merges such an object into another would change every object there.
-_OF_JAVASCRIPT = frozenset({"__proto__", "constructor", "prototype"})
 _MOST_READ = 8 * MOST_BYTES  # with blanks and escapes
 _BOUNDS = strict_json.Bounds(names=MOST_BYTES, letters=MOST_BYTES, integer=LARGEST)
 _unreadable = Tally(Log("watchword.users"), "stored_metadata_unreadable", level="error")
@@ -56,7 +55,7 @@ def checked_name(text: str) -> str:
     if len(text) <= 4 * LONGEST_NAME:  # normalising longer text takes long
         name = tidy(unicodedata.normalize("NFC", tidy(text)))
         if 1 <= len(name) <= LONGEST_NAME:
-            if not all(map(_may_be_in_name, name)) or _JOINERS.issuperset(name):
+            if not all(map(_may_be_in_name, name)) or is_blank(name):
                 message = "A name has no line breaks, no control characters and no invisible ones."
                 raise _invalid("name", "characters", message)
             return name
@@ -135,7 +134,7 @@ def _fault_of_keys(value: dict[Any, Any]) -> tuple[str, str] | None:
     for key in value:
         if type(key) is not str or not 1 <= len(key) <= LONGEST_KEY or _unwritable(key) or not key.isprintable():
             return "key", f"A name in an object has 1 to {LONGEST_KEY} printable characters."
-        if key in _OF_JAVASCRIPT:
+        if key in OF_JAVASCRIPT:
             return "key", "The names __proto__, constructor and prototype mean something else to JavaScript."
     return None
 

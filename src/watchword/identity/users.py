@@ -214,7 +214,7 @@ class Users:
             values["name"] = None if name is None else checked_name(name)
         if _with(user, values) == user:
             return user
-        self._own_claims.require_fit(_with(user, values))
+        self._own_claims.require_fit(_with(user, values), values)
         if by is None:
             await self._throttle.take(*takes_of("change", client.address, user.id), client=client, user=user.id)
         now = self._clock.now()

@@ -39,6 +39,8 @@ def mapping(text: str) -> tuple[Mapped, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise Unfit(f"names the claim {twice} twice", "give each claim one field")
+    if other := claim_names.alike(names):
+        raise Unfit(f"names the claim {other} twice, but for capitals", "some readers ignore case: choose another name")
     return found
 
 

@@ -333,7 +333,8 @@ def split_url(url: str) -> SplitResult:
         raise Unfit(
             f"{_quoted(url)} has capitals in its host", f"write the host as {parts.netloc.lower()}, as browsers do"
         )
-    if not (is_address(parts.hostname) or _HOST_NAME.fullmatch(parts.hostname)):
+    named = "[" not in parts.netloc and _HOST_NAME.fullmatch(parts.hostname)  # in brackets stands an address only
+    if not (is_address(parts.hostname) or named):
         raise Unfit(f"{_quoted(url)} has no valid host", "write it like https://auth.example.com")
     usual = {"http": 80, "https": 443}[parts.scheme]
     if port == usual or parts.netloc.endswith(":") or port == 0:

@@ -24,7 +24,8 @@ _TOO_MANY = "53300"
 _OVERTAKEN = frozenset({"40001", "40P01"})  # serialisation failure, deadlock: nothing was stored
 # Whole classes: connection, login, resources, transaction ended by the server, intervention, system, damage.
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "40", "53", "57", "58", "XX"})
-_POOLED = frozenset({"08P01", "26000", "42P05"})  # a pooler refuses the start, or mixes up prepared statements
+_MIXED_UP = frozenset({"26000", "42P05"})  # prepared statements
+_POOLED = frozenset({"08P01", *_MIXED_UP})  # a pooler refuses the start, or mixes them up
 _UNAVAILABLE = frozenset({_READ_ONLY, "25P03", "25P04", "55P03", _NO_DATABASE, _NOT_ALLOWED, *_POOLED})
 _GONE = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})  # with these the server ends the connection
 _STALE_PLAN = "cached plan must not change result type"
@@ -39,7 +40,7 @@ _ADVICE = {
     _READ_ONLY: "this server only reads (a standby?): name the primary, or both: postgresql://…@one,other/…",
     _TOO_MANY: "the server has no connection left: raise its max_connections, or lower pool_size in the URL",
 }
-_POOLER = "if PgBouncer stands before the server, take pgbouncer=false out of WATCHWORD_DATABASE_URL"
+_POOLER = "where PgBouncer or another pooler stands before the server, write pgbouncer=true in WATCHWORD_DATABASE_URL"
 _OTHERWISE = "look at the log of the database server"
 _NOT_THE_OWNER = (
     "the database user must own the tables: restore with pg_restore --no-owner --role=USER into a database of its own "
@@ -139,6 +140,15 @@ def advice(error: BaseException | None) -> str:
         return _CERTIFICATES.get(getattr(error, "verify_code", 0), otherwise)
     of_network = isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or not isinstance(error, OSError)
     return _REACH if of_network else ""  # another OSError may be about a file
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line. To mixed up statements the driver adds advice of its own, in many lines.
+
+    That is for those who write programs with it; ours is `advice`.
+    """
+    text = error.args[0] if state_of(error) in _MIXED_UP and error.args else error
+    return " ".join(str(text).split())
 
 
 def refused_at_start(error: Exception, url: PostgresUrl) -> SettingsError | StorageError:

@@ -2,7 +2,8 @@
 
 Entries go to the young half. When full it becomes the old half, and the former old half is dropped.
 
-No lock: each step on a dict is atomic. Threads that turn the halves at once lose entries, not correctness.
+No lock: each step on a dict is atomic. Threads that turn the halves at once lose entries, not correctness. The young
+half is one dict for ever, so that a reader may keep its `get`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class TokenCache(Generic[Entry]):
         if size < 0:
             raise ValueError("a cache cannot have a negative size")
         self._half = size // 2
-        self.young: dict[str | bytes, Entry] = {}
+        self.young: Final[dict[str | bytes, Entry]] = {}
         self._old: dict[str | bytes, Entry] = {}
 
     def find_old(self, token: str | bytes) -> Entry | None:
@@ -42,14 +43,19 @@ class TokenCache(Generic[Entry]):
             return
         young = self.young
         if len(young) >= self._half:
-            self._old = young
-            self.young = young = {}
+            self._old = young.copy()
+            young.clear()
         young[token] = entry
 
     def drop(self, token: str | bytes) -> None:
         """Forget a token. Another thread may put it back."""
         self.young.pop(token, None)
         self._old.pop(token, None)
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        self.young.clear()
+        self._old = {}
 
     def __len__(self) -> int:
         return len(self.young.keys() | self._old.keys())

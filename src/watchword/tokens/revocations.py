@@ -7,6 +7,7 @@ never emptied.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Literal, Protocol
@@ -16,6 +17,9 @@ Mark = int | str
 """A subject as the set keeps it: a scope or an audience as it is written, anything else as a number."""
 
 NEVER: Final = 2**62
+_ENDED: Final = float("-inf")
+_STATES: Final = 8
+"""More than threads are likely to begin in the same moment."""
 _ROUND_TO: Final = 60
 _BY_NAME: Final = frozenset(("scope", "audience"))
 _NEVER_TAKEN: Final = (0, 0)
@@ -69,16 +73,35 @@ Listener = Callable[["RevocationSet", Kind, Mark], None]
 """Hears of an entry: the list, and what the entry names."""
 
 
+class State:
+    """One state of a list. Who passed it is relied on from `since` on and before `until`, or until the next state.
+
+    Times of the clock by which the list's readers judge. A new one is relied on by no one.
+    """
+
+    __slots__ = ("since", "until")
+
+    def __init__(self, since: float = 0.0, until: float = _ENDED) -> None:
+        self.since, self.until = since, until
+
+    def end(self) -> None:
+        """Let no one rely on it any more."""
+        self.until = _ENDED
+
+
 class RevocationSet:
     """Revoked sessions, users and keys; scopes and audiences that were taken away. One writer thread, many readers.
 
     An entry may outlive its tokens. A million take about 90 MB.
 
-    Each `add` changes `state`: a token accepted under one state stays accepted until then. Read the state *before*
-    asking.
+    Each `add` ends `state` and begins one: a token accepted under a state stays accepted until then. Read the state
+    *before* asking.
     """
 
-    __slots__ = ("_audiences", "_keys", "_newest", "_scopes", "_sessions", "_shared", "_users", "listeners", "state")
+    __slots__ = (
+        *("_audiences", "_keys", "_newest", "_scopes", "_sessions", "_shared", "_states", "_users", "listeners"),
+        "state",
+    )
 
     def __init__(self) -> None:
         self._sessions: dict[int, tuple[int, int]] = {}
@@ -89,7 +112,8 @@ class RevocationSet:
         self._newest = 0  # version of rights: tokens of it, or of a later one, lost nothing
         # Equal values are one object, which saves a third of the memory.
         self._shared: dict[tuple[int, int], tuple[int, int]] = {}
-        self.state = object()
+        self._states: deque[State] = deque()
+        self.state = self.begin_state()
         self.listeners: tuple[Listener, ...] = ()
         """Called after each `add`, by the thread that adds."""
 
@@ -107,9 +131,23 @@ class RevocationSet:
         # Rounded up, for few different values.
         end = NEVER if kind == "key" else -(-expires_at // _ROUND_TO) * _ROUND_TO
         self._widen(kind, mark, min_version, end)
-        self.state = object()  # last: readers of the new state see the entry
+        self.begin_state()  # last: readers of the new state see the entry
         for heard in self.listeners:
             heard(self, kind, mark)
+
+    def begin_state(self, since: float = 0.0, until: float = _ENDED) -> State:
+        """End the state, and begin one. Any thread may."""
+        # No lock, which a fork could leave taken: whoever begins one ends all that are known, and a state is known
+        # before anyone relies on it. Two threads at once may end each other's.
+        self.state = state = State(since, until)
+        states = self._states
+        states.append(state)
+        for each in tuple(states):
+            if each is not state:
+                each.end()
+        while len(states) > _STATES:
+            states.popleft().end()
+        return state
 
     def passing(self) -> Iterator[tuple[Kind, Mark, tuple[int, int]]]:
         """Yield the entries that end, for `add_marks`. For the writer thread."""
@@ -122,7 +160,7 @@ class RevocationSet:
         """Refuse what another set refuses."""
         for kind, mark, value in entries:
             self._widen(kind, mark, *value)
-        self.state = object()
+        self.begin_state()
 
     def refuses(self, claims: Marked) -> bool:
         """Return whether the token's key, session, user's or actor's version, or a right that it has is revoked."""

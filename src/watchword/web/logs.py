@@ -7,7 +7,6 @@ after it.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -16,6 +15,8 @@ from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from watchword.platforms import is_journal
 
 REDACTED = "[redacted]"
 _MAX_TEXT = 20_000  # characters of one value
@@ -75,7 +76,7 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
         ],
     )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_JournalFormatter(formatter) if _is_journal(handler.stream) else formatter)
+    handler.setFormatter(_JournalFormatter(formatter) if is_journal(handler.stream) else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
@@ -86,16 +87,6 @@ def configure_logging(*, json: bool, level: str = "info", stream: TextIO | None 
         cache_logger_on_first_use=True,
     )
     _adopt_uvicorn()
-
-
-def _is_journal(stream: TextIO) -> bool:
-    """Whether systemd reads this stream (systemd.exec(5)). A program may inherit the variable and write elsewhere."""
-    try:
-        device, inode = map(int, os.environ["JOURNAL_STREAM"].split(":"))
-        there = os.fstat(stream.fileno())
-    except (KeyError, ValueError, OSError):  # not told, not two numbers, no file
-        return False
-    return (there.st_dev, there.st_ino) == (device, inode)
 
 
 class _JournalFormatter(logging.Formatter):

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from watchword.webhooks.names import Names
 from watchword.webhooks.urls import Target
 
 SECONDS: Final = 15
@@ -63,6 +64,7 @@ class HttpSender:
     def __init__(self, *, tls: ssl.SSLContext | None = None, seconds: float = SECONDS) -> None:
         self._given = tls
         self._seconds = seconds
+        self._names = Names()
 
     async def send(self, target: Target, headers: Headers, body: bytes) -> Outcome:
         """Hand a webhook over. It never raises, unless it is cancelled."""
@@ -83,7 +85,7 @@ class HttpSender:
 
     async def _posted(self, target: Target, headers: Headers, body: bytes) -> tuple[int, bytes]:
         parts = urlsplit(target.url)
-        connected = await _connected(target, parts.port or _PORTS[parts.scheme])
+        connected = await _connected(self._names, target, parts.port or _PORTS[parts.scheme])
         try:
             secured = {"ssl": self._tls, "server_hostname": parts.hostname} if parts.scheme == "https" else {}
             reader, writer = await asyncio.open_connection(sock=connected, limit=_HEAD_BYTES, **secured)  # type: ignore[arg-type]
@@ -100,11 +102,11 @@ class HttpSender:
             writer.transport.abort()  # a closing handshake would wait for the other end
 
 
-async def _connected(target: Target, port: int) -> socket.socket:
+async def _connected(names: Names, target: Target, port: int) -> socket.socket:
     """Connect to the first address that answers; only when every one is allowed."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
+        found = await names.find(target.host, port)
     except OSError:
         raise _NotTaken(f"the name {target.host} does not resolve") from None
     for *_, address in found:
@@ -130,8 +132,10 @@ async def _connected(target: Target, port: int) -> socket.socket:
 
 def _request(url: str, headers: Headers, body: bytes) -> bytes:
     parts = urlsplit(url)
+    # By hand: Python's joiner leaves out the slash before a bare query, and newer ones add two to a path with two.
+    asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = (
-        f"POST {parts._replace(scheme='', netloc='', fragment='').geturl() or '/'} HTTP/1.1",
+        f"POST {asked} HTTP/1.1",
         f"Host: {parts.netloc}",
         "User-Agent: Watchword-Webhooks",
         "Content-Type: application/json",

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.client import PASSWORD
 from tests.features.api import Api, served
 from tests.identity.test_rights import ORDERS, define
+from tests.tutorials.reading import claims
 from watchword import api_keys
 from watchword.features.api_keys.routes import RECENT, SOME_KEY
 from watchword.features.oauth.service import CLIENT_CREDENTIALS, EXCHANGE
@@ -130,12 +131,12 @@ async def test_a_key_in_a_query_is_not_read(api: Api) -> None:
     """⚑ Addresses end in logs: RFC 6749 section 3.2 wants the form."""
     key = (await made(api, await api.newcomer()))["key"]
     query = {"grant_type": EXCHANGE, "subject_token_type": api_keys.TOKEN_TYPE, "subject_token": key}
-    answer = await api.post("/token", params=query, data={"grant_type": EXCHANGE})
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     without = {name: value for name, value in query.items() if name != "subject_token"}
-    answer = await api.post("/token", params={"subject_token": key}, data=without)
-    assert answer.status_code == 400
-    assert "subject_token" in answer.json()["error_description"]
+    for sent in ({"grant_type": EXCHANGE}, without, query):
+        answer = await api.post("/token", params=query, data=sent)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+        assert "rotate this key" in answer.json()["error_description"]
+        assert key not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,20 @@ async def test_a_key_for_one_api(api: Api) -> None:
     assert (await exchanged(api, key["key"], resource=ORDERS)).status_code == 200
     answer = await exchanged(api, key["key"], resource="https://bills.example")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+    answer = await exchanged(api, key["key"], audience="https://bills.example")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
     answer = await exchanged(api, key["key"], scope="write")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_an_exchange_may_say_audience(api: Api) -> None:
+    """⚑ RFC 8693's name for `resource`: a token that is to be for one API is never for another, nor for the service."""
+    await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"), ("bills", "https://bills.example", "")))
+    key = (await made(api, await api.newcomer()))["key"]
+    assert claims((await exchanged(api, key, audience=ORDERS)).json()["access_token"])["aud"] == ORDERS
+    for wrong in ({"audience": "orders"}, {"audience": ORDERS, "resource": "https://bills.example"}):
+        answer = await exchanged(api, key, **wrong)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
 
 
 async def test_introspection_knows_the_tokens_of_keys(api: Api) -> None:

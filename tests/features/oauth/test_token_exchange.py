@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.client import PASSWORD, bearer
 from tests.features.api import Api, served
 from tests.identity.scenes import HOME, give_roles, operator, recorded
+from tests.identity.test_rights import ORDERS, define
 from tests.tutorials.reading import claims
 from watchword.clock import FixedClock
 from watchword.errors import SettingsError, TokenError
@@ -97,6 +98,17 @@ async def test_an_old_token_becomes_a_session(tmp_path: Path) -> None:
         assert again.status_code == 200
         assert "issued_token_type" not in again.json()
         assert await api.log_in("ada")
+
+
+async def test_a_session_for_one_api(tmp_path: Path) -> None:
+    """⚑ It is for the API that is named, by either name of RFC 8693, or there is none."""
+    async with moved(tmp_path) as api:
+        await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"),))
+        for said in ({"resource": ORDERS}, {"audience": ORDERS}):
+            answer = await exchange(api, old_token(user_id=7), **said)
+            assert claims(answer.json()["access_token"])["aud"] == ORDERS
+        answer = await exchange(api, old_token(user_id=7), audience="https://bills.example")
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
 
 
 async def test_it_is_never_a_recent_log_in(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ async def test_a_change_needs_a_page_of_ours(api: Api) -> None:
             refused(await ask(api, token, method, **headers), 403, "origin_refused")
     script = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     refused(await ask(api, token, "GET", **script), 403, "origin_refused")
+    frame = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "iframe"}
+    refused(await ask(api, token, "GET", **frame, **PAGE), 403, "origin_refused")
+    refused(await ask(api, token, "GET", Origin="https://evil.test"), 403, "origin_refused")
     assert (await ask(api, token, "GET", **{"Sec-Fetch-Site": "cross-site"}, **PAGE)).status_code == 200
 
 

@@ -91,6 +91,11 @@ _TOKENS = TokenAnswer(
 )
 
 
+_KEY_IN_ADDRESS = (
+    "An API key in an address is not read, because addresses end in logs: send it in the body, and rotate this key."
+)
+
+
 class TokenRoutes:
     """The routes of `TokenEndpoint`."""
 
@@ -119,6 +124,8 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
+        if api_keys.in_address(call.scope["query_string"].decode("latin-1")):
+            raise Refused(_KEY_IN_ADDRESS, code="invalid_request")
         if form.grant_type not in self._endpoint.grants:  # before the client is checked: the metadata is public
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
@@ -145,7 +152,7 @@ class TokenRoutes:
         if form.subject_token_type == api_keys.TOKEN_TYPE:
             return await self._exchange_key(call, form)
         _check_first_party(form, authorization(call))
-        asked = self._asked(form)
+        asked = self._asked_of_exchange(form)
         call.check_origin()  # as for a password
         _check_exchange(form)
         subject = _needed(form.subject_token, "subject_token")
@@ -155,7 +162,7 @@ class TokenRoutes:
         sent = authorization(call)
         guard_key = None if sent is None else likely_token(sent)
         _check_first_party(form, None if guard_key is not None else sent)
-        asked = self._asked(form)
+        asked = self._asked_of_exchange(form)
         _check_requested(form)
         key = _needed(form.subject_token, "subject_token")
         found = await self._endpoint.exchange_key(key, asked=asked, client=call.client, guard_key=guard_key)
@@ -183,6 +190,9 @@ class TokenRoutes:
 
     def _asked(self, form: TokenRequest) -> Asked:
         return self._endpoint.asked(given(form.scope), given(form.resource))
+
+    def _asked_of_exchange(self, form: TokenRequest) -> Asked:
+        return self._endpoint.asked(given(form.scope), _target_of(form))
 
 
 def _check_first_party(form: TokenRequest, sent: str | None) -> None:

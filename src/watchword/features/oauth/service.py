@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from watchword.errors import Refused, Unauthenticated
 from watchword.features.oauth.clients import require_guard
 from watchword.identity.api_keys import Exchanged
@@ -75,9 +77,8 @@ class TokenEndpoint:
         :param guard_key: of the guard that asks for a caller of its own; it needs none.
         :raises Unauthenticated: `invalid_client`: this guard key is not in use.
         """
-        if guard_key is not None:
-            await require_guard(self._guard_keys, guard_key)
-        return await self._api_keys.exchange(key, asked, client=client, by_guard=guard_key is not None)
+        guard = None if guard_key is None else partial(require_guard, self._guard_keys, guard_key)
+        return await self._api_keys.exchange(key, asked, client=client, guard=guard)
 
     async def account_token(
         self, shown: Shown, *, scope: str | None, resource: str | None, client: Client

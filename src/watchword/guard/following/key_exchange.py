@@ -35,6 +35,7 @@ from watchword.guard.following.exchange import (
 from watchword.guard.following.flight import Flight
 from watchword.guard.following.waiting import Pending
 from watchword.guard.refusals import Unready
+from watchword.rate import Rate
 
 if TYPE_CHECKING:
     from watchword.guard.following.http_client import HttpClient
@@ -97,7 +98,7 @@ class KeyExchange:
         self._refused: dict[bytes, tuple[float, Refuse]] = {}
         self._good: dict[str, dict[bytes, None]] = {}
         self._limited_told_at = float("-inf")
-        self._strangers, self._counted_at = MOST_STRANGERS, self._now()
+        self._strangers = Rate(MOST_STRANGERS, STRANGERS_PER_SECOND)
 
     def exchange(self, key: str) -> Generator[Pending, None, str]:
         """Return the access token of a key; yield what to wait for.
@@ -136,18 +137,10 @@ class KeyExchange:
             flight = self._flights.get(mark)
             if flight is None:
                 known = mark in self._good.get(key_id, ())
-                if len(self._flights) >= MOST_AT_ONCE or not (known or self._admit_stranger(now)):
+                if len(self._flights) >= MOST_AT_ONCE or not (known or self._strangers.grants(now)):
                     raise Unready("Too many API keys are being looked at. Try again in a moment.", code="overloaded")
                 flight = self._flights[mark] = _Exchange(lambda: self._ask(key, key_id, mark))
             return flight
-
-    def _admit_stranger(self, now: float) -> bool:
-        gained = (now - self._counted_at) * STRANGERS_PER_SECOND
-        self._strangers, self._counted_at = min(self._strangers + gained, MOST_STRANGERS), now
-        if self._strangers < 1:
-            return False
-        self._strangers -= 1
-        return True
 
     def _ask(self, key: str, key_id: str, mark: bytes) -> str | Refuse:
         """Return the token, or what makes the error of each who waits for it."""

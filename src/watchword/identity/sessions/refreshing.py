@@ -17,7 +17,7 @@ from watchword.identity.audit import Client
 from watchword.identity.issuing import TokenIssuer
 from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
-from watchword.identity.rights import EVERYTHING, Asked, narrows
+from watchword.identity.rights import EVERYTHING, Asked, Rights, narrows
 from watchword.identity.roles import MOST_ROLES
 from watchword.identity.sessions.retrying import RetryKey, as_sent, repeated
 from watchword.identity.sessions.row import Live, is_elsewhere, live_of, state_of, texts
@@ -73,6 +73,7 @@ class Refresher:
         ephemeral: Ephemeral,
         keys: tuple[bytes, ...],
         issuer: TokenIssuer,
+        rights: Rights,
         revocations: Revocations,
         settings: Settings,
         clock: Clock,
@@ -80,6 +81,7 @@ class Refresher:
         meters: Meters = UNMETERED,
     ) -> None:
         self._meters = meters
+        self._rights = rights
         self._notices = notices
         self._database = database
         self._ephemeral = ephemeral
@@ -127,7 +129,7 @@ class Refresher:
         """Compare what is asked for with what the session was given, which never changes. Raises `Refused`."""
         row = await self._database.one(self._texts.read, handle=handle)
         if row is not None:
-            narrows(asked, row["scope"], row["api"])
+            narrows(asked, row["scope"], row["api"], self._rights.table)
 
     async def _exchanged(
         self, presented: str, client_id: str, client: Client, asked: Asked, retry_key: RetryKey | None

@@ -112,7 +112,7 @@ class Sessions:
         self._idle = int(settings.refresh_idle.total_seconds())
         self._lifetime = int(settings.session_lifetime.total_seconds())
         self._refresher = Refresher(
-            database, ephemeral, self._keys, issuer, revocations, settings, clock, notices, meters
+            database, ephemeral, self._keys, issuer, rights, revocations, settings, clock, notices, meters
         )
         self.rotate = self._refresher.rotate  # `refresh` without signing
 
