@@ -212,6 +212,22 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
         for _ in asyncio.as_completed([guard.check_async(shown)]):
             pass
 
+    async def errors_kept_and_dropped(shown: str) -> Any:
+        await asyncio.gather(guard.check_async(shown), other(), return_exceptions=True)
+
+    async def errors_kept_by_a_dict(shown: str) -> Any:
+        keeping: Any = {"return_exceptions": True}
+        await asyncio.gather(*[guard.check_async(shown)], **keeping)
+
+    async def errors_kept_in_a_variable(shown: str) -> Any:
+        found = await asyncio.gather(guard.check_async(shown), return_exceptions=True)  # noqa: F841
+
+    async def errors_kept_by_a_helper(shown: str) -> Any:
+        def helper() -> Any:
+            return asyncio.gather(guard.check_async(shown), return_exceptions=True)
+
+        await helper()
+
     async def sliced(shown: str) -> Any:
         checks: Any = [guard.check_async(shown), other()]
         await asyncio.gather(*checks[1:])
@@ -222,7 +238,13 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
     async def used_before_it_is_awaited(shown: str) -> Any:
         await asyncio.gather(*[note_later(guard.check_async(each)) for each in [shown]])
 
-    made: list[Any] = [sliced, only_a_condition, used_before_it_is_awaited]
+    made: list[Any] = [
+        errors_kept_and_dropped,
+        errors_kept_by_a_dict,
+        errors_kept_in_a_variable,
+        errors_kept_by_a_helper,
+    ]
+    made += [sliced, only_a_condition, used_before_it_is_awaited]
     made += [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
     made += [spread, listed, comprehended, formatted, set_as_an_attribute, logged, compared, named]
     made += [
@@ -314,6 +336,13 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         task = asyncio.create_task(guard.check_async(shown))
         return await asyncio.wait_for(task, 9)
 
+    async def errors_looked_at(guard: Guard) -> Any:
+        found = await asyncio.gather(guard.check_async(shown), other(), return_exceptions=True)
+        return found[0]
+
+    async def errors_looked_through(guard: Guard) -> Any:
+        return next(iter(await asyncio.gather(guard.check_async(shown), return_exceptions=True)))
+
     async def list_kept(guard: Guard) -> Any:
         checks: Any = [other(), guard.check_async(shown), other()]
         return (await asyncio.gather(*checks))[1]
@@ -335,6 +364,8 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
     for ask in (
         direct,
         helper,
+        errors_looked_at,
+        errors_looked_through,
         lambda guard: asyncio.wait_for(guard.check_async(shown), 9),
         lambda guard: asyncio.create_task(guard.check_async(shown)),
         lambda guard: asyncio.gather(*(guard.check_async(shown) for _ in range(2))),

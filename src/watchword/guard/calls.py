@@ -164,19 +164,23 @@ def is_awaited(called: FrameType) -> bool:
 
     What is kept in a variable is awaited if that is the next thing. Everything else counts as forgotten.
     """
-    frame = called.f_back
+    frame, keeps_errors = called.f_back, False
     while frame is not None:
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _AWAIT_LATER:
             return fate(frame) != "POP_TOP"
-        awaited = _awaits(frame, called)
+        keeps_errors = keeps_errors or _names_it(frame.f_code.co_consts, "return_exceptions")
+        awaited = _awaits(frame, called, keeps_errors=keeps_errors)
         if awaited is not None:
             return awaited
         called, frame = frame, frame.f_back
     return False
 
 
-def _awaits(frame: FrameType, called: FrameType) -> bool | None:
-    """Return whether a frame awaits what the called one returns; None: it returns that itself."""
+def _awaits(frame: FrameType, called: FrameType, *, keeps_errors: bool) -> bool | None:
+    """Return whether a frame awaits what the called one returns; None: it returns that itself.
+
+    :param keeps_errors: as `gather(…, return_exceptions=True)` does: then awaiting tells nothing until one looks.
+    """
     code, call, listed = frame.f_code, running(frame), False
     if not _runs(frame, called) and call.opname != "LIST_EXTEND" and (found := _known(frame, call)) is not _PASS_ON:
         return found is _WAIT  # unlike `gather(*map(…))`, and `gather(*(… for …))`
@@ -186,7 +190,7 @@ def _awaits(frame: FrameType, called: FrameType) -> bool | None:
         if taker is None:
             break
         if taker.opname == "GET_AWAITABLE":
-            return True
+            return not (keeps_errors and _is_dropped(code, taker))
         if taker.opname.startswith("RETURN_"):
             return False if listed or code.co_flags & CO_COROUTINE else None
         if (code.co_name, taker.opname) in {("<genexpr>", "YIELD_VALUE"), ("<listcomp>", "LIST_APPEND")}:
@@ -198,6 +202,21 @@ def _awaits(frame: FrameType, called: FrameType) -> bool | None:
         else:
             return found is _WAIT or (found is _FROM_THREADS and _calls_result(taken_by(code, taker)[0]))
     return False
+
+
+def _names_it(constants: tuple[Any, ...], name: str) -> bool:
+    return any(each == name or (type(each) is tuple and name in each) for each in constants)
+
+
+def _is_dropped(code: CodeType, awaits: Instruction) -> bool:
+    """Return whether no one looks at what an `await` gives."""
+    listed = instructions(code)
+    after = listed[_index(listed, awaits.offset) :]
+    taker, depth = taken_by(code, next(each for each in after if each.opname == "SEND"))
+    if taker is None or not taker.opname.startswith("STORE_FAST") or _READ_BY_NAME.intersection(code.co_names):
+        return taker is not None and taker.opname == "POP_TOP"
+    name = _stored(taker, depth)
+    return not any(_reads(each, name) for each in listed)
 
 
 _Left = tuple[Instruction, int]
