@@ -22,6 +22,7 @@ from watchword.guard.paths import Paths, with_mount
 from watchword.guard.preflights import AROUND, Preflights
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
+from watchword.guard.seen import Recall
 from watchword.guard.sent import AsgiSent
 from watchword.guard.sockets import (
     POLICY_VIOLATION,
@@ -87,6 +88,11 @@ class GuardMiddleware:
         paths = Paths([prefix], except_paths)
         self._paths = None if paths.everything else paths
         calls.refuse_thrown_away(sys._getframe(), "GuardMiddleware(…)", _IN_PLACE)  # noqa: SLF001
+
+    @property
+    def recall(self) -> Recall | None:
+        """Return what finds a known caller by the Authorization header, if each request is judged by that alone."""
+        return self._recall if self._paths is None and not self._by_places else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -31,7 +31,7 @@ from starlette.responses import Response
 
 from watchword.errors import WatchwordError
 from watchword.guard import calls, handling, slips
-from watchword.guard.asgi import GuardMiddleware, check_optional, raw_headers, refuse, remember
+from watchword.guard.asgi import ASGIApp, GuardMiddleware, check_optional, raw_headers, refuse, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -57,33 +57,36 @@ class _Made(Middleware):
         raise TypeError(_HINT)
 
 
-class _OneCallLess(GuardMiddleware):
-    """Hands the application's own coroutine on where the caller is known."""
+def _guarding(app: ASGIApp, guard: Guard, **asked: Any) -> ASGIApp:
+    """Return `GuardMiddleware` as a function, which hands on the application's own coroutine for a known caller."""
+    middleware = GuardMiddleware(app, guard, **asked)
+    recall = middleware.recall
+    if recall is None:
+        return middleware
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
-        """Serve one connection."""
-        if scope["type"] == "http" and not self._by_places:
-            # As above, inlined for speed.
+    def guarded(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            # As in `GuardMiddleware`, inlined for speed.
             header: Any = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
                     header = value if header is None else (header, value)
-            caller = self._recall(header)
+            caller = recall(header)
             if caller is not None:
                 scope["caller"] = caller
                 try:
                     scope["state"]["caller"] = caller
                 except KeyError:
                     scope["state"] = {"caller": caller}
-                return self.app(scope, receive, send)
-        return super().__call__(scope, receive, send)
+                return app(scope, receive, send)
+        return middleware(scope, receive, send)
 
-
-# Servers and frameworks tell an ASGI application by `async def __call__`, or by this mark.
-if sys.version_info >= (3, 12):
-    inspect.markcoroutinefunction(_OneCallLess.__call__)
-else:
-    _OneCallLess.__call__._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    # Servers and frameworks tell an ASGI application by `async def`, or by this mark.
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(guarded)
+    else:
+        guarded._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    return guarded
 
 
 class _Guarded:
@@ -112,10 +115,10 @@ class _Guarded:
             "api_keys": api_keys,
             "optional": optional,
         }
-        unused = _OneCallLess(_no_application, guard, **asked)  # a slip must raise here
+        unused = _guarding(_no_application, guard, **asked)  # a slip must raise here
         del unused
         calls.refuse_thrown_away(sys._getframe(), "guarded(…)", _HINT)  # noqa: SLF001
-        return _Made(_OneCallLess, guard=guard, **asked)
+        return _Made(cast(Any, _guarding), guard=guard, **asked)
 
     def __iter__(self) -> Never:
         raise TypeError(_HINT)
