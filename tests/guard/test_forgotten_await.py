@@ -9,6 +9,7 @@ import functools
 import logging
 import pickle
 import re
+from asyncio import base_tasks
 from collections.abc import Callable, Coroutine
 from inspect import signature
 from typing import Any
@@ -19,7 +20,7 @@ from asgiref.sync import async_to_sync
 
 from tests.guard.service import KEYS, Service
 from watchword.errors import TokenError
-from watchword.guard import Caller, Guard, Unready, calls
+from watchword.guard import Caller, Guard, Unready
 from watchword.guard.sent import AsgiSent
 from watchword.testing import Issuer
 
@@ -64,6 +65,14 @@ async def test_what_is_not_awaited_is_neither_true_nor_a_caller(name: str) -> No
             use(asking)
     assert asyncio.iscoroutine(asking)
     assert [(await each).user_id for each in (asking, asyncio.create_task(CHECKS[name](GOOD)))] == ["ada"] * 2
+
+
+async def test_asyncio_describes_the_task_of_a_check() -> None:
+    """Since Python 3.12 it asks the coroutine for its truth; `asyncio.run` failed."""
+    task = asyncio.create_task(GUARD.check_async(GOOD))
+    assert "Asking" in repr(task)
+    assert eval("True if task._coro else False", vars(base_tasks), {"task": task})
+    assert (await task).user_id == "ada"
 
 
 def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a list
@@ -203,7 +212,18 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
         for _ in asyncio.as_completed([guard.check_async(shown)]):
             pass
 
-    made = [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
+    async def sliced(shown: str) -> Any:
+        checks: Any = [guard.check_async(shown), other()]
+        await asyncio.gather(*checks[1:])
+
+    async def only_a_condition(shown: str) -> Any:
+        await asyncio.gather(*[other() for _ in shown[:1] if guard.check_async(shown) is not None])
+
+    async def used_before_it_is_awaited(shown: str) -> Any:
+        await asyncio.gather(*[note_later(guard.check_async(each)) for each in [shown]])
+
+    made: list[Any] = [sliced, only_a_condition, used_before_it_is_awaited]
+    made += [dropped, kept, kept_elsewhere, yielded, returned, returned_by_a_helper, passed, passed_to_a_coroutine]
     made += [spread, listed, comprehended, formatted, set_as_an_attribute, logged, compared, named]
     made += [
         from_a_thread,
@@ -222,14 +242,6 @@ def forgotten(guard: Guard) -> dict[str, Callable[[str], Any]]:  # noqa: C901  a
 async def other() -> None: ...
 
 
-@pytest.fixture(params=["places", "no places"])
-def kept_places(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also as `python -X no_debug_ranges` runs it."""
-    if request.param == "no places":
-        monkeypatch.setattr(calls, "span", lambda _: ((0, 0), (0, 0)))
-
-
-@pytest.mark.usefixtures("kept_places")
 @pytest.mark.parametrize("name", forgotten(GUARD))
 async def test_what_would_have_to_wait_is_refused_where_nobody_waits(name: str, service: Service) -> None:
     """Anyone can make a guard wait, by a token that names an unknown key."""
@@ -246,7 +258,6 @@ async def test_what_would_have_to_wait_is_refused_where_nobody_waits(name: str, 
     guard.stop()
 
 
-@pytest.mark.usefixtures("kept_places")
 @pytest.mark.filterwarnings("ignore:async_to_sync was passed a non-async-marked callable")
 async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -> None:  # noqa: C901  a list
     shown = f"Bearer {service.token(user_id='ada')}"
@@ -269,6 +280,35 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
     async def kept(guard: Guard) -> Any:
         caller = guard.check_async(shown)
         return await caller
+
+    async def kept_by_a_condition(guard: Guard) -> Any:
+        if shown:
+            caller = guard.check_async(shown)
+        else:
+            caller = guard.check_async(None)
+        return await caller
+
+    async def kept_before_another(guard: Guard) -> Any:
+        after = other()
+        caller = guard.check_async(shown)
+        return (await asyncio.gather(caller, after))[0]
+
+    async def named(guard: Guard) -> Any:
+        return await (caller := guard.check_async(shown)) or caller
+
+    def with_an_end(guard: Guard) -> Any:
+        try:
+            return guard.check_async(shown)
+        finally:
+            int("1")
+
+    async def comprehended(guard: Guard) -> Any:
+        checks = [guard.check_async(each) for each in [shown]]
+        return await asyncio.gather(*checks)
+
+    async def rewritten(guard: Guard) -> Any:
+        assert (await asyncio.wait_for(guard.check_async(shown), 9 if shown else None)).user_id == "ada"
+        return await guard.check_async(shown)
 
     async def task_kept(guard: Guard) -> Any:
         task = asyncio.create_task(guard.check_async(shown))
@@ -309,7 +349,13 @@ async def test_what_has_to_wait_may_be_awaited_in_every_form(service: Service) -
         lambda guard: asyncio.to_thread(lambda: asyncio.run(guard.check_async(shown), debug=False)),
         grouped,
         in_blocks,
+        with_an_end,
+        comprehended,
+        rewritten,
         kept,
+        kept_by_a_condition,
+        kept_before_another,
+        named,
         task_kept,
         list_kept,
         from_a_thread,

@@ -7,7 +7,7 @@ import functools
 from code import InteractiveInterpreter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
 
@@ -110,7 +110,45 @@ def dropped() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
     def derived() -> None:
         Derived(app)
 
-    made = [helped, wrapped, over_lines, partly, conditional, in_a_coroutine, awaited, in_a_thread, statement]
+    def with_a_comma() -> None:
+        (GUARD.require(roles="admin"),)
+
+    def in_brackets() -> None:
+        [GUARD.require(), 1]
+
+    def protect(inner: Any, *, on: bool = True) -> Any:
+        if on:
+            inner = asgi.GuardMiddleware(inner, GUARD)
+        print(end="")
+        return inner
+
+    def by_a_helper_with_a_variable() -> None:
+        protect(app)
+
+    def by_a_helper_in_blocks() -> None:
+        def protect() -> Any:
+            with nullcontext():
+                try:
+                    return asgi.GuardMiddleware(app, GUARD)
+                finally:
+                    print(end="")
+
+        protect()
+
+    def in_a_variable_of_the_helper() -> None:
+        def protect(app: Any) -> None:
+            app = asgi.GuardMiddleware(app, GUARD)
+
+        protect(app)
+
+    made: list[Any] = [
+        with_a_comma,
+        in_brackets,
+        by_a_helper_with_a_variable,
+        by_a_helper_in_blocks,
+        in_a_variable_of_the_helper,
+    ]
+    made += [helped, wrapped, over_lines, partly, conditional, in_a_coroutine, awaited, in_a_thread, statement]
     return {each.__name__: each for each in [*made, asgi_middleware, wsgi_middleware, derived]}
 
 
@@ -153,13 +191,52 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
         with ThreadPoolExecutor(1) as pool:
             pool.submit(make).result()
 
+    def by_helpers() -> None:
+        def if_there_is(inner: Any, guard: Any) -> Any:
+            if guard is not None:
+                inner = asgi.GuardMiddleware(inner, guard)
+            return inner
+
+        def registered(inner: Any) -> Any:
+            inner = asgi.GuardMiddleware(inner, GUARD)
+            found.append(inner)
+            return inner
+
+        def kept_elsewhere(into: dict[str, Any], inner: Any) -> Any:
+            inner = asgi.GuardMiddleware(inner, GUARD)
+            into["app"] = inner
+            return inner
+
+        def nested(inner: Any) -> Any:
+            for _ in range(2):
+                inner = asgi.GuardMiddleware(inner, GUARD)
+            return lambda: inner
+
+        def by_name(inner: Any) -> Any:
+            inner = asgi.GuardMiddleware(inner, GUARD)
+            return locals()["inner"]
+
+        found: list[Any] = [if_there_is(app, GUARD)]
+        registered(app)
+        kept_elsewhere({}, app)
+        nested(app)
+        by_name(app)
+
+    def in_variables() -> None:
+        if (needs := GUARD.require()) is None:
+            raise AssertionError
+        pair = GUARD.require(), needs
+        _ = GUARD.require()
+        assert needs == pair[0]
+
     def at_a_prompt() -> None:
         said, failed = StringIO(), StringIO()
         with redirect_stdout(said), redirect_stderr(failed):
             InteractiveInterpreter({"guard": GUARD}).runsource("guard.require()")
         assert (failed.getvalue(), said.getvalue()[:12]) == ("", "Requirement(")
 
-    made = [in_containers, cached, cached_in_an_object, derived, by_a_framework, in_a_task, in_threads, at_a_prompt]
+    made: list[Any] = [by_helpers, in_variables]
+    made += [in_containers, cached, cached_in_an_object, derived, by_a_framework, in_a_task, in_threads, at_a_prompt]
     return {each.__name__: each for each in made}
 
 

@@ -57,7 +57,9 @@ class Asking(Struct, Generic[T], eq=False):
         except StopIteration as end:
             self._found = end.value
 
-    def __bool__(self) -> Never:
+    def __bool__(self) -> bool:
+        if sys._getframe(1).f_globals.get("__name__") == _DESCRIBES_TASKS:  # noqa: SLF001
+            return True
         raise TypeError(_FORGOTTEN)
 
     def __getattr__(self, name: str) -> Never:
@@ -118,4 +120,6 @@ def _go_on(steps: Steps[Any], pending: Pending) -> None:
     pending.go_on_with(judge)
 
 
+_DESCRIBES_TASKS: Final = "asyncio.base_tasks"
+"""Asks a coroutine for its truth since Python 3.12, also at the end of `asyncio.run`."""
 _FORGOTTEN: Final = "guard: `await` is missing, as in `caller = await guard.check_async(authorization)`"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Mapping
 from dis import Instruction, get_instructions, stack_effect
-from functools import lru_cache, partial
+from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, getattr_static
-from opcode import opmap, opname
+from operator import attrgetter
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any, Final
 
@@ -14,13 +16,10 @@ UNKNOWN: Final = object()
 """Stands for a value that only running the code would tell."""
 
 _SUSPENDS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
-_WIDTH: Final = 2
-"""The bytes of one instruction."""
-_CACHE, _SEND, _ON = (opmap[name] for name in ("CACHE", "SEND", "JUMP_FORWARD"))
-_SILENT: Final = {_CACHE, opmap["NOP"], opmap.get("END_SEND")}
-_BESIDE: Final = {"PUSH_NULL", "EXTENDED_ARG", "NOP", "KW_NAMES"}
-_NOWHERE: Final = ((0, 0), (0, 0))
+_BESIDE: Final = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES", "NOT_TAKEN"}
 _NAMES: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASS", "LOAD_FROM", "STORE_FAST_LOAD")
+_READ_BY_NAME: Final = frozenset({"locals", "vars", "eval", "exec"})
+_COLLECTIONS: Final = {"BUILD_TUPLE", "BUILD_LIST", "BUILD_SET"}
 _ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 _OF_CONTAINERS: Final = frozenset().union(*map(dir, (list, dict, set, deque)))
 
@@ -37,19 +36,47 @@ def refuse_thrown_away(maker: FrameType, written: str, right: str) -> None:
 def is_thrown_away(maker: FrameType) -> bool:
     """Return whether a statement drops what this frame returns, also by way of helpers that return it.
 
-    It looks at what the code does next, most often at one byte. What a prompt prints is not dropped. What is called by
-    compiled code, such as `map`, is none of the statement's.
+    What a prompt prints is not dropped. What is called by compiled code, such as `map`, is none of the statement's.
     """
     called = _constructor(maker) if maker.f_code.co_name == "__init__" else maker
     frame = called.f_back
-    while frame is not None:
-        after = follows(frame)
-        if not (after == "POP_TOP" or after.startswith("RETURN_")) or not _runs(frame, called):
-            return False
-        if after == "POP_TOP":
-            return True
+    while frame is not None and _runs(frame, called):
+        becomes = fate(frame)
+        if not becomes.startswith("RETURN_"):
+            return becomes == "POP_TOP"
         called, frame = frame, frame.f_back
     return False
+
+
+def fate(frame: FrameType) -> str:
+    """Return the instruction that ends what the called code returns, also from a variable; empty: it is kept."""
+    code = frame.f_code
+    taker, depth = taken_by(code, running(frame))
+    if taker is not None and taker.opname in _COLLECTIONS:  # as a comma makes one, or brackets
+        taker, _ = taken_by(code, taker)
+        return "POP_TOP" if taker is not None and taker.opname == "POP_TOP" else ""
+    if taker is None or not taker.opname.startswith("STORE_FAST") or _READ_BY_NAME.intersection(code.co_names):
+        return "" if taker is None else taker.opname
+    name, later = _stored(taker, depth), [each for each in instructions(code) if each.offset >= taker.offset]
+    if any(each.opname.startswith("JUMP_BACKWARD") and each.argval <= taker.offset for each in later):
+        return ""
+    takers = [taken_by(code, each, deep)[0] for each in later if (deep := _reads(each, name))]
+    if not takers and name in code.co_varnames[: code.co_argcount]:
+        return "POP_TOP"  # as in `def protect(app): app = GuardMiddleware(app, guard)`
+    fates = {"" if each is None else each.opname for each in takers}
+    return fates.pop() if len(fates) == 1 else ""
+
+
+def _stored(taker: Instruction, depth: int) -> str:
+    name: str = taker.argval[depth - 1] if isinstance(taker.argval, tuple) else taker.argval
+    return name
+
+
+def _reads(each: Instruction, name: str) -> int:
+    """Return how deep an instruction leaves a variable on the stack; 0: nowhere."""
+    if "LOAD_FAST" not in each.opname or not isinstance(each.argval, tuple):
+        return int("LOAD_FAST" in each.opname and each.argval == name)
+    return 1 if each.argval[-1] == name else 2 if each.opname[0] == "L" and each.argval[0] == name else 0
 
 
 def _constructor(init: FrameType) -> FrameType:
@@ -62,23 +89,6 @@ def _constructor(init: FrameType) -> FrameType:
 
 def _first_argument(frame: FrameType) -> object:
     return frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""), UNKNOWN)
-
-
-def follows(frame: FrameType) -> str:
-    """Return the name of what the frame does after the call, or `await`, that it waits for."""
-    code, at = frame.f_code.co_code, _running_at(frame)
-    at = running(frame).argval if code[at] == _SEND else at + _WIDTH
-    while code[at] in _SILENT or code[at] == _ON:
-        at += _WIDTH * (1 + (code[at + 1] if code[at] == _ON else 0))
-    return opname[code[at]]
-
-
-def _running_at(frame: FrameType) -> int:
-    """Return where the instruction begins that the frame is in the middle of."""
-    code, at = frame.f_code.co_code, frame.f_lasti
-    while at > 0 and code[at] == _CACHE:
-        at -= _WIDTH
-    return at
 
 
 def _runs(frame: FrameType, called: FrameType) -> bool:
@@ -143,17 +153,10 @@ _FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}
 """Return something whose `.result()` waits."""
 _OF_LOOPS: Final = {"create_task": _PASS_ON, "run_until_complete": _WAIT}
 """Names of methods, for event loops that are not Python's own, or that no name leads to."""
-_STEPS: Final = (
-    "BUILD_LIST", "BUILD_TUPLE", "LIST_", "CALL_INTRINSIC_1", "PRECALL", "LOAD_CONST",
-    "JUMP_", "SWAP", "END_FOR", "STORE_FAST",
-)  # fmt: skip
-"""Only build the arguments of a call. What a list comprehension has overwritten is stored again."""
-_STORED: Final = {"STORE_FAST", "STORE_FAST_LOAD_FAST"}
-_LISTS: Final = {"BUILD_LIST", "BUILD_TUPLE"}
-_LOADS: Final = ("LOAD_", "BUILD_", "PUSH_NULL")
-_LEAVES_WITH: Final = ["SWAP", "LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "CALL", "POP_TOP"]
-"""Calls `__exit__` under a value that is returned."""
-_BY_NAME: Final = ("BUILD_MAP", "BUILD_CONST_KEY_MAP", "DICT_MERGE")
+_LISTS: Final = {"BUILD_LIST", "BUILD_TUPLE", "LIST_APPEND", "LIST_EXTEND", "LIST_TO_TUPLE", "CALL_INTRINSIC_1"}
+"""Put what is awaited into a list, or the list into another form."""
+_HARMLESS: Final = ("LOAD_", "BUILD_", "PUSH_NULL", "STORE_FAST")
+"""What a list comprehension has overwritten is stored again."""
 
 
 def is_awaited(called: FrameType) -> bool:
@@ -164,7 +167,7 @@ def is_awaited(called: FrameType) -> bool:
     frame = called.f_back
     while frame is not None:
         if (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _AWAIT_LATER:
-            return follows(frame) != "POP_TOP"
+            return fate(frame) != "POP_TOP"
         awaited = _awaits(frame, called)
         if awaited is not None:
             return awaited
@@ -174,70 +177,59 @@ def is_awaited(called: FrameType) -> bool:
 
 def _awaits(frame: FrameType, called: FrameType) -> bool | None:
     """Return whether a frame awaits what the called one returns; None: it returns that itself."""
-    call: Instruction | None = running(frame)
-    if not _runs(frame, called):  # as `gather(*map(…))` does, and `gather(*(… for …))`
-        call = _taking(frame, call) if call is not None and not call.opname.startswith("CALL") else call
-        if call is None or (found := _known(frame, call)) not in (_PASS_ON, _WAIT):
-            return False
-        if found is _WAIT:
+    code, call, listed = frame.f_code, running(frame), False
+    if not _runs(frame, called) and call.opname != "LIST_EXTEND" and (found := _known(frame, call)) is not _PASS_ON:
+        return found is _WAIT  # unlike `gather(*map(…))`, and `gather(*(… for …))`
+    made: _Left | None = call, 1
+    while made is not None:
+        taker, depth = taken_by(code, *made)
+        if taker is None:
+            break
+        if taker.opname == "GET_AWAITABLE":
             return True
-    return _awaits_result(frame, call)
-
-
-def _awaits_result(frame: FrameType, call: Instruction | None) -> bool | None:
-    while call is not None and call.opname != "SEND":
-        next_one = _after(frame, call)
-        after = "" if next_one is None else next_one.opname
-        if after == "GET_AWAITABLE":
-            return True
-        if after.startswith("RETURN_"):
-            return False if frame.f_code.co_flags & CO_COROUTINE else None
-        if (frame.f_code.co_name, after) in {("<genexpr>", "YIELD_VALUE"), ("<listcomp>", "LIST_APPEND")}:
+        if taker.opname.startswith("RETURN_"):
+            return False if listed or code.co_flags & CO_COROUTINE else None
+        if (code.co_name, taker.opname) in {("<genexpr>", "YIELD_VALUE"), ("<listcomp>", "LIST_APPEND")}:
             return None
-        if next_one is not None and after in _STORED:
-            call = _read_again(frame, next_one)
-            continue
-        call = _taking(frame, call)
-        if call is not None and call.opname in _LISTS:
-            stored = _after(frame, call)
-            read = None if stored is None else _read_again(frame, stored)
-            call = None if read is None else _taking(frame, read)
-        if call is not None and (found := _known(frame, call)) is not _PASS_ON:
-            return found is _WAIT or (found is _FROM_THREADS and _calls_result(_after(frame, call)))
+        if taker.opname in _LISTS or not taker.opname.startswith("CALL"):
+            made, listed = _left_by(code, taker, depth), listed or taker.opname in _LISTS
+        elif (found := _known(frame, taker)) is _PASS_ON:
+            made, listed = (taker, 1), False
+        else:
+            return found is _WAIT or (found is _FROM_THREADS and _calls_result(taken_by(code, taker)[0]))
     return False
 
 
-def _after(frame: FrameType, call: Instruction) -> Instruction | None:
-    """Return what comes next; to leave a `with` is nothing."""
-    listed, at = instructions(frame.f_code), call.offset + 1
-    for index, each in enumerate(listed):
-        if each.offset >= at:
-            leaves = [one for one in listed[index : index + 7] if one.opname != "PRECALL"][:6]
-            if [one.opname for one in leaves] == _LEAVES_WITH:
-                at = leaves[-1].offset + 1
-            elif each.opname == "JUMP_FORWARD":
-                at = each.argval
-            else:
-                return each
-    return None
+_Left = tuple[Instruction, int]
+"""What leaves a value on the stack, and how deep."""
 
 
-def _read_again(frame: FrameType, stored: Instruction) -> Instruction | None:
+def _left_by(code: CodeType, taker: Instruction, depth: int) -> _Left | None:
+    """Return what leaves on the stack what an instruction took from there, by itself or in a list."""
+    if taker.opname.startswith("STORE_FAST"):
+        return _read_again(code, taker, _stored(taker, depth))
+    after = _next(code, taker)
+    if taker.opname == "COPY":  # `:=`
+        return (after, 1) if after.opname.startswith("STORE_") else None
+    if taker.opname == "LIST_APPEND":
+        loops = after.opname.startswith("JUMP_BACKWARD")
+        return (instructions(code)[_index(instructions(code), after.argval)], 1) if loops else None
+    return (taker, 1) if taker.opname in _LISTS else None
+
+
+def _read_again(code: CodeType, stored: Instruction, name: str) -> _Left | None:
     """Return what reads a variable that was just written, if nothing in between could fail or go elsewhere."""
-    if stored.opname == "STORE_FAST_LOAD_FAST":
-        return stored if len(set(stored.argval)) == 1 else None
-    for each in instructions(frame.f_code):
-        if each.offset > stored.offset:
-            if each.opname.startswith("LOAD_FAST") and each.argval == stored.argval:
-                return each
-            if not each.opname.startswith(_LOADS):
-                return None
+    listed = instructions(code)
+    index = _index(listed, stored.offset)
+    while index < len(listed):
+        each = listed[index]
+        if deep := _reads(each, name):
+            return each, deep
+        goes_on = each is stored or (each.opname.startswith(_HARMLESS) and each.argval != name)
+        if not goes_on and each.opname != "JUMP_FORWARD":
+            return None
+        index = _index(listed, each.argval) if each.opname == "JUMP_FORWARD" else index + 1
     return None
-
-
-def _is_stored(frame: FrameType, made: Instruction) -> bool:
-    stored = _after(frame, made)
-    return stored is not None and stored.opname == "STORE_FAST"
 
 
 def _calls_result(each: Instruction | None) -> bool:
@@ -245,28 +237,6 @@ def _calls_result(each: Instruction | None) -> bool:
     if each is None or each.argval != "result":
         return False
     return each.opname == "LOAD_METHOD" or (each.opname == "LOAD_ATTR" and bool((each.arg or 0) & 1))
-
-
-def _taking(frame: FrameType, argument: Instruction) -> Instruction | None:
-    """Return the call that takes a result among its arguments, by itself or in a list; or a list that is kept."""
-    begins, ends = span(argument)
-    if (begins, ends) == _NOWHERE:
-        return _taking_in_order(frame, argument)
-    named: list[Any] = []
-    for each in instructions(frame.f_code):
-        begun, ended = span(each)
-        if each.offset <= argument.offset or begun > begins or ended < ends:
-            continue
-        if each.opname in _LISTS and _is_stored(frame, each):
-            return each if not named else None
-        if each.opname.startswith(_STEPS):
-            continue
-        if each.opname.startswith(_BY_NAME):
-            named.append((begun, ended))
-        else:
-            taken = each.opname.startswith("CALL") and all(one == (begun, ended) for one in named)
-            return each if taken else None
-    return None
 
 
 def _known(frame: FrameType, call: Instruction) -> set[tuple[str, str]] | None:
@@ -283,50 +253,37 @@ def _known(frame: FrameType, call: Instruction) -> set[tuple[str, str]] | None:
 # What is called ------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
-def instructions(code: CodeType) -> list[Instruction]:
-    """Return what code consists of."""
-    return [each for each in get_instructions(code) if each.opname not in _BESIDE]
-
-
-def running(frame: FrameType) -> Instruction:
-    """Return the instruction that the frame is in the middle of."""
-    at = _running_at(frame)
-    return next(each for each in instructions(frame.f_code) if each.offset == at)
-
-
 def callee(frame: FrameType, call: Instruction) -> tuple[str, Any]:
     """Return name and value of what an instruction calls, as far as names lead there without running anything."""
-    begins, ends = span(call)
-    if (begins, ends) == _NOWHERE:
-        return _callee_in_order(frame, call)
-    before = [each for each in instructions(frame.f_code) if each.offset < call.offset and each.opname != "LOAD_CONST"]
-    found = [each for each in before if span(each)[0] == begins and span(each)[1] < ends]
-    # An instruction for two variables has the place of the first.
-    found = found or [each for each in before if isinstance(each.argval, tuple) and "LOAD_FAST" in each.opname]
-    return _loaded(frame, found[-1]) if found else ("", UNKNOWN)
+    listed = instructions(frame.f_code)
+    index, depth, given = _index(listed, call.offset) - 1, 0, -_effect(call) - 1
+    depths = {index + 1: depth}
+    while index >= 0:
+        each = listed[index]
+        if each.opname.startswith("JUMP_BACKWARD"):  # over the loop
+            index = _index(listed, each.argval)
+            depth -= _effect(listed[index], jump=True)
+        elif each.opname == "JUMP_FORWARD":  # over the second half of `… if … else …`
+            depth = depths.get(_index(listed, each.argval), _UNREACHED)
+        elif depth == -given and each.opname != "PUSH_NULL":
+            return loaded(frame.f_code, each, frame.f_locals, frame.f_globals, frame.f_builtins)
+        elif depth != -given:
+            depth -= _effect(each)
+        depths[index] = depth
+        index -= 1
+    return "", UNKNOWN
 
 
-def span(each: Instruction) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return where the source of an instruction begins and ends, in lines and columns; nowhere, if Python kept none."""
-    places = each.positions
-    if places is None or None in places:
-        return _NOWHERE
-    return (places.lineno or 0, places.col_offset or 0), (places.end_lineno or 0, places.end_col_offset or 0)
-
-
-def _loaded(frame: FrameType, each: Instruction) -> tuple[str, Any]:
+def loaded(code: CodeType, each: Instruction, *places: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return name and value of what an instruction loads, as far as names lead there."""
     if each.opname.startswith(_NAMES):
         name = each.argval[-1] if isinstance(each.argval, tuple) else each.argval
-        places = (frame.f_locals, frame.f_globals, frame.f_builtins)
         return name, next((names[name] for names in places if name in names), UNKNOWN)
     if each.opname not in _ATTRIBUTES:
         return "", UNKNOWN
-    owner: Any = UNKNOWN
-    if each.opname != "LOAD_SUPER_ATTR":
-        listed = [one for one in instructions(frame.f_code) if one.offset < each.offset]
-        owner = _loaded(frame, listed[-1])[1] if listed else UNKNOWN
-    return each.argval, _attribute(owner, each.argval)
+    owner = instructions(code)[_index(instructions(code), each.offset) - 1]
+    known = UNKNOWN if each.opname == "LOAD_SUPER_ATTR" else loaded(code, owner, *places)[1]
+    return each.argval, _attribute(known, each.argval)
 
 
 def _attribute(owner: Any, name: str) -> Any:
@@ -338,50 +295,85 @@ def _attribute(owner: Any, name: str) -> Any:
     return UNKNOWN if by_python or _is_a(found, property) else found
 
 
-# Where Python keeps no places in the source (`python -X no_debug_ranges`), the stack tells ----------------------------
+# What is on the stack ------------------------------------------------------------------------------------------------
+
+_LOOPS: Final = {"SEND", "FOR_ITER"}
+_UNREACHED: Final = 1 << 30
+_ONLY_TAKES: Final = (
+    "POP_", "STORE_", "DELETE_", "RAISE", "LIST_APPEND", "LIST_EXTEND", "SET_ADD", "SET_UPDATE",
+    "MAP_ADD", "DICT_UPDATE", "DICT_MERGE", "END_FOR", "JUMP_IF_",
+)  # fmt: skip
+"""Puts nothing in place of what it takes. All others put one thing there."""
+_TAKES_ONE: Final = (
+    "LOAD_ATTR", "LOAD_METHOD", "LOAD_SPECIAL", "UNPACK_", "BEFORE_", "MATCH_", "STORE_FAST_LOAD", "COPY", "RETURN_",
+)  # fmt: skip
+"""Takes, or asks, what is on top, whatever else it puts there."""
 
 
-@lru_cache(maxsize=256)
-def _in_order(code: CodeType) -> list[Instruction]:
-    return list(get_instructions(code))
+_MOST_CODE: Final = 256
+_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}
+"""By identity: the hash of code is made anew each time, from all that it consists of."""
 
 
-def _turns(each: Instruction) -> bool:
-    """Return whether the next instruction may be elsewhere."""
-    return "JUMP" in each.opname or each.opname.startswith(("FOR_", "SEND", "RETURN_", "YIELD_", "RAISE", "RERAISE"))
+def instructions(code: CodeType) -> list[Instruction]:
+    """Return what code consists of."""
+    found = _listed.get(id(code))
+    if found is None:
+        if len(_listed) >= _MOST_CODE:
+            _listed.clear()
+        found = _listed[id(code)] = code, [each for each in get_instructions(code) if each.opname not in _BESIDE]
+    return found[1]
 
 
-def _taking_in_order(frame: FrameType, argument: Instruction) -> Instruction | None:
-    depth = 1  # of what is on the stack from the argument on
-    for each in _in_order(frame.f_code):
-        if each.offset <= argument.offset:
-            continue
-        if _turns(each) or each.opname.startswith("STORE_"):
-            return None
-        listed = each.opname in _LISTS and (each.arg or 0) >= depth
-        if listed and _is_stored(frame, each):
-            return each
-        depth += stack_effect(each.opcode, each.arg)
-        if depth < 1 and (listed or each.opname == "LIST_EXTEND"):
-            depth = 1  # the list is in its place
-        elif depth < 1 and each.opname != "PRECALL":
-            return each if each.opname.startswith("CALL") else None
-    return None
+def _index(listed: list[Instruction], offset: int) -> int:
+    return bisect_left(listed, offset, key=attrgetter("offset"))
 
 
-def _callee_in_order(frame: FrameType, call: Instruction) -> tuple[str, Any]:
-    listed = [each for each in _in_order(frame.f_code) if each.offset < call.offset]
-    if listed and listed[-1].opname == "PRECALL":
-        listed.pop()
-    given = call.arg or 0
-    if call.opname == "CALL_FUNCTION_EX":
-        given = 1 + (given & 1)
-    elif call.opname == "CALL_KW":
-        given += 1
-    depth = 0
-    while listed and not _turns(each := listed.pop()):
-        if depth == -given and each.opname != "PUSH_NULL":
-            return _loaded(frame, each)
-        if each.opname != "PUSH_NULL" or depth != -given:
-            depth -= stack_effect(each.opcode, each.arg)
-    return "", UNKNOWN
+def running(frame: FrameType) -> Instruction:
+    """Return the instruction that the frame is in the middle of."""
+    listed = instructions(frame.f_code)
+    return listed[_index(listed, frame.f_lasti + 1) - 1]
+
+
+def _next(code: CodeType, each: Instruction) -> Instruction:
+    listed = instructions(code)
+    return listed[_index(listed, each.offset + 1)]
+
+
+def taken_by(code: CodeType, made: Instruction, depth: int = 1) -> tuple[Instruction | None, int]:
+    """Return what takes from the stack what an instruction has put there, and how deep; None: that cannot be told."""
+    listed = instructions(code)
+    index = _index(listed, made.argval if made.opname in _LOOPS else made.offset + 1)
+    if made.opname == "FOR_ITER":  # the list that it fills
+        depth = 2 + _effect(made, jump=True)
+    while index < len(listed):
+        each = listed[index]
+        jumps = each.opname in _LOOPS or each.opname == "JUMP_FORWARD"
+        effect = _effect(each, jump=jumps)
+        if each.opname == "SWAP":
+            depth = {1: each.arg or 0, each.arg: 1}.get(depth, depth)
+        elif each.opname == "END_SEND" and depth == 1:
+            pass  # of what has put it there
+        elif each.opname.startswith("JUMP_BACKWARD"):
+            break
+        elif _takes(each, depth, effect):
+            return each, depth
+        else:
+            depth += effect
+        index = _index(listed, each.argval) if jumps else index + 1
+    return None, 0
+
+
+def _effect(each: Instruction, *, jump: bool = False) -> int:
+    """Return by how much an instruction makes the stack higher."""
+    if each.opname == "CALL":
+        return -(each.arg or 0) - 1  # in Python 3.11 it shares that with another
+    return stack_effect(each.opcode, each.arg, jump=jump)
+
+
+def _takes(each: Instruction, depth: int, effect: int) -> bool:
+    if each.opname == "JUMP_FORWARD":
+        return False
+    if each.opname.startswith(_TAKES_ONE):
+        return depth == 1
+    return depth <= (0 if each.opname.startswith(_ONLY_TAKES) else 1) - effect

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
+from functools import lru_cache, partial, wraps
+from importlib import import_module
 from inspect import Parameter, get_annotations, getattr_static, isclass, iscoroutine
-from types import FrameType, FunctionType, NoneType, UnionType
+from types import FrameType, FunctionType, MethodType, NoneType, UnionType
 from typing import Annotated, Any, Final, ForwardRef, Literal, Union, get_args, get_origin
 
 from fastapi import APIRouter, routing
@@ -185,20 +186,31 @@ def _is_dropped(called: Any, value: Any, dependant: Any) -> bool:
     if not places:
         return False  # a parameter of what stands in for another dependency
     takers = [(taker, name) for taker, name in places if name]
-    if iscoroutine(value):
-        return not takers
-    kind = next((each for each in _TO_BE_ASKED if slips.holds(value, (each,))), Guard)
-    return not any(_takes(taker, name, type(value), kind) for taker, name in takers)
+    lazy = slips.is_lazy(value) or slips.holds(value, _TO_BE_ASKED)
+    return not any(_takes(taker, name, type(value), type(value) if lazy else Guard) for taker, name in takers)
 
 
 def _is_dependency(value: Any) -> bool:
-    """Return whether a value is a function with one of ours as a parameter: what makes it was not called."""
-    if type(value) is not FunctionType:
-        return False
+    """Return whether a value is to be called by FastAPI, for one of ours among its parameters: that was forgotten."""
+    if type(value) in _ours:
+        return True
+    if issubclass(type(value), Depends):
+        return _is_dependency(value.dependency)
+    if type(value) in {FunctionType, MethodType, partial} or isclass(value):
+        return _asks(value)
+    call = getattr(type(value), "__call__", None)  # noqa: B004  which one, and not whether
+    return type(call) is FunctionType and _asks_once_made(call)
+
+
+def _asks(called: Any) -> bool:
     try:
-        return any(_schemes(dependencies.get_dependant(path="", call=value, name="_")))
+        return any(_schemes(dependencies.get_dependant(path="", call=called, name="_")))
     except Exception:  # noqa: BLE001  a function that is no dependency
         return False
+
+
+_asks_once_made: Final = lru_cache(maxsize=256)(_asks)
+"""Likewise of a class's `__call__`, which stays; functions may be made for each request."""
 
 
 def _places(called: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
@@ -260,12 +272,18 @@ def _refuse_unread(called: type, found: Any, path: str) -> None:
             raise TypeError(_NO_PARAMETER.format(called, name))
 
 
+_AS_TEXT: Final[dict[str, Any]] = (
+    {} if sys.version_info < (3, 14) else {"format": import_module("annotationlib").Format.STRING}
+)
+"""Since Python 3.14 annotations are evaluated where they are read, unless one asks for their text."""
+
+
 def _fields(called: type) -> Iterator[tuple[str, Any]]:
     for each in called.__mro__:
         try:
             yield from get_annotations(each, eval_str=True).items()
         except Exception:  # noqa: BLE001  names of a function, or whatever a text may do
-            yield from get_annotations(each).items()
+            yield from get_annotations(each, **_AS_TEXT).items()
 
 
 def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:
@@ -279,7 +297,7 @@ def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:
             yield from _asked_by(each, None, path)
     kind, *given = get_args(annotation) if get_origin(annotation) is Annotated else [annotation]
     for each in (*given, default):
-        if isinstance(each, Depends):
+        if isinstance(each, Depends) and type(each) is not kind:  # `auth: FastAPIGuard = auth` is kept to be asked
             wanted = each.dependency or kind
             if type(wanted) in _ours:
                 yield wanted
@@ -287,7 +305,7 @@ def _asked_by(annotation: Any, default: Any, path: str) -> Iterator[Any]:
                 yield from _schemes(dependencies.get_dependant(path=path, call=wanted, name="_"))
 
 
-# Annotations that FastAPI cannot read ---------------------------------------------------------------------------------
+# Annotations that FastAPI cannot read, or does not call ---------------------------------------------------------------
 
 _IN_TEXT: Final = re.compile(r"\b(?:required|optional|Depends|Security)\s*\(")
 _CALLER: Final = re.compile(r"\w*Caller\b")
@@ -297,6 +315,10 @@ _UNREAD: Final = (
     "module only, not of a function or below TYPE_CHECKING. Make `auth` outside of the function, take `from __future__ "
     "import annotations` out, or write `dependencies=[auth.required()]` in the line of the route"
 )
+_NO_DEPENDS: Final = (
+    "guard: FastAPI never calls {!r:.100} beside {!r}, and would let all callers in, or take the value from the query "
+    "string: write `Depends(…)` around it"
+)
 
 
 def _refusing_texts(analyze: _Wrapped) -> _Wrapped:
@@ -304,13 +326,21 @@ def _refusing_texts(analyze: _Wrapped) -> _Wrapped:
 
     @wraps(analyze)
     def analyzed(*args: Any, **given: Any) -> Any:
-        for text in _unread(given.get("annotation")):
+        annotation = given.get("annotation")
+        for each in (*getattr(annotation, "__metadata__", ()), given.get("value")):
+            if not isinstance(each, Depends) and _was_to_be_called(each):
+                raise TypeError(_NO_DEPENDS.format(each, given.get("param_name")))
+        for text in _unread(annotation):
             by_default = isinstance(given.get("value"), Depends)
             if _IN_TEXT.search(text) or (not by_default and _is_ours(text, sys._getframe(1))):  # noqa: SLF001
                 raise TypeError(_UNREAD.format(text, given.get("param_name")))
         return analyze(*args, **given)
 
     return analyzed
+
+
+def _was_to_be_called(value: Any) -> bool:
+    return slips.checks_when_called(value, _NEVER) or slips.names(value, _NEVER) or _is_dependency(value)
 
 
 def _unread(annotation: Any) -> Iterator[str]:
@@ -335,7 +365,7 @@ def _is_ours(text: str, frame: FrameType | None) -> bool:
 def _is_local(text: str, frame: FrameType | None) -> bool:
     names = set(_NAME.findall(text))
     while frame is not None:
-        for name in names & frame.f_locals.keys():
+        for name in names.intersection(frame.f_locals):  # whose keys are a list since Python 3.13
             value = frame.f_locals[name]
             if isinstance(value, (*_NEVER, Depends)) or _has_dependency(value):
                 return True

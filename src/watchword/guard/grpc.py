@@ -300,7 +300,7 @@ class _Methods:
 
 class _Interceptor(_Methods, grpc.ServerInterceptor):  # type: ignore[misc]
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        if calls.follows(sys._getframe(1)) == "POP_TOP":  # noqa: SLF001  one look: this runs for each call
+        if calls.fate(sys._getframe(1)) == "POP_TOP":  # noqa: SLF001  one look: this runs for each call
             raise RuntimeError(f"guard: what our interceptor returns is thrown away here: {_IN_SERVER}")
         return self.guard(continuation(handler_call_details), handler_call_details.method)
 

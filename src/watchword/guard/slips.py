@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dis import get_instructions
+from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
 from functools import partial
-from inspect import isclass, iscoroutine, unwrap
-from types import FunctionType, MethodType, ModuleType
+from inspect import isclass, unwrap
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, Never, Self
 
-from watchword.guard import misuse
+from watchword.guard import calls, misuse
 from watchword.guard.asked import Names, needs_of
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
@@ -38,20 +38,14 @@ def returned(function: Any) -> Iterator[type]:
     if not hasattr(function, "__code__"):
         function = type(function).__call__  # an object, or a class, which returns what it makes
     function = unwrap(function)
-    code = getattr(function, "__code__", None)
-    outer = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
-    value: Any = None
-    for each in get_instructions(code) if code else ():
-        if each.opname == "LOAD_GLOBAL":
-            value = function.__globals__.get(each.argval)
-        elif each.opname == "LOAD_DEREF":
-            value = misuse.content(outer.get(each.argval))
-        elif each.opname == "LOAD_ATTR" and isinstance(value, ModuleType):
-            value = vars(value).get(each.argval)
-        elif each.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
-            yield type(value)
-        elif each.opname not in _BEFORE_YIELD:
-            value = None
+    code: Any = getattr(function, "__code__", None)
+    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True)) if code else {}
+    for each in calls.instructions(code) if code else ():
+        taker, _ = calls.taken_by(code, each)
+        if taker is not None and taker.opname in _BEFORE_YIELD:
+            taker, _ = calls.taken_by(code, taker)
+        if taker is not None and taker.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
+            yield type(calls.loaded(code, each, outer, function.__globals__)[1])
 
 
 _MOST: Final = 8
@@ -76,8 +70,8 @@ def holds(value: object, kinds: tuple[type, ...], deep: int = _DEEP) -> bool:
 
 
 def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
-    """Return whether a value would have to be called, awaited or asked before anything is checked."""
-    if iscoroutine(value) or type(value) is NotCalled or holds(value, kinds):
+    """Return whether a value would have to be called, awaited, begun or asked before anything is checked."""
+    if is_lazy(value) or type(value) is NotCalled or holds(value, kinds):
         return True
     if type(value) is MethodType:
         return type(value.__self__) is Caller
@@ -85,13 +79,25 @@ def checks_when_called(value: object, kinds: tuple[type, ...]) -> bool:
     return any(holds(misuse.content(each), kinds) for each in outer or ())
 
 
+def is_lazy(value: object) -> bool:
+    """Return whether the code of a function that was called runs when someone begins it: by `await`, `for` or `with`.
+
+    Such a dependency stands below a decorator that FastAPI does not see through, or is `@contextmanager`.
+    """
+    return issubclass(type(value), _LAZY)
+
+
 def names(value: object, kinds: tuple[type, ...]) -> bool:
-    """Return whether a value is a function that names a global of these kinds."""
-    return type(value) is FunctionType and any(
-        holds(value.__globals__.get(name), kinds) for name in value.__code__.co_names
+    """Return whether a value is a function that names a global of these kinds, or is called by such a one."""
+    called = value if type(value) is FunctionType else getattr(type(value), "__call__", None)  # noqa: B004
+    return type(called) is FunctionType and any(
+        holds(called.__globals__.get(name), kinds) for name in called.__code__.co_names
     )
 
 
+_LAZY: Final = (
+    CoroutineType, GeneratorType, AsyncGeneratorType, _GeneratorContextManager, _AsyncGeneratorContextManager,
+)  # fmt: skip
 _READS: Final = re.compile("LOAD_(FAST|DEREF|CLOSURE)|MAKE_CELL")
 
 
@@ -106,7 +112,7 @@ def reads(function: Any, name: str) -> bool:
         return True
     return any(
         _READS.search(each.opname) and (each.argval == name or (isinstance(each.argval, tuple) and name in each.argval))
-        for each in get_instructions(code)
+        for each in calls.instructions(code)
     )
 
 
