@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -543,5 +544,5 @@ def _walks(step: str) -> bool:
 )
 async def test_the_plans_are_read_rightly(kernel: Kernel, sql: str) -> None:
     """What stood here before is found."""
-    with sqlite3.connect(kernel.settings.database_path) as connection:
+    with closing(sqlite3.connect(kernel.settings.database_path)) as connection:
         assert _faults(connection, sql, {"user": "u", "now": 1}) != []
