@@ -15,6 +15,6 @@ def test_no_connection_is_left_to_its_with() -> None:
         for folder in ("src", "tests", "bench", "examples")
         for file in sorted((ROOT / folder).rglob("*.py"))
         for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
-        if re.match(r"\s*with sqlite3\.connect\(", line)
+        if re.match(r"\s*with sqlite3\.(connect|Connection)\(", line)
     ]
     assert left == []

@@ -434,7 +434,7 @@ async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch
         await _over_http(api)
         for part in PARTS:
             await part(api.kernel)
-        with sqlite3.Connection(str(api.kernel.settings.database_path)) as connection:
+        with closing(sqlite3.Connection(str(api.kernel.settings.database_path))) as connection:
             faults = [fault for sql, values in asked.statements.items() for fault in _faults(connection, sql, values)]
     unseen = [
         f"{place}: {pieces[0][:70]}"
