@@ -71,9 +71,14 @@ def test_enabling_names_the_address_that_can_take_the_account_back(run: Run, tmp
         for number, former in enumerate(("ada@example.org", "first@example.net")):
             database.execute(
                 "INSERT INTO ww_one_time (id, purpose, address_key, user_id, detail, handle_hash, token_hash, code_mac,"
-                " tries, created_at, code_until, expires_at) SELECT ?1, 'undo', ?2, id, ?3, ?1, ?1, 'm', 5, 1, 1, ?4"
-                " FROM ww_users",
-                (f"0{number}", former, json.dumps({"email": former}), int(time.time()) + 3600),
+                " tries, created_at, code_until, expires_at) SELECT :id, 'undo', :was, id, :told, :id, :id, 'm', 5, 1,"
+                " 1, :until FROM ww_users",
+                {
+                    "id": f"0{number}",
+                    "was": former,
+                    "told": json.dumps({"email": former}),
+                    "until": int(time.time()) + 3600,
+                },
             )
     assert run("users", "disable", "ada").code == 0
     done = run("users", "enable", "ada")
