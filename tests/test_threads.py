@@ -272,6 +272,51 @@ async def test_nothing_is_kept_of_what_was_done(one: Threads) -> None:
         gc.enable()
 
 
+async def test_what_was_made_for_a_cancelled_caller_is_unmade(one: Threads, gate: Gate) -> None:
+    """Before what is asked for then. Nothing that was handed over, and nothing that was not begun."""
+    unmade: list[str] = []
+    assert await one.make(lambda: "taken", unmade.append) == "taken"
+    making = [asyncio.create_task(one.make(work, unmade.append)) for work in (gate.work, lambda: "later")]
+    await until(gate.begun)
+    for task in making:
+        task.cancel()
+    assert [type(each) for each in await asyncio.gather(*making, return_exceptions=True)] == [
+        asyncio.CancelledError
+    ] * 2
+    gate.go.set()
+    assert await one.run(unmade.copy) == ["done"]
+
+
+async def test_what_is_made_when_its_caller_is_cancelled_is_unmade(one: Threads) -> None:
+    """The work is done, and the caller has not heard of it."""
+    unmade: list[str] = []
+    done = threading.Event()
+    making = asyncio.create_task(one.make(lambda: "made", unmade.append))
+    await asyncio.sleep(0)
+    one.post(done.set)
+    assert done.wait(5)  # the loop stands still
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert await one.run(unmade.copy) == ["made"]
+
+
+async def test_what_could_not_be_made_is_not_unmade(one: Threads, gate: Gate) -> None:
+    def fails() -> str:
+        raise OSError(gate.work())
+
+    unmade: list[str] = []
+    making = asyncio.create_task(one.make(fails, unmade.append))
+    await until(gate.begun)
+    making.cancel()
+    gate.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    with pytest.raises(ZeroDivisionError):
+        await one.make(lambda: str(1 / 0), unmade.append)
+    assert await one.run(unmade.copy) == []
+
+
 _AT_EXIT = """
 import asyncio, sys, time
 from watchword import threads

@@ -56,10 +56,12 @@ def is_private_host(address: str) -> bool:
 def _read(address: str) -> _Address:
     """Read an address as the host that a connection to it would reach."""
     found = ip_address(address.partition("%")[0])
-    if not isinstance(found, IPv6Address) or found.is_loopback or found.is_unspecified:
+    if not isinstance(found, IPv6Address):
         return found
-    if found.ipv4_mapped is not None:
+    if found.ipv4_mapped is not None:  # first: since Python 3.13, ::ffff:127.0.0.1 is a loopback address itself
         return found.ipv4_mapped
+    if found.is_loopback or found.is_unspecified:
+        return found
     if found.sixtofour is not None:
         return found.sixtofour
     if any(found in network for network in _TRANSLATED):

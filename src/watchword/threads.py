@@ -55,6 +55,35 @@ class Threads:
         self._put((future, loop, work, arguments))
         return future
 
+    async def make(self, work: Callable[[], T], unmake: Callable[[T], object]) -> T:
+        """Do work that makes something. It is unmade where the caller is cancelled before they have it.
+
+        Before anything that is queued from then on, if there is one thread.
+        """
+        made: list[T] = []
+        turn = threading.Lock()
+        wanted = True
+
+        def making() -> None:
+            result = work()
+            with turn:
+                if wanted:
+                    made.append(result)
+                    return
+            unmake(result)
+
+        try:
+            await self.run(making)
+        except asyncio.CancelledError:
+            with turn:
+                wanted = False
+            if made and self._closed:
+                unmake(made.pop())
+            elif made:
+                self.post(unmake, made.pop())
+            raise
+        return made.pop()
+
     def post(self, work: Callable[[Unpack[Ts]], object], *arguments: *Ts) -> None:
         """Queue work that no one waits for; its errors are lost."""
         self._put((None, None, work, arguments))

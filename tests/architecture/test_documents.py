@@ -14,7 +14,7 @@ from watchword.cli.settings_page import page
 from watchword.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
-_SKIPPED = {".git", ".venv", ".venv-peers", "node_modules", "watchword-data", "results"}
+_SKIPPED = {".git", "node_modules", "watchword-data", "results"}
 _TEST = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # An index to install from, or an address inside one; written so that this file does not hold one itself.
@@ -55,7 +55,8 @@ KEPT = {
 
 def documents() -> Iterator[Path]:
     for path in ROOT.rglob("*.md"):
-        if not _SKIPPED & set(path.relative_to(ROOT).parts):
+        parts = path.relative_to(ROOT).parts
+        if not (_SKIPPED & set(parts) or parts[0].startswith(".venv")):  # `make VENV=…`: there may be several
             yield path
 
 

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -255,7 +255,7 @@ def lose_an_answer(world: World, tab: Page) -> None:
     lost = do(tab, "auth.token()")
     assert (lost["kind"], lost["code"]) == ("Unavailable", "offline")
     assert ["trouble", "offline", None] in do(tab, "seen")
-    with sqlite3.connect(world.server.data / "watchword.db") as database:
+    with closing(sqlite3.connect(world.server.data / "watchword.db")) as database:
         ((generation,),) = database.execute("SELECT generation FROM ww_sessions WHERE id = ?", (session,))
     assert generation == 2
     time.sleep(world.grace + 1.1)

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_times() -> None:
 
 
 def _wait_until_chained(folder: Path) -> None:
-    with sqlite3.connect(folder / "watchword-data" / "watchword.db") as database:
+    with closing(sqlite3.connect(folder / "watchword-data" / "watchword.db")) as database:
         while database.execute("SELECT COUNT(*) FROM ww_audit WHERE position IS NULL").fetchone() != (0,):
             time.sleep(0.2)
 
@@ -114,7 +115,7 @@ def test_the_service_chains_and_the_command_verifies(run: Run, serve: Serve, tmp
     plain = run("audit", "verify", "--known", known)
     assert (plain.code, f"known\t{known}" in plain.out, plain.err) == (0, True, "")
     assert "audit_checkpoint" in service.stop().err
-    with sqlite3.connect(tmp_path / "watchword-data" / "watchword.db") as database:
+    with closing(sqlite3.connect(tmp_path / "watchword-data" / "watchword.db")) as database, database:
         (record,) = database.execute("SELECT id FROM ww_audit WHERE event = 'log_in'").fetchone()
         database.execute("UPDATE ww_audit SET outcome = 'refused' WHERE id = ?", (record,))
     broken = run("audit", "verify")

@@ -7,6 +7,7 @@ import sqlite3
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def _arrived(box: Mailbox) -> None:
 
 def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
     """What the embedded database holds."""
-    with sqlite3.connect(folder / "watchword-data" / "watchword.db") as database:
+    with closing(sqlite3.connect(folder / "watchword-data" / "watchword.db")) as database:
         return database.execute(sql).fetchall()
 
 
@@ -66,13 +67,18 @@ def test_enabling_names_the_address_that_can_take_the_account_back(run: Run, tmp
     """It may be the owner's; and disabling has left that link alone, of two the older one."""
     made(run, "ada", "--email", "thief@example.net")
     assert "hint" not in run("users", "enable", "ada").err
-    with sqlite3.connect(tmp_path / "watchword-data" / "watchword.db") as database:
+    with closing(sqlite3.connect(tmp_path / "watchword-data" / "watchword.db")) as database, database:
         for number, former in enumerate(("ada@example.org", "first@example.net")):
             database.execute(
                 "INSERT INTO ww_one_time (id, purpose, address_key, user_id, detail, handle_hash, token_hash, code_mac,"
-                " tries, created_at, code_until, expires_at) SELECT ?1, 'undo', ?2, id, ?3, ?1, ?1, 'm', 5, 1, 1, ?4"
-                " FROM ww_users",
-                (f"0{number}", former, json.dumps({"email": former}), int(time.time()) + 3600),
+                " tries, created_at, code_until, expires_at) SELECT :id, 'undo', :was, id, :told, :id, :id, 'm', 5, 1,"
+                " 1, :until FROM ww_users",
+                {
+                    "id": f"0{number}",
+                    "was": former,
+                    "told": json.dumps({"email": former}),
+                    "until": int(time.time()) + 3600,
+                },
             )
     assert run("users", "disable", "ada").code == 0
     done = run("users", "enable", "ada")

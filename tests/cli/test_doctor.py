@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -171,13 +172,11 @@ def test_inside(run: Run, examine: Examine, tmp_path: Path, monkeypatch: pytest.
     secret.write_text(right)
     secret.chmod(0o600)
 
-    with sqlite3.connect(data / "watchword.db") as rows:
+    with closing(sqlite3.connect(data / "watchword.db")) as rows, rows:
         rows.execute("UPDATE ww_signing_keys SET activated_at = activated_at - 40 * 86400 WHERE status = 'active'")
-    rows.close()
     assert "was due after 30: no process follows the schedule" in examine(None)[1]["signing key"][1]
-    with sqlite3.connect(data / "watchword.db") as rows:
+    with closing(sqlite3.connect(data / "watchword.db")) as rows, rows:
         rows.execute("DELETE FROM ww_schema WHERE version = (SELECT MAX(version) FROM ww_schema)")
-    rows.close()
     report = examine(None)[1]
     assert "1 migrations wait" in report["database"][1]
     assert report["signing key"] == ("skip", "the database has not this version's schema")

@@ -7,6 +7,7 @@ import sqlite3
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_access_tokens_are_explained(run: Run, serve: Serve, tmp_path: Path) -> 
     assert "why\tIts session ended at 20" in out
     assert "Z by a log-out." in out
     assert "by an operator" in _json(run, url, refresh) or "by a log-out" in _json(run, url, refresh)
-    with sqlite3.connect(tmp_path / "watchword-data" / "watchword.db") as database:
+    with closing(sqlite3.connect(tmp_path / "watchword-data" / "watchword.db")) as database, database:
         database.execute("UPDATE ww_signing_keys SET status = 'revoked', revoked_at = 1800000000")
     assert "Its signing key was revoked at 2027-01-15" in told(access).out
     assert run("users", "disable", "ada").code == 0

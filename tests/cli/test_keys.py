@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,9 +54,8 @@ def status(server: Server, token: str) -> int:
 
 def age(server: Server, seconds: int) -> None:
     """Let the next key have been made so long ago."""
-    with sqlite3.connect(server.data / "watchword.db", timeout=5) as database:
+    with closing(sqlite3.connect(server.data / "watchword.db", timeout=5)) as database, database:
         database.execute("UPDATE ww_signing_keys SET created_at = created_at - ? WHERE status = 'next'", (seconds,))
-    database.close()
 
 
 @pytest.fixture(params=["1", "3"], ids=["one process", "three processes"])

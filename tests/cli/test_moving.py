@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_who_becomes_an_administrator_is_told(run: Run, tmp_path: Path) -> None:
 
 
 def users(folder: Path) -> list[sqlite3.Row]:
-    with sqlite3.connect(folder / "watchword-data" / "watchword.db") as connection:
+    with closing(sqlite3.connect(folder / "watchword-data" / "watchword.db")) as connection:
         connection.row_factory = sqlite3.Row
         return connection.execute("SELECT * FROM ww_users ORDER BY id").fetchall()
 

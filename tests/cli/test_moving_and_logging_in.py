@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import bcrypt
@@ -32,9 +33,8 @@ def log_in(url: str, name: str, password: str = PASSWORD) -> int:
 
 def stored(folder: Path, name: str) -> str:
     """The password hash of a user."""
-    with sqlite3.connect(folder / "watchword-data" / "watchword.db") as rows:
+    with closing(sqlite3.connect(folder / "watchword-data" / "watchword.db")) as rows:
         (found,) = rows.execute("SELECT password_hash FROM ww_users WHERE username = ?", [name]).fetchone()
-    rows.close()
     return str(found)
 
 

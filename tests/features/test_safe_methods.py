@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 from tests.e2e.client import bearer
 from tests.features.api import Api
@@ -22,7 +23,5 @@ async def test_F6_no_get_request_changes_anything(api: Api) -> None:
 
 
 def _dump(api: Api) -> list[str]:
-    with sqlite3.connect(f"file:{api.kernel.settings.database_path}?mode=ro", uri=True) as reader:
-        lines = list(reader.iterdump())
-    reader.close()
-    return lines
+    with closing(sqlite3.connect(f"file:{api.kernel.settings.database_path}?mode=ro", uri=True)) as reader:
+        return list(reader.iterdump())

@@ -53,8 +53,9 @@ def test_an_adapter_imports_its_framework_only(name: str) -> None:
     assert {module for module in loaded if module in FRAMEWORKS | SERVERS} <= BRINGS[name]
 
 
+# FastAPI runs on asyncio, and imports it later than before on Python 3.13.
 BEYOND_FASTAPI = """
-import sys, fastapi
+import asyncio, sys, fastapi
 from fastapi import security
 before = set(sys.modules)
 import watchword.guard.fastapi

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -433,7 +434,7 @@ async def test_no_statement_walks_a_table_that_grows(tmp_path: Path, monkeypatch
         await _over_http(api)
         for part in PARTS:
             await part(api.kernel)
-        with sqlite3.Connection(str(api.kernel.settings.database_path)) as connection:
+        with closing(sqlite3.Connection(str(api.kernel.settings.database_path))) as connection:
             faults = [fault for sql, values in asked.statements.items() for fault in _faults(connection, sql, values)]
     unseen = [
         f"{place}: {pieces[0][:70]}"
@@ -543,5 +544,5 @@ def _walks(step: str) -> bool:
 )
 async def test_the_plans_are_read_rightly(kernel: Kernel, sql: str) -> None:
     """What stood here before is found."""
-    with sqlite3.connect(kernel.settings.database_path) as connection:
+    with closing(sqlite3.connect(kernel.settings.database_path)) as connection:
         assert _faults(connection, sql, {"user": "u", "now": 1}) != []

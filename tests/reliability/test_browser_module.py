@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import pytest
@@ -31,7 +32,7 @@ class World(NamedTuple):
         self.service.clock.advance(seconds)
 
     def generation(self, session: str) -> int:
-        with sqlite3.connect(self.service.data / "watchword.db") as database:
+        with closing(sqlite3.connect(self.service.data / "watchword.db")) as database:
             ((generation,),) = database.execute("SELECT generation FROM ww_sessions WHERE id = ?", (session,))
         return int(generation)
 

@@ -6,6 +6,7 @@ import io
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,9 +148,8 @@ def test_a_check_that_breaks_leaves_nothing_behind(
     monkeypatch.setattr(rounds, "OUTSIDE", rows)
     with served(tmp_path) as (url, _):
         assert program.run(["doctor", url, "--outside"]) == INTERRUPTED
-        with sqlite3.connect(tmp_path / "watchword-data" / "watchword.db") as rows_left:
+        with closing(sqlite3.connect(tmp_path / "watchword-data" / "watchword.db")) as rows_left:
             assert rows_left.execute("SELECT COUNT(*) FROM ww_users").fetchone() == (0,)
-        rows_left.close()
     assert "the doctor's account is deleted" in capsys.readouterr().out
 
 

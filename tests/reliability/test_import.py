@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -63,5 +64,5 @@ def test_people_register_and_log_in_during_an_import(serve: Serve, tmp_path: Pat
     assert of_imported[-1] == 200  # until the first batch is stored, there is no such user
     assert set(of_imported) <= {401, 200}
     assert (told["imported"], told["refused"]) == (COUNT, 0)
-    with sqlite3.connect(tmp_path / "watchword-data" / "watchword.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "watchword-data" / "watchword.db")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM ww_users").fetchone() == (COUNT + joined,)

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -212,9 +213,8 @@ def test_the_master_secret_is_lost(serve: Serve, postgres: Postgres, engine: str
         (service.data / "master.secret").unlink()
         with pytest.raises(AssertionError, match=r"master\.secret is missing"):
             service.start()
-        with sqlite3.connect(service.data / "watchword.db") as connection:
+        with closing(sqlite3.connect(service.data / "watchword.db")) as connection, connection:
             connection.executescript(LOST)
-        connection.close()
     else:
         with pytest.raises(AssertionError, match="made under another master secret"):
             serve(folder=service.folder, **{**settings, "WATCHWORD_SECRET": OTHER})

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import asyncpg
@@ -74,9 +75,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[in
 
         def in_file(text: str) -> None:
             file = folder / "watchword.db"
-            with sqlite3.connect(file) as connection:
+            with closing(sqlite3.connect(file)) as connection, connection:
                 connection.executescript(text)
-            connection.close()
             file.chmod(0o600)
 
         return Place({"WATCHWORD_DATA_DIR": str(folder), "WATCHWORD_SECRET": ONE}, in_file)

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -281,12 +282,11 @@ async def test_memory_takes_constant_time_when_full() -> None:
 
 async def test_sql_counters_count_together_or_not_at_all(database: SQLite, path: Path) -> None:
     """If one of several counters cannot be counted, none is."""
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute(
             "CREATE TRIGGER no BEFORE INSERT ON ww_ephemeral WHEN NEW.name LIKE '%forbidden'"
             " BEGIN SELECT raise(ABORT, 'no'); END"
         )
-    other.close()
     store = SQLEphemeral(database)
     with pytest.raises(sqlite3.IntegrityError):
         await store.reserve([Quota("allowed", 60, 9), Quota("forbidden", 60, 9)], NOW)

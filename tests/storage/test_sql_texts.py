@@ -6,6 +6,7 @@ import ast
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import asyncpg
@@ -113,7 +114,7 @@ async def test_each_text_is_understood_by_both(postgres_url: str, path: Path) ->
     await database.close()
     tried = 0
     connection = await asyncpg.connect(postgres_url)
-    with sqlite3.connect(path) as lite:
+    with closing(sqlite3.connect(path)) as lite:
         for where, pieces in written():
             if len(pieces) > 1 or where.partition(":")[0] in OF_ONE_ENGINE or not _is_whole(pieces[0]):
                 continue  # put together when it is used: the kernel's tests run those on both

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from watchword.errors import StorageUnavailable
 from watchword.storage.database import Tx
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
+from watchword.storage.sqlite_lock import alone
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +50,8 @@ def fill_up(database: SQLite) -> None:
 
 def damage(path: Path) -> None:
     """Overwrite the first page of `ww_meta`."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'ww_meta'").fetchone()[0]
-    connection.close()
     with path.open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 4096)
@@ -181,6 +183,34 @@ async def test_a_file_that_is_no_database_is_not_available(path: Path) -> None:
             await SQLite.open(place)
 
 
+@pytest.mark.parametrize("step", ["sqlite.share", "sqlite_units.connect", "sqlite.connect"])
+async def test_a_cancelled_opening_leaves_nothing_open(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a connection nor the lock beside the file, which would keep `watchword restore` out."""
+    begun, go, made = threading.Event(), threading.Event(), list[object]()
+    name = f"watchword.storage.{step}"
+    true = pkgutil.resolve_name(name)
+
+    def slow(*given: object, **more: object) -> object:
+        begun.set()
+        assert go.wait(30)
+        made.append(true(*given, **more))
+        return made[0]
+
+    monkeypatch.setattr(name, slow)
+    opening = asyncio.create_task(SQLite.open(path))
+    assert await asyncio.to_thread(begun.wait, 30)
+    opening.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    with alone(path):
+        assert len(made) == 1
+    if isinstance(made[0], sqlite3.Connection):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            made[0].execute("SELECT 1")
+
+
 async def test_a_new_file_is_its_owners_alone(database: SQLite, path: Path) -> None:
     """The file and the log beside it hold password hashes: nobody else on the machine may read them."""
     await database.run(PUT, name="a", value="x")
@@ -210,6 +240,7 @@ from pathlib import Path
 from watchword.errors import StorageUnavailable
 from watchword.storage.migrate import migrate
 from watchword.storage.sqlite import SQLite
+from watchword.storage.sqlite_lock import alone
 
 PUT = "INSERT INTO ww_meta (name, value) VALUES (:name, :value)"
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,8 @@ async def test_one_process_sees_what_another_committed(database: SQLite, path: P
     """Another's commit is there at the next read, and `changed` tells of it."""
     await database.changed()
     assert not await database.changed()
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("INSERT INTO ww_meta (name, value) VALUES ('theirs', 'x')")
-    other.close()
     assert await database.changed()
     assert await database.one("SELECT 1 FROM ww_meta WHERE name = 'theirs'") is not None
 

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -308,7 +308,7 @@ async def test_close_finishes_what_is_under_way(database: SQLite, path: Path) ->
     for late in (database.run(PUT, name="late"), database.one(NAMES), database.scan(NAMES)):
         with pytest.raises(StorageUnavailable, match="closed"):
             await late
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM ww_meta").fetchone() == (3,)
 
 

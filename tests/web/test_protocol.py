@@ -406,6 +406,16 @@ def test_head_and_body_leave_together(cycle: Started) -> None:
     assert len(cycle.later) == 1
 
 
+def test_no_empty_part_is_handed_on_with_a_head(cycle: Started) -> None:
+    """asyncio would keep it: a turn of the loop after another, and the connection never ends."""
+    transport = together(cycle)
+    cycle.response_started = True
+    transport.write(b"head")
+    transport.write(b"")
+    cycle.later[0]()
+    assert cycle.transport.told == [b"head"]
+
+
 def test_a_head_waits_for_one_turn_of_the_loop_only(cycle: Started) -> None:
     transport = together(cycle)
     cycle.response_started = True

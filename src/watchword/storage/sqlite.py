@@ -65,9 +65,9 @@ class SQLite:
         writer = Writer(Path(path), processes=processes, patience=patience, keeps_reserve=reserve, meters=meters)
         database = cls(Path(path), writer, patience)
         try:
-            database._lock = await database._in_thread(lambda: share(Path(path)))
+            database._lock = await database._thread.make(lambda: share(Path(path)), let_go)
             await writer.open()
-            database._reader = await database._in_thread(database._connect)
+            database._reader = await database._thread.make(database._connect, close)
         except BaseException:
             await database.close()
             raise

@@ -320,7 +320,7 @@ class Writer:
             self._queue.popleft().fail(cause)
 
     async def _opened(self) -> sqlite3.Connection:
-        self._connection = await self._thread.run(self._connect)
+        self._connection = await self._thread.make(self._connect, close)
         self._cursor = self._connection.cursor()
         return self._connection
 

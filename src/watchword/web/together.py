@@ -29,7 +29,10 @@ class Together(asyncio.Transport):
         """Hold the head; write the rest after it."""
         if self._head is not None:
             head, self._head = self._head, None
-            self._transport.writelines((head, data))
+            if data:
+                self._transport.writelines((head, data))
+            else:  # asyncio since Python 3.12 keeps an empty part, and turns for ever to send it
+                self._transport.write(head)
         elif self._cycle is not None and self._cycle.response_started:
             self._cycle = None  # "100 Continue" comes before the head
             self._head = bytes(data)

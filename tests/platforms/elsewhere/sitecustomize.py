@@ -74,13 +74,16 @@ _POSIX_ONLY = {
     "socket": "AF_UNIX SO_REUSEPORT SCM_RIGHTS CMSG_LEN CMSG_SPACE sethostname send_fds recv_fds",
     "time": "clock_gettime clock_gettime_ns clock_settime clock_getres tzset CLOCK_MONOTONIC CLOCK_REALTIME",
 }
-_POSIX_MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix", "uvloop")
+# Not posix: since Python 3.12 os.stat_result looks for it there, and crashes the process where it finds None.
+_POSIX_MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "uvloop")
 
 
 def _take_away(names: dict[str, str]) -> None:
     for module, words in names.items():
         for word in words.split():
             vars(sys.modules[module]).pop(word, None)
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13; without an affinity to ask for, it is the other one
+        os.process_cpu_count = os.cpu_count
 
 
 def _macos() -> None:
