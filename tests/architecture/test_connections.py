@@ -14,6 +14,7 @@ def test_no_connection_is_left_to_its_with() -> None:
         f"{file.relative_to(ROOT)}:{number}"
         for folder in ("src", "tests", "bench", "examples")
         for file in sorted((ROOT / folder).rglob("*.py"))
+        if not any(part.startswith(".venv") or part == "node_modules" for part in file.relative_to(ROOT).parts)
         for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
         if re.match(r"\s*with sqlite3\.(connect|Connection)\(", line)
     ]
