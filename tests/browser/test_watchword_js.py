@@ -198,7 +198,7 @@ def test_it_loads_where_there_is_no_browser() -> None:
     """A server that renders pages may import it; so may a test of yours. It asks for nothing that is not there."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node.js is not installed")
+        pytest.skip("Node.js is missing: apt-get install nodejs")
     code = """import { LoggedOut, Unavailable, Watchword } from "./watchword.js";
         const auth = new Watchword({ url: "http://127.0.0.1:9", timeout: 1 });
         auth.addEventListener("trouble", ({ detail }) => console.log(detail.error.code, detail.retryIn > 0));

@@ -34,7 +34,7 @@ sent.length = 0;
 def run(code: str, **given: Any) -> Any:
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node.js is not installed")
+        pytest.skip("Node.js is missing: apt-get install nodejs")
     program = f"{PRELUDE}{code}\nauth.close();"
     command = [node, "--input-type=module", "-e", program, json.dumps({"url": SERVICE, **given})]
     ran = subprocess.run(command, cwd=MODULE.parent, capture_output=True, text=True, timeout=60, check=False)

@@ -21,7 +21,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is missing: apt-get install bash")
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

@@ -44,7 +44,7 @@ def seen(folder: Path) -> dict[str, tuple[int, bytes]]:
             for path in folder.rglob("*") if path.is_file()}  # fmt: skip
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="chown needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user: run the tests as root")
 def test_the_secrets_of_compose(tmp_path: Path) -> None:
     """They make files that the service takes, for its user alone, and the two passwords are one. Twice is once."""
     (tmp_path / "deploy").mkdir()

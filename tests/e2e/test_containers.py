@@ -20,7 +20,7 @@ from tests.e2e.server import COMMAND, free_port
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="only root can give files to other users, and setpriv (util-linux) be one",
+    reason="only root can give files to other users, and setpriv be one: run as root, apt-get install util-linux",
 )
 SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 US, OTHER, GROUP = 65534, 65533, 20011  # no name, no home
@@ -194,7 +194,7 @@ def test_a_file_system_that_is_read_only(place: Path) -> None:
     """Only the data directory can be written to; there is no /tmp; mounted secrets of another user are warned about."""
     shell = shutil.which("unshare")
     if shell is None or subprocess.run([shell, "-m", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("mount namespaces are not allowed here")
+        pytest.skip("only root in a machine that allows mount namespaces can run `unshare -m` (util-linux)")
     path = secret_at(place / "secret", 0o444, OTHER)
     script = (
         'set -e; mount --make-rprivate /; place="$1"; shift; mount --bind "$place" "$place"; '

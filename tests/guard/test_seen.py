@@ -78,6 +78,15 @@ def test_what_is_no_token_is_not_recalled(shown: Any) -> None:
     assert make().recall(shown) is None
 
 
+def in_four_threads(work: Callable[[int], None], *, apart: int) -> None:
+    """Run it in four threads to their end, each with a number of its own."""
+    threads = [threading.Thread(target=work, args=(number * apart,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("kind", "subject"),
     [("session", claims()["sid"]), ("user", claims()["sub"]), ("key", key().kid)],
@@ -262,11 +271,7 @@ def test_A25_no_state_outlives_an_entry_however_many_threads_begin_one() -> None
                 revoked.add("session", f"session {first} {moment}", 0, NOW + 900)
                 alive.append(state)
 
-    threads = [threading.Thread(target=ask, args=(number * 1000,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_four_threads(ask, apart=1000)
     revoked.add("session", "the last", 0, NOW + 900)
     assert len(alive) > 100
     assert not [state for state in alive if state.until != NOT_NOW]
@@ -544,9 +549,5 @@ def test_threads_share_it_and_get_their_own_callers() -> None:
             if guard.check(tokens[name]).user_id != name:
                 wrong.append(name)
 
-    threads = [threading.Thread(target=work, args=(offset * 11,)) for offset in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_four_threads(work, apart=11)
     assert not wrong

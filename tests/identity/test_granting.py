@@ -331,8 +331,10 @@ async def test_whether_someone_has_a_role(open_kernel: Opener, monkeypatch: pyte
     async with open_kernel() as kernel:
         await join(kernel, roles=("a.editor", "editor-in-chief"))
         await join(kernel, "bob")
-        unknown = {role: await roles.is_unknown(kernel.database, role) for role in ("editor", "Editor-in-chief", "a")}
+        unknown = {
+            role: await roles.has_no_holder(kernel.database, role) for role in ("editor", "Editor-in-chief", "a")
+        }
         assert set(unknown.values()) == {True}
-        assert not await roles.is_unknown(kernel.database, "editor-in-chief")
+        assert not await roles.has_no_holder(kernel.database, "editor-in-chief")
         monkeypatch.setattr(roles, "_LOOKED_AT", 2)
-        assert not await roles.is_unknown(kernel.database, "editor")
+        assert not await roles.has_no_holder(kernel.database, "editor")

@@ -475,7 +475,7 @@ async def _rights(kernel: Kernel) -> None:
     await kernel.granting.change_api("orders", audience="urn:other", change=lambda held: held, by=by)
     await kernel.granting.delete_api("orders", by)
     await rights.noted_audience(kernel.database, "")
-    await roles.is_unknown(kernel.database, "editor")
+    await roles.has_no_holder(kernel.database, "editor")
 
 
 PARTS: tuple[Callable[[Kernel], Awaitable[None]], ...] = (

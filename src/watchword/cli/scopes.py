@@ -96,18 +96,18 @@ def _change(
         from watchword.errors import StorageError
         from watchword.identity.audit import LOCAL
         from watchword.identity.granting import Operation, unchecked
-        from watchword.identity.roles import is_unknown
+        from watchword.identity.roles import has_no_holder
         from watchword.settings.scopes import EVERY_USER
 
         scopes = await kernel.granting.set_scopes(role, change, Operation(LOCAL, None, unchecked))
-        nobody = False
+        unheld = False
         if gives and scopes and role != EVERY_USER:
             with suppress(StorageError):  # the change is stored
-                nobody = await is_unknown(kernel.database, role)
-        return scopes, nobody
+                unheld = await has_no_holder(kernel.database, role)
+        return scopes, unheld
 
-    scopes, nobody = with_kernel(load_settings(flags).settings, work)
-    if nobody:
+    scopes, unheld = with_kernel(load_settings(flags).settings, work)
+    if unheld:
         sys.stderr.write(f"hint: no user has the role {role} yet\n")
     if as_json:
         print_json(_plain(role, scopes))

@@ -64,7 +64,7 @@ def _guarding(app: ASGIApp, guard: Guard, **asked: Any) -> ASGIApp:
     if recall is None:
         return middleware
 
-    def guarded(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             # As in `GuardMiddleware`, inlined for speed.
             header: Any = None
@@ -83,10 +83,10 @@ def _guarding(app: ASGIApp, guard: Guard, **asked: Any) -> ASGIApp:
 
     # Servers and frameworks tell an ASGI application by `async def`, or by this mark.
     if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(guarded)
+        inspect.markcoroutinefunction(serve)
     else:
-        guarded._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
-    return guarded
+        serve._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    return serve
 
 
 class _Guarded:
@@ -102,7 +102,7 @@ class _Guarded:
         api_keys: bool = False,
         optional: bool = False,
     ) -> Middleware:
-        """Return `GuardMiddleware` for a `Route`, `Mount`, `Router` or `Starlette`."""
+        """Return middleware that does as `GuardMiddleware`, for a `Route`, `Mount`, `Router` or `Starlette`."""
         slips.by_name(misplaced, "guarded", _HINT)
         if callable(guard):  # used as a decorator
             raise TypeError(_HINT)

@@ -26,7 +26,11 @@ _SCRIPT_OF = {"IDEOGRAPHIC": "CJK", "EXTENDED": "ARABIC"}
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
-_BLANK = _INVISIBLE | frozenset("\u200c\u200d\u2800\u3164\uffa0")  # joiners, and letters and marks without ink
+JOINERS = frozenset("\u200c\u200d")
+"""Formats without which some scripts are misspelt."""
+FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and marks that are blank."""
+_BLANK = _INVISIBLE | JOINERS | FILLERS
 _AROUND = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200e\u200f\u2060\ufeff"
 _LIKE_AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _PRIVATE = frozenset(SPECIAL_USE_DOMAIN_NAMES) | {

@@ -41,7 +41,7 @@ def granted(stored: str) -> tuple[str, ...]:
     return roles
 
 
-async def is_unknown(database: Database, role: str) -> bool:
+async def has_no_holder(database: Database, role: str) -> bool:
     """Tell whether no user has this role. Among very many users this is not known, and False."""
     found = (await database.scan(_SEEN, role=f" {role} "))[0]
     return int(found["users"]) < _LOOKED_AT and not found["have"]

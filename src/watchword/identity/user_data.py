@@ -12,7 +12,7 @@ import msgspec
 from watchword import strict_json
 from watchword.claim_names import OF_JAVASCRIPT
 from watchword.errors import FieldError, InvalidInput
-from watchword.identity.identifiers import is_blank, tidy
+from watchword.identity.identifiers import FILLERS, JOINERS, is_blank, tidy
 from watchword.tally import Log, Tally
 
 LONGEST_NAME: Final = 100  # characters
@@ -30,8 +30,6 @@ NOTHING: Final = "{}"
 
 # Of formats (Cf) some turn the direction of text, others are not seen at all: a name could then look like another one.
 _NOT_IN_NAMES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_JOINERS = frozenset("\u200c\u200d")  # formats without which some scripts are misspelt
-_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and marks that are blank
 _MOST_READ = 8 * MOST_BYTES  # with blanks and escapes
 _BOUNDS = strict_json.Bounds(names=MOST_BYTES, letters=MOST_BYTES, integer=LARGEST)
 _unreadable = Tally(Log("watchword.users"), "stored_metadata_unreadable", level="error")
@@ -63,9 +61,9 @@ def checked_name(text: str) -> str:
 
 
 def _may_be_in_name(character: str) -> bool:
-    if character in _JOINERS:
+    if character in JOINERS:
         return True
-    return unicodedata.category(character) not in _NOT_IN_NAMES and character not in _FILLERS
+    return unicodedata.category(character) not in _NOT_IN_NAMES and character not in FILLERS
 
 
 def checked_metadata(value: Any, field: str) -> str:
