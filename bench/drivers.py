@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.load import Flow, Result, Spec, Used, cpu_seconds, machine_seconds
@@ -80,60 +80,27 @@ def get_with_tokens(server: Server, settings: Settings, path: str, tokens: Seque
     return load(server, settings, flows)
 
 
-def get_side_by_side(
-    servers: Mapping[str, Server], settings: Settings, path: str, tokens: Sequence[str]
-) -> dict[str, Result]:
-    """GET a path of several servers at the same time, each by a `wrk` of its own. They may share a core."""
-    if not shutil.which("wrk"):
-        raise BenchError("wrk is missing\nhint: on Debian: apt-get install wrk")
-    _wrks(servers, settings, path, tokens, settings.warmup)
-    return _wrks(servers, settings, path, tokens, settings.seconds)
-
-
 def _wrk(server: Server, settings: Settings, path: str, tokens: Sequence[str], seconds: float) -> Result:
-    return _wrks({"": server}, settings, path, tokens, seconds)[""]
-
-
-def _wrks(
-    servers: Mapping[str, Server], settings: Settings, path: str, tokens: Sequence[str], seconds: float
-) -> dict[str, Result]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(tokens) + "\n")
         file.flush()
-        command = ["wrk", "-t1", f"-c{settings.connections}", f"-d{max(1, round(seconds))}s", "-s", str(WRK_SCRIPT)]
+        whole = max(1, round(seconds))
+        command = ["wrk", "-t1", f"-c{settings.connections}", f"-d{whole}s", "-s", str(WRK_SCRIPT)]
+        command += [f"http://127.0.0.1:{server.port}", "--", path, file.name]
         pin = _pin(settings.cores.load)
-        before = _used(servers)
-        running = {
-            name: subprocess.Popen(
-                [*command, f"http://127.0.0.1:{server.port}", "--", path, file.name],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                preexec_fn=pin,  # noqa: PLW1509 - the bench has one thread
-            )
-            for name, server in servers.items()
-        }
-        said = {name: process.communicate()[0] for name, process in running.items()}
-        used = _used(servers)
-    if any(process.returncode for process in running.values()):
-        raise BenchError(f"wrk failed: {said}")
-    others = sum(used[name].server - before[name].server for name in servers)
-    results = {}
-    for name, text in said.items():
-        now, then = used[name], before[name]
-        # What the other servers used is no work from elsewhere.
-        mine = now.server - then.server
-        shares = replace(now, machine=now.machine - (others - mine)).shares_since(then)
-        results[name] = _from_wrk(json.loads(text.strip().splitlines()[-1]), shares)
-    return results
+        before = _used(server)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=pin)
+        used = _used(server).shares_since(before)
+    if done.returncode:
+        raise BenchError(f"wrk failed: {done.stdout}{done.stderr}")
+    return _from_wrk(json.loads(done.stdout.strip().splitlines()[-1]), used)
 
 
-def _used(servers: Mapping[str, Server]) -> dict[str, Used]:
-    """What has been used so far, the clients being children of this process."""
+def _used(server: Server) -> Used:
+    """What has been used so far, the client being a child of this process."""
     times = os.times()
     client = times.children_user + times.children_system
-    at, machine = time.perf_counter(), machine_seconds()
-    return {name: Used(at, client, cpu_seconds(server.process.pid), machine) for name, server in servers.items()}
+    return Used(time.perf_counter(), client, cpu_seconds(server.process.pid), machine_seconds())
 
 
 def _pin(core: int) -> Callable[[], None] | None:

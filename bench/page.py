@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from bench.measures.rights import KEPT
 from bench.report import RESULTS
 from bench.servers import ROOT
 from watchword.identity.feed import FeedEntry
@@ -126,13 +127,15 @@ def servers(found: Results) -> str:
 
 
 def kept(found: Results) -> str:
-    """Show what a guarded route keeps of an unguarded one at its side."""
+    """Show what a guarded route keeps of an unguarded one, and what that keeps of itself."""
     measure = next(each for each in found.file["measures"] if each["name"] == "rights_http")
     spent = found.figures("rights_http")
     rows = []
     for bar in measure["bars"]:
         side = bar["what"].removesuffix(" ÷ unguarded")
-        rows.append((side, _n(bar["value"]), f"{bar['bar']:.2f}", _n(spent[f"{side}, CPU µs each"])))
+        rows.append((side, f"{bar['value']:.3f}", f"{bar['bar']:.2f}", _n(spent[f"{side}, CPU µs each"])))
+    controls = [key.removesuffix(KEPT) for key in spent if key.endswith(KEPT)]
+    rows += [(side, f"{spent[side + KEPT]:.3f}", "–", _n(spent[f"{side}, CPU µs each"])) for side in controls]
     return _table(("guarded ÷ unguarded", "by processor time", "bar", "µs each"), rows)
 
 

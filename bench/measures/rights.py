@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import random
 import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 
 from bench import needs
 from bench.drivers import Settings
 from bench.measures import people
 from bench.measures.alternate import Runs, warnings
-from bench.measures.round_robin import cpu_medians, cpu_ratio
-from bench.measures.side_by_side import side_by_side
+from bench.measures.blocks import run_blocks
+from bench.measures.round_robin import cpu_medians
 from bench.report import Bar, Outcome
-from bench.servers import ROOT, Server, running, wait_for, watchword
+from bench.servers import ROOT, Server, free_port, running, wait_for, watchword
 from watchword.identity.rights import Rights, Table
 
 BARS = {
@@ -26,34 +27,42 @@ BARS = {
 }
 """What each route keeps of an unguarded one, by the names of `bench.peers.guarded_rights`."""
 RIGHTS = {"WATCHWORD_SCOPES": "*=orders:read orders:write", "WATCHWORD_CLAIMS": "name=name"}
+AGAIN = " again"
+"""A bare route a second time: the error of the measure."""
+KEPT = ", kept"
 ROLES = 1000
 GRANTS = 500
 
 
 def measure(settings: Settings) -> Outcome:
-    """Serve each guarded route beside the unguarded one on one core. The bars go by processor time."""
+    """Serve a framework's routes in one process, started anew for each round. The bars go by processor time."""
     needs.service()
-    # Many short rounds: two processes of the same program differ by some per cent, by where their memory lies.
-    settings = replace(settings, rounds=3 * settings.rounds, seconds=settings.seconds / 2)
     runs, bars = Runs(), list[Bar]()
     with ExitStack() as stack:
         service = stack.enter_context(watchword(settings.cores.load, extra=RIGHTS))
         names = people.register(service, settings.connections, name="Bencher of the Bench")
         tokens = [people.token_pair(service, name)[0] for name in names]
         issuer = f"http://127.0.0.1:{service.port}"
-        for side, bare, least in _pairs():
-            starts = {each: partial(_application, each, settings.cores.server, issuer) for each in (bare, side)}
-            pair = side_by_side(starts, settings, "/profile", tokens)
-            bars.append(Bar(f"{side} ÷ unguarded", cpu_ratio(pair, side, bare), least, unit="×"))
-            runs += pair
-    return Outcome("rights_http", bars, cpu_medians(runs), runs, warnings(runs))
+        stack.enter_context(_on_core(settings.cores.load))
+        for framework, routes in BARS.items():
+            bare = f"{framework}, unguarded"
+            sides = [bare, bare + AGAIN, *(f"{framework}, {route}" for route in routes)]
+            # Fifteen: single starts differ by some thousandths.
+            for _ in range(3 * settings.rounds):
+                with _applications(sides, settings.cores.server, issuer) as servers:
+                    runs += run_blocks(servers, replace(settings, seconds=2 * settings.seconds), "/profile", tokens)
+            bars += [
+                Bar(f"{framework}, {route} ÷ unguarded", _kept(runs, f"{framework}, {route}"), least, unit="×")
+                for route, least in routes.items()
+            ]
+    controls = [f"{framework}, unguarded" for framework in BARS]
+    figures = cpu_medians(runs)
+    figures |= {bare + AGAIN + KEPT: _kept(runs, bare + AGAIN) for bare in controls}
+    return Outcome("rights_http", bars, figures, runs, warnings(runs))
 
 
-def _pairs() -> Iterator[tuple[str, str, float]]:
-    """Yield a guarded route, the unguarded one, and how much is to be kept."""
-    for framework, routes in BARS.items():
-        for route, least in routes.items():
-            yield f"{framework}, {route}", f"{framework}, unguarded", least
+def _kept(runs: Runs, side: str) -> float:
+    return statistics.median(float(str(run["kept"])) for run in runs if run["side"] == side)
 
 
 def measure_table(settings: Settings) -> Outcome:
@@ -81,8 +90,27 @@ def _rights(table: Table) -> Rights:
 
 
 @contextmanager
-def _application(side: str, core: int, issuer: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "bench.peers.guarded_rights", "{port}", side]
-    with running(side, command, ROOT, core, {"ISSUER": issuer}) as server:
-        wait_for(server, "/profile", 200 if side.endswith("unguarded") else 401)
-        yield server
+def _applications(sides: list[str], core: int, issuer: str) -> Iterator[dict[str, Server]]:
+    """Run them in one process, in an order of its own; give a server for each, in the order asked for."""
+    shuffled = random.sample(sides, len(sides))
+    ports = {side: free_port() for side in shuffled[1:]}
+    command = [sys.executable, "-m", "bench.peers.guarded_rights", "{port}", shuffled[0].removesuffix(AGAIN)]
+    command += [part for side, port in ports.items() for part in (str(port), side.removesuffix(AGAIN))]
+    with running("guarded routes", command, ROOT, core, {"ISSUER": issuer}) as first:
+        ports = {shuffled[0]: first.port} | ports
+        servers = {side: replace(first, name=side, port=ports[side]) for side in sides}
+        for side, server in servers.items():
+            wait_for(server, "/profile", 200 if side.removesuffix(AGAIN).endswith("unguarded") else 401)
+        yield servers
+
+
+@contextmanager
+def _on_core(core: int) -> Iterator[None]:
+    """Keep this process on one core, if there is a choice."""
+    before = os.sched_getaffinity(0)
+    if core >= 0:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,10 +1,11 @@
 """One route of Starlette and of FastAPI, bare and guarded: by a token, and by a scope besides, reading a claim.
 
-`python -m bench.peers.guarded_rights PORT SIDE` serves one of `SIDES`. A guard follows the service at ISSUER beside the
-bare routes too, so that the processes differ in nothing but what a request meets.
+`python -m bench.peers.guarded_rights PORT SIDE PORT SIDE …` serves several of `SIDES` in one process, each on a port of
+its own. The guard follows the service at ISSUER.
 """
 # No `from __future__ import annotations` here: FastAPI evaluates annotations, and these name local variables.
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -90,12 +91,17 @@ SIDES: dict[str, Callable[[], Any]] = {
 }
 
 
-async def serve(port: int, side: str) -> None:
-    """Serve it until the process is told to end."""
+async def serve(ports: dict[int, str]) -> None:
+    """Serve them until the process is told to end."""
     GUARD.start()
-    config = uvicorn.Config(SIDES[side](), port=port, http="httptools", access_log=False, log_level="warning")
-    await uvicorn.Server(config).serve()
+    servers = [
+        uvicorn.Server(
+            uvicorn.Config(SIDES[side](), port=port, http="httptools", access_log=False, log_level="warning")
+        )
+        for port, side in ports.items()
+    ]
+    await asyncio.gather(*(server.serve() for server in servers))
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(serve({int(port): side for port, side in zip(sys.argv[1::2], sys.argv[2::2], strict=True)}))

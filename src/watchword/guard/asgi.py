@@ -8,6 +8,7 @@ The caller is in `scope["caller"]` and `scope["state"]["caller"]` (`request.stat
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -22,7 +23,6 @@ from watchword.guard.paths import Paths, with_mount
 from watchword.guard.preflights import AROUND, Preflights
 from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
-from watchword.guard.seen import Recall
 from watchword.guard.sent import AsgiSent
 from watchword.guard.sockets import (
     POLICY_VIOLATION,
@@ -89,10 +89,20 @@ class GuardMiddleware:
         self._paths = None if paths.everything else paths
         calls.refuse_thrown_away(sys._getframe(), "GuardMiddleware(…)", _IN_PLACE)  # noqa: SLF001
 
-    @property
-    def recall(self) -> Recall | None:
-        """Return what finds a known caller by the Authorization header, if each request is judged by that alone."""
-        return self._recall if self._paths is None and not self._by_places else None
+    def as_function(self) -> ASGIApp:
+        """Return an application that does the same, and hands on the coroutine of `app` for a known caller.
+
+        That saves a coroutine, if each request is judged by the Authorization header alone.
+        """
+        if self._paths is not None or self._by_places:
+            return self
+        function = self._needs.passing(self.app, self)
+        # Servers and frameworks tell an ASGI application by `async def`, or by this mark.
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(function)
+        else:
+            function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+        return function
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

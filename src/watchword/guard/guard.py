@@ -371,7 +371,7 @@ class Guard:
         self._is_local = False
         self._events = events or Events(None)
         self._judge = judge = Judge(standing, clock, follower, self._events, keys)
-        self.recaller = judge.by_header.recaller
+        self.recaller, self.passing = judge.by_header.recaller, judge.by_header.passing
         self.recall, self._recall_token = self.recaller(), judge.by_token.recaller()
         self.check_needs = judge.by_header.check_needs
         if follower is None:

@@ -18,7 +18,7 @@ from watchword.guard.judging import Judging
 from watchword.guard.marks import EVERYONE
 from watchword.guard.places import Places
 from watchword.guard.refusals import Refusal
-from watchword.guard.seen import Recall
+from watchword.guard.seen import Recall, Serve
 from watchword.tokens.needs import NOTHING, Needs
 
 
@@ -27,6 +27,9 @@ class Judge(Protocol):
 
     @property
     def recaller(self) -> Callable[[Needs], Recall]: ...  # noqa: D102
+
+    @property
+    def passing(self) -> Callable[[Needs, Serve, Serve], Serve]: ...  # noqa: D102
 
     @property
     def check_needs(self) -> Callable[[Caller, Needs], None]: ...  # noqa: D102
@@ -68,11 +71,16 @@ class Requirement:
         self.guard.can_ask(self.asked)
         object.__setattr__(self, "places", self.guard.places)
         asked = NOTHING if self.asked == NOTHING else self.asked  # the one object that callers are known to meet
+        object.__setattr__(self, "asked", asked)
         object.__setattr__(self, "recall", self.guard.recaller(asked))
 
     def __bool__(self) -> Never:
         """Refuse to count as True, as the result of code that only makes a requirement."""
         raise TypeError("guard: a requirement checks nothing by itself; ask `needs.check(authorization)`")
+
+    def passing(self, serve: Serve, otherwise: Serve) -> Serve:
+        """Return what hands requests of known callers on to `serve`, and all else to `otherwise`, which checks them."""
+        return self.guard.passing(self.asked, serve, otherwise)
 
     def check(self, authorization: Authorization) -> Caller:
         """Return the caller, or raise as `Guard.check`."""

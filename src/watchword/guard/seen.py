@@ -6,9 +6,10 @@ whether anything has changed: whatever the `Standing` loses ends the state of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import MethodType
+from typing import Any
 
 from watchword.clock import STEP_BACK, Clock, SystemClock
 from watchword.guard.bearer import Authorization
@@ -22,6 +23,8 @@ from watchword.tokens.verify import Verifier, revoked
 
 Recall = Callable[..., Caller | None]
 """Takes what was sent, and what is needed if it is not the usual."""
+Serve = Callable[[Any, Any, Any], Awaitable[None]]
+"""Is an ASGI application."""
 Basis = tuple[Standing, Callable[[], int], Callable[[], float], int]
 """What callers are judged by: standing, two readings of the time, and the margin before a token's end."""
 
@@ -78,6 +81,33 @@ class SeenCallers:
 
         # A method: a framework that is given it by a slip finds whose it is.
         return MethodType(recall, self)
+
+    def passing(self, asked: Needs, serve: Serve, otherwise: Serve) -> Serve:
+        """Return what hands requests on to `serve` if it is certain who asks and with what rights, else to `otherwise`.
+
+        It does as `recaller` and `asgi.GuardMiddleware`, in one function: each call costs here.
+        """
+        find = self._cache.young.get
+
+        def pass_on(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+            if scope["type"] == "http":
+                header: Any = None
+                for name, value in scope["headers"]:
+                    if name == b"authorization":
+                        header = value if header is None else (header, value)
+                seen = find(header)
+                if seen is not None:
+                    state = seen.list_state
+                    if state.since <= self._read() < state.until and (seen.met is asked or self._meets(seen, asked)):
+                        scope["caller"] = caller = seen.caller
+                        try:
+                            scope["state"]["caller"] = caller
+                        except KeyError:
+                            scope["state"] = {"caller": caller}
+                        return serve(scope, receive, send)
+            return otherwise(scope, receive, send)
+
+        return pass_on
 
     def _again(self, shown: Authorization, seen: _Seen) -> _Seen | None:
         """Judge a remembered caller again, and remember that; None: ask `verify`."""

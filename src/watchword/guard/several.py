@@ -45,7 +45,7 @@ class SeveralIssuers(Guard):
         self._is_local = first._is_local  # noqa: SLF001  and it is the first one that is sent API keys
         self._judge = self._judges = _Judges(guards)
         self.recall, self._recall_token = self.recaller(), self._recaller(NOTHING, lambda judge: judge.by_token)
-        self.check_needs = first.check_needs
+        self.check_needs, self.passing = first.check_needs, first.passing  # what the others know takes a step more
 
     def recaller(self, asked: Needs = NOTHING) -> Recall:
         """Return what finds a caller by a header that any of them remembers."""

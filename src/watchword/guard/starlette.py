@@ -11,10 +11,7 @@ request.user.caller
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import sys
-from collections.abc import Awaitable
 from typing import Any, Final, Never, cast
 
 from starlette.authentication import (
@@ -58,35 +55,7 @@ class _Made(Middleware):
 
 
 def _guarding(app: ASGIApp, guard: Guard, **asked: Any) -> ASGIApp:
-    """Return `GuardMiddleware` as a function, which hands on the application's own coroutine for a known caller."""
-    middleware = GuardMiddleware(app, guard, **asked)
-    recall = middleware.recall
-    if recall is None:
-        return middleware
-
-    def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http":
-            # As in `GuardMiddleware`, inlined for speed.
-            header: Any = None
-            for name, value in scope["headers"]:
-                if name == b"authorization":
-                    header = value if header is None else (header, value)
-            caller = recall(header)
-            if caller is not None:
-                scope["caller"] = caller
-                try:
-                    scope["state"]["caller"] = caller
-                except KeyError:
-                    scope["state"] = {"caller": caller}
-                return app(scope, receive, send)
-        return middleware(scope, receive, send)
-
-    # Servers and frameworks tell an ASGI application by `async def`, or by this mark.
-    if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(serve)
-    else:
-        serve._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
-    return serve
+    return GuardMiddleware(app, guard, **asked).as_function()
 
 
 class _Guarded:
