@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +30,18 @@ def choose_cores() -> Cores:
     """Take the first two cores that this process may use."""
     usable = sorted(os.sched_getaffinity(0))
     return Cores(usable[0], usable[1]) if len(usable) > 1 else Cores(-1, -1)
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Stay on a core meanwhile, if one is said: what is started then stays there."""
+    before = os.sched_getaffinity(0)
+    if core >= 0:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def facts(cores: Cores) -> dict[str, object]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.machine import memory_bytes
+from bench.machine import memory_bytes, on_core
 from tests.postgres import Server
 
 VERSION = 18
@@ -32,7 +31,7 @@ def postgres(core: int = -1) -> Iterator[Server]:
             max_wal_size="8GB",
         )
         server.make()
-        with _on(core):
+        with on_core(core):
             server.start()
         try:
             yield server
@@ -45,15 +44,3 @@ def postgres(core: int = -1) -> Iterator[Server]:
 def process_of(server: Server) -> int:
     """Return the id of the server's first process."""
     return int((server.data / "postmaster.pid").read_text().split()[0])
-
-
-@contextmanager
-def _on(core: int) -> Iterator[None]:
-    """Stay on a core meanwhile: what is started then stays there."""
-    before = os.sched_getaffinity(0)
-    if core >= 0:
-        os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import sys
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 from bench import needs
 from bench.drivers import Settings
+from bench.machine import on_core
 from bench.measures import people
 from bench.measures.alternate import Runs, warnings
 from bench.measures.blocks import run_blocks
@@ -43,7 +43,7 @@ def measure(settings: Settings) -> Outcome:
         names = people.register(service, settings.connections, name="Bencher of the Bench")
         tokens = [people.token_pair(service, name)[0] for name in names]
         issuer = f"http://127.0.0.1:{service.port}"
-        stack.enter_context(_on_core(settings.cores.load))
+        stack.enter_context(on_core(settings.cores.load))
         for framework, routes in BARS.items():
             bare = f"{framework}, unguarded"
             sides = [bare, bare + AGAIN, *(f"{framework}, {route}" for route in routes)]
@@ -102,15 +102,3 @@ def _applications(sides: list[str], core: int, issuer: str) -> Iterator[dict[str
         for side, server in servers.items():
             wait_for(server, "/profile", 200 if side.removesuffix(AGAIN).endswith("unguarded") else 401)
         yield servers
-
-
-@contextmanager
-def _on_core(core: int) -> Iterator[None]:
-    """Keep this process on one core, if there is a choice."""
-    before = os.sched_getaffinity(0)
-    if core >= 0:
-        os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
