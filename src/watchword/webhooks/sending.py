@@ -15,11 +15,11 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
-from itertools import zip_longest
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from watchword.webhooks.names import Found, Names
+from watchword.hosts import by_turns
+from watchword.webhooks.names import Names
 from watchword.webhooks.urls import Target
 
 SECONDS: Final = 15
@@ -118,7 +118,7 @@ async def _connected(names: Names, target: Target, port: int) -> socket.socket:
         if refusal:
             raise _NotTaken(f"{target.host} leads to {refusal}")
     fault: OSError = OSError("no address")
-    tried = _by_turns(found)[:_MOST_ADDRESSES]
+    tried = by_turns(found)[:_MOST_ADDRESSES]
     for family, kind, protocol, _, address in tried:
         try:
             connected = socket.socket(family, kind, protocol)
@@ -138,14 +138,6 @@ async def _connected(names: Names, target: Target, port: int) -> socket.socket:
         else:
             return connected
     raise fault
-
-
-def _by_turns(found: Found) -> Found:
-    """Let IPv6 and IPv4 take turns (RFC 8305): where one leads nowhere the other is tried soon."""
-    families: dict[object, Found] = {}
-    for each in found:
-        families.setdefault(each[0], []).append(each)
-    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
 
 
 def _request(url: str, headers: Headers, body: bytes) -> bytes:
