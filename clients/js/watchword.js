@@ -7,6 +7,7 @@
 const AHEAD = 60_000; // ms before its end that a token is replaced, or a fifth of its life if that is less
 const SPARE = 5_000; // ms that a token must still live to be sent, or a quarter of its life
 const LISTEN = 300; // ms that other tabs have to answer
+const NEW = 30_000; // ms for which a token is new, or a fifth of its life if that is less
 const LONGEST_PAUSE = 60_000; // ms between two attempts
 // A token is revoked for new roles too, which a refresh brings.
 const RENEWABLE = new Set(["token_expired", "token_revoked"]);
@@ -144,7 +145,7 @@ export class Watchword extends EventTarget {
     request.signal.throwIfAborted();
     const used = await unlessAborted(this.#good(want), request.signal);
     const answer = await carry(request, used.value);
-    if (answer.status !== 401 || !RENEWABLE.has(await codeOf(answer))) return answer;
+    if (answer.status !== 401 || !mayHelp(await codeOf(answer), used)) return answer;
     const renewed = this.#instead(used);
     if (canRepeat(input, init)) {
       return carry(new Request(input, init), (await unlessAborted(renewed, request.signal)).value);
@@ -514,6 +515,11 @@ async function carry(request, token) {
   const answer = await fetch(request, { redirect: "manual", referrer, referrerPolicy });
   if (answer.type !== "opaqueredirect") return answer;
   throw new Refused("redirected", `${request.url} answers with a redirect. Ask for the address that it leads to.`);
+}
+
+/** Whether another token may help. A new one that is over for an API says that its clock is ahead. */
+function mayHelp(code, token) {
+  return RENEWABLE.has(code) && !(code === "token_expired" && ageOf(token) < Math.min(NEW, token.life / 5));
 }
 
 /** What one asked for is not done as another, who logged in meanwhile. */

@@ -129,6 +129,30 @@ def test_nothing_is_asked_as_someone_who_logged_in_elsewhere() -> None:
     assert (found[2:], "POST /orders" in found[1]) == (["bob", 200], False)
 
 
+def test_an_API_whose_clock_is_ahead_costs_no_refresh_each_time() -> None:
+    """⚑ For it every token is over: each request refreshed. An older token may be, so another is asked for once."""
+    found = run(
+        OLD
+        + """
+        let time = Date.now();
+        Date.now = () => time;
+        performance.now = () => time;
+        answering = () => Response.json({ code: "token_expired" }, { status: 401 });
+        const told = [];
+        for (const later of [0, 1000, 1000, 60_000, 1000]) {
+            time += later;
+            told.push((await auth.fetch(given.api)).status, asked.filter((each) => each === "POST /refresh").length);
+        }
+        console.log(JSON.stringify(told));
+        """
+        + END,
+        api=f"{API}/orders",
+        apis=[API],
+    )
+    assert found[::2] == [401] * 5
+    assert found[1::2] == [1, 1, 1, 2, 2]
+
+
 def test_it_works_where_the_browser_keeps_no_data_of_a_site() -> None:
     """Its storage and its locks are closed then; no one could log in."""
     found = run(
