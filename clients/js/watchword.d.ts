@@ -65,7 +65,7 @@ export declare class WatchwordError extends Error {
 /** There is no session, or it has ended. */
 export declare class LoggedOut extends WatchwordError {}
 
-/** Offline, no answer in time, 429 or 5xx. No one was logged out. */
+/** Offline, no answer in time, 429, 5xx, or not the service's answer. No one was logged out. */
 export declare class Unavailable extends WatchwordError {}
 
 /** Understood, and turned down. */

@@ -7,6 +7,7 @@
 const AHEAD = 60_000; // ms before its end that a token is replaced, or a fifth of its life if that is less
 const SPARE = 5_000; // ms that a token must still live to be sent, or a quarter of its life
 const LISTEN = 300; // ms that other tabs have to answer
+const NEW = 30_000; // ms for which a token is new, or a fifth of its life if that is less
 const LONGEST_PAUSE = 60_000; // ms between two attempts
 // A token is revoked for new roles too, which a refresh brings.
 const RENEWABLE = new Set(["token_expired", "token_revoked"]);
@@ -27,7 +28,8 @@ export class WatchwordError extends Error {
 /** There is no session, or it has ended: show the log-in. */
 export class LoggedOut extends WatchwordError {}
 
-/** Not now: offline, no answer in time, 429 or 5xx. No one was logged out. `retryAfter` is in seconds, or null. */
+/** Not now: offline, no answer in time, 429, 5xx, or not the service's answer. No one was logged out. `retryAfter` is in
+ *  seconds, or null. */
 export class Unavailable extends WatchwordError {}
 
 /** The request was understood and turned down. `errors` says which fields. */
@@ -140,11 +142,14 @@ export class Watchword extends EventTarget {
     const request = new Request(input, init);
     const want = this.#origins.get(new URL(request.url).origin);
     if (want === undefined || request.headers.has("Authorization")) return fetch(request);
-    const used = await this.#good(want);
+    request.signal.throwIfAborted();
+    const used = await unlessAborted(this.#good(want), request.signal);
     const answer = await carry(request, used.value);
-    if (answer.status !== 401 || !RENEWABLE.has(await codeOf(answer))) return answer;
+    if (answer.status !== 401 || !mayHelp(await codeOf(answer), used)) return answer;
     const renewed = this.#instead(used);
-    if (canRepeat(input, init)) return carry(new Request(input, init), (await renewed).value);
+    if (canRepeat(input, init)) {
+      return carry(new Request(input, init), (await unlessAborted(renewed, request.signal)).value);
+    }
     renewed.catch(() => {}); // the next request has a good one
     return answer;
   }
@@ -163,19 +168,16 @@ export class Watchword extends EventTarget {
     if (this.#state === "out") throw new LoggedOut("logged_out", "You are logged out.");
     if (want && !this.#token) await this.#refresh(null);
     const token = this.#held(want);
-    return token && isGood(token) ? token : this.#refresh(token, want);
+    return token && isGood(token) ? token : sameUser(this.session, await this.#refresh(token, want));
   }
 
   #held(want) {
     return want ? (this.#narrow.get(want) ?? null) : this.#token;
   }
 
-  /** Return another token for the same user: what one asked for is not done as another, who logged in meanwhile. */
   async #instead(used) {
     used.refused = true;
-    const token = await this.#refresh(used, used.want);
-    if (token.session.userId === used.session.userId) return token;
-    throw new LoggedOut("user_changed", "Someone else has logged in meanwhile.");
+    return sameUser(used.session, await this.#refresh(used, used.want));
   }
 
   #refresh(stale, want = "") {
@@ -187,9 +189,15 @@ export class Watchword extends EventTarget {
   }
 
   /** Do it while no other tab of this origin does. Without Web Locks: while nothing else here does. */
-  #alone(work) {
+  async #alone(work) {
     const locks = globalThis.navigator?.locks;
-    if (locks) return locks.request(this.#name, work);
+    let begun = false;
+    const alone = () => ((begun = true), work());
+    try {
+      if (locks) return await locks.request(this.#name, alone);
+    } catch (error) {
+      if (begun) throw error; // else the browser keeps no data of this site: its locks are closed to us too
+    }
     const done = this.#queue.then(work);
     this.#queue = done.catch(() => {});
     return done;
@@ -324,6 +332,7 @@ export class Watchword extends EventTarget {
 
   #schedule(wait) {
     clearTimeout(this.#timer);
+    if (this.#listeners.signal.aborted) return; // closed while an answer was under way
     this.#timer = setTimeout(() => this.#attend(), Math.max(wait, 0));
     this.#timer.unref?.();
   }
@@ -392,7 +401,8 @@ export class Watchword extends EventTarget {
 
   /** Ask the other tabs for a better token than this one, if there are any. */
   async #ask(stale) {
-    const tabs = (await globalThis.navigator?.locks?.query())?.held.filter(({ name }) => name === `${this.#name} tab`);
+    const locks = await globalThis.navigator?.locks?.query().catch(() => null);
+    const tabs = locks?.held.filter(({ name }) => name === `${this.#name} tab`);
     let others = (tabs?.length ?? 1) - 1;
     if (!this.#channel || others < 1) return;
     const id = randomText();
@@ -485,9 +495,10 @@ export class Watchword extends EventTarget {
 }
 
 function errorOf(answer, said) {
-  const later = answer.status === 429 || answer.status >= 500;
-  const kind = later ? Unavailable : Refused;
   const { code = "unexpected", detail, title, errors = [] } = said ?? {};
+  // Without a code something before the service has answered, such as a proxy that wants a password of its own.
+  const later = answer.status === 429 || answer.status >= 500 || code === "unexpected";
+  const kind = later ? Unavailable : Refused;
   const seconds = Number.parseInt(answer.headers.get("Retry-After") ?? "", 10);
   return new kind(code, detail ?? title ?? `The service answered ${answer.status}.`, {
     status: answer.status,
@@ -500,9 +511,29 @@ function errorOf(answer, said) {
 async function carry(request, token) {
   request.headers.set("Authorization", `Bearer ${token}`);
   if (request.redirect !== "follow") return fetch(request);
-  const answer = await fetch(request, { redirect: "manual" });
+  const { referrer, referrerPolicy } = request; // which any option puts back to what browsers do by themselves
+  const answer = await fetch(request, { redirect: "manual", referrer, referrerPolicy });
   if (answer.type !== "opaqueredirect") return answer;
   throw new Refused("redirected", `${request.url} answers with a redirect. Ask for the address that it leads to.`);
+}
+
+/** Whether another token may help. A new one that is over for an API says that its clock is ahead. */
+function mayHelp(code, token) {
+  return RENEWABLE.has(code) && !(code === "token_expired" && ageOf(token) < Math.min(NEW, token.life / 5));
+}
+
+/** What one asked for is not done as another, who logged in meanwhile. */
+function sameUser(before, token) {
+  if (before === null || token.session.userId === before.userId) return token;
+  throw new LoggedOut("user_changed", "Someone else has logged in meanwhile.");
+}
+
+/** Wait for what others may wait for too, until the caller wants it no more. */
+function unlessAborted(work, signal) {
+  const aborted = new Promise((_, fail) => {
+    signal.addEventListener("abort", () => fail(signal.reason), { once: true });
+  });
+  return Promise.race([work, aborted]);
 }
 
 /** Whether a second request can be made from the same arguments. A stream can be read once. */

@@ -180,7 +180,7 @@ def test_nothing_is_asked_again_as_someone_else(world: World, ada: Person) -> No
                 if (input.url !== url) return real(input, init);
                 await new Promise((done) => auth.addEventListener("change", done, { once: true }));
                 const headers = { "Content-Type": "application/problem+json" };
-                return new Response('{"code": "token_expired"}', { status: 401, headers });
+                return new Response('{"code": "token_revoked"}', { status: 401, headers });
             };
         }""",
         f"{world.api}/orders",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -301,6 +302,37 @@ def test_a_kept_connection_that_was_closed_is_no_fault(service: Service) -> None
     service.start()
     assert client.get(Fetch(service.url + METADATA, 65536, 3)).status == 200
     client.close()
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_an_address_that_leads_nowhere_is_not_the_only_one(
+    missing: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ As where a service names IPv6 addresses and a host has no way to them: no request was ever let in."""
+    passed, tried = [0.0], list[str]()
+
+    class OnlyIPv4(socket.socket):
+        def __init__(self, family: int = -1, *more: Any, **named: Any) -> None:
+            if missing and family == socket.AF_INET6:
+                raise OSError("Address family not supported by protocol")
+            super().__init__(family, *more, **named)
+
+        def connect(self, where: Any) -> None:
+            tried.append(where[0])
+            if self.family == socket.AF_INET6:
+                passed[0] += self.gettimeout() or 0
+                raise TimeoutError
+            super().connect(where)
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        nowhere = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"fd00::{each}", 80, 0, 0)) for each in range(1, 4)]
+        return [*nowhere, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", service.port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "socket", OnlyIPv4)
+    with closing(HttpClient(now=lambda: passed[0])) as client:
+        assert client.get(Fetch(service.url + METADATA, 65536, 60)).status == 200
+    assert tried == ([] if missing else ["fd00::1"]) + ["127.0.0.1"]
 
 
 def test_B12_private_networks_can_be_refused(service: Service) -> None:

@@ -155,6 +155,70 @@ async def test_events_that_end_or_fail_do_so_as_ever(issuer: Issuer) -> None:
     assert len(_watches(caller)) == 0
 
 
+@pytest.mark.parametrize("ends", ["by itself", "by its reader", "with the rights"])
+async def test_a_source_runs_in_one_task_from_its_beginning_to_its_end(ends: str, issuer: Issuer) -> None:
+    """⚑ A time-out or task group in it belongs to the task that entered it: it cancelled one that was over."""
+    caller, tasks = issuer.caller("ada"), list[Any]()
+
+    async def events() -> AsyncIterator[int]:
+        tasks.append(asyncio.current_task())
+        try:
+            async with asyncio.timeout(3600):
+                for each in range(2):
+                    tasks.append(asyncio.current_task())
+                    yield each
+                await asyncio.sleep(0 if ends == "by itself" else 3600)
+        finally:
+            tasks.append(asyncio.current_task())
+
+    listening = caller.watch().while_good(events())
+    assert [await anext(listening), await anext(listening)] == [0, 1]
+    if ends == "by its reader":
+        await listening.aclose()  # type: ignore[attr-defined]  # a generator, as frameworks close it
+    else:
+        if ends == "with the rights":
+            issuer.revoke_user("ada")
+        with pytest.raises(StopAsyncIteration):
+            await soon(anext(listening))
+    assert (len(tasks), len(set(tasks))) == (4, 1)
+    assert len(_watches(caller)) == 0
+
+
+async def test_a_source_hears_of_its_own_tasks_that_fail(issuer: Issuer) -> None:
+    async def fails() -> None:
+        raise ValueError("its own")
+
+    async def events() -> AsyncIterator[int]:
+        async with asyncio.TaskGroup() as tasks:
+            yield 1
+            tasks.create_task(fails())
+            await asyncio.sleep(3600)
+
+    listening = issuer.caller("ada").watch().while_good(events())
+    assert await anext(listening) == 1
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await soon(anext(listening))
+
+
+async def test_a_step_is_made_when_it_is_asked_for(issuer: Issuer) -> None:
+    """A slow client keeps the source waiting, and what is over begins nothing."""
+    made, caller = [], issuer.caller("ada")
+
+    async def events() -> AsyncIterator[int]:
+        for each in range(9):
+            made.append(each)
+            yield each
+
+    listening = caller.watch().while_good(events())
+    assert await anext(listening) == 0
+    await asyncio.sleep(0.01)
+    assert made == [0]
+    issuer.revoke_user("ada")
+    assert [each async for each in listening] == []
+    assert [each async for each in caller.watch().while_good(events())] == []
+    assert made == [0]
+
+
 async def test_a_reader_that_is_cancelled_leaves_nothing_behind(issuer: Issuer) -> None:
     caller, closed = issuer.caller("ada"), asyncio.Event()
 

@@ -571,6 +571,26 @@ async def test_a_new_master_secret_seals_them_anew(open_kernel: Opener, receiver
         assert await kernel.webhooks.secrets(endpoint.id) == [second, first]
 
 
+@pytest.mark.parametrize("read_before", [False, True])
+async def test_J18_nothing_goes_to_one_that_was_removed_meanwhile(
+    read_before: bool, kernel: Kernel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ Its secret is gone, so the event went out unsigned; or the turn failed as if the fault were ours."""
+    endpoint, _ = await add(kernel, receiver)
+    await join(kernel)
+    found = kernel.webhooks.get
+
+    async def removed(webhook_id: str) -> Endpoint:
+        read = await found(webhook_id)
+        await kernel.webhooks.remove(webhook_id, by=BY)
+        return read if read_before else await found(webhook_id)
+
+    monkeypatch.setattr(kernel.webhooks, "get", removed)
+    await tell(kernel)
+    assert receiver.got == []
+    assert [row for row in await recorded(kernel, "ww_deliveries", "id") if row["webhook_id"] == endpoint.id] == []
+
+
 async def test_endpoints_are_few_and_checked(kernel: Kernel, receiver: Receiver) -> None:
     """Twenty; no two of one URL; only events that there are; only URLs that webhooks may go to."""
     for number in range(MOST - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -178,6 +179,52 @@ async def test_J16_a_name_that_is_bound_anew(receiver: Receiver, monkeypatch: py
     monkeypatch.setattr(loop, "sock_connect", connect)
     assert (await send("https://hooks.example.com/", private=False)).fault.startswith("connection refused")
     assert connected == ["93.184.216.34"]
+
+
+async def test_an_address_that_never_answers_is_not_the_only_one(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ As where a host names IPv6 addresses that lead nowhere: the one that works was never tried."""
+    loop, connected = asyncio.get_running_loop(), list[str]()
+    really, port = loop.sock_connect, int(receiver.url.split(":")[2].partition("/")[0])
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        nowhere = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"fd00::{each}", port, 0, 0)) for each in range(1, 9)]
+        return [*nowhere, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def connect(one: socket.socket, where: tuple[str, int]) -> None:
+        connected.append(where[0])
+        if where[0] != "127.0.0.1":
+            await asyncio.Event().wait()
+        await really(one, where)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(loop, "sock_connect", connect)
+    monkeypatch.setattr("watchword.webhooks.sending._EACH_SECONDS", 0.01)
+    assert await send("http://hooks.example.com/x", seconds=60) == Outcome()
+    assert connected == ["fd00::1", "127.0.0.1"]
+
+
+async def test_a_machine_without_IPv6_takes_the_other_address(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(receiver.url.split(":")[2].partition("/")[0])
+
+    class IPv4Only(socket.socket):
+        def __init__(self, family: int = -1, *more: Any, **named: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *more, **named)
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "socket", IPv4Only)
+    assert await send("http://hooks.example.com/x") == Outcome()
 
 
 async def test_J17_a_name_server_that_never_answers(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,8 @@ REFUSED = (
     "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:a9fe:a9fe]/",
     "https://10.0.0.1/", "https://169.254.169.254/latest", "https://0.0.0.0/", "https://2130706433/",
     "https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/", "https://127.1/", "https://localhost/",
-    "https://localhost./", "https://[v1.x]/", "https://api.localhost/", "https://hooks.example.com/#x", "https://hooks.example.com/\r\nx",
+    "https://localhost./", "https://[v1.x]/", "https://[2606:4700::1].", "https://[2606:4700::1]x",
+    "https://api.localhost/", "https://hooks.example.com/#x", "https://hooks.example.com/\r\nx", "https://hooks.example.com/\x7f",
     "https://hooks.example.com/" + "x" * 2048,
 )  # fmt: skip
 

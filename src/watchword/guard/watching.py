@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NO_MORE: Final = object()
+
 REVOKED: Final = "token_revoked"
 EXPIRED: Final = "token_expired"
 STALE: Final = "revocations_stale"
@@ -277,38 +279,36 @@ class Watch:
         """Yield the items, and stop once the rights have ended, also while it waits for one. For server-sent events."""
         import asyncio
 
-        source = aiter(items)
-        ended: asyncio.Event = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        with self:
-            self.call_when_over(lambda: _soon(loop, ended.set))
-            stop = asyncio.ensure_future(ended.wait())
+        source, loop = aiter(items), asyncio.get_running_loop()
+        wanted, given = asyncio.Semaphore(0), asyncio.Queue[Any]()
+
+        async def draw() -> None:
+            # All steps in one task, as time-outs and task groups of the source need it; each when it is asked for.
             try:
                 while not self.over:
-                    following = asyncio.ensure_future(_next(source))
-                    try:
-                        await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
-                    finally:
-                        if not following.done():
-                            following.cancel()
-                            await asyncio.wait({following})  # or the source still runs when it is closed
-                    if following.cancelled():
-                        return
-                    try:
-                        item = following.result()
-                    except StopAsyncIteration:
-                        return
-                    if not self.over:
-                        yield item
+                    given.put_nowait(await anext(source))
+                    await wanted.acquire()
+            except StopAsyncIteration:
+                pass
             finally:
-                stop.cancel()
                 close = getattr(source, "aclose", None)
                 if close is not None:
                     await close()
 
-
-async def _next(source: AsyncIterator[T]) -> T:
-    return await anext(source)
+        with self:
+            drawing = asyncio.ensure_future(draw())
+            drawing.add_done_callback(lambda _: given.put_nowait(_NO_MORE))
+            self.call_when_over(lambda: _soon(loop, drawing.cancel))
+            try:
+                while (item := await given.get()) is not _NO_MORE and not self.over:
+                    yield item
+                    wanted.release()
+            finally:
+                drawing.cancel()
+                await asyncio.wait({drawing})  # or the source still runs
+                failed = None if drawing.cancelled() else drawing.exception()
+                if failed is not None:
+                    raise failed
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -316,7 +316,7 @@ def header_names(text: str) -> tuple[str, ...]:
 
 def split_url(url: str) -> SplitResult:
     """Split an http(s) URL; refuse what browsers and libraries read differently."""
-    if not url.isascii() or any(character <= " " or character in '\\"<>^`{|}' for character in url):
+    if not url.isascii() or any(character <= " " or character in '\\"<>^`{|}\x7f' for character in url):
         raise Unfit(
             f"{_quoted(url)} has characters that do not belong in a URL", "write it like https://auth.example.com"
         )
@@ -334,7 +334,7 @@ def split_url(url: str) -> SplitResult:
             f"{_quoted(url)} has capitals in its host", f"write the host as {parts.netloc.lower()}, as browsers do"
         )
     named = "[" not in parts.netloc and _HOST_NAME.fullmatch(parts.hostname)  # in brackets stands an address only
-    if not (is_address(parts.hostname) or named):
+    if re.search(r"\][^:]", parts.netloc) or not (is_address(parts.hostname) or named):
         raise Unfit(f"{_quoted(url)} has no valid host", "write it like https://auth.example.com")
     usual = {"http": 80, "https": 443}[parts.scheme]
     if port == usual or parts.netloc.endswith(":") or port == 0:

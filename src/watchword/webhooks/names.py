@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
 
+from watchword.hosts import Found
 from watchword.threads import Threads
-
-Found = list[tuple[Any, ...]]
-"""As `socket.getaddrinfo` gives it."""
 
 
 class Names:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from watchword.clock import elapsed
 from watchword.guard.following.addresses import Origin, origin_of
 from watchword.guard.following.exchange import Aborted, Answer, Fetch, FetchFault
-from watchword.hosts import is_loopback
+from watchword.hosts import by_turns, is_loopback
 from watchword.public_addresses import is_public
 
 _AGENT = "watchword-guard"
@@ -127,12 +127,19 @@ class HttpClient:
     def _connect(self, origin: Origin, deadline: float) -> socket.socket:
         fault: OSError = OSError("no address")
         # Connect to the checked address: a second look-up of the name could give another.
-        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+        found = by_turns(socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
+        for place, (family, kind, protocol, _, address) in enumerate(found):
             self._check_public(origin.host, str(address[0]))
-            connected = socket.socket(family, kind, protocol)
             try:
-                connected.settimeout(_remaining(deadline, self._now()))
+                connected = socket.socket(family, kind, protocol)
+            except OSError as error:  # a machine without IPv6
+                fault = error
+                continue
+            try:
+                # One that leads nowhere leaves the others their share of the time.
+                connected.settimeout(_remaining(deadline, self._now()) / (len(found) - place))
                 connected.connect(address)
+                connected.settimeout(_remaining(deadline, self._now()))
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return self._secured(connected, origin) if origin.scheme == "https" else connected
             except OSError as error:

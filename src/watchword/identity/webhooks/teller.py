@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from watchword.clock import Clock, elapsed
+from watchword.errors import NotFound
 from watchword.identity.queue import AT_ONCE, CLAIMED_SECONDS
 from watchword.identity.trail.chain import Chain
 from watchword.identity.webhooks import events
@@ -102,6 +103,8 @@ class Teller:
     async def _guarded(self, webhook_id: str, failed: Callable[[Exception], object]) -> None:
         try:
             await self._tell(webhook_id)
+        except NotFound:
+            pass  # it was removed meanwhile
         except Exception as error:  # noqa: BLE001 - the next turn tries again
             failed(error)
 
@@ -137,6 +140,8 @@ class Teller:
     async def _sent(self, endpoint: Endpoint, delivery: Claimed) -> Outcome:
         body = events.body(delivery.type, delivery.at, delivery.data)
         secrets = await self._endpoints.secrets(endpoint.id)
+        if not secrets:
+            return Outcome("the webhook was removed")  # nothing goes out unsigned
         headers = signing.headers(secrets, event_id=delivery.id, at=self._clock.now(), body=body)
         return await self._sender.send(endpoint.target, headers, body)
 
