@@ -30,14 +30,20 @@ def blocks(guide: str, language: str) -> list[str]:
 
 
 @contextmanager
-def as_the_guide_says(guide: str, serve: Serve) -> Iterator[tuple[Server, str]]:
-    """The service with the guide's settings and the guide's application: the service, and where the pages are."""
+def as_the_guide_says(guide: str, serve: Serve, place: str = "") -> Iterator[tuple[Server, str]]:
+    """The service with the guide's settings and the guide's application: the service, and where the pages are.
+
+    :param place: what the guide tells to write in place of the `tokens_from=` of its code; empty: nothing else.
+    """
     port = free_port()
     pages = f"http://127.0.0.1:{port}"
     service = serve(**UNLIMITED, WATCHWORD_ACCESS_COOKIE="on", WATCHWORD_ALLOWED_ORIGINS=pages)
     (code,) = blocks(guide, "python")
+    if place:
+        assert code.count("tokens_from=Subprotocol()") == (GUIDES / guide).read_text("utf-8").count(f"`{place}`") == 1
+        code = code.replace("tokens_from=Subprotocol()", place)
+    assert code.count("http://127.0.0.1:4000") == 1
     for shown, actual in (("http://127.0.0.1:4000", service.url), ("http://127.0.0.1:8000", pages)):
-        assert code.count(shown) == 1
         code = code.replace(shown, actual)
     module: Any = ModuleType("guide")
     exec(compile(code, guide, "exec", dont_inherit=True), vars(module))
@@ -160,15 +166,18 @@ CONNECT = """async ([code, token, pages]) => {
 def test_sockets_and_events(chromium: Browser, serve: Serve, evil: str) -> None:
     """Each line of the guide, and what the browser hears at the log-out."""
     by_protocol, by_message, by_cookie = blocks("websockets.md", "js")
-    with as_the_guide_says("websockets.md", serve) as (service, pages):
-        for code, protocol in ((by_protocol, "watchword.bearer"), (by_message, "")):
-            with visitor(chromium) as page, service.client() as client:
-                token = client.newcomer()
-                page.goto(f"{pages}/openapi.json")
-                assert connect(page, code, token, pages)[0] == protocol
-                client.post("/logout", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
-                assert page.evaluate("() => window.gone") == [REVOKED, "token_revoked"]
-                assert connect(page, code, "rubbish", pages)[0] in {1006, REVOKED}
+    by_handshake = (by_protocol, "watchword.bearer", "")
+    for code, protocol, place in (by_handshake, (by_message, "", "tokens_from=FirstMessage(seconds=5)")):
+        guided = as_the_guide_says("websockets.md", serve, place)
+        with guided as (service, pages), visitor(chromium) as page, service.client() as client:
+            token = client.newcomer()
+            page.goto(f"{pages}/openapi.json")
+            assert connect(page, code, token, pages)[0] == protocol
+            client.post("/logout", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+            assert page.evaluate("() => window.gone") == [REVOKED, "token_revoked"]
+            assert connect(page, code, "rubbish", pages)[0] in {1006, REVOKED}
+    own_pages = 'tokens_from=AccessCookie(origin="http://127.0.0.1:8000")'
+    with as_the_guide_says("websockets.md", serve, own_pages) as (service, pages):
         _by_cookie(chromium, service, pages, by_cookie, evil)
 
 

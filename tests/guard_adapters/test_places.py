@@ -354,6 +354,22 @@ def test_a_browser_that_comes_back_without_a_token_ends_at_the_refusal(api: Asks
     assert api.ask("/needs", [PAGE, ("Cookie", f"{name}=x.9")]).status == 303
 
 
+def test_what_is_missing_is_logged_once(loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    """Else a log-in that brings no cookie ends in a refusal that speaks of a header."""
+    from watchword.guard.asgi import GuardMiddleware
+
+    api = in_process.AsgiApi(GuardMiddleware(_never, ISSUER.guard(tokens_from=AccessCookie())), loop)
+    for logged in range(2):
+        headers = [PAGE]
+        while (answer := api.ask("/needs", headers)).status == 303:
+            assert len(caplog.records) == logged, "not before it is known"
+            headers = [PAGE, ("Cookie", "=".join(_set_cookie(answer)))]
+        assert (answer.status, answer.code) == (401, "token_missing")
+    (line,) = caplog.messages
+    for named in ("WATCHWORD_ACCESS_COOKIE=on", "__Host-watchword_access"):
+        assert named in line
+
+
 @pytest.mark.parametrize("said_before", ["x.1", "{path}.4", "{path}.-1", "{path}.", "{path}.1e9", "{path}"])
 def test_a_forged_count_makes_a_refusal_at_most(said_before: str, api: Asks) -> None:
     first = api.ask("/needs", [PAGE])

@@ -22,6 +22,14 @@ def test_it_is_read(tmp_path: Path) -> None:
     assert Settings(data_dir=tmp_path).scopes is None
 
 
+def test_it_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    """What `watchword settings` prints can be pasted back, and the value itself can be given again."""
+    text = "*=orders:read,editor=orders:read orders:write"
+    settings = Settings(data_dir=tmp_path, scopes=text)
+    assert settings.shown()["scopes"] == text
+    assert Settings(data_dir=tmp_path, scopes=settings.scopes) == settings
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("read", "not a role with its scopes"), ("editor=", "not a role with its scopes"), (",", "not a role"),

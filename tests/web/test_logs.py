@@ -123,6 +123,16 @@ def test_j8_a_token_is_shown_by_the_start_of_its_hash(written: io.StringIO) -> N
     assert first.partition("[token ")[2][:8] == second.partition("[token ")[2][:8] != ""
 
 
+def test_the_id_of_a_service_account_stays(written: io.StringIO) -> None:
+    """It is no secret, and says whose secret was wrong; anything else that begins so may be one."""
+    account = "wwc_019acb2e-1f7a-7001-8a2b-3c4d5e6f7a8b"
+    structlog.get_logger("t").info("client_refused", client_id=account)
+    assert account in written.getvalue()
+    for other in (f"{account}0", f"{account}-CANARY", account.upper().replace("WWC", "wwc"), "wwc_CANARYCANARY"):
+        structlog.get_logger("t").info("client_refused", client_id=other)
+        assert other not in written.getvalue()
+
+
 FORGED = "ok\r\n2026-01-01T00:00:00Z info     forged\x1b[2J\x00\x85\u2028x"
 
 

@@ -18,6 +18,11 @@ MOST: Final = 3
 """Redirects of one path, each within so many seconds of the one before."""
 WITHIN: Final = 10
 
+_NO_COOKIE: Final = (
+    "guard: a browser came back from the log-in page %d times without the cookie %s. Start the service with "
+    "WATCHWORD_ACCESS_COOKIE=on, and serve your pages from its host: browsers send cookies to the host that set them."
+)
+
 
 class Returns:
     """Answers refused requests for pages."""
@@ -27,6 +32,7 @@ class Returns:
         self._name = returning_cookie(rule)
         flags = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if is_secure(self._name) else "")
         self._flags = flags
+        self._logged = False
 
     def answer(self, refusal: Refusal, sent: Sent) -> Refusal:
         """Return the way to the log-in page, or the refusal where that would not help."""
@@ -36,6 +42,8 @@ class Returns:
         path = sha256(sent.target().partition("?")[0].encode("utf-8", "replace")).hexdigest()[:16]
         before = self._times(sent, path)
         if before >= MOST:
+            if refusal.code == "token_missing":
+                self._say_why()
             return refusal._replace(headers=(*refusal.headers, ("set-cookie", self._set("", 0))))
         headers = (
             ("location", way),
@@ -45,6 +53,15 @@ class Returns:
             ("set-cookie", self._set(f"{path}.{before + 1}", WITHIN)),
         )
         return Refusal(HTTPStatus.SEE_OTHER, headers, b"", refusal.code)
+
+    def _say_why(self) -> None:
+        """Log once what is missing, most likely. The count is the browser's word, so a stranger can cause this line."""
+        if self._logged:
+            return
+        self._logged = True
+        import logging  # slow to import
+
+        logging.getLogger("watchword.guard").warning(_NO_COOKIE, MOST, self._rule.name)
 
     def _set(self, value: str, seconds: int) -> str:
         return f"{self._name}={value}; Max-Age={seconds}{self._flags}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from watchword.settings.values import Unfit
 
@@ -19,8 +19,19 @@ _SCOPE_MARKS = frozenset("_-.:/")
 _LONGEST_QUOTE = 40
 _SUCH_AS = "such as *=read,editor=read write"
 
-RoleScopes = tuple[tuple[str, tuple[str, ...]], ...]
-"""Each role, or `*`, with its scopes; both sorted."""
+
+class Given(NamedTuple):
+    """A role, or `*`, and the scopes that it gives."""
+
+    role: str
+    scopes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.role}={' '.join(self.scopes)}"
+
+
+RoleScopes = tuple[Given, ...]
+"""Both sorted."""
 
 
 def is_role(text: str) -> bool:
@@ -49,4 +60,4 @@ def role_scopes(text: str) -> RoleScopes:
         if role in found:
             raise Unfit(f"the role {role} stands there twice", "write all of its scopes once, with spaces between")
         found[role] = scopes
-    return tuple(sorted(found.items()))
+    return tuple(Given(role, found[role]) for role in sorted(found))

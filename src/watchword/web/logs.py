@@ -39,8 +39,11 @@ _SECRET_WORDS = (
     "otp",
     "signature",
 )
-# A token becomes the start of its hash, so that it can be recognised.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}|\bww[a-z]{1,3}_[A-Za-z0-9_-]{8,}")
+# A token becomes the start of its hash, so that it can be recognised. The id of a service account is no secret.
+_ACCOUNT = r"wwc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![A-Za-z0-9_-])"
+_TOKEN = re.compile(
+    rf"eyJ[A-Za-z0-9_-]{{8,}}(?:\.[A-Za-z0-9_-]*){{0,4}}|\b(?!{_ACCOUNT})ww[a-z]{{1,3}}_[A-Za-z0-9_-]{{8,}}"
+)
 _HASH = re.compile(r"\$argon2[a-z]{1,2}\$\S+|\$2[abxy]\$\d\d\$\S{20,}|\b(?:pbkdf2_sha256|pbkdf2_sha1|scrypt)\$\S+")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic|dpop) [A-Za-z0-9._~+/=-]{4,}")
 _USERINFO = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 
 from tests.e2e.client import bearer
 from tests.features.api import Api
@@ -138,3 +139,24 @@ async def test_introspection_tells_who_acts_until_the_user_logs_out(scene: Scene
     assert (await api.post("/logout")).status_code == 204
     assert (await api.post("/introspect", data={"token": token}, headers=key)).content == INACTIVE
     assert (await scene.exchange()).json()["error"] == "invalid_request"
+
+
+async def test_the_log_says_what_the_answer_does_not(scene: Scene) -> None:
+    """Which client, why, and in which request: the commonest slip is a token for the service's own audience."""
+    own = (await scene.api.post("/refresh")).json()["access_token"]
+    with structlog.testing.capture_logs() as lines:
+        for token in (own, "rubbish", await scene.orders.token()):
+            answer = await scene.exchange(subject_token=token)
+            assert answer.json()["error_description"] == "This subject token is not accepted."
+        await scene.api.post("/logout")
+        await scene.exchange()
+    refused = [line for line in lines if line["event"] == "exchange_refused"]
+    assert [line["reason"] for line in refused] == [
+        f"it is for http://127.0.0.1:4000, and the client serves {ORDERS}",
+        "token_malformed",
+        "it is a client's or an API key's, and no user's",
+        "token_revoked",
+    ]
+    assert {line["client_id"] for line in refused} == {scene.orders.account.id}
+    assert all(line["address"] and line["request_id"] for line in refused)
+    assert not any(token in str(lines) for token in (own, scene.token))

@@ -25,6 +25,7 @@ from watchword.identity.throttle import Throttle
 from watchword.identity.verifying import AccessVerifier
 from watchword.storage.database import Database, Row, Tx
 from watchword.storage.ephemeral import Ephemeral, is_first
+from watchword.tally import Log, Sample
 from watchword.tokens.claims import AccessClaims
 from watchword.tokens.frozen import thawed
 from watchword.tokens.needs import is_machine
@@ -38,6 +39,10 @@ _USER: Final = """
 SELECT roles, token_version, (SELECT ww_rights.version FROM ww_rights WHERE ww_rights.id = 1) AS rights{}
 FROM ww_users WHERE id = :id AND disabled_at IS NULL
 """
+
+
+class _NotAccepted(Exception):
+    """Says for the log why a subject token cannot be exchanged. The answer is the same for each."""
 
 
 class Exchanging:
@@ -63,6 +68,7 @@ class Exchanging:
         self._throttle = throttle
         self._clock = clock
         self._user = _USER.format("".join(f", {name}" for name in issuer.own_claims.columns))
+        self._refusals = Sample(Log("watchword.clients"), "exchange_refused")
 
     async def exchange(
         self, account: Account, subject_token: str, scope: str | None, resource: str | None, *, client: Client
@@ -72,8 +78,19 @@ class Exchanging:
         :param subject_token: an access token of a user, which was sent to this API.
         :param resource: the other API's audience.
         :raises Refused: `unauthorized_client`: it may exchange nothing; `invalid_request` alike for every subject token
-            that is not accepted (section 2.2.2); `invalid_target`, `invalid_scope`.
+            that is not accepted (section 2.2.2), the log has the reason; `invalid_target`, `invalid_scope`.
         """
+        try:
+            return await self._exchange(account, subject_token, scope, resource, client)
+        except _NotAccepted as fault:
+            self._refusals.add(
+                client_id=account.id, reason=str(fault), address=client.address, request_id=client.request_id
+            )
+            raise Refused("This subject token is not accepted.", code="invalid_request") from None
+
+    async def _exchange(
+        self, account: Account, subject_token: str, scope: str | None, resource: str | None, client: Client
+    ) -> Exchanged:
         if not account.exchanges:
             raise Refused("This client may exchange no tokens.", code="unauthorized_client")
         await self._throttle.take(*takes_of("client", client.address, account.id), client=client, user=account.id)
@@ -95,13 +112,15 @@ class Exchanging:
         """Return a user's claims, and the user's row; the database decides whether the session still lives."""
         try:
             claims = self._verifier.verify_for_any(token)
-        except TokenError:
-            raise not_accepted() from None
-        if is_machine(claims) or claims.sid is None or not await self._sessions.is_live(claims.sid):
-            raise not_accepted()
+        except TokenError as error:
+            raise _NotAccepted(error.code) from None
+        if is_machine(claims):
+            raise _NotAccepted("it is a client's or an API key's, and no user's")
+        if claims.sid is None or not await self._sessions.is_live(claims.sid):
+            raise _NotAccepted("its session has ended")
         row = await self._database.one(self._user, id=claims.sub)
         if row is None or (claims.ver or 0) < row["token_version"]:
-            raise not_accepted()
+            raise _NotAccepted("its user is disabled or deleted, or was changed since")
         return claims, row
 
     def _scope(self, claims: AccessClaims, row: Row, target: Api, asked: str | None) -> str:
@@ -133,16 +152,13 @@ class Exchanging:
         await self._database.transact(unit)
 
 
-def not_accepted() -> Refused:
-    """Make the one answer to every subject token that cannot be exchanged."""
-    return Refused("This subject token is not accepted.", code="invalid_request")
-
-
 def _require_sent_to(table: Table, account: Account, claims: AccessClaims) -> None:
     """Refuse a token that was sent to another API than the one that the client is: it was overheard, or stolen."""
     served = table.api(account.serves)
-    if served is None or served.audience not in claims.aud:
-        raise not_accepted()
+    if served is None:
+        raise _NotAccepted("the API that the client serves is no more")
+    if served.audience not in claims.aud:
+        raise _NotAccepted(f"it is for {' '.join(claims.aud):.200}, and the client serves {served.audience}")
 
 
 def _target(table: Table, account: Account, resource: str | None) -> Api:
@@ -164,5 +180,5 @@ def _actors(account: Account, claims: AccessClaims) -> Mapping[str, Any]:
     while isinstance(inner, Mapping):
         depth, inner = depth + 1, inner.get("act")
     if depth > MOST_ACTORS:
-        raise not_accepted()
+        raise _NotAccepted(f"more than {MOST_ACTORS} clients would act")
     return {"sub": account.id, "ver": account.version} | ({} if before is None else {"act": thawed(before)})
