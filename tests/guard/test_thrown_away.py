@@ -141,7 +141,25 @@ def dropped() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
 
         protect(app)
 
+    def by_and() -> Any:
+        return GUARD.require(roles="admin") and GUARD.require()
+
+    def by_or() -> Any:
+        found = asgi.GuardMiddleware(app, GUARD) or app
+        return found  # noqa: RET504  that is the slip
+
+    def by_and_above() -> None:
+        def protect(*, roles: str = "") -> Any:
+            return functools.partial(asgi.GuardMiddleware, guard=GUARD) if roles else asgi.GuardMiddleware(app, GUARD)
+
+        @(protect() and protect(roles="admin"))
+        def inner(*_: Any) -> None: ...
+
+    def by_not() -> Any:
+        return not asgi.GuardMiddleware(app, GUARD)
+
     made: list[Any] = [
+        *(by_and, by_or, by_and_above, by_not),
         with_a_comma,
         in_brackets,
         by_a_helper_with_a_variable,
@@ -225,6 +243,11 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
     def in_variables() -> None:
         if (needs := GUARD.require()) is None:
             raise AssertionError
+        if (found := asgi.GuardMiddleware(app, GUARD)) and found.app is not app:
+            raise AssertionError
+        chosen = asgi.GuardMiddleware(app, GUARD) if needs is not None else app
+        chosen = chosen if chosen is None else found
+        assert chosen
         pair = GUARD.require(), needs
         _ = GUARD.require()
         assert needs == pair[0]

@@ -20,6 +20,7 @@ _BESIDE: Final = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES
 _NAMES: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASS", "LOAD_FROM", "STORE_FAST_LOAD")
 _READ_BY_NAME: Final = frozenset({"locals", "vars", "eval", "exec"})
 _COLLECTIONS: Final = {"BUILD_TUPLE", "BUILD_LIST", "BUILD_SET"}
+_ASKS: Final = ("JUMP_IF_", "POP_JUMP_", "TO_BOOL", "UNARY_NOT")  # for a truth, as `and` does, which drops the value
 _ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 _OF_CONTAINERS: Final = frozenset().union(*map(dir, (list, dict, set, deque)))
 
@@ -34,7 +35,7 @@ def refuse_thrown_away(maker: FrameType, written: str, right: str) -> None:
 
 
 def is_thrown_away(maker: FrameType) -> bool:
-    """Return whether a statement drops what this frame returns, also by way of helpers that return it.
+    """Return whether a statement, or `and`, drops what this frame returns, also by way of helpers that return it.
 
     What a prompt prints is not dropped. What is called by compiled code, such as `map`, is none of the statement's.
     """
@@ -43,7 +44,7 @@ def is_thrown_away(maker: FrameType) -> bool:
     while frame is not None and _runs(frame, called):
         becomes = fate(frame)
         if not becomes.startswith("RETURN_"):
-            return becomes == "POP_TOP"
+            return becomes == "POP_TOP" or (becomes.startswith(_ASKS) and "NONE" not in becomes)
         called, frame = frame, frame.f_back
     return False
 
@@ -52,6 +53,8 @@ def fate(frame: FrameType) -> str:
     """Return the instruction that ends what the called code returns, also from a variable; empty: it is kept."""
     code = frame.f_code
     taker, depth = taken_by(code, running(frame))
+    if taker is not None and taker.opname == "COPY" and (taker := _next(code, taker)).opname.startswith("STORE_"):
+        return ""  # `:=`, unlike `and`
     if taker is not None and taker.opname in _COLLECTIONS:  # as a comma makes one, or brackets
         taker, _ = taken_by(code, taker)
         return "POP_TOP" if taker is not None and taker.opname == "POP_TOP" else ""
@@ -118,7 +121,7 @@ def _is_code_of(code: CodeType, value: Any) -> bool:
 
 
 def _is_a(value: object, *kinds: type) -> bool:
-    """Return whether a value is of a class, without `isinstance`, which asks a proxy what it stands for."""
+    # Not `isinstance`, which asks a proxy what it stands for.
     return issubclass(type(value), kinds)
 
 
@@ -219,8 +222,7 @@ def _is_dropped(code: CodeType, awaits: Instruction) -> bool:
     return not any(_reads(each, name) for each in listed)
 
 
-_Left = tuple[Instruction, int]
-"""What leaves a value on the stack, and how deep."""
+_Left = tuple[Instruction, int]  # what leaves a value on the stack, and how deep
 
 
 def _left_by(code: CodeType, taker: Instruction, depth: int) -> _Left | None:

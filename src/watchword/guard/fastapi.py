@@ -119,6 +119,9 @@ class _Made(NoDependency):
     def dependency(self) -> _Scheme:
         return self._scheme
 
+    def __bool__(self) -> Never:
+        raise TypeError(f"{self.slip}, one with all that is needed: `and` and `or` leave one of two")
+
     def __eq__(self, other: object) -> bool:
         return other is self._scheme or (isinstance(other, _Made) and other._scheme is self._scheme)
 

@@ -60,6 +60,9 @@ _HINT: Final = (
 
 _NO_GUARD: Final = "what stands in `guards` lets all in or none; write guards=[auth.required()]"
 _NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
+_NO_TRUTH: Final = (
+    "guard: auth.required() is neither true nor false; write one with all that is needed, or two in `guards`"
+)
 _RESPONSES: Final = {
     int(status): ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM)
     for status, text in TOLD.items()
@@ -95,6 +98,10 @@ class Required:
                 raise RequestRefused(self.needs.refusal(error, AsgiSent(scope))) from error
         remember(scope, caller)
         scope["user"] = scope["auth"] = caller
+
+    def __bool__(self) -> Never:
+        """Refuse to count as true: `auth.required(…) and auth.required(…)` would be the second alone."""
+        raise TypeError(_NO_TRUTH)
 
     def __deepcopy__(self, _: object) -> Required:
         return self  # Litestar copies handlers; a replaced guard must reach this object
@@ -276,7 +283,7 @@ class _Watched:
             _judging.reset(mark)
         if isawaitable(given):
             cast(Any, given).close()
-        if isawaitable(given) or isinstance(given, Required) or _is_slip(given):
+        if isawaitable(given) or isinstance(given, Required | Refusal | WatchwordError) or _is_slip(given):
             raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
 
 
