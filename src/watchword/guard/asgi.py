@@ -94,6 +94,7 @@ class GuardMiddleware:
 
         That saves a coroutine, if each request is judged by the Authorization header alone.
         """
+        calls.refuse_thrown_away(sys._getframe(), "as_function()", "write `app = ….as_function()`")  # noqa: SLF001
         if self._paths is not None or self._by_places:
             return self
         function = self._needs.passing(self.app, self)
