@@ -12,8 +12,7 @@ from operator import attrgetter
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any, Final
 
-UNKNOWN: Final = object()
-"""Stands for a value that only running the code would tell."""
+UNKNOWN: Final = object()  # stands for a value that only running the code would tell
 
 _SUSPENDS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 _BESIDE: Final = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES", "NOT_TAKEN"}
@@ -44,9 +43,14 @@ def is_thrown_away(maker: FrameType) -> bool:
     while frame is not None and _runs(frame, called):
         becomes = fate(frame)
         if not becomes.startswith("RETURN_"):
-            return becomes == "POP_TOP" or (becomes.startswith(_ASKS) and "NONE" not in becomes)
+            return drops(becomes)
         called, frame = frame, frame.f_back
     return False
+
+
+def drops(becomes: str) -> bool:
+    """Return whether an instruction drops a value, perhaps after it asked whether that is true."""
+    return becomes == "POP_TOP" or (becomes.startswith(_ASKS) and "NONE" not in becomes)
 
 
 def fate(frame: FrameType) -> str:
@@ -121,8 +125,7 @@ def _is_code_of(code: CodeType, value: Any) -> bool:
 
 
 def _is_a(value: object, *kinds: type) -> bool:
-    # Not `isinstance`, which asks a proxy what it stands for.
-    return issubclass(type(value), kinds)
+    return issubclass(type(value), kinds)  # not `isinstance`, which asks a proxy what it stands for
 
 
 # What is awaited -----------------------------------------------------------------------------------------------------
@@ -152,14 +155,12 @@ _WAIT: Final = {
     ("asyncio.taskgroups", "TaskGroup.create_task"),
 }
 """Take something, and wait for it themselves; a group of tasks does so at its end."""
-_FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}
-"""Return something whose `.result()` waits."""
+_FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}  # return something whose `.result()` waits
 _OF_LOOPS: Final = {"create_task": _PASS_ON, "run_until_complete": _WAIT}
 """Names of methods, for event loops that are not Python's own, or that no name leads to."""
 _LISTS: Final = {"BUILD_LIST", "BUILD_TUPLE", "LIST_APPEND", "LIST_EXTEND", "LIST_TO_TUPLE", "CALL_INTRINSIC_1"}
 """Put what is awaited into a list, or the list into another form."""
-_HARMLESS: Final = ("LOAD_", "BUILD_", "PUSH_NULL", "STORE_FAST")
-"""What a list comprehension has overwritten is stored again."""
+_HARMLESS: Final = ("LOAD_", "BUILD_", "PUSH_NULL", "STORE_FAST")  # a comprehension stores again what it overwrote
 
 
 def is_awaited(called: FrameType) -> bool:
@@ -332,8 +333,7 @@ _TAKES_ONE: Final = (
 
 
 _MOST_CODE: Final = 256
-_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}
-"""By identity: the hash of code is made anew each time, from all that it consists of."""
+_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}  # by identity: the hash of code is made anew each time
 
 
 def instructions(code: CodeType) -> list[Instruction]:

@@ -116,6 +116,7 @@ def _refusing_parameters(read: _Wrapped) -> _Wrapped:
     @wraps(read)
     def dependant(*args: Any, **given: Any) -> Any:
         called, found = given.get("call"), read(*args, **given)
+        slips.refuse_not_called(called)
         for each in found.dependencies:
             _refuse_returned(each.call, partial(_takes, called, each.name))
         made = called.func if isinstance(called, partial) else called

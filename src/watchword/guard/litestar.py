@@ -245,6 +245,8 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
+    for each in (*given, getattr(handler, "fn", None)):
+        slips.refuse_not_called(each)
     resolved = handler.resolve_guards()
     resolved[:] = [each if isinstance(each, Required | _Watched) else _Watched(each) for each in resolved]
     provided = [each.dependency for each in handler.resolve_dependencies().values()]

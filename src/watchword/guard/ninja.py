@@ -183,6 +183,8 @@ def _refusing_slips(set_auth: Callable[..., None]) -> Callable[..., None]:
         listed = auth if isinstance(auth, list | tuple) else (auth,)
         for each in listed:
             _refuse_slip(each)
+            slips.refuse_not_called(each)
+        slips.refuse_not_called(self.view_func)
         if any(map(_is_ours, listed[:-1])):
             raise TypeError(_NOT_LAST)
         set_auth(self, auth)
