@@ -191,6 +191,17 @@ def test_in_Flask_and_Quart_nobody_is_answered() -> None:
         assert asyncio.run(ask()) == 500
 
 
+def test_a_hook_that_asks_nothing_lets_nobody_in() -> None:
+    def before() -> None:
+        if not GUARD.check:
+            flask.abort(401)
+
+    app = flask.Flask("slip")
+    app.before_request(before)
+    app.add_url_rule("/", view_func=lambda: "in")
+    assert [app.test_client().get("/", headers=GOOD).status_code for _ in range(2)] == [500, 500]
+
+
 def test_in_aiohttp_the_application_does_not_start() -> None:
     async def handler(request: web.Request) -> web.Response:
         if not GUARD.check:

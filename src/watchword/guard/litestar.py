@@ -78,6 +78,13 @@ class RequestRefused(HTTPException):
         self.refusal = refusal
 
 
+class _NoProvider:
+    """Refuses to be read as a provider, which Litestar calls only for a handler that takes what it provides."""
+
+    def __get__(self, *_: object) -> Never:
+        raise TypeError(f"guard: {_NO_PROVIDER}")
+
+
 class Required:
     """Checks connections, in `guards=[…]` of a handler, controller, router or application."""
 
@@ -102,6 +109,8 @@ class Required:
     def __bool__(self) -> Never:
         """Refuse to count as true: `auth.required(…) and auth.required(…)` would be the second alone."""
         raise TypeError(_NO_TRUTH)
+
+    __signature__ = _NoProvider()
 
     def __deepcopy__(self, _: object) -> Required:
         return self  # Litestar copies handlers; a replaced guard must reach this object

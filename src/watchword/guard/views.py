@@ -198,12 +198,13 @@ def refuse_bare(view: Any, routed: Iterable[Any], route_line: str) -> None:
 
 
 def refuse_bare_hooks(hooks: Mapping[Any, Iterable[Any]], names: Iterable[Any], route_line: str) -> None:
-    """Refuse functions that run before requests without their guard, which was to check them.
+    """Refuse functions that run before requests without their guard, which was to check them, or that ask nothing.
 
     :param hooks: those of an application, by blueprint. :param names: the blueprints of this request.
     """
     for name in (None, *names):
         for each in hooks.get(name, ()):
+            refuse_not_called(each)
             if _written(each) is not None:
                 refuse_bare(each, [hook for several in hooks.values() for hook in several], route_line)
 
