@@ -45,12 +45,14 @@ def refuse_not_called(function: Any) -> None:
 
     :raises TypeError: it does, by a global, a name of a module, or an outer variable.
     """
-    for value, becomes in _loaded(function, _is_ours):
+    for value, becomes in _loaded(function, _is_ours, _METHODS):
         if calls.drops(becomes):
             raise TypeError(_NOT_CALLED.format(function, value.__name__))
 
 
 _OURS: Final = "watchword.guard."
+_METHODS: Final = {name for kind in (Guard, Requirement) for name in dir(kind) if name[0] != "_"}
+_METHODS.update(("find_caller", "get_caller", "get_guard"))  # of adapters
 _NOT_CALLED: Final = "guard: {0!r:.100} names `{1}` and does not call it, so that nothing is checked: write `.{1}(…)`"
 
 
@@ -58,14 +60,21 @@ def _is_ours(value: object) -> bool:
     return type(value) is FunctionType and (value.__module__ or "").startswith(_OURS)
 
 
-def _loaded(function: Any, wanted: Callable[[object], bool]) -> Iterator[tuple[Any, str]]:
-    """Yield what is wanted of what a function loads, as far as names lead there, and the instruction that takes it."""
+def _loaded(
+    function: Any, wanted: Callable[[object], bool], names: set[str] | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Yield what is wanted of what a function loads, as far as names lead there, and the instruction that takes it.
+
+    :param names: code without any of them loads nothing of that, which is quickly told.
+    """
     if not hasattr(function, "__code__"):
         function = type(function).__call__  # an object, or a class, which returns what it makes
     function = unwrap(function)
     code: Any = getattr(function, "__code__", None)
-    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True)) if code else {}
-    listed = calls.instructions(code) if code else []
+    if code is None or (names is not None and names.isdisjoint(code.co_names)):
+        return
+    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True))
+    listed = calls.instructions(code)
     for each in listed:
         value = calls.loaded(code, each, outer, function.__globals__)[1]
         taker = calls.taken_by(code, each)[0] if wanted(value) else None
