@@ -203,7 +203,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cryptography": ("tokens", "api_keys", "identity.keys.master", "cli.doctor.forged"),
     "dotenv": ("settings",),
     "email_validator": ("identity.identifiers",),
-    "fastapi": ("guard.fastapi", "guard.fastapi_slips"),
+    "fastapi": ("guard.fastapi", "guard.fastapi_routers", "guard.fastapi_slips"),
     "flask": ("guard.flask",),
     "grpc": ("guard.grpc",),
     "django": ("guard.django", "guard.drf", "guard.caller_user", "guard.django_views", "guard.ninja"),

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from watchword.guard import asgi, wsgi
+from watchword.guard import Caller, asgi, wsgi
 from watchword.testing import Issuer
 
-GUARD = Issuer().guard()
+ISSUER = Issuer()
+GUARD = ISSUER.guard()
 
 
 async def app(*_: Any) -> None: ...
@@ -141,7 +142,31 @@ def dropped() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
 
         protect(app)
 
+    def by_and() -> Any:
+        return GUARD.require(roles="admin") and GUARD.require()
+
+    def by_or() -> Any:
+        found = asgi.GuardMiddleware(app, GUARD) or app
+        return found  # noqa: RET504  that is the slip
+
+    def by_and_above() -> None:
+        def protect(*, roles: str = "") -> Any:
+            return functools.partial(asgi.GuardMiddleware, guard=GUARD) if roles else asgi.GuardMiddleware(app, GUARD)
+
+        @(protect() and protect(roles="admin"))
+        def inner(*_: Any) -> None: ...
+
+    def as_a_function() -> None:
+        asgi.GuardMiddleware(app, GUARD).as_function()
+
+    def watched() -> None:
+        ISSUER.caller("ada").watch()
+
+    def by_not() -> Any:
+        return not asgi.GuardMiddleware(app, GUARD)
+
     made: list[Any] = [
+        *(by_and, by_or, by_and_above, by_not, as_a_function, watched),
         with_a_comma,
         in_brackets,
         by_a_helper_with_a_variable,
@@ -222,9 +247,23 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
         nested(app)
         by_name(app)
 
+    def watches() -> None:
+        caller = ISSUER.caller("ada")
+        with caller.watch() as watch:
+            assert watch.caller is caller
+        found = [caller.watch().begin(), caller.watch()]
+        found.extend(map(Caller.watch, [caller]))
+        found[0].leave()
+        asgi.GuardMiddleware(app, GUARD).as_function().__name__  # noqa: B018
+
     def in_variables() -> None:
         if (needs := GUARD.require()) is None:
             raise AssertionError
+        if (found := asgi.GuardMiddleware(app, GUARD)) and found.app is not app:
+            raise AssertionError
+        chosen = asgi.GuardMiddleware(app, GUARD) if needs is not None else app
+        chosen = chosen if chosen is None else found
+        assert chosen
         pair = GUARD.require(), needs
         _ = GUARD.require()
         assert needs == pair[0]
@@ -235,7 +274,7 @@ def kept() -> dict[str, Callable[[], Any]]:  # noqa: C901  a list
             InteractiveInterpreter({"guard": GUARD}).runsource("guard.require()")
         assert (failed.getvalue(), said.getvalue()[:12]) == ("", "Requirement(")
 
-    made: list[Any] = [by_helpers, in_variables]
+    made: list[Any] = [by_helpers, in_variables, watches]
     made += [in_containers, cached, cached_in_an_object, derived, by_a_framework, in_a_task, in_threads, at_a_prompt]
     return {each.__name__: each for each in made}
 

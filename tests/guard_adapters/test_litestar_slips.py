@@ -126,6 +126,12 @@ def test_as_a_provider(name: str) -> None:
             application()
 
 
+def test_as_a_provider_that_no_handler_takes() -> None:
+    """Litestar never calls it, also without the plugin."""
+    with pytest.raises(TypeError, match="nothing in `dependencies`"):
+        Litestar([handler(dependencies={"who": Provide(AUTH.required())})], logging_config=None)
+
+
 @pytest.mark.parametrize("name", ["required", "optional"])
 def test_as_a_decorator_or_middleware(name: str) -> None:
     for decorate in (getattr(AUTH, name), getattr(AUTH, name)()):

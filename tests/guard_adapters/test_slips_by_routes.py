@@ -236,7 +236,10 @@ async def test_an_interceptor_in_the_place_of_threads_is_refused() -> None:
     for given in ([auth.aio_interceptor()], auth.aio_interceptor(), (auth.aio_interceptor(),)):
         with pytest.raises(TypeError, match=r"write interceptors=\[…\]"):
             grpc.aio.server(given)
-    grpc.aio.server(ThreadPoolExecutor(1), interceptors=[auth.aio_interceptor()])
+    server = grpc.aio.server(ThreadPoolExecutor(1), interceptors=[auth.aio_interceptor()])
+    with pytest.raises(TypeError, match=r"write grpc.server\(…, interceptors=\[…\]\)"):
+        server.add_generic_rpc_handlers((auth.aio_interceptor(),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {}),))
 
 
 # Streams -------------------------------------------------------------------------------------------------------------

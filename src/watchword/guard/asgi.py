@@ -94,6 +94,7 @@ class GuardMiddleware:
 
         That saves a coroutine, if each request is judged by the Authorization header alone.
         """
+        calls.refuse_thrown_away(sys._getframe(), "as_function()", "write `app = ….as_function()`")  # noqa: SLF001
         if self._paths is not None or self._by_places:
             return self
         function = self._needs.passing(self.app, self)
@@ -118,7 +119,7 @@ class GuardMiddleware:
             header: Any = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
-                    header = value if header is None else (header, value)
+                    header = value if header is None else (value, value)
             caller = self._recall(header)
             if caller is None:
                 try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from weakref import ref
 
 import msgspec
 
 from watchword.claim_names import RESERVED_CLAIMS
+from watchword.guard.calls import fate, running
 from watchword.guard.own_claims import claim as quick_claim
 from watchword.guard.own_claims import plain_and_all, read_claim
 from watchword.guard.questions import question, quick_question
@@ -27,6 +29,10 @@ _LET_IN: Final = "let_in_by"
 _NOT_A_PARAMETER: Final = (
     "guard: no request can hold a Caller, only a guard yields one: "
     "write `caller: Annotated[Caller, auth.required()]`, or `Annotated[Caller | None, auth.optional()]`"
+)
+_DROPPED: Final = (
+    "guard: what watch() returns is thrown away here, so it protects nothing: write `async with caller.watch():`, or "
+    "`with caller.watch() as watch:`"
 )
 _TEXTS: Final = {"type": "array", "items": {"type": "string"}}
 _SCHEMA: Final[dict[str, Any]] = {
@@ -96,7 +102,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def watch(self) -> Watch:
         """Return what tells when this caller's rights end: for WebSockets, server-sent events and long work.
 
-        :raises RuntimeError: no guard in this process has let the caller in, as after copying or pickling.
+        :raises RuntimeError: no guard in this process has let the caller in, as after copying or pickling; or what is
+            returned is dropped, and would tell no one.
         """
         standing_of, until = self.__dict__.get(_LET_IN, (None, 0))
         standing: Standing | None = None if standing_of is None else standing_of()
@@ -104,6 +111,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             raise RuntimeError(
                 "guard: only a guard's own caller can be watched, in its process, while there is the guard"
             )
+        _refuse_dropped(sys._getframe(1))  # noqa: SLF001
         return Watch(self, standing.watches, standing.list_for_watching, until)
 
     @property
@@ -157,6 +165,16 @@ def let_in(caller: Caller, standing: Standing, until: int) -> None:
     """Note who let a caller in, and until when; beside the fields, so that no comparison and no copy holds it."""
     # A weak reference: a guard that no one holds can go.
     caller.__dict__[_LET_IN] = (ref(standing), until)
+
+
+def _refuse_dropped(asking: FrameType) -> None:
+    """Refuse a statement `caller.watch()`. :raises RuntimeError: it is one.
+
+    Not `calls.refuse_thrown_away`: what that reads of variables would live as long as a handler runs, in Python 3.11.
+    """
+    call = running(asking)
+    if call.opname.startswith("CALL") and not call.arg and fate(asking) == "POP_TOP":
+        raise RuntimeError(_DROPPED)
 
 
 def _refuse_as_parameter() -> None:

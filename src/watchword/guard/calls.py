@@ -12,14 +12,14 @@ from operator import attrgetter
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any, Final
 
-UNKNOWN: Final = object()
-"""Stands for a value that only running the code would tell."""
+UNKNOWN: Final = object()  # stands for a value that only running the code would tell
 
 _SUSPENDS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 _BESIDE: Final = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES", "NOT_TAKEN"}
 _NAMES: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASS", "LOAD_FROM", "STORE_FAST_LOAD")
 _READ_BY_NAME: Final = frozenset({"locals", "vars", "eval", "exec"})
 _COLLECTIONS: Final = {"BUILD_TUPLE", "BUILD_LIST", "BUILD_SET"}
+_ASKS: Final = ("JUMP_IF_", "POP_JUMP_", "TO_BOOL", "UNARY_NOT")  # for a truth, as `and` does, which drops the value
 _ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 _OF_CONTAINERS: Final = frozenset().union(*map(dir, (list, dict, set, deque)))
 
@@ -34,7 +34,7 @@ def refuse_thrown_away(maker: FrameType, written: str, right: str) -> None:
 
 
 def is_thrown_away(maker: FrameType) -> bool:
-    """Return whether a statement drops what this frame returns, also by way of helpers that return it.
+    """Return whether a statement, or `and`, drops what this frame returns, also by way of helpers that return it.
 
     What a prompt prints is not dropped. What is called by compiled code, such as `map`, is none of the statement's.
     """
@@ -43,15 +43,22 @@ def is_thrown_away(maker: FrameType) -> bool:
     while frame is not None and _runs(frame, called):
         becomes = fate(frame)
         if not becomes.startswith("RETURN_"):
-            return becomes == "POP_TOP"
+            return drops(becomes)
         called, frame = frame, frame.f_back
     return False
+
+
+def drops(becomes: str) -> bool:
+    """Return whether an instruction drops a value, perhaps after it asked whether that is true."""
+    return becomes == "POP_TOP" or (becomes.startswith(_ASKS) and "NONE" not in becomes)
 
 
 def fate(frame: FrameType) -> str:
     """Return the instruction that ends what the called code returns, also from a variable; empty: it is kept."""
     code = frame.f_code
     taker, depth = taken_by(code, running(frame))
+    if taker is not None and taker.opname == "COPY" and (taker := _next(code, taker)).opname.startswith("STORE_"):
+        return ""  # `:=`, unlike `and`
     if taker is not None and taker.opname in _COLLECTIONS:  # as a comma makes one, or brackets
         taker, _ = taken_by(code, taker)
         return "POP_TOP" if taker is not None and taker.opname == "POP_TOP" else ""
@@ -118,8 +125,7 @@ def _is_code_of(code: CodeType, value: Any) -> bool:
 
 
 def _is_a(value: object, *kinds: type) -> bool:
-    """Return whether a value is of a class, without `isinstance`, which asks a proxy what it stands for."""
-    return issubclass(type(value), kinds)
+    return issubclass(type(value), kinds)  # not `isinstance`, which asks a proxy what it stands for
 
 
 # What is awaited -----------------------------------------------------------------------------------------------------
@@ -149,14 +155,12 @@ _WAIT: Final = {
     ("asyncio.taskgroups", "TaskGroup.create_task"),
 }
 """Take something, and wait for it themselves; a group of tasks does so at its end."""
-_FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}
-"""Return something whose `.result()` waits."""
+_FROM_THREADS: Final = {("asyncio.tasks", "run_coroutine_threadsafe")}  # return something whose `.result()` waits
 _OF_LOOPS: Final = {"create_task": _PASS_ON, "run_until_complete": _WAIT}
 """Names of methods, for event loops that are not Python's own, or that no name leads to."""
 _LISTS: Final = {"BUILD_LIST", "BUILD_TUPLE", "LIST_APPEND", "LIST_EXTEND", "LIST_TO_TUPLE", "CALL_INTRINSIC_1"}
 """Put what is awaited into a list, or the list into another form."""
-_HARMLESS: Final = ("LOAD_", "BUILD_", "PUSH_NULL", "STORE_FAST")
-"""What a list comprehension has overwritten is stored again."""
+_HARMLESS: Final = ("LOAD_", "BUILD_", "PUSH_NULL", "STORE_FAST")  # a comprehension stores again what it overwrote
 
 
 def is_awaited(called: FrameType) -> bool:
@@ -219,8 +223,7 @@ def _is_dropped(code: CodeType, awaits: Instruction) -> bool:
     return not any(_reads(each, name) for each in listed)
 
 
-_Left = tuple[Instruction, int]
-"""What leaves a value on the stack, and how deep."""
+_Left = tuple[Instruction, int]  # what leaves a value on the stack, and how deep
 
 
 def _left_by(code: CodeType, taker: Instruction, depth: int) -> _Left | None:
@@ -330,8 +333,7 @@ _TAKES_ONE: Final = (
 
 
 _MOST_CODE: Final = 256
-_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}
-"""By identity: the hash of code is made anew each time, from all that it consists of."""
+_listed: dict[int, tuple[CodeType, list[Instruction]]] = {}  # by identity: the hash of code is made anew each time
 
 
 def instructions(code: CodeType) -> list[Instruction]:

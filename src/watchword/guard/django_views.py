@@ -26,6 +26,7 @@ def _checking_bare(resolve: Callable[..., Any]) -> Callable[..., Any]:
     def resolved(self: BaseHandler, request: HttpRequest) -> Any:
         match = resolve(self, request)
         view = match.func
+        views.refuse_not_called(view)
         while not hasattr(match.func, GUARDED) and view is not None:
             if views.is_bare(view):
                 routed = _routed(get_resolver(getattr(request, "urlconf", None)))

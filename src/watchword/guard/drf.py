@@ -26,7 +26,13 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
 from rest_framework.authentication import BaseAuthentication  # type: ignore[import-untyped]
 from rest_framework.exceptions import APIException  # type: ignore[import-untyped]
-from rest_framework.permissions import BasePermission, BasePermissionMetaclass  # type: ignore[import-untyped]
+from rest_framework.permissions import (  # type: ignore[import-untyped]
+    AND,
+    OR,
+    BasePermission,
+    BasePermissionMetaclass,
+    OperandHolder,
+)
 from rest_framework.renderers import JSONRenderer  # type: ignore[import-untyped]
 from rest_framework.request import ForcedAuthentication, Request  # type: ignore[import-untyped]
 
@@ -46,6 +52,7 @@ __all__ = ["CallerAuthentication", "CallerUser", "HasCaller", "RequestRefused", 
 _CHALLENGE: Final = "www-authenticate"
 _RETRY: Final = "retry-after"
 _ASKING: Final = "_watchword_asks_for_permissions"
+_NO_TRUTH: Final = "guard: permissions are joined by `&` and `|`; `and` and `or` leave one of them"
 _IN_CLASS: Final = "write `permission_classes = […]` in the class, or @action(permission_classes=[…])"
 
 
@@ -73,6 +80,19 @@ class CallerAuthentication(BaseAuthentication):  # type: ignore[misc]
         return CallerUser(caller)
 
 
+class _Joined(OperandHolder):  # type: ignore[misc]
+    """Joins permissions, and refuses `and` and `or`, which would leave one of them."""
+
+    def __and__(self, other: Any) -> Any:
+        return _Joined(AND, self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return _Joined(OR, self, other)
+
+    def __bool__(self) -> Never:
+        raise TypeError(_NO_TRUTH)
+
+
 class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
     """Makes permissions that raise, so that `~` cannot negate them."""
 
@@ -81,6 +101,21 @@ class _Affirmed(BasePermissionMetaclass):  # type: ignore[misc]
             f"~{cls.__name__}: a permission of watchword.guard.drf refuses callers who lack something, and would "
             "with `~` refuse all; write one of your own that looks at request.auth.roles or request.auth.scopes"
         )
+
+    def __bool__(cls) -> Never:  # noqa: N805
+        raise TypeError(_NO_TRUTH)
+
+    def __and__(cls, other: Any) -> Any:  # noqa: N805
+        return _Joined(AND, cls, other)
+
+    def __rand__(cls, other: Any) -> Any:  # noqa: N805
+        return _Joined(AND, other, cls)
+
+    def __or__(cls, other: Any) -> Any:  # noqa: N805
+        return _Joined(OR, cls, other)
+
+    def __ror__(cls, other: Any) -> Any:  # noqa: N805
+        return _Joined(OR, other, cls)
 
     def __iter__(cls) -> Never:  # noqa: N805
         raise TypeError(f"permission_classes is a list: [{cls.__name__}]")

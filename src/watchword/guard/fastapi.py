@@ -32,7 +32,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from watchword.errors import WatchwordError
-from watchword.guard import calls, fastapi_slips, handling, misuse, slips
+from watchword.guard import calls, fastapi_routers, fastapi_slips, handling, misuse, slips
 from watchword.guard.asgi import check, check_optional, raw_headers, remember
 from watchword.guard.asked import Names
 from watchword.guard.caller import Caller
@@ -118,6 +118,9 @@ class _Made(NoDependency):
     @property
     def dependency(self) -> _Scheme:
         return self._scheme
+
+    def __bool__(self) -> Never:
+        raise TypeError(f"{self.slip}, one with all that is needed: `and` and `or` leave one of two")
 
     def __eq__(self, other: object) -> bool:
         return other is self._scheme or (isinstance(other, _Made) and other._scheme is self._scheme)
@@ -303,6 +306,7 @@ def _with_refusals(describe: Callable[..., Any]) -> Callable[..., Any]:
 # FastAPI has no hook for these.
 utils.get_openapi_path = _with_refusals(utils.get_openapi_path)
 fastapi_slips.refuse_slips(_Scheme, _SchemeWithField, _Made, _Maker)
+fastapi_routers.refuse_slips()
 
 
 def _refused(refusal: Refusal, connection: HTTPConnection) -> Exception:

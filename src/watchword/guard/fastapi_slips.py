@@ -11,15 +11,17 @@ from inspect import Parameter, get_annotations, getattr_static, isclass, iscorou
 from types import FrameType, FunctionType, MethodType, NoneType, UnionType
 from typing import Annotated, Any, Final, ForwardRef, Literal, Union, get_args, get_origin
 
-from fastapi import APIRouter, routing
+from fastapi import routing
 from fastapi.dependencies import utils as dependencies
-from fastapi.params import Depends, Security
+from fastapi.params import Body, Depends, Param, Security
 
+from watchword.errors import WatchwordError
 from watchword.guard import slips
 from watchword.guard.asgi import GuardMiddleware
 from watchword.guard.caller import Caller
 from watchword.guard.guard import Guard
 from watchword.guard.marks import NO_DEPENDENCY
+from watchword.guard.refusals import Refusal
 from watchword.guard.requirement import Requirement
 from watchword.guard.seen import SeenCallers
 
@@ -68,7 +70,8 @@ class NoDependency(Security):
 
 _Wrapped = Callable[..., Any]
 _ours: set[type] = set()
-_NEVER: Final = (NoDependency, Guard, Requirement, SeenCallers, Caller, GuardMiddleware)
+NEVER: Final = (NoDependency, Guard, Requirement, SeenCallers, Caller, GuardMiddleware)
+"""The classes of what checks nothing until it is asked."""
 
 
 def refuse_slips(*ours: type) -> None:
@@ -81,28 +84,16 @@ def refuse_slips(*ours: type) -> None:
     routing.get_dependant = read = _refusing_parameters(dependencies.get_dependant)  # type: ignore[attr-defined]
     dependencies.get_dependant = _refusing_returned(read)
     routing.solve_dependencies = _refusing_values(routing.solve_dependencies)  # type: ignore[attr-defined]
-    APIRouter.include_router = _refusing_wrong(APIRouter.include_router)  # type: ignore[method-assign]
 
 
-def _refusing_wrong(include: Callable[..., None]) -> Callable[..., None]:
-    """Wrap `include_router`: FastAPI reads its dependencies late."""
-
-    @wraps(include)
-    def included(self: APIRouter, *args: Any, **given: Any) -> None:
-        for each in (*self.dependencies, *(given.get("dependencies") or ())):
-            _refuse_wrong(each.dependency)
-        include(self, *args, **given)
-
-    return included
-
-
-def _refuse_wrong(called: Any) -> None:
+def refuse_wrong(called: Any) -> None:
+    """Refuse what is no dependency. :raises TypeError: it is one of ours that was to be called, or asked."""
     if isinstance(called, NoDependency):
         raise TypeError(called.slip)
     if not callable(called):
         raise TypeError(NO_DEPENDENCY)
     owner = getattr(called, "__self__", called)
-    if (isclass(owner) and issubclass(owner, _NEVER)) or slips.holds(called, _NEVER):
+    if (isclass(owner) and issubclass(owner, NEVER)) or slips.holds(called, NEVER):
         raise TypeError(NO_DEPENDENCY)
 
 
@@ -112,7 +103,7 @@ def _refusing_returned(read: _Wrapped) -> _Wrapped:
     @wraps(read)
     def dependant(*args: Any, **given: Any) -> Any:
         if not given.get("name"):
-            _refuse_wrong(given.get("call"))
+            refuse_wrong(given.get("call"))
             _refuse_returned(given.get("call"), lambda _: False)
         return read(*args, **given)
 
@@ -125,6 +116,7 @@ def _refusing_parameters(read: _Wrapped) -> _Wrapped:
     @wraps(read)
     def dependant(*args: Any, **given: Any) -> Any:
         called, found = given.get("call"), read(*args, **given)
+        slips.refuse_not_called(called)
         for each in found.dependencies:
             _refuse_returned(each.call, partial(_takes, called, each.name))
         made = called.func if isinstance(called, partial) else called
@@ -145,9 +137,11 @@ def _refuse_returned(called: Any, taken: Callable[[type], bool]) -> None:
 # What dependencies return ---------------------------------------------------------------------------------------------
 
 _RETURNS: Final = f"{NO_DEPENDENCY}, unlike {{!r:.100}}, which returns it"
+_TO_RAISE: Final = "guard: {!r:.100} returns why a caller is refused, which lets them in: raise it"
+_REFUSING: Final = (Refusal, WatchwordError)
 _TO_BE_ASKED: Final = (NoDependency, Requirement)
 # Without `Caller`: one in a value tells of a check that has run.
-_NEVER_ALONE: Final = (*_TO_BE_ASKED, Guard, SeenCallers, GuardMiddleware)
+_NEVER_ALONE: Final = (*_TO_BE_ASKED, *_REFUSING, Guard, SeenCallers, GuardMiddleware)
 
 
 def _refusing_values(solve: _Wrapped) -> _Wrapped:
@@ -169,7 +163,7 @@ async def _solved(solve: _Wrapped, args: Any, given: Any) -> Any:
         if value is not None and type(value) is not Caller and _is_dropped(called, value, given["dependant"]):
             if iscoroutine(value):
                 value.close()
-            raise TypeError(_RETURNS.format(called))
+            raise TypeError((_TO_RAISE if isinstance(value, _REFUSING) else _RETURNS).format(called))
     return found
 
 
@@ -186,7 +180,7 @@ def _is_dropped(called: Any, value: Any, dependant: Any) -> bool:
     if not places:
         return False  # a parameter of what stands in for another dependency
     takers = [(taker, name) for taker, name in places if name]
-    lazy = slips.is_lazy(value) or slips.holds(value, _TO_BE_ASKED)
+    lazy = slips.is_lazy(value) or slips.holds(value, (*_TO_BE_ASKED, *_REFUSING))
     return not any(_takes(taker, name, type(value), type(value) if lazy else Guard) for taker, name in takers)
 
 
@@ -315,6 +309,10 @@ _UNREAD: Final = (
     "module only, not of a function or below TYPE_CHECKING. Make `auth` outside of the function, take `from __future__ "
     "import annotations` out, or write `dependencies=[auth.required()]` in the line of the route"
 )
+_ONE_OF_TWO: Final = (
+    "guard: FastAPI asks only the last dependency in the annotation of one parameter, and never {!r:.100} beside {!r}: "
+    "write one, auth.required(…), with all that is needed, or the other in `dependencies=[…]`"
+)
 _NO_DEPENDS: Final = (
     "guard: FastAPI never calls {!r:.100} beside {!r}, and would let all callers in, or take the value from the query "
     "string: write `Depends(…)` around it"
@@ -327,7 +325,9 @@ def _refusing_texts(analyze: _Wrapped) -> _Wrapped:
     @wraps(analyze)
     def analyzed(*args: Any, **given: Any) -> Any:
         annotation = given.get("annotation")
-        for each in (*getattr(annotation, "__metadata__", ()), given.get("value")):
+        beside = list(_beside(annotation))
+        _refuse_beside_another(beside, given.get("param_name"))
+        for each in (*beside, given.get("value")):
             if not isinstance(each, Depends) and _was_to_be_called(each):
                 raise TypeError(_NO_DEPENDS.format(each, given.get("param_name")))
         for text in _unread(annotation):
@@ -339,8 +339,24 @@ def _refusing_texts(analyze: _Wrapped) -> _Wrapped:
     return analyzed
 
 
+def _beside(annotation: Any) -> Iterator[Any]:
+    """Yield what stands beside a type in `Annotated`, also below another name for such an annotation."""
+    annotation = getattr(annotation, "__value__", annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _beside(annotation.__origin__)
+        yield from annotation.__metadata__
+
+
+def _refuse_beside_another(beside: list[Any], name: Any) -> None:
+    """Refuse two in one annotation: FastAPI asks the last. :raises TypeError: another one would ask a guard."""
+    listed = [each for each in beside if isinstance(each, Depends | Param | Body)]
+    for each in listed[:-1]:
+        if isinstance(each, Depends) and each != listed[-1] and _is_dependency(each):
+            raise TypeError(_ONE_OF_TWO.format(each, name))
+
+
 def _was_to_be_called(value: Any) -> bool:
-    return slips.checks_when_called(value, _NEVER) or slips.names(value, _NEVER) or _is_dependency(value)
+    return slips.checks_when_called(value, NEVER) or slips.names(value, NEVER) or _is_dependency(value)
 
 
 def _unread(annotation: Any) -> Iterator[str]:
@@ -367,7 +383,7 @@ def _is_local(text: str, frame: FrameType | None) -> bool:
     while frame is not None:
         for name in names.intersection(frame.f_locals):  # whose keys are a list since Python 3.13
             value = frame.f_locals[name]
-            if isinstance(value, (*_NEVER, Depends)) or _has_dependency(value):
+            if isinstance(value, (*NEVER, Depends)) or _has_dependency(value):
                 return True
         frame = frame.f_back
     return False

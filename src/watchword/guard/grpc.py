@@ -320,13 +320,13 @@ def _aio_interceptor() -> Any:
         async def _found(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
             return self.guard(await continuation(details), details.method)
 
-    _refuse_in_place_of_threads(sys.modules[aio.server.__module__].Server)
+    _refuse_in_other_places(sys.modules[aio.server.__module__].Server)
     return AioInterceptor
 
 
-def _refuse_in_place_of_threads(server: Any) -> None:
-    """Let a server refuse an interceptor as its first argument, the pool of threads, where it would check nothing."""
-    make = server.__init__
+def _refuse_in_other_places(server: Any) -> None:
+    """Let a server refuse an interceptor in the place of its threads or of handlers, where it would check nothing."""
+    make, add = server.__init__, server.add_generic_rpc_handlers
 
     @functools.wraps(make)
     def made(self: Any, thread_pool: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -336,7 +336,13 @@ def _refuse_in_place_of_threads(server: Any) -> None:
             )
         make(self, thread_pool, *args, **kwargs)
 
-    server.__init__ = made
+    @functools.wraps(add)
+    def added(self: Any, generic_rpc_handlers: Any) -> None:
+        if any(isinstance(each, _Methods) for each in generic_rpc_handlers):
+            raise TypeError(f"guard: an interceptor is no handler: {_IN_SERVER}")
+        add(self, generic_rpc_handlers)
+
+    server.__init__, server.add_generic_rpc_handlers = made, added
 
 
 def _checked_methods(public: Iterable[str]) -> frozenset[str]:

@@ -60,6 +60,9 @@ _HINT: Final = (
 
 _NO_GUARD: Final = "what stands in `guards` lets all in or none; write guards=[auth.required()]"
 _NO_PROVIDER: Final = "the plugin provides `caller`; write guards=[auth.required()], and nothing in `dependencies`"
+_NO_TRUTH: Final = (
+    "guard: auth.required() is neither true nor false; write one with all that is needed, or two in `guards`"
+)
 _RESPONSES: Final = {
     int(status): ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM)
     for status, text in TOLD.items()
@@ -73,6 +76,13 @@ class RequestRefused(HTTPException):
         headers = {name: value for name, value in refusal.headers if name not in _NOT_IN_BODY}
         super().__init__(detail=refusal.code, status_code=refusal.status, headers=headers)
         self.refusal = refusal
+
+
+class _NoProvider:
+    """Refuses to be read as a provider, which Litestar calls only for a handler that takes what it provides."""
+
+    def __get__(self, *_: object) -> Never:
+        raise TypeError(f"guard: {_NO_PROVIDER}")
 
 
 class Required:
@@ -95,6 +105,12 @@ class Required:
                 raise RequestRefused(self.needs.refusal(error, AsgiSent(scope))) from error
         remember(scope, caller)
         scope["user"] = scope["auth"] = caller
+
+    def __bool__(self) -> Never:
+        """Refuse to count as true: `auth.required(…) and auth.required(…)` would be the second alone."""
+        raise TypeError(_NO_TRUTH)
+
+    __signature__ = _NoProvider()
 
     def __deepcopy__(self, _: object) -> Required:
         return self  # Litestar copies handlers; a replaced guard must reach this object
@@ -238,6 +254,8 @@ def _refuse_slips(handler: BaseRouteHandler) -> None:
     given = [getattr(guard, "func", guard) for guard in handler.resolve_guards()]
     if any(map(_is_slip, given)):
         raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
+    for each in (*given, getattr(handler, "fn", None)):
+        slips.refuse_not_called(each)
     resolved = handler.resolve_guards()
     resolved[:] = [each if isinstance(each, Required | _Watched) else _Watched(each) for each in resolved]
     provided = [each.dependency for each in handler.resolve_dependencies().values()]
@@ -276,7 +294,7 @@ class _Watched:
             _judging.reset(mark)
         if isawaitable(given):
             cast(Any, given).close()
-        if isawaitable(given) or isinstance(given, Required) or _is_slip(given):
+        if isawaitable(given) or isinstance(given, Required | Refusal | WatchwordError) or _is_slip(given):
             raise ImproperlyConfiguredException(f"{handler}: {_NO_GUARD}")
 
 

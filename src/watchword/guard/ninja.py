@@ -18,12 +18,13 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any, Final, Never
 
 from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
-from ninja.operation import Operation
+from ninja.operation import AsyncOperation, Operation
 from ninja.security.base import AuthBase
 
 from watchword.errors import WatchwordError
@@ -158,7 +159,13 @@ def answer(_: HttpRequest, error: RequestRefused) -> HttpResponse:
     return response(error.refusal)
 
 
-_NEVER: Final = (Guard, Requirement, SeenCallers, Caller)
+_TO_BE_ASKED: Final = (Guard, Requirement, SeenCallers, AccessToken)
+_NEVER: Final = (*_TO_BE_ASKED[:-1], Caller)
+_REFUSING: Final = (Refusal, WatchwordError)
+_NOT_LAST: Final = (
+    "guard: in a list of several auth= nothing is asked after required() or optional(), which refuse themselves: put "
+    "it last, and write one, required(…), with all that is needed"
+)
 
 
 def _refuse_slip(given: object) -> None:
@@ -173,11 +180,40 @@ def _refuse_slip(given: object) -> None:
 def _refusing_slips(set_auth: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(set_auth)
     def checked(self: Operation, auth: Any) -> None:
-        for each in auth if isinstance(auth, list | tuple) else (auth,):
+        listed = auth if isinstance(auth, list | tuple) else (auth,)
+        for each in listed:
             _refuse_slip(each)
+            slips.refuse_not_called(each)
+        slips.refuse_not_called(self.view_func)
+        if any(map(_is_ours, listed[:-1])):
+            raise TypeError(_NOT_LAST)
         set_auth(self, auth)
 
     return checked
+
+
+def _refusing_results(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what asks an operation's callbacks: whatever an application's own one returns counts, unless it is false."""
+
+    @functools.wraps(run)
+    def asked(self: Operation, request: HttpRequest) -> Any:
+        found = run(self, request)
+        return _refuse_result(request, found) if found is None else found
+
+    @functools.wraps(run)
+    async def asked_async(self: Operation, request: HttpRequest) -> Any:
+        found = await run(self, request)
+        return _refuse_result(request, found) if found is None else found
+
+    return asked_async if iscoroutinefunction(run) else asked
+
+
+def _refuse_result(request: HttpRequest, found: None) -> None:
+    given = getattr(request, "auth", None)
+    if type(given) is not Caller and (slips.checks_when_called(given, _TO_BE_ASKED) or slips.holds(given, _REFUSING)):
+        what = "why a caller is refused: raise it" if slips.holds(given, _REFUSING) else "what was to be asked: ask it"
+        raise TypeError(f"guard: a function in auth=… returns {what}; it let all callers in")
+    return found
 
 
 def _answering(on_exception: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -226,6 +262,8 @@ def _is_ours(callback: object) -> bool:
 
 for _owner, _name, _wrap in (
     (Operation, "_set_auth", _refusing_slips),
+    (Operation, "_run_authentication", _refusing_results),
+    (AsyncOperation, "_run_authentication", _refusing_results),
     (NinjaAPI, "on_exception", _answering),
     (Operation, "_result_to_response", _of_callers),
     (OpenAPISchema, "operation_details", _described),

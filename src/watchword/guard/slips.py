@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
 from functools import partial
 from inspect import isclass, unwrap
@@ -35,17 +35,55 @@ def by_name(misplaced: tuple[object, ...], written: str, hint: str) -> None:
 
 def returned(function: Any) -> Iterator[type]:
     """Yield the types of what a function returns or yields as it stands: globals, names of modules, outer variables."""
+    for value, becomes in _loaded(function, lambda value: value is not calls.UNKNOWN):
+        if becomes in {"RETURN_VALUE", "YIELD_VALUE"}:
+            yield type(value)
+
+
+def refuse_not_called(function: Any) -> None:
+    """Refuse code that names a method of ours in place of a call, as in `if not guard.check:`, which is always false.
+
+    :raises TypeError: it does, by a global, a name of a module, or an outer variable.
+    """
+    for value, becomes in _loaded(function, _is_ours, _METHODS):
+        if calls.drops(becomes):
+            raise TypeError(_NOT_CALLED.format(function, value.__name__))
+
+
+_OURS: Final = "watchword.guard."
+_METHODS: Final = {name for kind in (Guard, Requirement) for name in dir(kind) if name[0] != "_"}
+_METHODS.update(("find_caller", "get_caller", "get_guard"))  # of adapters
+_NOT_CALLED: Final = "guard: {0!r:.100} names `{1}` and does not call it, so that nothing is checked: write `.{1}(…)`"
+
+
+def _is_ours(value: object) -> bool:
+    return type(value) is FunctionType and (value.__module__ or "").startswith(_OURS)
+
+
+def _loaded(
+    function: Any, wanted: Callable[[object], bool], names: set[str] | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Yield what is wanted of what a function loads, as far as names lead there, and the instruction that takes it.
+
+    :param names: code without any of them loads nothing of that, which is quickly told.
+    """
     if not hasattr(function, "__code__"):
         function = type(function).__call__  # an object, or a class, which returns what it makes
     function = unwrap(function)
     code: Any = getattr(function, "__code__", None)
-    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True)) if code else {}
-    for each in calls.instructions(code) if code else ():
-        taker, _ = calls.taken_by(code, each)
+    if code is None or (names is not None and names.isdisjoint(code.co_names)):
+        return
+    outer = dict(zip(code.co_freevars, map(misuse.content, function.__closure__ or ()), strict=True))
+    listed = calls.instructions(code)
+    for each in listed:
+        value = calls.loaded(code, each, outer, function.__globals__)[1]
+        taker = calls.taken_by(code, each)[0] if wanted(value) else None
         if taker is not None and taker.opname in _BEFORE_YIELD:
             taker, _ = calls.taken_by(code, taker)
-        if taker is not None and taker.opname in {"RETURN_VALUE", "YIELD_VALUE"}:
-            yield type(calls.loaded(code, each, outer, function.__globals__)[1])
+        if taker is not None and taker.opname == "COPY":  # for `and`
+            taker = listed[listed.index(taker) + 1]
+        if taker is not None:
+            yield value, taker.opname
 
 
 _MOST: Final = 8

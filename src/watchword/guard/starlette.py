@@ -53,6 +53,9 @@ class _Made(Middleware):
     def __call__(self, *_: object) -> Never:
         raise TypeError(_HINT)
 
+    def __bool__(self) -> Never:
+        raise TypeError(f"guard: middleware is neither true nor false, as in `guarded(…) and guarded(…)`. {_HINT}")
+
 
 def _guarding(app: ASGIApp, guard: Guard, **asked: Any) -> ASGIApp:
     return GuardMiddleware(app, guard, **asked).as_function()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from inspect import unwrap
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, Final, Never, ParamSpec
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
-from watchword.guard import calls, misuse
+from watchword.guard import calls, misuse, slips
 from watchword.guard.asked import Names
 from watchword.guard.guard import Guard
 from watchword.guard.marks import EVERYONE
@@ -175,20 +175,36 @@ def is_bare(view: Any) -> bool:
     return _written(view) is not None
 
 
+_looked_at: WeakSet[Callable[..., Any]] = WeakSet()
+"""The views that call what they name of ours."""
+
+
+def refuse_not_called(view: Any) -> None:
+    """Do as `slips.refuse_not_called`, once for each function."""
+    if type(view) is FunctionType and view not in _looked_at:
+        slips.refuse_not_called(view)
+        _looked_at.add(view)
+
+
 def refuse_bare(view: Any, routed: Iterable[Any], route_line: str) -> None:
-    """Refuse a function that is routed without its guard. :raises RuntimeError: and nowhere with it."""
+    """Refuse a function that is routed without its guard, or names it and asks nothing.
+
+    :raises RuntimeError: and nowhere with it. :raises TypeError: it names a method of ours, and does not call it.
+    """
+    refuse_not_called(view)
     written = _written(view)
     if written is not None and not any(_leads_to(other, view) for other in routed):
         raise above_the_route(view, written, route_line)
 
 
 def refuse_bare_hooks(hooks: Mapping[Any, Iterable[Any]], names: Iterable[Any], route_line: str) -> None:
-    """Refuse functions that run before requests without their guard, which was to check them.
+    """Refuse functions that run before requests without their guard, which was to check them, or that ask nothing.
 
     :param hooks: those of an application, by blueprint. :param names: the blueprints of this request.
     """
     for name in (None, *names):
         for each in hooks.get(name, ()):
+            refuse_not_called(each)
             if _written(each) is not None:
                 refuse_bare(each, [hook for several in hooks.values() for hook in several], route_line)
 
