@@ -170,6 +170,13 @@ async def test_an_audience_that_cannot_be_is_refused(kernel: Kernel, audience: s
         await kernel.granting.create_api("orders", audience, frozenset(), BY)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "two words", "a/b", "é", "n" * 65])
+async def test_a_name_that_cannot_be_is_refused(kernel: Kernel, name: str) -> None:
+    """`DELETE /admin/apis/..` is sent as `DELETE /admin/`."""
+    with pytest.raises(InvalidInput):
+        await kernel.granting.create_api(name, ORDERS, frozenset(), BY)
+
+
 async def test_names_and_audiences_are_unique(kernel: Kernel) -> None:
     await kernel.granting.create_api("orders", ORDERS, frozenset(), BY)
     await kernel.granting.create_api("billing", "https://billing.example", frozenset(), BY)

@@ -270,8 +270,9 @@ def _found(table: Table, name: str) -> Api:
 
 
 def _checked_name(name: str) -> str:
-    if not 1 <= len(name) <= _NAME_MAX or not name.isascii() or not all(c.isalnum() or c in "._-" for c in name):
-        message = f"An API's name has letters, digits, '.', '_' and '-'; at most {_NAME_MAX}."
+    plain = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
+    if not 1 <= len(name) <= _NAME_MAX or not plain or not name.strip("."):  # programs take `/..` out of an address
+        message = f"An API's name has letters, digits, '.', '_' and '-'; at most {_NAME_MAX}, and not dots alone."
         raise InvalidInput(FieldError("name", "characters", message))
     return name
 
