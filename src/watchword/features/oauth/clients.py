@@ -80,7 +80,9 @@ def read_account(authorization: str | None, form: ClientFields) -> Shown | None:
 
 
 def _asserted(form: ClientFields) -> Shown:
-    if form.assertion is None or form.assertion_type != TYPE:
+    if form.assertion is None:
+        raise Refused("The parameter client_assertion is missing.", code="invalid_request")
+    if form.assertion_type != TYPE:
         raise Refused(f"The parameter client_assertion_type must be {TYPE}.", code="invalid_request")
     named = claimed(form.assertion, "sub") or ""  # unverified: only whose key is asked
     if form.client_id not in (None, named):
