@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -94,6 +94,18 @@ class ApiKey:
     seed: bytes = b""
 
 
+class Known(Protocol):
+    """Remembers marks of signatures that were good. It may forget any."""
+
+    def __contains__(self, mark: bytes, /) -> bool:
+        """Tell whether it was."""
+        ...
+
+    def add(self, mark: bytes, /) -> None:
+        """Remember one."""
+        ...
+
+
 class Made(NamedTuple):
     """A new key, and what the service keeps of it."""
 
@@ -134,16 +146,17 @@ def read(text: str) -> ApiKey:
     return ApiKey(key_id, body[_ID:]) if len(raw) == _WHOLE else _weakened(key_id, body[_ID:])
 
 
-def limits_of(key: ApiKey, *, secret_hash: str, public: bytes) -> Limits | None:
+def limits_of(key: ApiKey, *, secret_hash: str, public: bytes, known: Known | None = None) -> Limits | None:
     """Return what a presented key may do at most; None for one that is not genuine.
 
     :param secret_hash: like `public` what the service keeps of the key with this id.
+    :param known: signatures that are not checked again.
     """
     if not key.links:
         genuine = hmac.compare_digest(sha256(key.secret).hexdigest(), secret_hash)
         return Limits() if genuine else None
     try:
-        _check_chain(key, public)
+        _check_chain(key, public, set() if known is None else known)
         return _narrowest([_read_limits(link.limits) for link in key.links])
     except (InvalidSignature, KeyFault):
         return None
@@ -206,15 +219,18 @@ def _with_link(parent: ApiKey, limits: bytes) -> str:
     return text
 
 
-def _check_chain(key: ApiKey, public: bytes) -> None:
+def _check_chain(key: ApiKey, public: bytes, known: Known) -> None:
     """Check each signature, and that the holder has the last private key. :raises InvalidSignature: otherwise."""
     raw_id = _raw_id(key.id)
     for place, link in enumerate(key.links):
         signed = _signed(raw_id, key.links[:place], link.limits, link.public)
-        try:
-            Ed25519PublicKey.from_public_bytes(public).verify(link.signature, signed)
-        except ValueError as error:
-            raise InvalidSignature from error
+        mark = sha256(public + link.signature + signed).digest()  # all that the check depends on
+        if mark not in known:
+            try:
+                Ed25519PublicKey.from_public_bytes(public).verify(link.signature, signed)
+            except ValueError as error:
+                raise InvalidSignature from error
+            known.add(mark)
         public = link.public
     if not hmac.compare_digest(_public(key.seed), public):
         raise InvalidSignature

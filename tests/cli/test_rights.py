@@ -97,6 +97,7 @@ def test_an_api_from_registering_to_deleting(run: Run) -> None:
     moved = json.loads(run("apis", "change", "orders", "--audience", "urn:orders", "--json").out)
     assert {**moved, "id": ""} == {"id": "", "name": "orders", "audience": "urn:orders", "scopes": ["c"]}
     assert run("apis", "list").out == "orders\turn:orders\tc\n"
+    assert run("apis", "change", "orders", "--scope", "").out == "orders\turn:orders\n", "as /admin can"
     assert run("apis", "change", "orders").code == 2
     assert run("apis", "delete", "orders").code == 2, "it asks first"
     assert run("apis", "delete", "orders", "--yes").out == "The API orders is no more.\n"

@@ -15,7 +15,7 @@ from tests.identity.test_api_keys import DAY, Owner, owner, refused
 from watchword import api_keys as written
 from watchword.api_keys import attenuate
 from watchword.clock import FixedClock
-from watchword.errors import Overloaded, Refused
+from watchword.errors import Overloaded, Refused, TooManyAttempts
 from watchword.identity import api_key_screen
 from watchword.identity.administration import unchecked
 from watchword.identity.api_key_screen import (
@@ -236,6 +236,9 @@ async def test_what_is_remembered_is_bounded(kernel: Kernel, monkeypatch: pytest
     for _ in range(5):
         await refused(kernel, forged(screen.ids.make()))
     assert len(screen._absent) == 2
+    for _ in range(5):
+        await ada.use(attenuate(keys[0], scopes=["read"]))
+    assert len(screen._signatures._marks) == 2
 
 
 # From before there were tags ------------------------------------------------------------------------------------------
@@ -329,3 +332,43 @@ def test_every_bit_of_an_id_counts() -> None:
     made = UUID(ids.make()).int
     assert ids.are_like(str(UUID(int=made)))
     assert not any(ids.are_like(str(UUID(int=made ^ 1 << bit))) for bit in range(128))
+
+
+async def test_a_weakened_key_that_is_sent_again_costs_no_signature(
+    open_kernel: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """⚑ Eight each time, also where the key had ended or its limit was used up, which no limit counts."""
+    checks: list[bytes] = []
+    real = written.Ed25519PublicKey.from_public_bytes
+
+    class Counting:
+        @staticmethod
+        def from_public_bytes(data: bytes) -> object:
+            checks.append(data)
+            return real(data)
+
+    async with open_kernel(api_key_each_limit="1/1h") as kernel:
+        ada = await owner(kernel)
+        _, key = await ada.key()
+        for _ in range(written.MOST_LINKS - 1):
+            key = attenuate(key, scopes=["read"])
+        live, ended = attenuate(key, scopes=[]), attenuate(key, expires_in=1, clock=FixedClock(1))
+        await ada.use(live)
+        await refused(kernel, ended)
+        monkeypatch.setattr(written, "Ed25519PublicKey", Counting)
+        for _ in range(3):
+            await refused(kernel, ended)
+            with pytest.raises(TooManyAttempts):
+                await ada.use(live)
+        assert checks == []
+        await refused(kernel, _with_wrong_link(key))
+        assert len(checks) == 1, "what is new is checked"
+
+
+def _with_wrong_link(key: str) -> str:
+    """A good key with one more link, whose signature is none."""
+    parent = written.read(key)
+    wrong = written.Link(b'{"scope":""}', os.urandom(32), os.urandom(64))
+    links = (*parent.links, wrong)
+    parts = [len(each.limits).to_bytes(2, "big") + each.limits + each.public + each.signature for each in links]
+    return written._written(written._raw_id(parent.id) + bytes([len(links)]) + b"".join(parts) + os.urandom(32))

@@ -13,10 +13,11 @@ from watchword.clock import FixedClock
 from watchword.errors import Conflict, InvalidInput, NotFound, Refused, SettingsError, TokenError, Unauthenticated
 from watchword.identity import roles
 from watchword.identity.explaining import explain_token
-from watchword.identity.granting import MOST_APIS, Operation, unchecked
+from watchword.identity.granting import MOST_APIS, Operation, lost_by, unchecked
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.kernel import Kernel
 from watchword.identity.restoring import note_restored
+from watchword.identity.rights import Api, Table
 from watchword.identity.sessions.sessions import Tokens
 from watchword.identity.users import User
 from watchword.tokens.revocations import RevocationSet
@@ -167,6 +168,13 @@ async def test_what_no_token_could_hold_is_refused_when_it_is_set(kernel: Kernel
 async def test_an_audience_that_cannot_be_is_refused(kernel: Kernel, audience: str) -> None:
     with pytest.raises(InvalidInput):
         await kernel.granting.create_api("orders", audience, frozenset(), BY)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "two words", "a/b", "é", "n" * 65])
+async def test_a_name_that_cannot_be_is_refused(kernel: Kernel, name: str) -> None:
+    """`DELETE /admin/apis/..` is sent as `DELETE /admin/`."""
+    with pytest.raises(InvalidInput):
+        await kernel.granting.create_api(name, ORDERS, frozenset(), BY)
 
 
 async def test_names_and_audiences_are_unique(kernel: Kernel) -> None:
@@ -338,3 +346,26 @@ async def test_whether_someone_has_a_role(open_kernel: Opener, monkeypatch: pyte
         assert not await roles.has_no_holder(kernel.database, "editor-in-chief")
         monkeypatch.setattr(roles, "_LOOKED_AT", 2)
         assert not await roles.has_no_holder(kernel.database, "editor")
+
+
+class _Asked(dict[str, frozenset[str]]):
+    """A table's roles, which count how often they are looked up."""
+
+    times = 0
+
+    def get(self, *of: Any) -> Any:
+        self.times += 1
+        return super().get(*of)
+
+
+def test_the_work_of_a_change_is_roles_and_apis_and_not_each_role_at_each_api() -> None:
+    """⚑ 10,000 roles and 200 APIs took 13 seconds in the unit, which PostgreSQL ends: no right could be taken away."""
+    roles = {f"role{n}": frozenset((f"scope{n}",)) for n in range(60)}
+    apis = [Api(f"{n}", f"api{n}", f"https://{n}.example", frozenset(("scope0", f"scope{n}"))) for n in range(40)]
+    before = Table(1, roles, apis, audience="own")
+    after = Table(
+        2, {**roles, "role0": frozenset()}, [*apis[:39], apis[39]._replace(scopes=frozenset())], audience="own"
+    )
+    before.by_role = asked = _Asked(before.by_role)
+    assert lost_by(before, after).scopes == {"scope0", "scope39"}
+    assert asked.times < 4 * (len(roles) + len(apis))

@@ -227,6 +227,25 @@ def test_j2_what_is_not_a_strict_form_is_refused(ask: Asker, body: bytes) -> Non
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"resource=a&resource=b", "The field resource was sent twice. Send it once."),
+        (b"scope=%ff", "The field scope is not UTF-8."),
+        (b"client_id=%00", "The field client_id holds a NUL character."),
+        (b"password=50%", "The field password has a `%` that is not followed by two hexadecimal digits."),
+        (b"token=" + b"x" * 8193, "The field token is longer than 8192 characters."),
+        (b"<b>=1&<b>=2", "A field was sent twice. Send it once."),
+        (b"a%ff=1", "A field is not UTF-8."),
+    ],
+)
+def test_the_field_at_fault_is_named(body: bytes, said: str) -> None:
+    """Nothing else that was sent is repeated."""
+    with pytest.raises(Refused) as caught:
+        decode_form(body)
+    assert caught.value.message == said
+
+
 def test_a_form_ignores_what_it_does_not_know(ask: Asker) -> None:
     """RFC 6749 section 3.2, even for a type that forbids unknown fields."""
     answer = ask.form("/token", b"grant_type=password&resource=x&username=al")

@@ -66,7 +66,8 @@ def change(
         typer.Option("--audience", help="Its new audience. Tokens for the former are refused.", metavar="URL"),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="All scopes that it knows, in place of those from before.")
+        list[str] | None,
+        typer.Option("--scope", help="All scopes that it knows, in place of those from before; '' for none."),
     ] = None,
     as_json: Json = False,
     flags: dict[str, object],
@@ -77,7 +78,10 @@ def change(
 
     async def work(kernel: Kernel, by: Operation) -> Api:
         return await kernel.granting.change_api(
-            name, audience=audience, change=lambda held: held if scope is None else frozenset(scope), by=by
+            name,
+            audience=audience,
+            change=lambda held: held if scope is None else frozenset(filter(None, scope)),
+            by=by,
         )
 
     _print(_run(name, work, flags), as_json=as_json)

@@ -3,6 +3,8 @@
 * An id ends in a tag, which only the services of one database can make. With another tag there is no such key.
 * What proves a key is remembered once it was looked up, and refuses another secret with the same id. It never changes
   while the key is there. Everything else about the key, its end too, is read at each exchange.
+* Signatures of weakened keys that were good are remembered. One that is refused all the same, since it has ended or its
+  limit is used up, would cost eight checks each time.
 * An id that was not found, or whose key has ended, is not looked up again for half a minute. No key that is made later
   gets it; but a database that lost its last minutes may have an ended key as it was.
 
@@ -17,7 +19,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple, TypeVar
 
 from watchword import api_keys, base64url
-from watchword.api_keys import ApiKey, Limits, limits_of
+from watchword.api_keys import ApiKey, Known, Limits, limits_of
 from watchword.errors import Overloaded, Refused
 from watchword.ids import new_id
 from watchword.opaque import short_mac
@@ -92,12 +94,25 @@ class _Proof(NamedTuple):
     secret_hash: str
     public: bytes
 
-    def limits(self, key: ApiKey, now: int) -> Limits:
+    def limits(self, key: ApiKey, now: int, known: Known) -> Limits:
         """Return what a presented key may do at most. Raises `Refused`."""
-        found = limits_of(key, secret_hash=self.secret_hash, public=self.public)
+        found = limits_of(key, secret_hash=self.secret_hash, public=self.public, known=known)
         if found is None or (found.until is not None and found.until <= now):
             raise not_accepted()
         return found
+
+
+class _Signatures:
+    """Marks of good signatures, the latest."""
+
+    def __init__(self) -> None:
+        self._marks: OrderedDict[str, bool] = OrderedDict()
+
+    def __contains__(self, mark: bytes) -> bool:
+        return mark.hex() in self._marks
+
+    def add(self, mark: bytes) -> None:
+        _keep(self._marks, mark.hex(), True)
 
 
 class KeyScreen:
@@ -107,6 +122,7 @@ class KeyScreen:
         self.ids = ids
         self._found: OrderedDict[str, _Proof] = OrderedDict()
         self._absent: OrderedDict[str, int] = OrderedDict()
+        self._signatures = _Signatures()
         self._untagged = Rate(UNTAGGED_PER_SECOND, UNTAGGED_PER_SECOND)
 
     def read(self, text: str, now: int) -> tuple[ApiKey, Limits | None]:
@@ -125,7 +141,7 @@ class KeyScreen:
         proof = self._found.get(key.id)
         if proof is not None:
             self._found.move_to_end(key.id)
-            return proof.limits(key, now)
+            return proof.limits(key, now, self._signatures)
         if now < self._absent.get(key.id, 0) <= now + ABSENT_FOR:  # or the clock was set back
             raise not_accepted()
         if not self.ids.are_like(key.id):
@@ -139,7 +155,7 @@ class KeyScreen:
         """Remember what proves the key with this id; return what this one may do at most. Raises `Refused`."""
         proof = _Proof(row["secret_hash"], base64url.decode(row["public_key"]))
         _keep(self._found, key.id, proof)
-        return proof.limits(key, now)
+        return proof.limits(key, now, self._signatures)
 
     def absent(self, key: ApiKey, now: int) -> Refused:
         """Remember that there is no key with this id, or none any more; return the refusal."""

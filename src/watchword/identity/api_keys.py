@@ -22,7 +22,7 @@ from watchword.identity.api_key_screen import KeyIds, KeyScreen, not_accepted
 from watchword.identity.audit import Client
 from watchword.identity.identifiers import is_blank
 from watchword.identity.issuing import AccessGrant, TokenIssuer
-from watchword.identity.narrowing import check_api, require_whole_session
+from watchword.identity.narrowing import check_api, require_api, require_whole_session
 from watchword.identity.notices import Notices
 from watchword.identity.revocation import Published, Revocations
 from watchword.identity.rights import Asked, Rights, listed
@@ -164,7 +164,8 @@ class ApiKeys:
         :param overlap: seconds for which the former one goes on; 0 ends it at once. A shorter one than the life of an
             access token is refused: the former key's tokens would outlive it.
         :raises NotFound: not one of the caller's that was not rotated before; `Conflict` (`too_many_keys`).
-        :raises Refused: it is for more than the session's API. Raises `TokenError` (`token_narrowed`).
+        :raises Refused: it is for more than the session's API, or for an API that is no more; `TokenError`
+            (`token_narrowed`).
         """
         least = self._issuer.lifetime
         if overlap and not least <= overlap <= MOST_OVERLAP:
@@ -186,6 +187,7 @@ class ApiKeys:
             if row is None:
                 raise NotFound("There is no such key, or it was rotated before.")
             former = KeyRecord.of(row)
+            require_api(former.api, self._rights.table)
             check_api(former.api, of_session, self._rights.table)
             ends = now + int(row["lifetime"])
             fresh = KeyRecord(fresh_id, caller.sub, former.name, former.scopes, former.api, now, ends, None, None)
@@ -323,9 +325,7 @@ class ApiKeys:
         """Return the scopes and the API of a new key: no more than session and user have."""
         table = self._rights.table
         target = of_session if asked.api is None else asked.api
-        api = table.api(target)
-        if api is None:
-            raise Refused("The API of this key is no more.", code="invalid_target")
+        api = require_api(target, table)
         check_api(target, of_session, table)
         had = table.of(roles, api)
         if asked.scopes is None:

@@ -199,15 +199,16 @@ def lost_by(before: Table, after: Table) -> Lost:
     A scope counts as soon as one role loses it at one audience: tokens do not say which role gave it. The holders who
     keep it by another role refresh once.
     """
-    own = before.own.audience
-    now_there = {own: after.own, **after.by_audience}
+    now_there = {before.own.audience: after.own, **after.by_audience}
+    # Roles and APIs one after the other: their product would keep every request waiting for seconds.
+    taken = frozenset[str]().union(*(before.given(role) - after.given(role) for role in {*before.by_role, EVERY_USER}))
     scopes_lost: set[str] = set()
-    for audience, api in {own: before.own, **before.by_audience}.items():
+    for audience, api in {before.own.audience: before.own, **before.by_audience}.items():
         then = now_there.get(audience)
-        if then is not None:  # also what no role gives: service accounts may hold it
-            scopes_lost |= before.known_to(api) - after.known_to(then)
-        for role in {*before.by_role, EVERY_USER} if then is not None else ():
-            scopes_lost |= before.of((role,), api) - after.of((role,), then)  # type: ignore[arg-type]
+        if then is not None:
+            known = before.known_to(api)
+            # Also what no role gives: service accounts may hold it.
+            scopes_lost |= (known & taken) | (known - after.known_to(then))
     return Lost(frozenset(scopes_lost), frozenset(before.by_audience.keys() - now_there.keys()))
 
 
@@ -269,8 +270,9 @@ def _found(table: Table, name: str) -> Api:
 
 
 def _checked_name(name: str) -> str:
-    if not 1 <= len(name) <= _NAME_MAX or not name.isascii() or not all(c.isalnum() or c in "._-" for c in name):
-        message = f"An API's name has letters, digits, '.', '_' and '-'; at most {_NAME_MAX}."
+    plain = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
+    if not 1 <= len(name) <= _NAME_MAX or not plain or not name.strip("."):  # programs take `/..` out of an address
+        message = f"An API's name has letters, digits, '.', '_' and '-'; at most {_NAME_MAX}, and not dots alone."
         raise InvalidInput(FieldError("name", "characters", message))
     return name
 

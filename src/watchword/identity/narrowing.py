@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from watchword.errors import Refused, TokenError
-from watchword.identity.rights import Table
+from watchword.identity.rights import Api, Table
 from watchword.storage.database import Tx
 from watchword.tokens.claims import AccessClaims
 
@@ -55,3 +55,11 @@ def check_api(api: str | None, of_session: str | None, table: Table) -> None:
     """Raise `Refused` (`invalid_target`) for a key of another API, or of any, where the session has one."""
     if of_session is not None and (api is None or table.api(api) is not table.api(of_session)):
         raise Refused("This session is for another API.", code="invalid_target")
+
+
+def require_api(api: str | None, table: Table) -> Api:
+    """Return the API that a new key is for. Raises `Refused` (`invalid_target`) for one that is no more."""
+    found = table.api(api)
+    if found is None:
+        raise Refused("The API of this key is no more. Make another key.", code="invalid_target")
+    return found

@@ -94,9 +94,13 @@ class Table:
         """Return the scopes that a token for an API could hold."""
         return self.scopes if api.scopes is None else api.scopes
 
+    def given(self, *roles: str) -> frozenset[str]:
+        """Return what these roles give, together with what every user has."""
+        return self.by_role.get(EVERY_USER, frozenset[str]()).union(*(self.by_role.get(role, ()) for role in roles))
+
     def of(self, roles: tuple[str, ...], api: Api) -> frozenset[str]:
         """Return what a user with these roles may have at an API."""
-        given = self.by_role.get(EVERY_USER, frozenset[str]()).union(*(self.by_role.get(role, ()) for role in roles))
+        given = self.given(*roles)
         return given if api.scopes is None else given & api.scopes
 
     def text(self, roles: tuple[str, ...], api: Api, limit: str) -> str:

@@ -1,7 +1,7 @@
 """Request bodies: counted while read, decoded strictly, then given the route's type.
 
 Strict: UTF-8, no name twice at any level, no lone surrogates, no NaN, so two readers see the same. Bounded: 64 KiB, 16
-levels, 64 names per object, strings of 4 KiB (checklist J1, J2).
+levels, 64 names per object, strings of 4 KiB (checklist J1, J2). A field that is any object has bounds of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from watchword.errors import Refused
 MAX_BODY = 64 * 1024  # bytes
 MAX_DEPTH = 16
 _BOUNDS = strict_json.Bounds(names=64, letters=4096, integer=2**63 - 1)
+_OBJECTS = _BOUNDS._replace(names=MAX_BODY)
 _MAX_DIGITS = 20  # of a Content-Length
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -102,14 +103,15 @@ def check_length(headers: Headers) -> None:
         raise Refused("The body is larger than 65,536 bytes.", code="body_too_large")
 
 
-def decode_json(body: bytes) -> Any:
+def decode_json(body: bytes, *, with_objects: bool = False) -> Any:
     """Return one JSON value, read strictly.
 
+    :param with_objects: a field is any object, which may have many names.
     :raises Refused: `malformed_json`, with the fault but never the text.
     """
     if not body:
         raise Refused("The body is empty; send a JSON object.", code="malformed_json")
     try:
-        return strict_json.read_bounded(body, max_depth=MAX_DEPTH, bounds=_BOUNDS)
+        return strict_json.read_bounded(body, max_depth=MAX_DEPTH, bounds=_OBJECTS if with_objects else _BOUNDS)
     except strict_json.NotStrict as error:
         raise Refused(str(error), code="malformed_json") from None

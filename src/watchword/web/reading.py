@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from watchword.web import bodies
 from watchword.web.forms import decode_form
 from watchword.web.route import SAFE, Receive, Route
-from watchword.web.shapes import converter, form_converter
+from watchword.web.shapes import converter, form_converter, holds_objects
 
 BodyReader = Callable[[Receive, Mapping[bytes, bytes]], Awaitable[Any]]
 
@@ -17,21 +18,22 @@ def body_reader(route: Route) -> BodyReader | None:
     """Return what reads a request's body for this route; None if it may not have any."""
     assert route.body is None or route.form is None, f"{route.method} {route.path} has a body or a form, not both"
     if route.body is not None:
-        return (_reader_of_some if route.may_be_empty else _json_reader)(converter(route.body))
+        decode = partial(bodies.decode_json, with_objects=holds_objects(route.body))
+        return (_reader_of_some if route.may_be_empty else _json_reader)(decode, converter(route.body))
     if route.form is not None:
         return _form_reader(form_converter(route.form))
     return None if route.method in SAFE or route.method == "*" else _no_body
 
 
-def _json_reader(convert: Callable[[Any], Any]) -> BodyReader:
+def _json_reader(decode: Callable[[bytes], Any], convert: Callable[[Any], Any]) -> BodyReader:
     async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
         bodies.check_media_type(headers, bodies.JSON)
-        return convert(bodies.decode_json(await bodies.read_body(receive, headers)))
+        return convert(decode(await bodies.read_body(receive, headers)))
 
     return read
 
 
-def _reader_of_some(convert: Callable[[Any], Any]) -> BodyReader:
+def _reader_of_some(decode: Callable[[bytes], Any], convert: Callable[[Any], Any]) -> BodyReader:
     """Return a reader that gives None for an empty body. Clients name a type without one, and HTTP/2 has no length."""
 
     async def read(receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
@@ -41,7 +43,7 @@ def _reader_of_some(convert: Callable[[Any], Any]) -> BodyReader:
         if not body:
             return None
         bodies.check_media_type(headers, bodies.JSON)
-        return convert(bodies.decode_json(body))
+        return convert(decode(body))
 
     return read
 

@@ -37,6 +37,11 @@ def converter(kind: type[msgspec.Struct]) -> Callable[[Any], Any]:
     return converted
 
 
+def holds_objects(kind: type[msgspec.Struct]) -> bool:
+    """Tell whether a field is any object."""
+    return any(field.kind is dict for field in _fields(kind).values())
+
+
 def form_converter(kind: type[msgspec.Struct]) -> Callable[[dict[str, str]], Any]:
     """Return a converter that ignores unknown fields (RFC 6749 section 3.2)."""
     fields = _fields(kind)

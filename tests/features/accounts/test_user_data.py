@@ -75,3 +75,15 @@ async def test_administrators_write_what_users_read(tmp_path: Path) -> None:
         assert "disabled" in fields(await root("PATCH", path, {"name": "Ada", "disabled": True}))
         refused(await root("GET", "/admin/users/nobody/metadata"), 404, "not_found")
         refused(await root("PATCH", "/admin/users/nobody/metadata", {"public_metadata": {}}), 404, "not_found")
+
+
+async def test_administrators_may_send_back_what_a_command_wrote(tmp_path: Path) -> None:
+    """An object of many names was refused over HTTP, as a body that is no JSON; commands and imports take it."""
+    async with administered(tmp_path) as (api, root):
+        user = await api.register("ada")
+        flags = {f"flag-{n}": True for n in range(200)}
+        path = f"/admin/users/{user['id']}/metadata"
+        for field in ("public_metadata", "private_metadata"):
+            answer = await root("PATCH", path, {field: flags})
+            assert (answer.status_code, answer.json()[field]) == (200, flags)
+        assert fields(await root("PATCH", path, {"public_metadata": flags | {"": 1}})) == {"public_metadata": "key"}

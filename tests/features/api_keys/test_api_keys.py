@@ -16,6 +16,7 @@ from watchword import api_keys
 from watchword.features.api_keys.routes import RECENT, SOME_KEY
 from watchword.features.oauth.service import CLIENT_CREDENTIALS, EXCHANGE
 from watchword.identity.audit import LOCAL
+from watchword.identity.granting import Operation, unchecked
 from watchword.identity.service_accounts.accounts import NewAccount
 from watchword.ids import new_id
 
@@ -216,3 +217,21 @@ async def test_a_log_out_that_ends_nothing_says_so(api: Api) -> None:
         await api.newcomer()
         assert (await api.as_bearer("POST", "/logout", token)).status_code == 204  # the cookie's session has ended
         assert (await api.post("/refresh")).status_code == 401
+
+
+async def test_a_key_whose_api_was_deleted_is_not_shown_as_one_for_any(api: Api) -> None:
+    """⚑ Nor is it rotated, into a key that opens nothing. It can be deleted."""
+    await define(api.kernel, ("*", "read"), apis=(("orders", ORDERS, "read"),))
+    token = await api.newcomer()
+    key = (await made(api, token, resource=ORDERS))["about"]
+    api_id = next(iter(api.kernel.rights.table.apis))
+    await api.kernel.granting.delete_api("orders", Operation(LOCAL, None, unchecked))
+    (shown,) = (await api.as_bearer("GET", "/api-keys", token)).json()["items"]
+    assert (key["resource"], shown["resource"]) == (ORDERS, api_id)
+    path = f"/api-keys/{key['id']}"
+    answer = await api.as_bearer("POST", f"{path}/rotate", token)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_target")
+    assert "no more" in answer.json()["detail"]
+    (shown,) = (await api.as_bearer("GET", "/api-keys", token)).json()["items"]
+    assert shown["replaced_by"] is None
+    assert (await api.as_bearer("DELETE", path, token)).status_code == 204

@@ -15,6 +15,7 @@ from tests.e2e.client import PASSWORD, bearer
 from tests.features.api import Api, served
 from tests.features.oauth.test_introspection import INACTIVE, basic, guard_key
 from tests.identity.scenes import HOME
+from tests.identity.test_rights import define
 from tests.identity.test_service_accounts import made
 from tests.tutorials.reading import claims
 from watchword.identity.service_accounts.account import Account
@@ -263,3 +264,44 @@ async def test_metadata_names_what_works(api: Api) -> None:
     named = found["token_endpoint_auth_signing_alg_values_supported"]
     assert "ES256" in named
     assert not {"none", "HS256", "HS384", "HS512"} & set(named)
+
+
+@pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
+async def test_a_secret_in_the_address_is_refused_with_a_word(api: Api, program: Program, path: str) -> None:
+    """⚑ Logs have it: who made the request is told so, also where the same stands in the body."""
+    form = {"client_id": program.account.id, "client_secret": program.secret, "token": "x"}
+    answer = await api.post(f"{path}?client_secret={program.secret}", data=GRANT | form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "rotate this secret" in answer.json()["error_description"]
+
+
+async def test_a_client_that_gives_its_name_is_told_to_give_its_id(api: Api, program: Program) -> None:
+    """It was told to leave out what it needs."""
+    exchange = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": "x"}
+    named = {"client_id": program.account.name, "client_secret": program.secret}
+    for form, headers in (
+        (GRANT | named, {}),
+        (GRANT, basic(program.account.name, program.secret)),
+        (GRANT, {}),
+        (exchange | named, {}),
+        (exchange, basic(program.account.name, program.secret)),
+    ):
+        answer = await api.post("/token", data=form, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        assert "begins with wwc_" in answer.json()["error_description"]
+
+
+async def test_audience_means_resource(api: Api) -> None:
+    """⚑ As others call it. It was passed over: a client that named an API got a token for another one."""
+    orders, billing = "https://orders.example", "https://billing.example"
+    await define(api.kernel, ("*", "read"), apis=(("orders", orders, "read"), ("billing", billing, "read")))
+    several = await program_of(api, apis=("orders", "billing"))
+    assert claims(await several.token(audience=billing))["aud"] == billing
+    name = (await api.register())["username"]
+    logged_in = {"grant_type": "password", "username": name, "password": PASSWORD}
+    for form in (logged_in, GRANT):
+        headers = several.basic if form is GRANT else {}
+        answer = await api.post("/token", data=form | {"audience": orders, "resource": billing}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+    answer = await api.post("/token", data=logged_in | {"audience": orders})
+    assert claims(answer.json()["access_token"])["aud"] == orders

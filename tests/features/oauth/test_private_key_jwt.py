@@ -291,6 +291,7 @@ async def test_the_kind_of_an_assertion_is_said(signer: Signer) -> None:
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     answer = await signer.api.post("/token", data=GRANT | {"client_assertion_type": TYPE})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert answer.json()["error_description"] == "The parameter client_assertion is missing."
 
 
 def test_keys_that_are_read() -> None:

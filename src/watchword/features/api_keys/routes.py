@@ -38,7 +38,10 @@ class Rotation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ApiKeyView(msgspec.Struct, frozen=True):
-    """A key without its secret. `last_used_at` is its last exchange; `replaced_by` the key that rotation made."""
+    """A key without its secret. `last_used_at` is its last exchange; `replaced_by` the key that rotation made.
+
+    `resource` is null for any API, and an id for one that was deleted: such a key opens nothing.
+    """
 
     id: str
     name: str

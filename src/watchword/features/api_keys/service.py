@@ -55,6 +55,6 @@ class OwnApiKeys:
         await self._keys.revoke(caller, key_id, client=client)
 
     def audience(self, key: KeyRecord) -> str | None:
-        """Return what a client names as `resource` for this key; None for any."""
+        """Return what a client names as `resource` for this key; None for any, its id for an API that is no more."""
         api = None if key.api is None else self._rights.table.api(key.api)
-        return None if api is None else api.audience
+        return key.api if api is None else api.audience

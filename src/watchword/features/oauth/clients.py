@@ -9,8 +9,9 @@ from watchword.authorization import likely_token, read_basic
 from watchword.errors import Refused, Unauthenticated
 from watchword.identity.guard_keys import GuardKeys
 from watchword.identity.issuing import FIRST_PARTY
-from watchword.identity.service_accounts.account import Shown
+from watchword.identity.service_accounts.account import SECRET_PREFIX, Shown
 from watchword.identity.service_accounts.assertion import TYPE
+from watchword.opaque import looks_like
 from watchword.tokens.needs import ACCOUNT_PREFIX
 from watchword.tokens.verify import claimed
 
@@ -79,7 +80,9 @@ def read_account(authorization: str | None, form: ClientFields) -> Shown | None:
 
 
 def _asserted(form: ClientFields) -> Shown:
-    if form.assertion is None or form.assertion_type != TYPE:
+    if form.assertion is None:
+        raise Refused("The parameter client_assertion is missing.", code="invalid_request")
+    if form.assertion_type != TYPE:
         raise Refused(f"The parameter client_assertion_type must be {TYPE}.", code="invalid_request")
     named = claimed(form.assertion, "sub") or ""  # unverified: only whose key is asked
     if form.client_id not in (None, named):
@@ -99,18 +102,24 @@ def check_client(authorization: str | None, client_id: str | None, client_secret
     Raises `Refused` (`invalid_client`, `invalid_request`).
     """
     named = {FIRST_PARTY} if client_id is None else {client_id}
-    if client_id is not None and client_id.startswith(ACCOUNT_PREFIX):
+    name, secret = ("", "") if authorization is None else _basic(authorization)
+    if any(each is not None and each.startswith(ACCOUNT_PREFIX) for each in (client_id, name)):
         raise not_for_accounts()
-    if authorization is not None:
-        name, secret = _basic(authorization)
-        if name.startswith(ACCOUNT_PREFIX):
-            raise not_for_accounts()
-        if secret or client_secret:
-            raise Refused("This client has no secret. Leave it out.", code="invalid_client")
-        if name:
-            named.add(name)
-    if client_secret or named != {FIRST_PARTY}:
+    if any(looks_like(each, SECRET_PREFIX) for each in (secret, client_secret or "")):
+        raise no_account()
+    if secret:
+        raise Refused("This client has no secret. Leave it out.", code="invalid_client")
+    if client_secret or named | {name or FIRST_PARTY} != {FIRST_PARTY}:
         raise Refused("There is no such client. Leave client_id and client_secret out.", code="invalid_client")
+
+
+def no_account() -> Refused:
+    """Make the error where a service account is needed, or its secret stands beside another name."""
+    message = (
+        f"A service account sends its id as client_id, which begins with {ACCOUNT_PREFIX}, with its secret or its "
+        "assertion."
+    )
+    return Refused(message, code="invalid_client")
 
 
 def not_for_accounts() -> Refused:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from watchword.features.oauth.clients import read_account, read_credentials
 from watchword.features.oauth.inspection import Introspection, TokenInspection
-from watchword.features.oauth.routes import authorization, client_fields, given
+from watchword.features.oauth.routes import authorization, check_address, client_fields, given
 from watchword.identity.issuing import FIRST_PARTY
 from watchword.identity.service_accounts.account import Account
 from watchword.web.route import Anyone, Call, Credential, Reply, Route, Speech
@@ -77,6 +77,7 @@ class InspectionRoutes:
         return Reply()
 
     async def _account(self, call: Call, form: TokenToInspect) -> Account | None:
+        check_address(call)
         shown = read_account(authorization(call), client_fields(form))
         return None if shown is None else await self._inspection.prove(shown, client=call.client)
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from watchword import api_keys
 from watchword.authorization import likely_token
 from watchword.errors import Refused
-from watchword.features.oauth.clients import ClientFields, check_client, not_for_accounts, read_account
+from watchword.features.oauth.clients import ClientFields, check_client, no_account, not_for_accounts, read_account
 from watchword.features.oauth.service import (
     ACCESS_TOKEN,
     CLIENT_CREDENTIALS,
@@ -23,7 +23,7 @@ from watchword.features.oauth.service import (
 )
 from watchword.identity.api_keys import Exchanged
 from watchword.identity.rights import Asked
-from watchword.identity.service_accounts.account import Shown
+from watchword.identity.service_accounts.account import SECRET_PREFIX, Shown
 from watchword.identity.sessions.sessions import Tokens
 from watchword.web import access
 from watchword.web.route import Anyone, Call, Reply, Route, Speech
@@ -55,7 +55,7 @@ class TokenRequest(msgspec.Struct):
     subject_token_type: Annotated[str, Meta(examples=[ACCESS_TOKEN])] | UnsetType = UNSET
     requested_token_type: Annotated[str, Meta(examples=[ACCESS_TOKEN])] | UnsetType = UNSET
     actor_token: str | UnsetType = UNSET
-    audience: Annotated[str, Meta(description="Of an exchange: another name for `resource`.")] | UnsetType = UNSET
+    audience: Annotated[str, Meta(description="Another name for `resource`.")] | UnsetType = UNSET
     scope: Scope | UnsetType = UNSET
     resource: Resource | UnsetType = UNSET
     client_id: str | UnsetType = UNSET
@@ -94,6 +94,10 @@ _TOKENS = TokenAnswer(
 _KEY_IN_ADDRESS = (
     "An API key in an address is not read, because addresses end in logs: send it in the body, and rotate this key."
 )
+_SHOWN_IN_ADDRESS = (
+    "A client's secret in an address is not read, because addresses end in logs: send it by Basic or in the body, and "
+    "rotate this secret."
+)
 
 
 class TokenRoutes:
@@ -124,8 +128,7 @@ class TokenRoutes:
     async def token(self, call: Call) -> Reply:
         """`POST /token`."""
         form: TokenRequest = call.body
-        if api_keys.in_address(call.scope["query_string"].decode("latin-1")):
-            raise Refused(_KEY_IN_ADDRESS, code="invalid_request")
+        check_address(call)
         if form.grant_type not in self._endpoint.grants:  # before the client is checked: the metadata is public
             known = ", ".join(self._endpoint.grants)
             raise Refused(f"This service knows the grants {known}.", code="unsupported_grant_type")
@@ -152,7 +155,7 @@ class TokenRoutes:
         if form.subject_token_type == api_keys.TOKEN_TYPE:
             return await self._exchange_key(call, form)
         _check_first_party(form, authorization(call))
-        asked = self._asked_of_exchange(form)
+        asked = self._asked(form)
         call.check_origin()  # as for a password
         _check_exchange(form)
         subject = _needed(form.subject_token, "subject_token")
@@ -162,7 +165,7 @@ class TokenRoutes:
         sent = authorization(call)
         guard_key = None if sent is None else likely_token(sent)
         _check_first_party(form, None if guard_key is not None else sent)
-        asked = self._asked_of_exchange(form)
+        asked = self._asked(form)
         _check_requested(form)
         key = _needed(form.subject_token, "subject_token")
         found = await self._endpoint.exchange_key(key, asked=asked, client=call.client, guard_key=guard_key)
@@ -181,17 +184,13 @@ class TokenRoutes:
     async def _client_credentials(self, call: Call, form: TokenRequest) -> Reply:
         shown = read_account(authorization(call), client_fields(form))
         if shown is None:
-            _check_first_party(form, authorization(call))
-            raise Refused("This grant needs a service account.", code="invalid_client")
-        scope, resource = given(form.scope), given(form.resource)
+            raise no_account()
+        scope, resource = given(form.scope), _target_of(form)
         return _answer_once(
             await self._endpoint.account_token(shown, scope=scope, resource=resource, client=call.client)
         )
 
     def _asked(self, form: TokenRequest) -> Asked:
-        return self._endpoint.asked(given(form.scope), given(form.resource))
-
-    def _asked_of_exchange(self, form: TokenRequest) -> Asked:
         return self._endpoint.asked(given(form.scope), _target_of(form))
 
 
@@ -240,7 +239,10 @@ def _check_exchange(form: TokenRequest) -> None:
 
 
 def _target_of(form: TokenRequest) -> str | None:
-    """Return which API is meant (RFC 8693 section 2.1). Raises `Refused` (`invalid_target`) for two."""
+    """Return which API is meant: `resource` (RFC 8707), or `audience` (RFC 8693, and what others call it).
+
+    Raises `Refused` (`invalid_target`) for two.
+    """
     named = {each for each in (given(form.resource), given(form.audience)) if each}
     if len(named) > 1:
         raise Refused("One token is for one API: resource and audience name two.", code="invalid_target")
@@ -271,6 +273,15 @@ def client_fields(form: HasClient) -> ClientFields:
         given(form.client_assertion),
         given(form.client_assertion_type),
     )
+
+
+def check_address(call: Call) -> None:
+    """Refuse a secret in the query, which is never read. Raises `Refused` (`invalid_request`)."""
+    query = call.scope["query_string"].decode("latin-1")
+    if api_keys.in_address(query):
+        raise Refused(_KEY_IN_ADDRESS, code="invalid_request")
+    if SECRET_PREFIX in query:
+        raise Refused(_SHOWN_IN_ADDRESS, code="invalid_request")
 
 
 def authorization(call: Call) -> str | None:
