@@ -3,7 +3,7 @@
 It loads the command once. For each order it forks, and the child runs the command. It has no threads, no loop and no
 open database, so that a child has what a new process has. `serve` ends as Python ends; a short command does not take
 the modules apart, one by one, which would be a third of its work. Passwords are hashed cheaply
-(`tests/cheap_hashes.py`), and SQLite waits for no disk (`tests/unsynced.py`).
+(`tests/cheap_hashes.py`), and SQLite waits for no disk (`tests/unsynced.py`); not so in worker processes of `serve`.
 
 An order: four bytes with the length, with the descriptors of stdin, stdout, stderr and of a pipe for reports; then JSON
 with `arguments`, `folder` and `environment`. The reports: the child's pid in a line, then its exit code.
@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -39,6 +40,8 @@ _MODULES = (
     "rich.console",
     "uvicorn.protocols.http.httptools_impl",
 )
+# With all that is in them: what `serve` loads to make its routes.
+_PACKAGES = ("watchword.features", "watchword.pages", "watchword.web")
 _STANDARD = (0, 1, 2)
 
 
@@ -115,6 +118,9 @@ def main() -> None:
     """Run the command that was ordered, in a child; end, in the first process."""
     for name in _MODULES:
         importlib.import_module(name)
+    for package in map(importlib.import_module, _PACKAGES):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
     cheapen()
     leave_unsynced()
     gc.collect()
@@ -129,6 +135,8 @@ def main() -> None:
     from watchword import cli
 
     sys.argv = [os.path.join(os.path.dirname(cli.__file__), "__main__.py"), *order["arguments"]]  # as `python -m`
+    this = sys.modules["__main__"]  # worker processes, which are new interpreters, load what it says
+    this.__spec__, this.__file__ = None, sys.argv[0]
     try:
         cli.main()
     except SystemExit as ended:

@@ -1,7 +1,7 @@
 """The command in a process of its own, with an environment that holds nothing of ours.
 
-It is forked (`tests/forked.py`), except `serve` with several workers. `test_as_people_run_it.py`, and tests of
-terminals, processes and packages, start new interpreters.
+It is forked (`tests/forked.py`); worker processes are new interpreters. So are `test_as_people_run_it.py`, and tests of
+terminals, processes and packages.
 """
 
 from __future__ import annotations
@@ -155,7 +155,4 @@ def serve(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, port: int) -
 
 def _started(arguments: list[str], folder: Path, environment: dict[str, str], out: Path, err: Path) -> Process:
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        if "--workers" not in arguments:
-            return forked.start(arguments, folder=folder, environment=environment, stdout=stdout, stderr=stderr)
-        command, nothing = [*COMMAND, *arguments], subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=folder, env=environment, stdin=nothing, stdout=stdout, stderr=stderr)
+        return forked.start(arguments, folder=folder, environment=environment, stdout=stdout, stderr=stderr)

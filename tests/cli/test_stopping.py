@@ -217,8 +217,17 @@ def test_a_terminal_that_is_gone_takes_nothing_with_it(tmp_path: Path, port: int
         process.wait()
 
 
-@WORKERS
-@pytest.mark.parametrize("closed", ["<&- >&-", "<&- >&- 2>&-", "2>&-"])
+@pytest.mark.parametrize(
+    ("workers", "closed"),
+    [
+        ("1", "<&- >&-"),
+        ("1", "<&- >&- 2>&-"),
+        ("1", "2>&-"),
+        ("2", "<&- >&- 2>&-"),
+        pytest.param("2", "<&- >&-", marks=pytest.mark.rare),
+        pytest.param("2", "2>&-", marks=pytest.mark.rare),
+    ],
+)
 def test_closed_standard_streams(tmp_path: Path, port: int, connect: Connect, workers: str, closed: str) -> None:
     """⚑ As some service managers start it. A connection had the number of one of them: libuv aborted on closing it."""
     command = [*COMMAND, "serve", "--port", str(port), "--workers", workers]

@@ -7,15 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.fixtures import client, serve, shared
-from tests.e2e.server import COMMAND, Server
+from tests.e2e.server import Installed, Server
 
 __all__ = ["client", "serve"]
-
-
-class Installed(Server):
-    """Run by the installed program."""
-
-    program = (COMMAND,)
 
 
 @pytest.fixture(scope="session")

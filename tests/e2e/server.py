@@ -65,8 +65,8 @@ class Server:
     def _started(self, arguments: list[str | Path]) -> subprocess.Popen[bytes] | forked.Forked:
         where, environment = self.folder, self._environment
         with (where / "stdout").open("ab") as out, (where / "stderr").open("ab") as err:
-            if self.program or {"--workers", "WATCHWORD_WORKERS"} & {*arguments, *environment}:
-                command = [*(self.program or (COMMAND,)), *arguments]
+            if self.program:
+                command = [*self.program, *arguments]
                 return subprocess.Popen(command, cwd=where, env=environment, stdout=out, stderr=err)
             return forked.start(arguments, folder=where, environment=environment, stdout=out, stderr=err)
 
@@ -117,6 +117,12 @@ class Server:
         """Another `watchword …` command beside it, on the same data directory."""
         environment = {**self._environment, "WATCHWORD_DATA_DIR": str(self.data)}
         return forked.run(arguments, folder=self.folder, environment=environment, stdin=stdin)
+
+
+class Installed(Server):
+    """Run by the installed program, in a new interpreter."""
+
+    program = (COMMAND,)
 
 
 def free_port() -> int:

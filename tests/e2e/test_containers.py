@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.skipif(
 SECRET = "Rz8dMNeWv0-1cPjgB2nJm4XqTkYhLsUa9vE3wOi7xQ0"
 US, OTHER, GROUP = 65534, 65533, 20011  # no name, no home
 REFUSED = 78
+RARE = partial(pytest.param, marks=pytest.mark.rare)
+"""What `make test` shows in another combination."""
 
 
 class Ended(NamedTuple):
@@ -92,7 +95,7 @@ def secret_at(path: Path, mode: int, owner: int = 0) -> Path:
     return path
 
 
-@pytest.mark.parametrize("mode", [0o444, 0o644, 0o440, 0o640])
+@pytest.mark.parametrize("mode", [0o444, RARE(0o644), RARE(0o440), 0o640])
 def test_a_secret_as_it_is_mounted(place: Path, mode: int) -> None:
     """Kubernetes: behind the two symbolic links of `..data`; Docker: 0444. Warned about when all can read it."""
     (place / "..2026").mkdir()
@@ -139,7 +142,7 @@ def test_a_copy_that_a_group_can_read_is_closed(place: Path) -> None:
     assert {(data / name).stat().st_mode & 0o777 for name in ("watchword.db", "master.secret")} == {0o600}
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2777, 0o702])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, RARE(0o2777), RARE(0o702)])
 def test_a_data_directory_that_everybody_may_write_to(place: Path, mode: int) -> None:
     """Refused, also for root."""
     data = place / "data"
@@ -162,8 +165,10 @@ def test_below_a_directory_that_everybody_may_write_to(place: Path) -> None:
     assert ended.code == REFUSED, ended.said
 
 
-@pytest.mark.parametrize("name", ["watchword.db", "master.secret"])
-@pytest.mark.parametrize("user", [US, 0])
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [(US, "watchword.db"), (0, "master.secret"), RARE(US, "master.secret"), RARE(0, "watchword.db")],
+)
 def test_a_file_of_another_user(place: Path, name: str, user: int) -> None:
     """Its owner could read and replace it."""
     assert started(place, user=user).code == 0

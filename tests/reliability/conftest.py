@@ -91,9 +91,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return only is None or (only == "alone") == (item.get_closest_marker("alone") is not None)
 
     only = config.getoption("--only", None)
-    kept = sorted(filter(wanted, items), key=lambda item: item.get_closest_marker("soak") is None)
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+    kept, left = [item for item in items if wanted(item)], [item for item in items if not wanted(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = sorted(kept, key=lambda item: item.get_closest_marker("soak") is None)
 
 
 def named(config: pytest.Config) -> bool:

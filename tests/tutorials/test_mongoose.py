@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.e2e.client import PASSWORD, bearer, fresh_name, refused
-from tests.e2e.fixtures import Serve, Server
+from tests.e2e.server import Installed, Server
 from tests.tutorials.reading import claims
 
 
@@ -18,9 +21,16 @@ def _stored_hash(server: Server, name: str) -> str:
         return str(database.execute("SELECT password_hash FROM ww_users WHERE username = ?", (name,)).fetchone()[0])
 
 
-def test_mongoose(serve: Serve) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Hashes as the product does: forks hash cheaply."""
+    running = Installed(tmp_path, WATCHWORD_ACCESS_LIFETIME="1h")
+    yield running
+    assert running.stop() == 0, running.log()
+
+
+def test_mongoose(server: Server) -> None:
     """From the model to the profile, and a script that verifies what it got."""
-    server = serve("--workers", "1", WATCHWORD_ACCESS_LIFETIME="1h")  # a new interpreter: forks hash cheaply
     with server.client() as reader:
         # 1. Register answers the id and the username, and never a hash.
         name = fresh_name()

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.web.asking import PUBLIC_URL, ROUTES, Asker, LogIn, Shown, TokenForm, dispatcher, route
-from watchword.web.docs import icon_route
+from watchword.web.docs import document_routes, icon_route
 from watchword.web.feature import Feature
 from watchword.web.openapi import docs_routes, openapi_document
 from watchword.web.problem_pages import problem_routes
@@ -155,6 +155,22 @@ def test_the_document_is_served(ask: Asker) -> None:
     answer = ask("GET", "/api/openapi.json")
     assert answer["content-type"] == "application/json"
     validate(answer.json)
+
+
+def test_the_document_is_made_once_when_it_is_first_requested() -> None:
+    """It is most of what an application takes to make, and most processes are never asked for it."""
+    made: list[None] = []
+
+    def document() -> dict[str, str]:
+        made.append(None)
+        return {"openapi": "3.1.0"}
+
+    ask = dispatcher(*document_routes(document))
+    assert ask("GET", "/docs").status == 200
+    assert made == []
+    for _ in range(2):
+        assert ask("GET", "/openapi.json").json == {"openapi": "3.1.0"}
+    assert made == [None]
 
 
 def test_c11_the_page_runs_only_our_files(ask: Asker) -> None:

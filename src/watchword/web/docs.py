@@ -6,7 +6,7 @@ files are read (`swagger_ui/static`). Ours are in `web/assets`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -54,13 +54,22 @@ class _Asset(NamedTuple):
     tag: bytes
 
 
-def document_routes(document: Mapping[str, Any]) -> tuple[Route, ...]:
+def document_routes(document: Callable[[], Mapping[str, Any]]) -> tuple[Route, ...]:
     """Return the routes of an OpenAPI document, its page, and the page's files.
 
     Without the package `swagger-ui-py` there is only the document.
+
+    :param document: makes it, when it is first requested: that is more work than all other routes are.
     """
-    written = _asset(msgspec.json.encode(document))
-    routes = [_get("/openapi.json", "application/json", _fixed(written), "The OpenAPI 3.1 document")]
+
+    @cache
+    def written() -> _Asset:
+        return _asset(msgspec.json.encode(document()))
+
+    async def show(call: Call) -> Reply:
+        return _shown(call, written())
+
+    routes = [_get("/openapi.json", "application/json", show, "The OpenAPI 3.1 document")]
     folder = _folder()
     if folder is None:
         return tuple(routes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +30,9 @@ def docs_routes(
     features: Sequence[Feature], *, prefix: str, public_url: str, registration: bool = True
 ) -> tuple[Route, ...]:
     """Return `GET /openapi.json`, `GET /docs` and the page's files for these features."""
-    return document_routes(openapi_document(features, prefix=prefix, public_url=public_url, registration=registration))
+    return document_routes(
+        partial(openapi_document, features, prefix=prefix, public_url=public_url, registration=registration)
+    )
 
 
 def openapi_document(

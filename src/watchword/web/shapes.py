@@ -7,6 +7,7 @@ used. msgspec stops at the first fault; here all are found. No message repeats w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -65,6 +66,7 @@ class _Field(msgspec.Struct, frozen=True):
     kind: _Kind = str
 
 
+@cache  # several routes take the same
 def _fields(kind: type[msgspec.Struct]) -> Mapping[str, _Field]:
     known = shape.type_info(kind)
     assert isinstance(known, shape.StructType), "a body is a Struct"
