@@ -1,12 +1,13 @@
 """Writes the page of a run, or of several: `python -m tests.reliability.page FILE… > docs/security/reliability.md`.
 
-Of the quick selection the page has the time only.
+Of the quick selection the page has the time only. Where two runs have an experiment, the later file's counts.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,31 @@ numbers that the experiment is named with.
 _COLUMNS = "| # | experiment | engine × workers | figures | scale | seconds | |\n|---|---|---|---|---|---|---|\n"
 
 
-def page(documents: list[dict[str, Any]]) -> str:
-    """Return the page for the documents that `--rows` wrote, one of each run."""
+def page(documents: list[dict[str, Any]], files: Sequence[str]) -> str:
+    """Return the page for the documents that `--rows` wrote to these files, one of each run."""
     whole = [each for each in documents if not each["quick"]]
-    rows = sorted((row for each in whole for row in each["rows"]), key=lambda row: (row["number"], row["what"]))
+    found = {_experiment(row): row for each in whole for row in each["rows"]}
+    rows = [found[each] for each in sorted(found)]
     lines = [
         f"| {row['number']} | {row['what']} | {row['engine']} × {row['workers']} | {row['told']} | {row['scale']:g} | "
         f"{row['seconds']:.0f} | {'passed' if row['passed'] else '**failed**'} |\n"
         for row in rows
     ]
     command = "\n".join(each["command"] for each in documents)
-    files = "build/reliability.json" + (" build/quick.json" if any(each["quick"] for each in documents) else "")
     head = _HEAD.format(
         **{
             **whole[-1],
             "load": max(each["load"] for each in whole),
             "command": command,
-            "files": files,
+            "files": " ".join(files),
             "took": _took(documents),
         }
     )
     return head + "\n" + _COLUMNS + "".join(lines)
+
+
+def _experiment(row: dict[str, Any]) -> tuple[int, str, str, int]:
+    return row["number"], row["what"], row["engine"], row["workers"]
 
 
 def _took(documents: list[dict[str, Any]]) -> str:
@@ -62,4 +67,4 @@ def _took(documents: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    print(page([json.loads(Path(file).read_text("utf-8")) for file in sys.argv[1:]]), end="")
+    print(page([json.loads(Path(file).read_text("utf-8")) for file in sys.argv[1:]], sys.argv[1:]), end="")

@@ -16,12 +16,21 @@ from tests.reliability.page import page
 @pytest.mark.quick
 def test_a_page_has_the_rows_of_the_run_and_the_time_of_both() -> None:
     """Of the quick selection the time alone: its rows are at a small scale."""
-    text = page([document("make reliability", 2520), document("pytest -m quick", 61, quick=True)])
+    text = page([document("make reliability", 2520), document("pytest -m quick", 61, quick=True)], ["a.json", "b.json"])
     assert "make reliability\npytest -m quick\n" in text
-    assert "build/reliability.json build/quick.json >" in text
+    assert "tests.reliability.page a.json b.json >" in text
     assert "All of it took 2,520 s (42 minutes). The quick selection, alone, took 61 s." in text
     assert "| 3 | make reliability | SQLite × 2 | lost 1 (0) | 1 | 7 | **failed** |" in text
     assert "| pytest -m quick |" not in text
+
+
+@pytest.mark.quick
+def test_an_experiment_that_was_run_again_counts_once() -> None:
+    first, again = document("make reliability", 2520), document("make reliability", 60)
+    again["rows"][0]["told"] = "lost 0 (0)"
+    text = page([first, again], ["a.json", "b.json"])
+    assert "lost 0 (0)" in text
+    assert "lost 1 (0)" not in text
 
 
 @pytest.mark.quick
