@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "languages": frozenset(),
     "sandbox": frozenset({"languages"}),
     "storage": frozenset({"errors", "clock", "ids", "meters", "platforms", "settings", "tally", "threads", "tracing"}),
-    "mail": frozenset({"errors", "settings", "languages", "sandbox"}),
+    "mail": frozenset({"errors", "hosts", "settings", "languages", "sandbox"}),
     "webhooks": frozenset({"hosts", "public_addresses", "settings", "threads"}),
     "identity": frozenset(
         {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +140,32 @@ async def test_a_certificate_that_no_one_vouches_for_is_refused(
         (outcome,) = await Smtp(box.url.replace("://", "://ada:right@"), SENDER).send([MAIL])
     assert outcome is not None
     assert (box.mails, box.logins) == ([], [])
+
+
+async def test_a_server_whose_first_address_leads_nowhere_is_reached_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a network has IPv6 in its names only."""
+    loop, tried = asyncio.get_running_loop(), list[str]()
+    really = loop.sock_connect
+
+    async def look_up(_host: str, port: int, **_: object) -> list[Any]:
+        nowhere = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::1", port, 0, 0))
+        return [nowhere, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def connect(one: socket.socket, where: tuple[str, int]) -> None:
+        tried.append(where[0])
+        if where[0] != "127.0.0.1":
+            await asyncio.Event().wait()
+        await really(one, where)
+
+    monkeypatch.setattr("watchword.hosts.EACH_SECONDS", 0.01)
+    with receiving() as box:
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        monkeypatch.setattr(loop, "sock_connect", connect)
+        assert await Smtp(box.url.replace("127.0.0.1", "mail.example.com"), SENDER).send([MAIL]) == [None]
+    assert tried == ["fd00::1", "127.0.0.1"]
+    assert len(box.mails) == 1
 
 
 async def test_a_developer_reads_it_in_the_terminal() -> None:

@@ -200,7 +200,7 @@ async def test_an_address_that_never_answers_is_not_the_only_one(
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(loop, "sock_connect", connect)
-    monkeypatch.setattr("watchword.webhooks.sending._EACH_SECONDS", 0.01)
+    monkeypatch.setattr("watchword.hosts.EACH_SECONDS", 0.01)
     assert await send("http://hooks.example.com/x", seconds=60) == Outcome()
     assert connected == ["fd00::1", "127.0.0.1"]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from email.errors import MessageError
 from typing import Protocol
 
+from watchword import hosts
 from watchword.errors import WatchwordError
 from watchword.mail.message import Mail, written
 from watchword.settings import smtp_url
@@ -78,9 +80,12 @@ class Smtp:
         import aiosmtplib  # here: commands that send nothing start faster
 
         server = self._server
+        # Connected by us: asyncio tries one address after the other, and gives the first of them all of the time.
+        loop = asyncio.get_running_loop()
+        reached = await hosts.connected(await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM))
         client = aiosmtplib.SMTP(
-            hostname=server.host,
-            port=server.port,
+            hostname=server.host,  # whose certificate it has
+            sock=reached,
             username=server.user,
             password=server.password,
             use_tls=server.tls == "implicit",

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from watchword.hosts import by_turns
+from watchword import hosts
 from watchword.webhooks.names import Names
 from watchword.webhooks.urls import Target
 
@@ -28,10 +28,6 @@ SECONDS: Final = 15
 _HEAD_BYTES: Final = 16 * 1024
 _REST_BYTES: Final = 64 * 1024
 _REST_SECONDS: Final = 1.0
-_MOST_ADDRESSES: Final = 4
-_EACH_SECONDS: Final = 3.0
-"""For a connection, while there is another address to try."""
-
 _MOST_INTERIM: Final = 5
 _BUSY: Final = frozenset((HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE))
 _DIGITS: Final = 9
@@ -108,7 +104,6 @@ class HttpSender:
 
 async def _connected(names: Names, target: Target, port: int) -> socket.socket:
     """Connect to the first address that answers; only when every one is allowed."""
-    loop = asyncio.get_running_loop()
     try:
         found = await names.find(target.host, port)
     except OSError:
@@ -117,27 +112,7 @@ async def _connected(names: Names, target: Target, port: int) -> socket.socket:
         refusal = target.refusal(str(address[0]))
         if refusal:
             raise _NotTaken(f"{target.host} leads to {refusal}")
-    fault: OSError = OSError("no address")
-    tried = by_turns(found)[:_MOST_ADDRESSES]
-    for family, kind, protocol, _, address in tried:
-        try:
-            connected = socket.socket(family, kind, protocol)
-        except OSError as error:  # a machine without IPv6
-            fault = error
-            continue
-        try:
-            connected.setblocking(False)
-            async with asyncio.timeout(None if address is tried[-1][4] else _EACH_SECONDS):
-                await loop.sock_connect(connected, address)
-        except OSError as error:
-            connected.close()
-            fault = error
-        except BaseException:
-            connected.close()
-            raise
-        else:
-            return connected
-    raise fault
+    return await hosts.connected(found)
 
 
 def _request(url: str, headers: Headers, body: bytes) -> bytes:
