@@ -119,7 +119,7 @@ class GuardMiddleware:
             header: Any = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
-                    header = value if header is None else (value, value)
+                    header = value if header is None else (value, value)  # two stand for several
             caller = self._recall(header)
             if caller is None:
                 try:

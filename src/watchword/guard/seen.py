@@ -94,7 +94,7 @@ class SeenCallers:
                 header: Any = None
                 for name, value in scope["headers"]:
                     if name == b"authorization":
-                        header = value if header is None else (value, value)
+                        header = value if header is None else (value, value)  # two stand for several
                 seen = find(header)
                 if seen is not None:
                     state = seen.list_state
